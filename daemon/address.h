@@ -1,0 +1,37 @@
+/* Addresses as they are written in the tree, in options and on the wire. Pure; no name is resolved here. */
+#ifndef DAEMON_ADDRESS_H
+#define DAEMON_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
+
+enum { ADDRESS_HOST_MAX = 253, ADDRESS_PATH_MAX = 107, ADDRESS_TEXT_MAX = 270 };
+
+struct address {
+  enum address_kind kind;
+  char host[ADDRESS_HOST_MAX + 1]; /* a name, a v4 or a v6 address without brackets */
+  uint16_t port;
+  char path[ADDRESS_PATH_MAX + 1]; /* absolute */
+};
+
+/* HOST:PORT, [V6]:PORT or unix:/PATH; port 1 to 65535. */
+int address_parse_target(const char *text, struct address *out, const char **why);
+/* PORT alone (127.0.0.1), HOST:PORT, [V6]:PORT or unix:/PATH; port 0 to 65535. */
+int address_parse_listener(const char *text, struct address *out, const char **why);
+/* HOST[:PORT], [V6][:PORT]; `port` is the default. */
+int address_parse_router(const char *text, uint16_t port, struct address *out, const char **why);
+/* All: 0, -EINVAL or -ENAMETOOLONG, with *why a static phrase, lower case, for "x: <why>". */
+
+/* As it would be written: "localhost:8080", "[::1]:80", "unix:/run/x". Returns `out`. */
+const char *address_format(const struct address *a, char out[ADDRESS_TEXT_MAX]);
+bool address_equal(const struct address *a, const struct address *b);
+/* 127.0.0.0/8, ::1, the name localhost, or a unix socket. */
+bool address_is_loopback(const struct address *a);
+
+/* A DNS label: a-z, 0-9 and inner hyphens, 1 to 63. 0, -EINVAL or -ENAMETOOLONG, with *why. */
+int service_name_check(const char *name, const char **why);
+
+#endif

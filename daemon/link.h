@@ -1,0 +1,72 @@
+/* The daemon's one relation to its router: a channel, kept up with back-off, and the watch over the catalogue. On the
+ * loop's thread.
+ *
+ *     CONNECTING --first answer of the watch--> CONNECTED --watch or heartbeat lost--> CONNECTING ...
+ *
+ * A router that does not know WatchServices is an original: then the channel is opened again without keepalive, and
+ * ListServices is polled.
+ */
+#ifndef DAEMON_LINK_H
+#define DAEMON_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../proto/status.h"
+
+struct link;
+struct rpc_channel;
+struct rpc_queue;
+struct uv_loop_s;
+
+enum { LINK_MEMBER_SIZE = 16, LINK_MEMBER_KEY_SIZE = 32 };
+
+struct link_service {
+  const char *name;
+  int64_t created; /* seconds since 1970 */
+};
+
+struct link_events {
+  /* Connected, or not any more, and why, in one sentence. Told only when it changes; `why` also changes while
+   * connecting (see link_trouble). */
+  void (*state)(struct link *l, bool connected, const char *why, void *arg);
+  /* The catalogue changed: one call per change; after a reconnect, what is gone is told when the new catalogue is
+   * whole. */
+  void (*service_up)(struct link *l, const struct link_service *service, void *arg);
+  void (*service_down)(struct link *l, const char *name, void *arg);
+  void (*draining)(struct link *l, void *arg);
+};
+
+struct link_options {
+  const char *target; /* HOST:PORT */
+  bool tls;
+  const char *ca_pem; /* NULL: the system's */
+  const char *key;    /* NULL, or the bearer key */
+  bool loopback;
+};
+
+/* Starts connecting at once. Strings are copied. */
+int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, const struct link_options *options,
+              const struct link_events *events, void *arg);
+void link_close(struct link *l, void (*closed)(void *arg), void *arg);
+
+bool link_connected(const struct link *l);
+bool link_original(const struct link *l);       /* the router speaks the first version; known once connected */
+const char *link_trouble(const struct link *l); /* why it is not connected; "" when it is */
+uint64_t link_connects(const struct link *l);   /* how often it was connected */
+/* The channel of now, for calls that start now; never NULL between open and close. */
+struct rpc_channel *link_channel(struct link *l);
+/* This process, for CreateService, ForwardToService and Connect: LINK_MEMBER_SIZE and LINK_MEMBER_KEY_SIZE bytes. The
+ * key is a secret. */
+const uint8_t *link_member(const struct link *l);
+const uint8_t *link_member_key(const struct link *l);
+
+/* Asks the router now whether it knows a service: the fresh answer, or why there is none. `found` is meaningful with
+ * RPC_OK. Cancel: rpc status CANCELLED comes. */
+struct link_query;
+int link_ask(struct link_query **out, struct link *l, const char *name, uint64_t timeout_ms,
+             void (*done)(enum rpc_status status, const char *text, bool found, void *arg), void *arg);
+void link_ask_cancel(struct link_query *query);
+
+#endif

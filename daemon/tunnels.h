@@ -1,0 +1,64 @@
+/* The connections that this daemon carries, as a table: one tunnel for each. On the loop's thread.
+ *
+ * A tunnel joins a local socket and a stream to the router; what happens when is decided by the state machine of
+ * connection.h.
+ */
+#ifndef DAEMON_TUNNELS_H
+#define DAEMON_TUNNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct address;
+struct link;
+struct pump_set;
+struct tunnel;
+struct tunnels;
+struct uv_loop_s;
+
+enum tunnel_role { TUNNEL_FORWARD, TUNNEL_SERVICE }; /* we accepted the connection, or we dial the target */
+
+struct tunnels_events {
+  void (*opened)(struct tunnel *t, void *arg);
+  /* The tunnel is freed when this returns. */
+  void (*closed)(struct tunnel *t, void *arg);
+  /* Something that a user should read in `errors` (a target that refuses, a router that does not know the name): a
+   * whole sentence. */
+  void (*failed)(struct tunnel *t, const char *sentence, void *arg);
+};
+
+int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+                 const struct tunnels_events *events, void *arg);
+/* Resets every connection; `closed` when all are gone, and the table is freed. */
+void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
+
+/* A forward accepted `fd` (taken over in any case) from `peer` for `service`. */
+void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer);
+/* The router pushed a token on CreateService: dials `target`, and answers. */
+void tunnels_answer(struct tunnels *ts, const char *service, const char *token, const struct address *target);
+
+struct tunnel_info {
+  uint64_t id; /* small, never reused, not a secret */
+  enum tunnel_role role;
+  const char *service;
+  const char *peer;   /* the local socket's other end */
+  const char *state;  /* "dialing", "open", "closing" */
+  uint64_t bytes_in;  /* from the network to the local socket */
+  uint64_t bytes_out; /* from the local socket to the network */
+  uint64_t age_s;
+};
+struct tunnel_info tunnel_info(const struct tunnel *t);
+/* For the tree's entry of this tunnel. */
+void tunnel_set_user(struct tunnel *t, void *user);
+void *tunnel_user(const struct tunnel *t);
+/* Resets both sides. `closed` follows, not inside this call. */
+void tunnel_cut(struct tunnel *t);
+
+struct tunnels_stats {
+  uint64_t live, total, failed; /* connections */
+  uint64_t bytes_in, bytes_out; /* of all, the ended ones included */
+};
+/* Of one service in one role; all services when NULL. */
+struct tunnels_stats tunnels_stats(const struct tunnels *ts, enum tunnel_role role, const char *service);
+
+#endif

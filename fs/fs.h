@@ -1,0 +1,121 @@
+/* A kit for file trees that are made up by a program, served over FUSE on a libuv loop.
+ *
+ * The program describes its tree as a table of rows, one for each shape of path, and adds and removes the entries that
+ * exist only at run time. The kit does the rest: inodes and their lifetimes, renderings, splitting of writes into
+ * lines, replies, interrupts, invalidations. It answers every FUSE operation; what the table leaves empty gets a sane
+ * refusal (a fixed file: EPERM).
+ *
+ * Everything runs on the loop's thread. Handlers answer at once: they never wait. The exception is `line`, which may
+ * answer later. Handlers return 0 or a negative errno, and may call any function here except fs_close.
+ */
+#ifndef FS_FS_H
+#define FS_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct uv_loop_s;
+struct fs;
+struct fs_entry;   /* a node of the tree; the kit's */
+struct fs_request; /* one line that waits for its answer; the kit's */
+struct fs_text;    /* a rendering under construction; the kit's */
+
+enum fs_kind {
+  FS_DIR,
+  FS_TEXT, /* rendered whole when it is opened or its size is asked for; kept for a second, or while open */
+  FS_LIVE, /* append-only bytes of the program, read where they lie; may become shorter */
+};
+
+/* One complete line that was written, without its newline, trimmed of blanks at both ends; `text` ends in a NUL, has
+ * none within, and lives until the answer. Lines over FS_LINE_MAX bytes are refused with E2BIG, those with a NUL byte
+ * with EINVAL, before they get here. */
+struct fs_line {
+  const char *text;
+  size_t size;
+  bool replace; /* the first line of this open without O_APPEND: it replaces what was there; else it adds */
+  bool more;    /* further complete lines follow in the same write */
+};
+enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };
+
+/* `path` is where the row stands: "" is the root, "services/star/target" with a literal * for star: an entry added at
+ * run time. Parents come before children. Static rows below an added entry come into being with it, and share its
+ * object. Several rows may have the same path with a *. */
+struct fs_row {
+  const char *path;
+  enum fs_kind kind;
+  mode_t mode; /* permission bits */
+
+  /* Directories. */
+  int (*mkdir)(struct fs_entry *dir, const char *name);
+  /* Makes the regular file `name`: adds an entry (fs_add or fs_add_detached) and gives it in *out. */
+  int (*create)(struct fs_entry *dir, const char *name, struct fs_entry **out);
+  int (*rmdir)(struct fs_entry *dir); /* of this very entry, whatever is left in it */
+
+  /* Files. */
+  int (*render)(struct fs_entry *file, struct fs_text *out); /* FS_TEXT */
+  int (*live)(struct fs_entry *file, const char **bytes,
+              size_t *size); /* FS_LIVE; valid until the handler's caller returns to the loop */
+  void (*line)(struct fs_request *request, struct fs_entry *file,
+               const struct fs_line *line); /* writable if set; answers by fs_reply */
+  void (*released)(struct fs_entry *file);  /* the last handle that was open for writing is gone */
+
+  /* Both. */
+  bool (*visible)(struct fs_entry *entry); /* of static rows: does it exist now? NULL: yes */
+  int (*unlink)(struct fs_entry *file);    /* returning 0 without fs_remove leaves it in place */
+};
+
+struct fs_options {
+  const struct fs_row *rows;
+  size_t row_count;
+  void *root_object;
+  const char *source;  /* what mount(8) shows as the device */
+  const char *subtype; /* fuse.SUBTYPE */
+  bool allow_other;
+  const char *mount_options;                   /* NULL, or more for mount(8): "nosuid,nodev" */
+  int session_fd;                              /* 0, or a socket that speaks FUSE in place of a mount: for tests */
+  void (*unmounted)(struct fs *fs, void *arg); /* somebody else unmounted the tree; the program should fs_close */
+  void *arg;
+};
+
+/* Mounts, and serves until fs_close. The options' strings and rows must live as long. `message` gets a sentence when it
+ * fails. */
+int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, const struct fs_options *options,
+            char *message, size_t message_size);
+/* Unmounts (lazily when busy), answers what waits with -ECANCELED, closes; `closed` runs on the loop when fs is freed.
+ */
+void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg);
+
+struct fs_entry *fs_root(struct fs *fs);
+/* The static entry, or NULL: fs_find(fs_root(fs), "services"). Added ones as well. */
+struct fs_entry *fs_find(struct fs_entry *dir, const char *name);
+const char *fs_name(const struct fs_entry *entry);
+void *fs_object(const struct fs_entry *entry);
+struct fs_entry *fs_parent(const struct fs_entry *entry);
+/* Also for the static entries below. */
+void fs_set_object(struct fs_entry *entry, void *object);
+struct fs *fs_of(const struct fs_entry *entry);
+
+/* Adds `name` to `dir` as `row`, which must be of the table. -EEXIST, -ENAMETOOLONG, -ENOMEM. A name that was removed
+ * while the kernel still held it gets its former node back if it is of the same row. */
+int fs_add(struct fs_entry *dir, const struct fs_row *row, const char *name, void *object, struct fs_entry **out);
+/* The same, but known only to whom it was given in `create`: it is in no directory. It goes with its last handle, after
+ * `released`. */
+int fs_add_detached(struct fs_entry *dir, const struct fs_row *row, const char *name, void *object,
+                    struct fs_entry **out);
+/* The entry and all below are gone from the tree; no handler is called for them any more, and what is open reads to its
+ * end. A line of theirs that waits must still be answered. */
+void fs_remove(struct fs_entry *entry);
+/* What was rendered is out of date: the next open or stat renders again. */
+void fs_touch(struct fs_entry *entry);
+
+/* Appends to a rendering; remembers that memory was short, and the render fails with -ENOMEM. */
+void fs_printf(struct fs_text *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Answers a line: 0 or a negative errno. Exactly once. */
+void fs_reply(struct fs_request *request, int error);
+/* If the writer is interrupted before the answer, `interrupted` runs, and should answer soon: usually -EINTR. Not
+ * called after the answer. */
+void fs_on_interrupt(struct fs_request *request, void (*interrupted)(struct fs_request *request, void *arg), void *arg);
+
+#endif

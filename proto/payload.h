@@ -1,0 +1,33 @@
+/* The fields of one serialised Payload, read and written by hand, so that the data in it is never parsed or copied.
+ * Pure; any thread. */
+#ifndef PROTO_PAYLOAD_H
+#define PROTO_PAYLOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct iovec;
+
+enum { PAYLOAD_PREFIX_MAX = 16 };
+
+/* Offsets are into the message. A field that occurs twice: the last one counts, as in protobuf; unknown fields are
+ * passed over. */
+struct payload {
+  bool has_data, has_header, has_reset, eof;
+  size_t data_at, data_size;
+  size_t header_at, header_size;
+  size_t reset_at, reset_size;
+};
+
+/* 0, or -EBADMSG. Looks only at tags and lengths, wherever the parts are cut. */
+int payload_parse(const struct iovec *parts, size_t count, struct payload *out);
+
+/* Copies bytes [at, at + size), which must lie inside. */
+void payload_copy(const struct iovec *parts, size_t count, size_t at, size_t size, void *out);
+
+/* The bytes that stand before `data_size` bytes of data (0: no data field) in a message. Returns how many; at most
+ * PAYLOAD_PREFIX_MAX. */
+size_t payload_prefix(uint8_t out[PAYLOAD_PREFIX_MAX], size_t data_size, bool eof);
+
+#endif

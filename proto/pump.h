@@ -1,0 +1,83 @@
+/* The copy path: one connected socket carried over one stream of Payload messages, without copying what it carries.
+ *
+ * Two threads work on a pump. The loop's thread reads the socket and sends; the queue's own thread takes messages and
+ * writes them to the socket. Each direction has a lock of its own. All functions here are called on the loop's thread,
+ * all events come there, and none inside a function that is called. The pump moves bytes and tells; what an end or a
+ * failure means is decided above it.
+ */
+#ifndef PROTO_PUMP_H
+#define PROTO_PUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+struct rpc_channel;
+struct rpc_queue;
+struct pump;
+struct pump_set;
+struct uv_loop_s;
+
+/* What the pumps of one loop share: the epoll set of their sockets, and the pool of read buffers. */
+int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop);
+/* Every pump must be closed. `closed` runs on the loop, when the set is freed. */
+void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg);
+
+struct pump_events {
+  /* The stream is paired with the other side's. `original`: which speaks the first version, so that one end ends both,
+   * and nothing is said in-band. */
+  void (*paired)(struct pump *p, bool original, void *arg);
+  /* The socket's peer sent its end (error 0), or the socket failed (a positive errno). All that was read before is sent
+   * or being sent. At most once. */
+  void (*local_end)(struct pump *p, int error, void *arg);
+  /* The other side sent its end, and the socket took all that came before. At most once. */
+  void (*remote_eof)(struct pump *p, void *arg);
+  /* The other side broke the connection; the strings live as long as this callback. At most once. */
+  void (*remote_reset)(struct pump *p, const char *code, const char *reason, void *arg);
+  /* The stream is over, and what came on it was written (unless the socket failed, or it is not attached: then it is
+   * dropped). At most once, and last. */
+  void (*ended)(struct pump *p, enum rpc_status status, const char *text, void *arg);
+};
+
+struct pump_options {
+  struct rpc_channel *channel;
+  bool original_router; /* ProxyConnection, the token inside the data; else Connect */
+  const char *token;
+  const uint8_t *member, *member_key; /* 16 and 32 bytes; not used with an original router */
+};
+
+/* Opens the stream and sends its header. */
+int pump_open(struct pump **out, struct pump_set *set, const struct pump_options *options,
+              const struct pump_events *events, void *arg);
+
+/* Gives the pump a connected, non-blocking socket, which becomes the pump's, also on failure; bytes flow both ways from
+ * now on. Once. */
+int pump_attach(struct pump *p, int fd);
+
+/* Says in-band that no data follows, and half-closes the stream. After local_end. */
+void pump_send_eof(struct pump *p);
+/* Only half-closes the stream: for a peer of the first version. After local_end. */
+void pump_half_close(struct pump *p);
+/* Says in-band that the connection is broken, if the stream can take it now, and ends the stream. `ended` follows. */
+void pump_send_reset(struct pump *p, const char *code, const char *reason);
+/* Ends the stream at once. `ended` follows if it did not come yet. */
+void pump_cancel(struct pump *p);
+
+/* Ends the socket's write side, once all that came was written: after remote_eof or ended. */
+void pump_shutdown_socket(struct pump *p);
+/* How the socket goes. Both leave the stream as it is. */
+void pump_close_socket(struct pump *p, bool reset);
+
+/* No more events; the stream is cancelled if it still runs, the socket closed if it is still open. The pump is freed
+ * once both threads have let go. */
+void pump_close(struct pump *p);
+
+struct pump_counters {
+  uint64_t bytes_read;    /* from the socket */
+  uint64_t bytes_written; /* to the socket */
+};
+struct pump_counters pump_counters(const struct pump *p);
+
+#endif

@@ -1,0 +1,167 @@
+/* gRPC as callbacks: the part of gRPC C core that mindmeld uses, for clients and for the server.
+ *
+ * A queue has one home thread, on which every callback of its calls, servers and timers runs, one at a time, and on
+ * which every function here must be called unless it says otherwise:
+ *   - rpc_queue_run: the calling thread becomes the home thread (the router);
+ *   - rpc_queue_attach: the home thread is a libuv loop's; a thread of the queue's own takes completions and hands them
+ * to the loop (the daemon). Functions return 0 or a negative errno. A start that fails never calls back; a callback
+ * never fires inside the function that started it.
+ */
+#ifndef PROTO_RPC_H
+#define PROTO_RPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+struct uv_loop_s;
+struct ProtobufCMessage;
+struct ProtobufCMessageDescriptor;
+
+/* ---- Messages: one gRPC message, held by reference, never copied. ---- */
+struct rpc_message;
+
+/* Copies `size` bytes. NULL when memory is short. The caller frees, or hands it to rpc_call_send. Any thread. */
+struct rpc_message *rpc_message_copy(const void *bytes, size_t size);
+/* Serialises a protobuf-c message (pass &m.base). NULL when memory is short. */
+struct rpc_message *rpc_message_pack(const struct ProtobufCMessage *m);
+/* Parses into a new protobuf-c message that the caller frees with its own *__free_unpacked; NULL when malformed or
+ * memory is short. */
+struct ProtobufCMessage *rpc_message_unpack(const struct rpc_message *m, const struct ProtobufCMessageDescriptor *type);
+void rpc_message_free(struct rpc_message *m); /* NULL is fine */
+size_t rpc_message_size(const struct rpc_message *m);
+/* A new message that holds bytes [at, at + size) of `m` by reference, behind `prefix_size` copied bytes. NULL when
+ * memory is short or the range is outside. */
+struct rpc_message *rpc_message_cut(const struct rpc_message *m, const void *prefix, size_t prefix_size, size_t at,
+                                    size_t size);
+/* Points `parts` at the message's bytes, which stay the message's. Returns how many parts there are, which may be more
+ * than `max`. */
+struct iovec;
+size_t rpc_message_parts(const struct rpc_message *m, struct iovec *parts, size_t max);
+
+/* ---- Queues ---- */
+struct rpc_queue;
+
+int rpc_queue_create(struct rpc_queue **out);
+/* Serves completions until rpc_queue_stop, then drains what is pending, and returns. */
+void rpc_queue_run(struct rpc_queue *q);
+/* Makes the loop's thread the home thread. Call on that thread, before anything else is done with the queue. */
+int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop);
+/* Every call, server and timer of the queue must be closed first. On a run queue: makes rpc_queue_run return. On an
+ * attached queue: ends its thread (waits for it) and closes its loop handle; `stopped` runs on the loop when that is
+ * done. */
+void rpc_queue_stop(struct rpc_queue *q, void (*stopped)(void *arg), void *arg);
+/* After rpc_queue_run returned, or after `stopped`. */
+void rpc_queue_free(struct rpc_queue *q);
+
+/* Runs `cb` on the home thread, once. Any thread, also one that handles a signal by sigwait. -ENOMEM. */
+int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg);
+
+/* A timer for queues that have no loop. One shot. */
+struct rpc_timer;
+int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg);
+/* The callback will not run any more; frees the timer. After the callback has run: do not call. */
+void rpc_timer_cancel(struct rpc_timer *t);
+
+/* ---- Calls ---- */
+struct rpc_call;
+
+struct rpc_metadata {
+  const char *key; /* lower case */
+  const char *value;
+};
+
+struct rpc_call_events {
+  /* Client: the server's initial metadata came. At most once. */
+  void (*headers)(struct rpc_call *c, void *arg);
+  /* Answers rpc_call_receive. `m` belongs to the callee. NULL: the peer sends no more, in order. Nothing comes when the
+   * call failed: see closed. */
+  void (*message)(struct rpc_call *c, struct rpc_message *m, void *arg);
+  /* Answers rpc_call_send: the message was handed to the transport within its flow control, and another may be sent.
+   * Nothing comes when the call failed. */
+  void (*sent)(struct rpc_call *c, void *arg);
+  /* The last callback, always: nothing is pending, and the call is freed when this returns. Client: the server's
+   * status. Server: RPC_OK when the status that was given to rpc_call_finish went out, RPC_CANCELLED when the peer
+   * cancelled or vanished. `text` lives as long as this callback. */
+  void (*closed)(struct rpc_call *c, enum rpc_status status, const char *text, void *arg);
+};
+
+/* One message out or in at a time: rpc_call_send before `sent`, or rpc_call_receive before `message`, is -EBUSY. After
+ * the call has failed: -EPIPE. */
+
+/* Takes `m` also when it fails. */
+int rpc_call_send(struct rpc_call *c, struct rpc_message *m);
+/* Client: no more will be sent. Goes out with or after the message that is being sent. */
+int rpc_call_end(struct rpc_call *c);
+int rpc_call_receive(struct rpc_call *c);
+/* Ends the call at once, dropping what is queued. `closed` follows. Harmless when it already ended. A client that
+ * cancels sees this status in `closed`. */
+void rpc_call_cancel(struct rpc_call *c, enum rpc_status status, const char *text);
+/* Metadata of the peer: the server's after `headers`, the client's at any time. Copies the value with a final NUL.
+ * Returns its length, -ENOENT, or -E2BIG. */
+int rpc_call_metadata(const struct rpc_call *c, const char *key, char *value, size_t size);
+void rpc_call_set_arg(struct rpc_call *c, const struct rpc_call_events *events, void *arg);
+
+/* ---- Client ---- */
+struct rpc_channel;
+
+struct rpc_channel_options {
+  const char *target; /* HOST:PORT, [V6]:PORT */
+  bool tls;           /* else plaintext */
+  const char *ca_pem; /* with tls: the text of the roots to trust; NULL for the system's */
+  const char *bearer; /* NULL, or the key that each call shows */
+  bool keepalive;     /* HTTP/2 pings: only to routers of ours */
+};
+
+int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options);
+/* The channel goes when its last call has closed. */
+void rpc_channel_close(struct rpc_channel *ch);
+
+struct rpc_call_options {
+  const char *method;                  /* "/mindmeld.ControlService/ListServices" */
+  const struct rpc_metadata *metadata; /* in addition to mindmeld-version and authorization */
+  size_t metadata_count;
+  uint64_t deadline_ms; /* from now; 0: none */
+};
+
+/* `closed` always follows a start that succeeded. Nothing is received until rpc_call_receive, but headers and closed
+ * come by themselves. */
+int rpc_call_start(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
+                   const struct rpc_call_events *events, void *arg);
+
+/* One request, one answer. `done` runs once: `answer` is freed afterwards by the caller of rpc_unary, and is NULL
+ * unless status is RPC_OK. The call may be cancelled by rpc_call_cancel until `done`. */
+int rpc_unary(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
+              struct rpc_message *request,
+              void (*done)(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg), void *arg);
+
+/* ---- Server ---- */
+struct rpc_server;
+
+struct rpc_server_options {
+  const char *address;  /* HOST:PORT; port 0 takes a free one */
+  const char *cert_pem; /* NULL: plaintext */
+  const char *key_pem;
+};
+
+/* A call arrived. The callee gives it events with rpc_call_set_arg before it returns, and in the end rpc_call_finish
+ * (or rpc_call_cancel). */
+typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, void *arg);
+
+int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
+                     rpc_server_call_cb on_call, void *arg, int *port);
+/* No new calls; `stopped` runs when the last call has closed, and the server is freed. */
+void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg);
+/* Cancels what is still running. */
+void rpc_server_cancel_calls(struct rpc_server *s);
+
+const char *rpc_call_method(const struct rpc_call *c);
+const char *rpc_call_peer(const struct rpc_call *c); /* "ipv4:127.0.0.1:55" */
+/* Sends initial metadata at once, which otherwise goes with the first message or the status. At most once. */
+int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count);
+/* Sends the status, after the message that is being sent, if there is one. `closed` follows. */
+int rpc_call_finish(struct rpc_call *c, enum rpc_status status, const char *text);
+
+#endif
