@@ -1,0 +1,80 @@
+"""Fixtures: a world of its own for each test."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+
+def pytest_configure(config):
+    """Makes the messages' Python from the one .proto file."""
+    config.stubs = tempfile.mkdtemp(prefix="mm-stubs-")
+    proto = HERE.parents[1] / "proto"
+    subprocess.run(
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{proto}", "-I/usr/include", f"--python_out={config.stubs}",
+         f"--grpc_python_out={config.stubs}", str(proto / "mindmeld.proto")],
+        check=True, timeout=60,
+    )
+    sys.path.insert(0, config.stubs)
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.stubs, ignore_errors=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    report = outcome.get_result()
+    world = item.funcargs.get("world") if hasattr(item, "funcargs") else None
+    if report.failed and world:
+        report.sections.append(("the programs", world.logs()))
+
+
+@pytest.fixture
+def directory():
+    """Short and open to others: unix sockets have little room for a path, and a plain user must get through."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
+    path.chmod(0o755)
+    yield path
+    from harness import is_mounted
+
+    if not any(is_mounted(p) for p in path.iterdir()):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def world(directory):
+    import harness
+
+    world = harness.World(directory)
+    watchdog = threading.Timer(90, world.kill_mounts)
+    watchdog.start()
+    yield world
+    watchdog.cancel()
+    world.close()
+
+
+@pytest.fixture
+def router(world):
+    return world.router()
+
+
+@pytest.fixture
+def a(world, router):
+    return world.mount(router, name="A")
+
+
+@pytest.fixture
+def b(world, router):
+    return world.mount(router, name="B")
