@@ -27,17 +27,18 @@ void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg);
 
 struct pump_events {
   /* The stream is paired with the other side's. `original`: which speaks the first version, so that one end ends both,
-   * and nothing is said in-band. */
+   * and nothing is said in-band. At most once. */
   void (*paired)(struct pump *p, bool original, void *arg);
-  /* The socket's peer sent its end (error 0), or the socket failed (a positive errno). All that was read before is sent
-   * or being sent. At most once. */
-  void (*local_end)(struct pump *p, int error, void *arg);
+  /* The socket's peer sent its end. All that was read before is sent or being sent. At most once. */
+  void (*local_eof)(struct pump *p, void *arg);
+  /* The socket failed, with a positive errno; what comes for it is dropped from now on. At most once. */
+  void (*socket_failed)(struct pump *p, int error, void *arg);
   /* The other side sent its end, and the socket took all that came before. At most once. */
   void (*remote_eof)(struct pump *p, void *arg);
   /* The other side broke the connection; the strings live as long as this callback. At most once. */
   void (*remote_reset)(struct pump *p, const char *code, const char *reason, void *arg);
-  /* The stream is over, and what came on it was written (unless the socket failed, or it is not attached: then it is
-   * dropped). At most once, and last. */
+  /* The stream is over. With RPC_OK all that came on it was written first, once there is a socket; otherwise what was
+   * not written is dropped. `text` lives as long as this callback. At most once, and last. */
   void (*ended)(struct pump *p, enum rpc_status status, const char *text, void *arg);
 };
 
@@ -56,18 +57,19 @@ int pump_open(struct pump **out, struct pump_set *set, const struct pump_options
  * now on. Once. */
 int pump_attach(struct pump *p, int fd);
 
-/* Says in-band that no data follows, and half-closes the stream. After local_end. */
+/* Says in-band that no data follows, and half-closes the stream. After local_eof. */
 void pump_send_eof(struct pump *p);
-/* Only half-closes the stream: for a peer of the first version. After local_end. */
+/* Only half-closes the stream, without a word; what the socket still brings is not read. */
 void pump_half_close(struct pump *p);
-/* Says in-band that the connection is broken, if the stream can take it now, and ends the stream. `ended` follows. */
+/* Says in-band that the connection is broken and half-closes the stream; if the stream cannot take a message now,
+ * cancels it. Strings are copied, and cut to what fits. What the socket still brings is not read. */
 void pump_send_reset(struct pump *p, const char *code, const char *reason);
 /* Ends the stream at once. `ended` follows if it did not come yet. */
 void pump_cancel(struct pump *p);
 
-/* Ends the socket's write side, once all that came was written: after remote_eof or ended. */
+/* Ends the socket's write side: after remote_eof or ended. */
 void pump_shutdown_socket(struct pump *p);
-/* How the socket goes. Both leave the stream as it is. */
+/* Closes the socket, if there is one; with `reset` its peer sees a connection reset. The stream goes on. */
 void pump_close_socket(struct pump *p, bool reset);
 
 /* No more events; the stream is cancelled if it still runs, the socket closed if it is still open. The pump is freed

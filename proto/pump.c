@@ -1,0 +1,410 @@
+/* The life of a pump: its stream, its events, its end. */
+#include <errno.h>
+#include <grpc/support/alloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mindmeld.pb-c.h"
+#include "pump_internal.h"
+#include "token_stream.h"
+
+enum { MEMBER_SIZE = 16, MEMBER_KEY_SIZE = 32 };
+
+#define PUMP_OF(tag, member) ((struct pump *)((char *)(tag)-offsetof(struct pump, member)))
+
+void pump_ref(struct pump *p)
+{
+  atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+}
+
+static void free_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, free_tag);
+  grpc_metadata_array_destroy(&p->metadata);
+  grpc_metadata_array_destroy(&p->trailers);
+  grpc_slice_unref(p->status_details);
+  if (p->call != NULL)
+    grpc_call_unref(p->call);
+  grpc_byte_buffer_destroy(p->down.held);
+  grpc_byte_buffer_destroy(p->down.arriving);
+  if (p->up.bulk)
+    atomic_fetch_sub_explicit(&p->set->bulk, 1, memory_order_relaxed);
+  pthread_mutex_destroy(&p->up.lock);
+  pthread_mutex_destroy(&p->down.lock);
+  pthread_mutex_destroy(&p->arm_lock);
+  p->set->pumps--;
+  free(p);
+}
+
+void pump_unref(struct pump *p)
+{
+  if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+    rpc_queue_deliver(p->set->queue, &p->free_tag, true, free_on_loop);
+}
+
+/* ---- Events ---- */
+
+void pump_tell(struct pump *p, struct rpc_tag *tag, void (*on_loop)(struct rpc_tag *tag, bool ok))
+{
+  pump_ref(p);
+  rpc_queue_deliver(p->set->queue, tag, true, on_loop);
+}
+
+static void paired_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, paired_tag);
+  if (!p->closed)
+    p->events->paired(p, p->original_peer, p->arg);
+  pump_unref(p);
+}
+
+static void local_eof_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, local_eof_tag);
+  if (!p->closed)
+    p->events->local_eof(p, p->arg);
+  pump_unref(p);
+}
+
+void pump_tell_local_eof(struct pump *p)
+{
+  pump_tell(p, &p->local_eof_tag, local_eof_on_loop);
+}
+
+static void failed_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, failed_tag);
+  if (!p->closed)
+    p->events->socket_failed(p, atomic_load(&p->socket_error), p->arg);
+  pump_unref(p);
+}
+
+void pump_tell_socket_failed(struct pump *p, int error)
+{
+  if (atomic_flag_test_and_set(&p->socket_failure_told))
+    return;
+  atomic_store(&p->socket_error, error);
+  pump_tell(p, &p->failed_tag, failed_on_loop);
+}
+
+static void remote_eof_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, remote_eof_tag);
+  if (!p->closed)
+    p->events->remote_eof(p, p->arg);
+  pump_unref(p);
+}
+
+void pump_tell_remote_eof(struct pump *p)
+{
+  pump_tell(p, &p->remote_eof_tag, remote_eof_on_loop);
+}
+
+static void reset_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, reset_tag);
+  if (!p->closed)
+    p->events->remote_reset(p, p->down.reset_code, p->down.reset_reason, p->arg);
+  pump_unref(p);
+}
+
+void pump_tell_remote_reset(struct pump *p)
+{
+  pump_tell(p, &p->reset_tag, reset_on_loop);
+}
+
+static void ended_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, ended_tag);
+  if (!p->closed) {
+    char *text = grpc_slice_to_c_string(p->status_details);
+    p->events->ended(p, (enum rpc_status)p->status, text, p->arg);
+    gpr_free(text);
+  }
+  pump_unref(p);
+}
+
+void pump_tell_ended(struct pump *p)
+{
+  pump_tell(p, &p->ended_tag, ended_on_loop);
+}
+
+/* ---- The stream ---- */
+
+static void metadata_complete(struct rpc_tag *tag, bool ok)
+{
+  struct pump *p = PUMP_OF(tag, metadata_tag);
+  for (size_t i = 0; ok && !p->original_router && i < p->metadata.count; i++) {
+    if (grpc_slice_str_cmp(p->metadata.metadata[i].key, "mindmeld-peer") != 0)
+      continue;
+    p->original_peer = grpc_slice_str_cmp(p->metadata.metadata[i].value, "original") == 0;
+    pump_tell(p, &p->paired_tag, paired_on_loop);
+    break;
+  }
+  pump_unref(p);
+}
+
+static void status_complete(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, status_tag);
+  pthread_mutex_lock(&p->down.lock);
+  pump_down_status(p);
+  pthread_mutex_unlock(&p->down.lock);
+  pump_unref(p);
+}
+
+/* The stream's first message: a Header, or for an original router the token as traffic. NULL when memory is short. */
+static grpc_byte_buffer *header_message(const struct pump_options *o)
+{
+  uint8_t bytes[PAYLOAD_PREFIX_MAX + TOKEN_STREAM_HEADER_MAX + 4];
+  size_t size;
+  if (o->original_router) {
+    uint8_t token[TOKEN_STREAM_HEADER_MAX + 4];
+    int n = token_stream_write(token, sizeof token, o->token);
+    if (n < 0)
+      return NULL;
+    size = payload_prefix(bytes, (size_t)n, false);
+    memcpy(bytes + size, token, (size_t)n);
+    size += (size_t)n;
+  } else {
+    Mindmeld__Header header = MINDMELD__HEADER__INIT;
+    header.token = (char *)(uintptr_t)o->token;
+    header.member = (ProtobufCBinaryData){MEMBER_SIZE, (uint8_t *)(uintptr_t)o->member};
+    header.member_key = (ProtobufCBinaryData){MEMBER_KEY_SIZE, (uint8_t *)(uintptr_t)o->member_key};
+    Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
+    payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
+    payload.header = &header;
+    if ((size = mindmeld__payload__get_packed_size(&payload)) > sizeof bytes)
+      return NULL;
+    mindmeld__payload__pack(&payload, bytes);
+  }
+  grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, size);
+  grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+  grpc_slice_unref(slice);
+  return message;
+}
+
+static int start_stream(struct pump *p, const struct pump_options *o)
+{
+  grpc_byte_buffer *header = header_message(o);
+  if (header == NULL)
+    return -EINVAL;
+  size_t metadata_count;
+  const grpc_metadata *metadata = rpc_channel_metadata(o->channel, &metadata_count);
+
+  grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+  status.data.recv_status_on_client.trailing_metadata = &p->trailers;
+  status.data.recv_status_on_client.status = &p->status;
+  status.data.recv_status_on_client.status_details = &p->status_details;
+  pump_ref(p);
+  int error = rpc_start_batch(p->call, &status, 1, &p->status_tag);
+  if (error != 0) {
+    pump_unref(p);
+    grpc_byte_buffer_destroy(header);
+    return error;
+  }
+  if ((error = pump_up_start(p, header, metadata, metadata_count)) != 0)
+    return error;
+
+  grpc_op initial = {.op = GRPC_OP_RECV_INITIAL_METADATA};
+  initial.data.recv_initial_metadata.recv_initial_metadata = &p->metadata;
+  pump_ref(p);
+  if ((error = rpc_start_batch(p->call, &initial, 1, &p->metadata_tag)) != 0) {
+    pump_unref(p);
+    return error;
+  }
+  if (p->original_router) {
+    p->original_peer = true;
+    pump_tell(p, &p->paired_tag, paired_on_loop);
+  }
+  pthread_mutex_lock(&p->down.lock);
+  pump_down_run(p);
+  pthread_mutex_unlock(&p->down.lock);
+  return 0;
+}
+
+static int create(struct pump **out, struct pump_set *set)
+{
+  struct pump *p = calloc(1, sizeof *p);
+  if (p == NULL)
+    return -ENOMEM;
+  /* Default mutexes: on Linux pthread_mutex_init cannot fail. */
+  pthread_mutex_init(&p->up.lock, NULL);
+  pthread_mutex_init(&p->down.lock, NULL);
+  pthread_mutex_init(&p->arm_lock, NULL);
+  p->set = set;
+  p->fd = -1;
+  atomic_init(&p->refs, 1);
+  atomic_flag_clear(&p->socket_failure_told);
+  grpc_metadata_array_init(&p->metadata);
+  grpc_metadata_array_init(&p->trailers);
+  p->status_details = grpc_empty_slice();
+  p->metadata_tag.complete = metadata_complete;
+  p->status_tag.complete = status_complete;
+  pump_up_init(p);
+  pump_down_init(p);
+  set->pumps++;
+  *out = p;
+  return 0;
+}
+
+int pump_open(struct pump **out, struct pump_set *set, const struct pump_options *o, const struct pump_events *events,
+              void *arg)
+{
+  struct pump *p;
+  int error = create(&p, set);
+  if (error != 0)
+    return error;
+  p->events = events;
+  p->arg = arg;
+  p->original_router = o->original_router;
+  p->call = rpc_channel_create_call(
+      o->channel, o->original_router ? "/mindmeld.ProxyService/ProxyConnection" : "/mindmeld.ProxyService/Connect", 0);
+  error = p->call == NULL ? -ENOMEM : start_stream(p, o);
+  if (error != 0) {
+    pump_close(p);
+    return error;
+  }
+  *out = p;
+  return 0;
+}
+
+/* ---- What its owner asks for ---- */
+
+static void run_up(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  struct rpc_stray stray = pump_up_run(p, &p->set->loop_carver);
+  pthread_mutex_unlock(&p->up.lock);
+  pump_complete_stray(stray);
+}
+
+void pump_send_eof(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  p->up.eof_due = true;
+  pthread_mutex_unlock(&p->up.lock);
+  run_up(p);
+}
+
+void pump_half_close(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  p->up.half_close_due = p->up.stopped = true;
+  pthread_mutex_unlock(&p->up.lock);
+  run_up(p);
+}
+
+static grpc_byte_buffer *reset_message(const char *code, const char *reason)
+{
+  char short_code[PUMP_RESET_CODE_MAX], short_reason[PUMP_RESET_REASON_MAX];
+  Mindmeld__Reset reset = MINDMELD__RESET__INIT;
+  Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
+  uint8_t bytes[2 * PUMP_RESET_REASON_MAX];
+  short_code[strnlen(code, sizeof short_code - 1)] = '\0';
+  memcpy(short_code, code, strlen(short_code));
+  short_reason[strnlen(reason, sizeof short_reason - 1)] = '\0';
+  memcpy(short_reason, reason, strlen(short_reason));
+  reset.code = short_code;
+  reset.reason = short_reason;
+  payload.reset = &reset;
+  size_t size = mindmeld__payload__pack(&payload, bytes);
+  grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, size);
+  grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
+  grpc_slice_unref(slice);
+  return message;
+}
+
+void pump_send_reset(struct pump *p, const char *code, const char *reason)
+{
+  struct rpc_stray stray = {NULL, false};
+  grpc_byte_buffer *message = reset_message(code, reason);
+  pthread_mutex_lock(&p->up.lock);
+  p->up.stopped = true;
+  bool said = pump_up_say_last(p, message, &stray);
+  pthread_mutex_unlock(&p->up.lock);
+  pump_complete_stray(stray);
+  if (!said) {
+    grpc_byte_buffer_destroy(message);
+    pump_cancel(p);
+  }
+}
+
+void pump_cancel(struct pump *p)
+{
+  grpc_call_cancel(p->call, NULL);
+}
+
+void pump_shutdown_socket(struct pump *p)
+{
+  if (p->fd >= 0)
+    shutdown(p->fd, SHUT_WR);
+}
+
+void pump_close_socket(struct pump *p, bool reset)
+{
+  pthread_mutex_lock(&p->up.lock);
+  pthread_mutex_lock(&p->down.lock);
+  int fd = p->fd;
+  p->fd = -1;
+  p->up.stopped = true;
+  pump_down_drop(p);
+  pthread_mutex_unlock(&p->down.lock);
+  pthread_mutex_unlock(&p->up.lock);
+  if (fd < 0)
+    return;
+  struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+  if (reset)
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  epoll_ctl(p->set->epoll, EPOLL_CTL_DEL, fd, NULL);
+  close(fd);
+  pthread_mutex_lock(&p->down.lock);
+  pump_down_run(p);
+  pthread_mutex_unlock(&p->down.lock);
+}
+
+int pump_attach(struct pump *p, int fd)
+{
+  struct epoll_event nothing = {.events = EPOLLONESHOT, .data.ptr = p};
+  if (epoll_ctl(p->set->epoll, EPOLL_CTL_ADD, fd, &nothing) != 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  pthread_mutex_lock(&p->up.lock);
+  pthread_mutex_lock(&p->down.lock);
+  p->fd = fd;
+  p->enabled = true;
+  pump_down_run(p);
+  pthread_mutex_unlock(&p->down.lock);
+  pthread_mutex_unlock(&p->up.lock);
+  run_up(p);
+  return 0;
+}
+
+void pump_close(struct pump *p)
+{
+  p->closed = true;
+  if (p->call != NULL)
+    grpc_call_cancel(p->call, NULL);
+  pump_close_socket(p, false);
+  pump_unref(p);
+}
+
+struct pump_counters pump_counters(const struct pump *p)
+{
+  return (struct pump_counters){
+      .bytes_read = atomic_load_explicit(&p->bytes_read, memory_order_relaxed),
+      .bytes_written = atomic_load_explicit(&p->bytes_written, memory_order_relaxed),
+  };
+}

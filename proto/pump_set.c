@@ -1,0 +1,156 @@
+/* The epoll set of all pumps' sockets, nested in the libuv loop: one-shot, armed only after a socket had nothing more
+ * to give or to take. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "pump_internal.h"
+
+enum { EVENTS_MAX = 64 };
+
+struct pump_watch {
+  uv_poll_t poll;
+  uv_check_t drained; /* waits for the last pump, once the set closes */
+  int open_handles;
+  struct pump_set *set;
+};
+
+void pump_arm(struct pump *p, uint32_t events)
+{
+  pthread_mutex_lock(&p->arm_lock);
+  if (!p->enabled || (events & ~p->armed) != 0) {
+    p->armed |= events;
+    struct epoll_event e = {.events = p->armed | EPOLLONESHOT, .data.ptr = p};
+    p->enabled = epoll_ctl(p->set->epoll, EPOLL_CTL_MOD, p->fd, &e) == 0;
+  }
+  pthread_mutex_unlock(&p->arm_lock);
+}
+
+/* What was armed and has come true is taken out; the rest is armed again. A failure makes everything come true. */
+static uint32_t disarm(struct pump *p, uint32_t events)
+{
+  pthread_mutex_lock(&p->arm_lock);
+  uint32_t got = events & (EPOLLERR | EPOLLHUP) ? p->armed : p->armed & events;
+  p->armed &= ~got;
+  p->enabled = false;
+  uint32_t rest = p->armed;
+  pthread_mutex_unlock(&p->arm_lock);
+  if (rest != 0)
+    pump_arm(p, rest);
+  return got;
+}
+
+static void tell_failure(struct pump *p)
+{
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
+    pump_tell_socket_failed(p, error);
+}
+
+static void serve(struct pump *p, uint32_t events)
+{
+  if (p->fd < 0)
+    return;
+  uint32_t got = disarm(p, events);
+  if (got & EPOLLOUT) {
+    pthread_mutex_lock(&p->down.lock);
+    pump_down_run(p);
+    pthread_mutex_unlock(&p->down.lock);
+  }
+  if (got & EPOLLIN) {
+    pthread_mutex_lock(&p->up.lock);
+    struct rpc_stray stray = pump_up_run(p, &p->set->loop_carver);
+    pthread_mutex_unlock(&p->up.lock);
+    pump_complete_stray(stray);
+  } else if (events & EPOLLERR) {
+    tell_failure(p);
+  }
+}
+
+static void readable(uv_poll_t *poll, int status, int ready)
+{
+  (void)status;
+  (void)ready;
+  struct pump_set *set = ((struct pump_watch *)poll->data)->set;
+  struct epoll_event events[EVENTS_MAX];
+  int n = epoll_wait(set->epoll, events, EVENTS_MAX, 0);
+  for (int i = 0; i < n; i++)
+    serve(events[i].data.ptr, events[i].events);
+}
+
+int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop)
+{
+  struct pump_set *set = calloc(1, sizeof *set);
+  struct pump_watch *watch = calloc(1, sizeof *watch);
+  struct slab_pool *pool = slab_pool_create();
+  int error = -ENOMEM;
+  if (set == NULL || watch == NULL || pool == NULL)
+    goto fail;
+  set->queue = q;
+  set->loop = loop;
+  set->watch = watch;
+  set->loop_carver.pool = set->cq_carver.pool = pool;
+  set->epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (set->epoll < 0) {
+    error = -errno;
+    goto fail;
+  }
+  watch->set = set;
+  error = uv_poll_init(loop, &watch->poll, set->epoll);
+  if (error != 0)
+    goto fail_epoll;
+  watch->poll.data = watch;
+  uv_check_init(loop, &watch->drained);
+  watch->drained.data = watch;
+  watch->open_handles = 2;
+  uv_poll_start(&watch->poll, UV_READABLE, readable);
+  *out = set;
+  return 0;
+
+fail_epoll:
+  close(set->epoll);
+fail:
+  if (pool != NULL)
+    slab_pool_release(pool);
+  free(watch);
+  free(set);
+  return error;
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+  struct pump_watch *watch = handle->data;
+  if (--watch->open_handles > 0)
+    return;
+  struct pump_set *set = watch->set;
+  close(set->epoll);
+  slab_carver_close(&set->loop_carver);
+  slab_carver_close(&set->cq_carver);
+  slab_pool_release(set->loop_carver.pool);
+  void (*closed)(void *arg) = set->closed;
+  void *arg = set->closed_arg;
+  free(watch);
+  free(set);
+  closed(arg);
+}
+
+static void close_if_drained(uv_check_t *check)
+{
+  struct pump_watch *watch = check->data;
+  if (watch->set->pumps > 0)
+    return;
+  uv_close((uv_handle_t *)&watch->poll, handle_closed);
+  uv_close((uv_handle_t *)&watch->drained, handle_closed);
+}
+
+void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg)
+{
+  set->closed = closed;
+  set->closed_arg = arg;
+  uv_check_start(&set->watch->drained, close_if_drained);
+  close_if_drained(&set->watch->drained);
+}
