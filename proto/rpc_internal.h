@@ -10,16 +10,24 @@
 /* Handed to grpc_call_start_batch. `complete` runs on the thread that takes completions, and must not block. */
 struct rpc_tag {
   void (*complete)(struct rpc_tag *tag, bool ok);
-  struct rpc_tag *next; /* in the inbox of the home thread */
+  void (*on_home)(struct rpc_tag *tag, bool ok); /* set by rpc_queue_deliver */
+  struct rpc_tag *next;                          /* in the inbox of the home thread */
   bool ok;
 };
+
+/* Makes what this thread wrote visible to the thread that takes the tag's completion, as far as TSan is concerned, which
+ * cannot look into gRPC. Before the tag is given to gRPC; rpc_start_batch does it by itself. */
+void rpc_tag_hand_over(struct rpc_tag *tag);
 
 /* grpc_call_start_batch with the hand-over to the completing thread made visible to TSan. -EIO when gRPC refuses the
  * batch: then nothing completes. */
 int rpc_start_batch(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
 
+/* What a loop over grpc_completion_queue_next or grpc_completion_queue_thread_local_cache_flush does with a tag. */
+void rpc_tag_complete(void *tag, bool ok);
+
 /* Attached queues: runs `on_home` on the loop with this tag. Any thread; the tag must not be in use for anything else
- * until then. In order. */
+ * until then. In order. Run queues: runs it at once; only on the home thread. */
 void rpc_queue_deliver(struct rpc_queue *q, struct rpc_tag *tag, bool ok,
                        void (*on_home)(struct rpc_tag *tag, bool ok));
 
@@ -27,8 +35,23 @@ grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q);
 struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch);
 
 /* A call on the channel with no batch started yet, and the metadata that every call carries: mindmeld-version, and
- * authorization if there is a key. The array belongs to the channel. The caller unrefs the call. */
+ * authorization if there is a key. The array belongs to the channel. The caller unrefs the call. NULL when gRPC has
+ * none. */
 grpc_call *rpc_channel_create_call(struct rpc_channel *ch, const char *method, uint64_t deadline_ms);
 const grpc_metadata *rpc_channel_metadata(struct rpc_channel *ch, size_t *count);
+/* Keeps the channel after rpc_channel_close, for as long as a call needs it. Home thread. */
+void rpc_channel_ref(struct rpc_channel *ch);
+void rpc_channel_unref(struct rpc_channel *ch);
+
+/* A message is a byte buffer, and the other way round. */
+static inline grpc_byte_buffer *rpc_message_buffer(struct rpc_message *m)
+{
+  return (grpc_byte_buffer *)m;
+}
+
+static inline struct rpc_message *rpc_message_from_buffer(grpc_byte_buffer *b)
+{
+  return (struct rpc_message *)b;
+}
 
 #endif
