@@ -156,6 +156,8 @@ static int parse_unix(const char *path, struct address *out, const char **why)
     return refuse(-EINVAL, why, "path is not absolute: write unix:/PATH");
   if (size > ADDRESS_PATH_MAX)
     return refuse(-ENAMETOOLONG, why, "path of a unix socket is longer than 107 bytes");
+  if (path[size - 1] == '/')
+    return refuse(-EINVAL, why, "path ends in a slash: write the path of the socket itself");
   for (size_t i = 0; i < size; i++)
     if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
       return refuse(-EINVAL, why, "path has a control character");

@@ -27,7 +27,8 @@ int listener_open(struct listener **out, struct uv_loop_s *loop, const struct ad
 /* With the port that was taken. After `opened` with 0. */
 const struct address *listener_address(const struct listener *l);
 /* Stops at once (the port is free, the unix socket's file removed if it is still this one); the memory goes when the
- * loop has let go. */
+ * loop has let go. Due once for each listener_open that returned 0, also when `opened` told an error. May be called
+ * from any of the callbacks. */
 void listener_close(struct listener *l);
 
 #endif

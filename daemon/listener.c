@@ -1,0 +1,396 @@
+/* An address is bound in one go, all of its sockets or none, and then each socket is polled.
+ *
+ *     OPENING --bound--> OPEN --no descriptor, no memory--> STARVED --a round of accepts went through--> OPEN ...
+ *        +--fails--> FAILED
+ *
+ * The kernel takes a descriptor before it looks for a connection, so a starved listener finds out that there are some
+ * again by accepting, also when nobody connects. While starved its sockets are not polled: they would be ready all the
+ * time.
+ *
+ * Unix sockets are bound in the thread pool: the path may lead onto a file system that does not answer, or onto the
+ * tree that this very loop serves. Their directory is held open, so that the file is removed where it was made.
+ */
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "listener_bind.h"
+#include "resolve.h"
+
+enum { ACCEPTS_PER_WAKE = 64, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 1000 };
+
+enum listener_state { OPENING, OPEN, STARVED, FAILED };
+
+/* Of its own, since its handle goes later than the descriptor. */
+struct listening {
+  uv_poll_t poll;
+  struct listener *listener;
+  int fd;
+};
+
+/* Binding a unix socket, in the thread pool. */
+struct unix_work {
+  uv_work_t request;
+  struct listener *listener; /* NULL: closed */
+  struct address address;
+  struct endpoints endpoints;
+  struct listener_binding binding;
+  int error;
+};
+
+struct listener {
+  uv_loop_t *loop;
+  uv_timer_t timer;
+  enum listener_state state;
+  bool closed;
+  struct address address;
+  struct endpoints endpoints;      /* of a literal */
+  struct resolve *resolve;         /* in flight */
+  struct unix_work *work;          /* in flight */
+  struct listener_binding binding; /* of OPEN and STARVED */
+  struct listening *sockets[ENDPOINTS_MAX];
+  unsigned count;
+  uint64_t retry_ms;
+  struct listener_events events;
+  void *arg;
+};
+
+static void on_freed(uv_handle_t *handle)
+{
+  free(handle->data);
+}
+
+static void close_sockets(struct listener *l)
+{
+  for (unsigned i = 0; i < l->count; i++)
+    uv_close((uv_handle_t *)&l->sockets[i]->poll, on_freed);
+  l->count = 0;
+  listener_unbind(&l->binding);
+}
+
+static void fail(struct listener *l, int error, const char *why)
+{
+  l->state = FAILED;
+  l->events.opened(l, error, why, l->arg);
+}
+
+static const char *describe_tcp(const struct sockaddr_storage *from, char out[ADDRESS_TEXT_MAX])
+{
+  const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
+  const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
+  struct address a = {.kind = ADDRESS_TCP};
+
+  if (from->ss_family == AF_INET6) {
+    inet_ntop(AF_INET6, &v6->sin6_addr, a.host, sizeof(a.host));
+    a.port = ntohs(v6->sin6_port);
+  } else {
+    inet_ntop(AF_INET, &v4->sin_addr, a.host, sizeof(a.host));
+    a.port = ntohs(v4->sin_port);
+  }
+  return address_format(&a, out);
+}
+
+static const char *describe_peer(int fd, const struct sockaddr_storage *from, char out[ADDRESS_TEXT_MAX])
+{
+  struct ucred who = {0};
+  socklen_t size = sizeof(who);
+
+  if (from->ss_family != AF_UNIX)
+    return describe_tcp(from, out);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0)
+    snprintf(out, ADDRESS_TEXT_MAX, "unix:pid %ld uid %lu", (long)who.pid, (unsigned long)who.uid);
+  else
+    snprintf(out, ADDRESS_TEXT_MAX, "unix");
+  return out;
+}
+
+static void hand_over(struct listener *l, int fd, const struct sockaddr_storage *from)
+{
+  char peer[ADDRESS_TEXT_MAX];
+  int on = 1;
+
+  if (from->ss_family != AF_UNIX)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  l->events.accepted(l, fd, describe_peer(fd, from, peer), l->arg);
+}
+
+/* Errors of the one connection, which accept(2) says to treat as none at all. */
+static bool is_connection_error(int error)
+{
+  switch (error) {
+  case ECONNABORTED:
+  case EINTR:
+  case EPROTO:
+  case EPERM:
+  case ENETDOWN:
+  case ENOPROTOOPT:
+  case EHOSTDOWN:
+  case ENONET:
+  case EHOSTUNREACH:
+  case EOPNOTSUPP:
+  case ENETUNREACH:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* 0, or why accepting cannot go on for now. The listener may be closed afterwards. */
+static int accept_some(struct listener *l, int fd, unsigned *accepted)
+{
+  for (unsigned i = 0; i < ACCEPTS_PER_WAKE && !l->closed; i++) {
+    struct sockaddr_storage from = {0};
+    socklen_t size = sizeof(from);
+    int got = accept4(fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (got >= 0) {
+      ++*accepted;
+      hand_over(l, got, &from);
+    } else if (errno == EAGAIN)
+      return 0;
+    else if (!is_connection_error(errno))
+      return -errno;
+  }
+  return 0;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void starve(struct listener *l, int error)
+{
+  bool told = l->state == STARVED;
+
+  for (unsigned i = 0; i < l->count; i++)
+    uv_poll_stop(&l->sockets[i]->poll);
+  l->state = STARVED;
+  if (!told)
+    l->retry_ms = RETRY_FIRST_MS;
+  uv_timer_start(&l->timer, on_timer, l->retry_ms, 0);
+  if (!told)
+    l->events.starved(l, error, l->arg);
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events)
+{
+  struct listening *s = handle->data;
+  struct listener *l = s->listener;
+  unsigned accepted = 0;
+  int error = status;
+
+  (void)events;
+  if (l->closed || l->state != OPEN)
+    return;
+  if (error == 0)
+    error = accept_some(l, s->fd, &accepted);
+  if (error != 0 && !l->closed)
+    starve(l, error);
+}
+
+static int poll_all(struct listener *l)
+{
+  int rc = 0;
+
+  for (unsigned i = 0; i < l->count && rc == 0; i++)
+    rc = uv_poll_start(&l->sockets[i]->poll, UV_READABLE, on_readable);
+  return rc;
+}
+
+static void recover(struct listener *l)
+{
+  unsigned accepted = 0;
+  int error = 0;
+
+  for (unsigned i = 0; i < l->count && error == 0 && !l->closed; i++)
+    error = accept_some(l, l->sockets[i]->fd, &accepted);
+  if (l->closed)
+    return;
+  if (error == 0)
+    error = poll_all(l);
+  if (error != 0) {
+    l->retry_ms = accepted > 0 ? RETRY_FIRST_MS : l->retry_ms * 2;
+    if (l->retry_ms > RETRY_LAST_MS)
+      l->retry_ms = RETRY_LAST_MS;
+    starve(l, error);
+    return;
+  }
+  l->state = OPEN;
+  l->events.starved(l, 0, l->arg);
+}
+
+static int add_socket(struct listener *l, int fd)
+{
+  struct listening *s = calloc(1, sizeof(*s));
+  int rc;
+
+  if (s == NULL)
+    return -ENOMEM;
+  rc = uv_poll_init(l->loop, &s->poll, fd);
+  if (rc != 0) {
+    free(s);
+    return rc;
+  }
+  s->poll.data = s;
+  s->listener = l;
+  s->fd = fd;
+  l->sockets[l->count++] = s;
+  return 0;
+}
+
+static int poll_new(struct listener *l)
+{
+  int rc = 0;
+
+  for (unsigned i = 0; i < l->binding.count && rc == 0; i++)
+    rc = add_socket(l, l->binding.fds[i]);
+  return rc == 0 ? poll_all(l) : rc;
+}
+
+/* The sockets of a successful binding are handed over. */
+static void bound(struct listener *l, int error, const struct listener_binding *binding)
+{
+  char text[ADDRESS_TEXT_MAX];
+  char why[LISTENER_WHY_MAX];
+
+  if (error != 0) {
+    fail(l, error, binding->why);
+    return;
+  }
+  l->binding = *binding;
+  error = poll_new(l);
+  if (error != 0) {
+    snprintf(why, sizeof(why), "listen on %s: %s", address_format(&l->address, text), strerror(-error));
+    close_sockets(l);
+    fail(l, error, why);
+    return;
+  }
+  l->address = binding->address;
+  l->state = OPEN;
+  l->events.opened(l, 0, "", l->arg);
+}
+
+static void bind_tcp(struct listener *l, const struct endpoints *endpoints)
+{
+  struct listener_binding binding;
+  int error = listener_bind(&binding, &l->address, endpoints);
+
+  bound(l, error, &binding);
+}
+
+static void on_resolved(int error, const char *why, const struct endpoints *found, void *arg)
+{
+  struct listener *l = arg;
+
+  l->resolve = NULL;
+  if (error != 0)
+    fail(l, error, why);
+  else
+    bind_tcp(l, found);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+  struct listener *l = timer->data;
+
+  if (l->state == OPENING)
+    bind_tcp(l, &l->endpoints);
+  else
+    recover(l);
+}
+
+static void work_unix(uv_work_t *request)
+{
+  struct unix_work *work = request->data;
+
+  work->error = listener_bind(&work->binding, &work->address, &work->endpoints);
+}
+
+static void after_unix(uv_work_t *request, int status)
+{
+  struct unix_work *work = request->data;
+  struct listener *l = work->listener;
+
+  if (l != NULL) {
+    l->work = NULL;
+    bound(l, work->error, &work->binding);
+  } else if (status == 0 && work->error == 0)
+    listener_unbind(&work->binding);
+  free(work);
+}
+
+static int start_unix(struct listener *l)
+{
+  struct unix_work *work = calloc(1, sizeof(*work));
+  int rc;
+
+  if (work == NULL)
+    return -ENOMEM;
+  work->request.data = work;
+  work->listener = l;
+  work->address = l->address;
+  work->endpoints = l->endpoints;
+  rc = uv_queue_work(l->loop, &work->request, work_unix, after_unix);
+  if (rc != 0) {
+    free(work);
+    return rc;
+  }
+  l->work = work;
+  return 0;
+}
+
+int listener_open(struct listener **out, struct uv_loop_s *loop, const struct address *address,
+                  const struct listener_events *events, void *arg)
+{
+  struct listener *l = calloc(1, sizeof(*l));
+  bool literal;
+  int rc = 0;
+
+  if (l == NULL)
+    return -ENOMEM;
+  l->loop = loop;
+  l->state = OPENING;
+  l->address = *address;
+  l->binding.directory = -1;
+  l->events = *events;
+  l->arg = arg;
+  literal = resolve_literal(address, &l->endpoints);
+  if (address->kind == ADDRESS_UNIX)
+    rc = start_unix(l);
+  else if (!literal)
+    rc = resolve_start(&l->resolve, loop, address, on_resolved, l);
+  if (rc != 0) {
+    free(l);
+    return rc;
+  }
+  uv_timer_init(loop, &l->timer);
+  l->timer.data = l;
+  if (literal && address->kind == ADDRESS_TCP)
+    uv_timer_start(&l->timer, on_timer, 0, 0);
+  *out = l;
+  return 0;
+}
+
+const struct address *listener_address(const struct listener *l)
+{
+  return &l->address;
+}
+
+void listener_close(struct listener *l)
+{
+  l->closed = true;
+  if (l->resolve != NULL)
+    resolve_forget(l->resolve);
+  if (l->work != NULL) {
+    l->work->listener = NULL;
+    uv_cancel((uv_req_t *)&l->work->request);
+  }
+  close_sockets(l);
+  uv_close((uv_handle_t *)&l->timer, on_freed);
+}

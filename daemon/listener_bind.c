@@ -1,0 +1,237 @@
+/* TCP: with port 0 the first endpoint gets a free port, and the others must get the same one; if somebody has it there,
+ * another one is tried.
+ *
+ * Unix: whoever died without removing its socket file left one on which nobody answers; only such a file is removed,
+ * and only if it is the one that was looked at. The mode is set on the socket before it is bound: Linux makes the file
+ * with the socket's own mode, so that there is no moment in which others could connect.
+ */
+#include "listener_bind.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FREE_PORT_TRIES = 16, UNIX_MODE = 0600 };
+
+static int explain(struct listener_binding *b, int error, const char *reason)
+{
+  char text[ADDRESS_TEXT_MAX];
+
+  snprintf(b->why, sizeof(b->why), "listen on %s: %s", address_format(&b->address, text), reason);
+  return error;
+}
+
+static int explain_errno(struct listener_binding *b, int error)
+{
+  return explain(b, error, strerror(-error));
+}
+
+static void close_all(struct listener_binding *b)
+{
+  for (unsigned i = 0; i < b->count; i++)
+    close(b->fds[i]);
+  b->count = 0;
+}
+
+static bool is_no_network(int error)
+{
+  return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
+}
+
+static void set_port(struct sockaddr_storage *s, uint16_t port)
+{
+  if (s->ss_family == AF_INET6)
+    ((struct sockaddr_in6 *)s)->sin6_port = htons(port);
+  else
+    ((struct sockaddr_in *)s)->sin_port = htons(port);
+}
+
+static int read_port(int fd, uint16_t *port)
+{
+  struct sockaddr_storage s = {0};
+  socklen_t size = sizeof(s);
+
+  if (getsockname(fd, (struct sockaddr *)&s, &size) != 0)
+    return -errno;
+  *port =
+      ntohs(s.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&s)->sin6_port : ((struct sockaddr_in *)&s)->sin_port);
+  return 0;
+}
+
+/* The descriptor, or a negative errno. */
+static int listen_tcp(const struct endpoint *endpoint, uint16_t *port)
+{
+  struct sockaddr_storage at = endpoint->bytes;
+  int on = 1;
+  int rc = 0;
+  int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+  if (fd < 0)
+    return -errno;
+  set_port(&at, *port);
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+      (at.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
+      bind(fd, (const struct sockaddr *)&at, endpoint->size) != 0 || listen(fd, SOMAXCONN) != 0)
+    rc = -errno;
+  if (rc == 0 && *port == 0)
+    rc = read_port(fd, port);
+  if (rc != 0) {
+    close(fd);
+    return rc;
+  }
+  return fd;
+}
+
+static int listen_all(struct listener_binding *b, const struct endpoints *endpoints, uint16_t *port)
+{
+  int missing = -EADDRNOTAVAIL;
+
+  for (unsigned i = 0; i < endpoints->count; i++) {
+    int fd = listen_tcp(&endpoints->at[i], port);
+
+    if (fd >= 0)
+      b->fds[b->count++] = fd;
+    else if (is_no_network(fd))
+      missing = fd;
+    else {
+      close_all(b);
+      return fd;
+    }
+  }
+  return b->count > 0 ? 0 : missing;
+}
+
+static int bind_tcp(struct listener_binding *b, const struct endpoints *endpoints)
+{
+  int rc = -EADDRINUSE;
+  int tries = b->address.port == 0 ? FREE_PORT_TRIES : 1;
+
+  for (; tries > 0 && rc == -EADDRINUSE; tries--) {
+    uint16_t port = b->address.port;
+
+    rc = listen_all(b, endpoints, &port);
+    if (rc == 0)
+      b->address.port = port;
+  }
+  return rc != 0 ? explain_errno(b, rc) : 0;
+}
+
+static const char *base_name(const struct listener_binding *b)
+{
+  return strrchr(b->address.path, '/') + 1;
+}
+
+static int open_directory(struct listener_binding *b)
+{
+  char path[ADDRESS_PATH_MAX + 1];
+  size_t size = (size_t)(base_name(b) - b->address.path);
+
+  memcpy(path, b->address.path, size);
+  path[size] = '\0';
+  b->directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return b->directory >= 0 ? 0 : -errno;
+}
+
+/* 0: nobody answers on the socket file `at`. */
+static int probe(struct listener_binding *b, const struct endpoint *at)
+{
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int rc;
+
+  if (fd < 0)
+    return explain_errno(b, -errno);
+  rc = connect(fd, (const struct sockaddr *)&at->bytes, at->size) == 0 ? 0 : -errno;
+  close(fd);
+  if (rc == -ECONNREFUSED || rc == -ENOENT)
+    return 0;
+  if (rc == 0 || rc == -EAGAIN)
+    return explain(b, -EADDRINUSE, "somebody listens there already");
+  return explain(b, -EADDRINUSE, "there is a socket of somebody else's");
+}
+
+static int remove_stale(struct listener_binding *b, const struct endpoint *at)
+{
+  struct stat before;
+  struct stat now;
+  int rc;
+
+  if (fstatat(b->directory, base_name(b), &before, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT ? 0 : explain_errno(b, -errno);
+  if (!S_ISSOCK(before.st_mode))
+    return explain(b, -EADDRINUSE, "there is a file that is not a socket");
+  rc = probe(b, at);
+  if (rc != 0)
+    return rc;
+  if (fstatat(b->directory, base_name(b), &now, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT ? 0 : explain_errno(b, -errno);
+  if (now.st_dev != before.st_dev || now.st_ino != before.st_ino)
+    return explain(b, -EADDRINUSE, "somebody else begins to listen there");
+  if (unlinkat(b->directory, base_name(b), 0) != 0 && errno != ENOENT)
+    return explain(b, -errno, "the socket that nobody listens on cannot be removed");
+  return 0;
+}
+
+static int listen_unix(struct listener_binding *b, const struct endpoint *at)
+{
+  struct stat st;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+  if (fd < 0)
+    return -errno;
+  b->fds[b->count++] = fd;
+  if (fchmod(fd, UNIX_MODE) != 0 || bind(fd, (const struct sockaddr *)&at->bytes, at->size) != 0)
+    return -errno;
+  if (fstatat(b->directory, base_name(b), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return -errno;
+  b->dev = st.st_dev;
+  b->ino = st.st_ino;
+  return listen(fd, SOMAXCONN) == 0 ? 0 : -errno;
+}
+
+static int bind_unix(struct listener_binding *b, const struct endpoint *at)
+{
+  int rc;
+
+  if (base_name(b)[0] == '\0')
+    return explain(b, -EINVAL, "the path is a directory");
+  rc = open_directory(b);
+  if (rc != 0)
+    return explain_errno(b, rc);
+  rc = remove_stale(b, at);
+  if (rc != 0)
+    return rc;
+  rc = listen_unix(b, at);
+  return rc != 0 ? explain_errno(b, rc) : 0;
+}
+
+int listener_bind(struct listener_binding *b, const struct address *a, const struct endpoints *endpoints)
+{
+  int rc;
+
+  memset(b, 0, sizeof(*b));
+  b->address = *a;
+  b->directory = -1;
+  rc = a->kind == ADDRESS_UNIX ? bind_unix(b, &endpoints->at[0]) : bind_tcp(b, endpoints);
+  if (rc != 0)
+    listener_unbind(b);
+  return rc;
+}
+
+void listener_unbind(struct listener_binding *b)
+{
+  struct stat st;
+
+  /* Before the socket is closed: until then no other file can have its inode number. */
+  if (b->directory >= 0 && b->ino != 0 && fstatat(b->directory, base_name(b), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+      S_ISSOCK(st.st_mode) && st.st_dev == b->dev && st.st_ino == b->ino)
+    unlinkat(b->directory, base_name(b), 0);
+  close_all(b);
+  if (b->directory >= 0)
+    close(b->directory);
+  b->directory = -1;
+}

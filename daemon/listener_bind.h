@@ -1,0 +1,30 @@
+/* The sockets of one listener, bound and listening: the part of listener.c that only makes system calls. */
+#ifndef DAEMON_LISTENER_BIND_H
+#define DAEMON_LISTENER_BIND_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "address.h"
+#include "resolve.h"
+
+enum { LISTENER_WHY_MAX = ADDRESS_TEXT_MAX + 256 };
+
+struct listener_binding {
+  unsigned count;
+  int fds[ENDPOINTS_MAX]; /* non-blocking, close-on-exec */
+  struct address address; /* with the port that was taken */
+  int directory;          /* of a unix socket, or -1 */
+  dev_t dev;              /* of its file */
+  ino_t ino;
+  char why[LISTENER_WHY_MAX];
+};
+
+/* Listens on all endpoints of `a`, or on none; those of a network that the machine does not have are left out if there
+ * are others. 0 or a negative errno, with a sentence in `why`. Any thread; looks up the path of a unix socket. */
+int listener_bind(struct listener_binding *b, const struct address *a, const struct endpoints *endpoints);
+/* Closes the sockets, and removes the unix socket's file if it is still this one. After a failed bind, or twice, it
+ * does nothing. Any thread. */
+void listener_unbind(struct listener_binding *b);
+
+#endif
