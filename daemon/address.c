@@ -196,6 +196,12 @@ static bool is_unix(const char *text)
   return strncmp(text, unix_prefix, sizeof(unix_prefix) - 1) == 0;
 }
 
+/* ":80", but not "::1". */
+static bool lacks_host(const char *text)
+{
+  return text[0] == ':' && text[1] != ':';
+}
+
 static void begin(struct address *out, const char **why)
 {
   memset(out, 0, sizeof(*out));
@@ -214,7 +220,7 @@ int address_parse_target(const char *text, struct address *out, const char **why
     return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
   if (text[0] == '/')
     return refuse(-EINVAL, why, "a path alone: write unix:/PATH");
-  if (text[0] == ':' || all(text, strlen(text), is_digit))
+  if (lacks_host(text) || all(text, strlen(text), is_digit))
     return refuse(-EINVAL, why, "no host: write HOST:PORT");
   rc = parse_tcp(text, out, &port, why);
   if (rc != 0)
@@ -234,7 +240,7 @@ int address_parse_listener(const char *text, struct address *out, const char **w
     return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
   if (text[0] == '/')
     return refuse(-EINVAL, why, "a path alone: write unix:/PATH");
-  if (text[0] == ':' || text[0] == '*')
+  if (lacks_host(text) || text[0] == '*')
     return refuse(-EINVAL, why, "no host: write PORT for 127.0.0.1, or 0.0.0.0:PORT or [::]:PORT for everywhere");
   if (all(text, strlen(text), is_digit)) {
     strncpy(out->host, "127.0.0.1", sizeof(out->host) - 1);
@@ -252,7 +258,7 @@ int address_parse_router(const char *text, uint16_t port, struct address *out, c
   int rc;
 
   begin(out, why);
-  if (text[0] == '\0' || text[0] == ':')
+  if (text[0] == '\0' || lacks_host(text))
     return refuse(-EINVAL, why, "no host: write HOST or HOST:PORT");
   if (is_unix(text) || text[0] == '/')
     return refuse(-EINVAL, why, "a router is reached by TCP: write HOST or HOST:PORT");

@@ -1,0 +1,166 @@
+/* The journal's lines, its bound, and what it prints. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/journal.h"
+
+enum { STAMP = 21 }; /* "2026-01-31T12:00:00Z " */
+
+static size_t size_of(const struct journal *j)
+{
+  size_t size;
+
+  journal_bytes(j, &size);
+  return size;
+}
+
+START_TEST(test_line)
+{
+  struct journal *j = journal_create(4096);
+  int year, month, day, hour, minute, second, end = 0;
+  const char *bytes;
+  size_t size;
+
+  ck_assert_uint_eq(size_of(j), 0);
+  journal_add(j, "%s is %d", "web\n\033", 7);
+  bytes = journal_bytes(j, &size);
+  ck_assert_uint_eq(size, STAMP + strlen("web?? is 7\n"));
+  ck_assert_int_eq(memcmp(bytes + STAMP, "web?? is 7\n", size - STAMP), 0);
+  ck_assert_int_eq(sscanf(bytes, "%4d-%2d-%2dT%2d:%2d:%2dZ %n", &year, &month, &day, &hour, &minute, &second, &end), 6);
+  ck_assert_int_eq(end, STAMP);
+  journal_free(j);
+}
+END_TEST
+
+START_TEST(test_long_line)
+{
+  struct journal *j = journal_create(8192);
+  char text[3000];
+  const char *bytes;
+  size_t size;
+
+  memset(text, 'x', sizeof(text));
+  text[sizeof(text) - 1] = '\0';
+  journal_add(j, "%s", text);
+  bytes = journal_bytes(j, &size);
+  ck_assert_uint_eq(size, 1024);
+  ck_assert_int_eq(bytes[size - 1], '\n');
+  ck_assert_int_eq(bytes[size - 2], 'x');
+  journal_free(j);
+}
+END_TEST
+
+/* Whole lines, in order, the newest one there: whatever the lines' sizes. */
+static void check_lines(const char *bytes, size_t size, unsigned newest)
+{
+  unsigned previous = 0;
+  const char *end = bytes + size;
+
+  ck_assert_uint_gt(size, 0);
+  ck_assert_int_eq(end[-1], '\n');
+  while (bytes < end) {
+    unsigned number;
+
+    ck_assert_int_eq(bytes[STAMP - 2], 'Z');
+    ck_assert_int_eq(sscanf(bytes + STAMP, "%u ", &number), 1);
+    if (previous != 0)
+      ck_assert_uint_eq(number, previous + 1);
+    previous = number;
+    bytes = (const char *)memchr(bytes, '\n', (size_t)(end - bytes)) + 1;
+  }
+  ck_assert_uint_eq(previous, newest);
+}
+
+START_TEST(test_bound)
+{
+  enum { CAPACITY = 2048 };
+  struct journal *j = journal_create(CAPACITY);
+  unsigned drops = 0;
+
+  for (unsigned i = 1; i <= 2000; i++) {
+    size_t before = size_of(j);
+    size_t size;
+    const char *bytes;
+
+    journal_add(j, "%u %.*s", i, (int)(i * 37 % 200),
+                "                                                                "
+                "                                                                "
+                "                                                                "
+                "        ");
+    bytes = journal_bytes(j, &size);
+    ck_assert_uint_le(size, CAPACITY);
+    check_lines(bytes, size, i);
+    if (size < before) {
+      drops++;
+      ck_assert_uint_le(size, CAPACITY / 2 + 300);
+      ck_assert_uint_ge(size, CAPACITY / 2 - 300);
+    }
+  }
+  ck_assert_uint_gt(drops, 10);
+  journal_free(j);
+}
+END_TEST
+
+START_TEST(test_tiny)
+{
+  struct journal *none = journal_create(0);
+  struct journal *one = journal_create(STAMP + 4);
+  const char *bytes;
+  size_t size;
+
+  journal_add(none, "x");
+  ck_assert_uint_eq(size_of(none), 0);
+  journal_add(one, "abc");
+  journal_add(one, "def");
+  bytes = journal_bytes(one, &size);
+  ck_assert_uint_eq(size, STAMP + 4);
+  ck_assert_int_eq(memcmp(bytes + STAMP, "def\n", 4), 0);
+  journal_free(none);
+  journal_free(one);
+  journal_free(NULL);
+}
+END_TEST
+
+START_TEST(test_echo)
+{
+  struct journal *j = journal_create(4096);
+  char text[256] = "";
+  int fds[2];
+
+  ck_assert_int_eq(pipe(fds), 0);
+  ck_assert_int_ge(dup2(fds[1], STDERR_FILENO), 0);
+  journal_echo(j, "mmfs");
+  journal_add(j, "hello\t%d", 1);
+  journal_echo(j, "other");
+  journal_add(j, "again");
+  journal_echo(j, NULL);
+  journal_add(j, "silent");
+  ck_assert_int_gt(read(fds[0], text, sizeof(text) - 1), 0);
+  ck_assert_str_eq(text, "mmfs: hello?1\nother: again\n");
+  close(fds[0]);
+  close(fds[1]);
+  journal_free(j);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("journal");
+  TCase *tcase = tcase_create("journal");
+  SRunner *runner = srunner_create(suite);
+  int failed;
+
+  suite_add_tcase(suite, tcase);
+  tcase_add_test(tcase, test_line);
+  tcase_add_test(tcase, test_long_line);
+  tcase_add_test(tcase, test_bound);
+  tcase_add_test(tcase, test_tiny);
+  tcase_add_test(tcase, test_echo);
+  srunner_run_all(runner, CK_NORMAL);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

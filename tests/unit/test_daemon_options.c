@@ -1,0 +1,238 @@
+/* Command lines as people, fstab, mount(8) and mount.fuse3 write them. */
+#include <check.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/options.h"
+
+enum { ARGS_MAX = 12 };
+
+/* Splits at blanks; "''" is an empty argument. */
+static int parse(struct mmfs_options *out, const char *line, char why[OPTIONS_WHY_MAX])
+{
+  const char *argv[ARGS_MAX] = {0};
+  char copy[512];
+  char *rest = copy;
+  char *word;
+  int argc = 0;
+
+  snprintf(copy, sizeof(copy), "%s", line);
+  while ((word = strsep(&rest, " ")) != NULL && argc < ARGS_MAX)
+    argv[argc++] = strcmp(word, "''") == 0 ? "" : word;
+  return options_parse(out, argc, argv, why);
+}
+
+struct accepted {
+  const char *line;
+  struct mmfs_options expected;
+  const char *router;
+};
+
+/* Rows own nothing: the cast only satisfies the field's type. */
+#define TEXT(s) (char *)(uintptr_t)(s)
+#define ROUTER_TLS .source = TEXT("r.example"), .mountpoint = TEXT("/m"), .tls = true
+#define ROUTER_LOCAL .source = TEXT("localhost:7000"), .mountpoint = TEXT("/m")
+
+static const struct accepted accepted[] = {
+    {"mmfs r.example /m", {ROUTER_TLS}, "r.example:443"},
+    {"mmfs localhost:7000 /m", {ROUTER_LOCAL}, "localhost:7000"},
+    {"mmfs -f localhost:7000 /m", {ROUTER_LOCAL, .foreground = true}, "localhost:7000"},
+    {"mmfs localhost:7000 /m -f", {ROUTER_LOCAL, .foreground = true}, "localhost:7000"},
+    {"mmfs localhost:7000 -f /m", {ROUTER_LOCAL, .foreground = true}, "localhost:7000"},
+    {"mmfs -- localhost:7000 /m", {ROUTER_LOCAL}, "localhost:7000"},
+    {"mmfs localhost:7000 -- -m", {.source = TEXT("localhost:7000"), .mountpoint = TEXT("-m")}, "localhost:7000"},
+    {"mmfs localhost:7000 -", {.source = TEXT("localhost:7000"), .mountpoint = TEXT("-")}, "localhost:7000"},
+    {"mmfs -o insecure r.example /m", {.source = TEXT("r.example"), .mountpoint = TEXT("/m")}, "r.example:443"},
+    {"mmfs -oinsecure r.example /m", {.source = TEXT("r.example"), .mountpoint = TEXT("/m")}, "r.example:443"},
+    {"mmfs -foinsecure r.example /m",
+     {.source = TEXT("r.example"), .mountpoint = TEXT("/m"), .foreground = true},
+     "r.example:443"},
+    {"mmfs -fo insecure r.example /m",
+     {.source = TEXT("r.example"), .mountpoint = TEXT("/m"), .foreground = true},
+     "r.example:443"},
+    {"mmfs -o insecure localhost:7000 /m", {ROUTER_LOCAL}, "localhost:7000"},
+    {"mmfs -o allow_other r.example /m", {ROUTER_TLS, .allow_other = true}, "r.example:443"},
+    {"mmfs -o key=/k r.example /m", {ROUTER_TLS, .key_file = TEXT("/k")}, "r.example:443"},
+    {"mmfs -o key=/k localhost:7000 /m", {ROUTER_LOCAL, .key_file = TEXT("/k")}, "localhost:7000"},
+    {"mmfs -o key=/k,insecure localhost:7000 /m", {ROUTER_LOCAL, .key_file = TEXT("/k")}, "localhost:7000"},
+    {"mmfs -o key=/k -o key=/l r.example /m", {ROUTER_TLS, .key_file = TEXT("/l")}, "r.example:443"},
+    {"mmfs -o key=a\\,b\\\\c=d,allow_other r.example /m",
+     {ROUTER_TLS, .key_file = TEXT("a,b\\c=d"), .allow_other = true},
+     "r.example:443"},
+    {"mmfs -o cafile=/c r.example /m", {ROUTER_TLS, .cafile = TEXT("/c")}, "r.example:443"},
+    {"mmfs -o cafile=/c localhost:7000 /m", {ROUTER_LOCAL, .cafile = TEXT("/c"), .tls = true}, "localhost:7000"},
+    {"mmfs -o rw,nosuid,nodev,noexec,noatime -o sync r.example /m",
+     {ROUTER_TLS, .mount_options = TEXT("rw,nosuid,nodev,noexec,noatime,sync")},
+     "r.example:443"},
+    {"mmfs -o ro,suid,dev,exec,atime,async,dirsync r.example /m",
+     {ROUTER_TLS, .mount_options = TEXT("ro,suid,dev,exec,atime,async,dirsync")},
+     "r.example:443"},
+    {"mmfs -o _netdev,nofail,noauto,auto,user,user=bob,nouser,users,nousers,owner,noowner,group,nogroup,defaults "
+     "r.example /m",
+     {ROUTER_TLS},
+     "r.example:443"},
+    {"mmfs -o x-systemd.automount,x-,X-mount.mkdir=0755,comment=a=b,comment r.example /m",
+     {ROUTER_TLS},
+     "r.example:443"},
+    {"mmfs -o nodiratime,diratime,relatime,default_permissions r.example /m", {ROUTER_TLS}, "r.example:443"},
+    {"mmfs -o ,,rw,, -o '' r.example /m", {ROUTER_TLS, .mount_options = TEXT("rw")}, "r.example:443"},
+
+    /* as mount.fuse3 calls it, from fstab */
+    {"mmfs localhost:7000 /m -o rw,allow_other,key=/etc/k,x-systemd.automount,dev,suid",
+     {ROUTER_LOCAL, .allow_other = true, .key_file = TEXT("/etc/k"), .mount_options = TEXT("rw,dev,suid")},
+     "localhost:7000"},
+    /* as mount(8) calls a helper of its own */
+    {"/sbin/mount.fuse.mmfs localhost:7000 /m -o rw,nodev",
+     {ROUTER_LOCAL, .mount_options = TEXT("rw,nodev")},
+     "localhost:7000"},
+    {"mount.fuse.mmfs localhost:7000 /m -nv -o rw -t fuse.mmfs",
+     {ROUTER_LOCAL, .mount_options = TEXT("rw")},
+     "localhost:7000"},
+    {"mount.mmfs localhost:7000 /m -s -o rw,foo", {ROUTER_LOCAL, .mount_options = TEXT("rw")}, "localhost:7000"},
+    {"mount.mmfs localhost:7000 /m -sfnv -o rw",
+     {ROUTER_LOCAL, .mount_options = TEXT("rw"), .action = MMFS_NOTHING},
+     "localhost:7000"},
+};
+
+static void check_text(const char *line, const char *got, const char *expected)
+{
+  if (expected == NULL)
+    ck_assert_msg(got == NULL, "%s: \"%s\"", line, got);
+  else
+    ck_assert_msg(got != NULL && strcmp(got, expected) == 0, "%s: \"%s\", not \"%s\"", line, got, expected);
+}
+
+START_TEST(test_accepted)
+{
+  const struct accepted *row = &accepted[_i];
+  struct mmfs_options out;
+  char text[ADDRESS_TEXT_MAX];
+  char why[OPTIONS_WHY_MAX];
+
+  ck_assert_msg(parse(&out, row->line, why) == 0, "%s: %s", row->line, why);
+  ck_assert_str_eq(address_format(&out.router, text), row->router);
+  ck_assert_int_eq(out.action, row->expected.action);
+  ck_assert_int_eq(out.foreground, row->expected.foreground);
+  ck_assert_int_eq(out.tls, row->expected.tls);
+  ck_assert_int_eq(out.allow_other, row->expected.allow_other);
+  check_text(row->line, out.source, row->expected.source);
+  check_text(row->line, out.mountpoint, row->expected.mountpoint);
+  check_text(row->line, out.cafile, row->expected.cafile);
+  check_text(row->line, out.key_file, row->expected.key_file);
+  check_text(row->line, out.mount_options, row->expected.mount_options);
+  options_free(&out);
+}
+END_TEST
+
+static const struct {
+  const char *line;
+  const char *why;
+} refused[] = {
+    {"mmfs", "ROUTER is missing"},
+    {"mmfs localhost:7000", "MOUNTPOINT is missing"},
+    {"mmfs '' /m", "ROUTER is empty"},
+    {"mmfs localhost:7000 ''", "MOUNTPOINT is empty"},
+    {"mmfs localhost:7000 /m /n", "\"/n\" is one argument too many"},
+    {"mmfs -o", "-o needs a value"},
+    {"mmfs localhost:7000 /m -fo", "-o needs a value"},
+    {"mmfs -x localhost:7000 /m", "unknown option \"-x\""},
+    {"mmfs -s localhost:7000 /m", "unknown option \"-s\""},
+    {"mmfs -t a localhost:7000 /m", "unknown option \"-t\""},
+    {"mmfs --foreground localhost:7000 /m", "unknown option \"--foreground\""},
+    {"mmfs -o foo localhost:7000 /m", "unknown option \"foo\" (mmfs --help lists them)"},
+    {"mmfs -o rw,foo=bar localhost:7000 /m", "unknown option \"foo\""},
+    {"mmfs -o insecur r.example /m", "unknown option \"insecur\""},
+    {"mmfs -o Insecure r.example /m", "unknown option \"Insecure\""},
+    {"mmfs -o insecure=1 r.example /m", "\"insecure\" takes no value"},
+    {"mmfs -o rw= r.example /m", "\"rw\" takes no value"},
+    {"mmfs -o =x r.example /m", "unknown option \"\""},
+    {"mmfs -o key r.example /m", "\"key\" needs a file: key=FILE"},
+    {"mmfs -o key= r.example /m", "\"key\" needs a file: key=FILE"},
+    {"mmfs -o cafile r.example /m", "\"cafile\" needs a file"},
+    {"mmfs -o state r.example /m", "\"state\" needs a file"},
+    {"mmfs -o state=/s r.example /m", "state=FILE is not supported by this version"},
+    {"mmfs -o key=/k,insecure r.example /m", "over TLS only"},
+    {"mmfs -o insecure,cafile=/c r.example /m", "contradict"},
+    {"mmfs r.example:0 /m", "router \"r.example:0\": port is not a number"},
+    {"mmfs ::1 /m", "router \"::1\": more than one colon"},
+    {"mmfs -o a\001b r.example /m", "unknown option \"a?b\""},
+    {"mount.mmfs -x localhost:7000 /m", "unknown option \"-x\""},
+    {"mount.mmfs localhost:7000 /m -o foo", "unknown option \"foo\""},
+    {"mount.mmfs localhost:7000 /m -t", "-t needs a value"},
+};
+
+START_TEST(test_refused)
+{
+  struct mmfs_options out;
+  char why[OPTIONS_WHY_MAX];
+
+  ck_assert_msg(parse(&out, refused[_i].line, why) == -EINVAL, "%s", refused[_i].line);
+  ck_assert_msg(strstr(why, refused[_i].why) != NULL, "%s: \"%s\"", refused[_i].line, why);
+  options_free(&out);
+}
+END_TEST
+
+START_TEST(test_help_and_version)
+{
+  static const struct {
+    const char *line;
+    enum mmfs_action action;
+  } lines[] = {
+      {"mmfs -h", MMFS_HELP},        {"mmfs --help", MMFS_HELP},
+      {"mmfs --help -x", MMFS_HELP}, {"mmfs a b --help", MMFS_HELP},
+      {"mmfs -V", MMFS_VERSION},     {"mmfs --version", MMFS_VERSION},
+      {"mmfs -fV", MMFS_VERSION},    {"mmfs a --version b c d", MMFS_VERSION},
+  };
+  struct mmfs_options out;
+  char why[OPTIONS_WHY_MAX];
+
+  for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+    ck_assert_msg(parse(&out, lines[i].line, why) == 0, "%s: %s", lines[i].line, why);
+    ck_assert_int_eq(out.action, lines[i].action);
+    options_free(&out);
+  }
+  ck_assert_ptr_nonnull(strstr(options_usage(), "mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT"));
+}
+END_TEST
+
+START_TEST(test_long_values)
+{
+  char option[2100] = "";
+  const char *argv[] = {"mmfs", "-o", option, "r.example", "/m"};
+  struct mmfs_options out;
+  char why[OPTIONS_WHY_MAX];
+
+  memset(option, 'x', sizeof(option) - 1);
+  ck_assert_int_eq(options_parse(&out, 5, argv, why), -EINVAL);
+  ck_assert_uint_lt(strlen(why), OPTIONS_WHY_MAX);
+  options_free(&out);
+  argv[3] = option;
+  argv[2] = "rw";
+  ck_assert_int_eq(options_parse(&out, 5, argv, why), -EINVAL);
+  ck_assert_uint_lt(strlen(why), OPTIONS_WHY_MAX);
+  options_free(&out);
+  ck_assert_int_eq(options_parse(&out, 0, argv, why), -EINVAL);
+  options_free(&out);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("options");
+  TCase *tcase = tcase_create("options");
+  SRunner *runner = srunner_create(suite);
+  int failed;
+
+  suite_add_tcase(suite, tcase);
+  tcase_add_loop_test(tcase, test_accepted, 0, sizeof(accepted) / sizeof(accepted[0]));
+  tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
+  tcase_add_test(tcase, test_help_and_version);
+  tcase_add_test(tcase, test_long_values);
+  srunner_run_all(runner, CK_NORMAL);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
