@@ -1,0 +1,78 @@
+/* The services that are declared here, and their registrations with the router. On the loop's thread; nothing here
+ * waits.
+ *
+ * A registration is one CreateService stream, which lives as long as the service has a target and the router is there.
+ * A service whose target changes keeps its registration.
+ */
+#ifndef DAEMON_SERVICES_H
+#define DAEMON_SERVICES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct address;
+struct link;
+struct service;
+struct service_wait;
+struct services;
+struct uv_loop_s;
+
+enum service_state {
+  SERVICE_PENDING,     /* no target yet */
+  SERVICE_REGISTERING, /* the router was asked */
+  SERVICE_ONLINE,
+  SERVICE_OFFLINE, /* the router is not there, or refused; it is asked again */
+  SERVICE_TAKEN,   /* somebody else has the name; it is asked again if there is a target */
+};
+
+enum { SERVICES_MAX = 1024, SERVICE_VERDICT_MS = 5000 };
+
+struct services_events {
+  /* The state or the target is another one. `why` is a phrase for humans, or NULL. */
+  void (*changed)(struct service *s, enum service_state before, const char *why, void *arg);
+  /* The router asks for a connection to the target. */
+  void (*token)(struct service *s, const char *token, const struct address *target, void *arg);
+  /* The registration of this name is given up; the router may have it for a moment longer. */
+  void (*left)(const char *name, void *arg);
+  /* Withdrawn: freed when this returns. */
+  void (*withdrawn)(struct service *s, void *arg);
+};
+
+int services_open(struct services **out, struct uv_loop_s *loop, struct link *link,
+                  const struct services_events *events, void *arg);
+/* Withdraws all: who waits is told -ECANCELED. `closed` when the calls are gone, and all is freed. */
+void services_close(struct services *ss, void (*closed)(void *arg), void *arg);
+
+/* What the link tells, passed on by its owner. */
+void services_link_changed(struct services *ss);
+/* The name is not in the catalogue any more: whoever had taken it may be gone. */
+void services_name_free(struct services *ss, const char *name);
+
+/* -EINVAL, -ENAMETOOLONG, -EEXIST (declared here), -ENOSPC, -ENOMEM; *why is a static phrase then. */
+int services_declare(struct services *ss, const char *name, struct service **out, const char **why);
+struct service *services_find(const struct services *ss, const char *name);
+size_t services_count(const struct services *ss);
+/* The one after `s`, or the first: in the order in which they were declared. */
+struct service *services_next(const struct services *ss, const struct service *s);
+/* Live connections go on. Who waits is told -ENOENT. */
+void services_withdraw(struct service *s);
+
+const char *service_name(const struct service *s);
+enum service_state service_state(const struct service *s);
+const struct address *service_target(const struct service *s); /* NULL: none */
+const char *service_state_name(enum service_state state);
+
+/* `error` is 0 or a negative errno, `why` a phrase that lives as long as the callback. */
+typedef void (*service_verdict_cb)(int error, const char *why, void *arg);
+
+/* 1: the router was asked; `verdict` comes, not inside this call, within SERVICE_VERDICT_MS. When the router refuses,
+ * the service gets its former target back; with -ETIMEDOUT and after service_wait_cancel the new one stays.
+ * 0: done, `verdict` does not come: the name is registered, or will be when the router is there. -ENOMEM. */
+int service_set_target(struct service *s, const struct address *target, service_verdict_cb verdict, void *arg,
+                       struct service_wait **out);
+/* Makes the verdict come with `error`, not inside this call. */
+void service_wait_cancel(struct service_wait *w, int error);
+/* Back to pending. Who waits is told -ENOENT. */
+void service_clear_target(struct service *s);
+
+#endif
