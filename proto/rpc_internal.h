@@ -15,8 +15,8 @@ struct rpc_tag {
   bool ok;
 };
 
-/* Makes what this thread wrote visible to the thread that takes the tag's completion, as far as TSan is concerned, which
- * cannot look into gRPC. Before the tag is given to gRPC; rpc_start_batch does it by itself. */
+/* Makes what this thread wrote visible to the thread that takes the tag's completion, as far as TSan is concerned,
+ * which cannot look into gRPC. Before the tag is given to gRPC; rpc_start_batch does it by itself. */
 void rpc_tag_hand_over(struct rpc_tag *tag);
 
 /* grpc_call_start_batch with the hand-over to the completing thread made visible to TSan. -EIO when gRPC refuses the

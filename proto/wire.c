@@ -1,5 +1,5 @@
-/* The protobuf wire format: a tag (field number and type), then a varint, fixed bytes, or a length and bytes. Only tags,
- * varints and lengths are looked at. */
+/* The protobuf wire format: a tag (field number and type), then a varint, fixed bytes, or a length and bytes. Only
+ * tags, varints and lengths are looked at. */
 #include "wire.h"
 
 #include <errno.h>

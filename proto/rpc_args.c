@@ -1,0 +1,39 @@
+/* The settings that client and server share: large frames, nothing that costs and is not used, and bounds on what a
+ * peer may send. */
+#include "rpc_args.h"
+
+#include <stdint.h>
+
+void rpc_args_add(struct rpc_args *args, const char *key, int value)
+{
+  if (args->count < RPC_ARGS_MAX)
+    args->all[args->count++] =
+        (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
+}
+
+grpc_channel_args rpc_args_view(struct rpc_args *args)
+{
+  return (grpc_channel_args){.num_args = args->count, .args = args->all};
+}
+
+void rpc_args_add_common(struct rpc_args *args)
+{
+  rpc_args_add(args, GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 65536);
+  rpc_args_add(args, GRPC_ARG_ENABLE_RETRIES, 0);
+  rpc_args_add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+  rpc_args_add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 2 << 20);
+  rpc_args_add(args, GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
+  /* On, a receiver that stalls makes the other side buffer some 25 MiB for each stream. It can be on only when
+   * something else bounds that. */
+  rpc_args_add(args, GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  /* Nothing but plain messages: what was compressed could grow without bound. */
+  rpc_args_add(args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+}
+
+void rpc_args_add_keepalive(struct rpc_args *args)
+{
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  rpc_args_add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+}

@@ -1,0 +1,24 @@
+/* gRPC's settings, as integers by name. Private to rpc_*.c. */
+#ifndef PROTO_RPC_ARGS_H
+#define PROTO_RPC_ARGS_H
+
+#include <grpc/grpc.h>
+
+enum { RPC_ARGS_MAX = 32 };
+
+struct rpc_args {
+  grpc_arg all[RPC_ARGS_MAX];
+  size_t count;
+};
+
+/* The key is not copied. */
+void rpc_args_add(struct rpc_args *args, const char *key, int value);
+/* Points into `args`. */
+grpc_channel_args rpc_args_view(struct rpc_args *args);
+
+/* What holds at both ends. */
+void rpc_args_add_common(struct rpc_args *args);
+/* A peer that does not answer is given up after some 20 seconds. */
+void rpc_args_add_keepalive(struct rpc_args *args);
+
+#endif

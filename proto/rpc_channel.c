@@ -1,0 +1,181 @@
+/* The client's relation to one router: how it connects, whom it trusts, and what each call shows.
+ *
+ * gRPC connects by itself, again and again; a call that is started meanwhile fails at once and says why.
+ */
+#include "rpc_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/grpc_security.h>
+#include <grpc/support/time.h>
+
+#include "rpc_args.h"
+
+enum { ROOTS_MAX = 8 << 20 };
+
+struct rpc_channel {
+  struct rpc_queue *queue;
+  grpc_channel *channel;
+  unsigned refs;
+  grpc_metadata metadata[2];
+  size_t metadata_count;
+};
+
+/* gRPC's own idea of where the roots are is not Debian's. NULL: errno says why. */
+static char *read_system_roots(void)
+{
+  FILE *f = fopen("/etc/ssl/certs/ca-certificates.crt", "re");
+  if (!f)
+    return NULL;
+  char *text = malloc(ROOTS_MAX);
+  if (text) {
+    size_t size = fread(text, 1, ROOTS_MAX - 1, f);
+    text[size] = '\0';
+  }
+  fclose(f);
+  return text;
+}
+
+static int make_credentials(grpc_channel_credentials **out, const struct rpc_channel_options *options)
+{
+  if (!options->tls) {
+    *out = grpc_insecure_credentials_create();
+    return 0;
+  }
+  char *roots = options->ca_pem ? NULL : read_system_roots();
+  if (!options->ca_pem && !roots)
+    return errno ? -errno : -ENOMEM;
+  *out = grpc_ssl_credentials_create_ex(options->ca_pem ? options->ca_pem : roots, NULL, NULL, NULL);
+  free(roots);
+  return *out ? 0 : -EINVAL;
+}
+
+static int make_metadata(struct rpc_channel *ch, const char *bearer)
+{
+  ch->metadata[ch->metadata_count++] = rpc_metadata_version();
+  if (!bearer)
+    return 0;
+  size_t size = strlen("Bearer ") + strlen(bearer) + 1;
+  char *value = malloc(size);
+  if (!value)
+    return -ENOMEM;
+  snprintf(value, size, "Bearer %s", bearer);
+  grpc_metadata *m = &ch->metadata[ch->metadata_count++];
+  m->key = grpc_slice_from_static_string("authorization");
+  m->value = grpc_slice_from_copied_string(value);
+  explicit_bzero(value, size);
+  free(value);
+  return grpc_header_nonbin_value_is_legal(m->value) ? 0 : -EINVAL;
+}
+
+static void drop_metadata(struct rpc_channel *ch)
+{
+  for (size_t i = 0; i < ch->metadata_count; i++) {
+    grpc_slice_unref(ch->metadata[i].key);
+    grpc_slice_unref(ch->metadata[i].value);
+  }
+}
+
+static bool is_loopback(const char *target)
+{
+  return strncmp(target, "127.", 4) == 0 || strncmp(target, "[::1]", 5) == 0 || strncmp(target, "localhost:", 10) == 0;
+}
+
+static void add_args(struct rpc_args *args, const struct rpc_channel_options *options)
+{
+  rpc_args_add_common(args);
+  rpc_args_add(args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  rpc_args_add(args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000); /* how long one attempt may take, despite its name */
+  rpc_args_add(args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
+  rpc_args_add(args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  /* Or a channel that is opened again with other settings goes on with the old one's connection. */
+  rpc_args_add(args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (is_loopback(options->target))
+    rpc_args_add(args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (options->keepalive)
+    rpc_args_add_keepalive(args);
+}
+
+/* A host's name may look like one of gRPC's schemes. What has brackets cannot. */
+static char *make_target(const char *target)
+{
+  size_t size = strlen(target) + sizeof "dns:///";
+  char *out = malloc(size);
+  if (out)
+    snprintf(out, size, "%s%s", target[0] == '[' ? "" : "dns:///", target);
+  return out;
+}
+
+int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options)
+{
+  grpc_channel_credentials *credentials = NULL;
+  struct rpc_args args = {.count = 0};
+  struct rpc_channel *ch = calloc(1, sizeof *ch);
+  char *target = make_target(options->target);
+  int error = ch && target ? make_metadata(ch, options->bearer) : -ENOMEM;
+  if (!error)
+    error = make_credentials(&credentials, options);
+  if (error) {
+    if (ch)
+      drop_metadata(ch);
+    free(target);
+    free(ch);
+    return error;
+  }
+  add_args(&args, options);
+  grpc_channel_args view = rpc_args_view(&args);
+  ch->queue = q;
+  ch->refs = 1;
+  ch->channel = grpc_channel_create(target, credentials, &view);
+  grpc_channel_check_connectivity_state(ch->channel, 1);
+  grpc_channel_credentials_release(credentials);
+  free(target);
+  *out = ch;
+  return 0;
+}
+
+void rpc_channel_ref(struct rpc_channel *ch)
+{
+  ch->refs++;
+}
+
+void rpc_channel_unref(struct rpc_channel *ch)
+{
+  if (--ch->refs > 0)
+    return;
+  grpc_channel_destroy(ch->channel);
+  drop_metadata(ch);
+  free(ch);
+}
+
+void rpc_channel_close(struct rpc_channel *ch)
+{
+  rpc_channel_unref(ch);
+}
+
+struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch)
+{
+  return ch->queue;
+}
+
+grpc_call *rpc_channel_create_call(struct rpc_channel *ch, const char *method, uint64_t deadline_ms)
+{
+  gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  if (deadline_ms > 0)
+    deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)deadline_ms, GPR_TIMESPAN));
+  grpc_slice path = grpc_slice_from_copied_string(method);
+  grpc_call *call = grpc_channel_create_call(ch->channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc_queue_cq(ch->queue), path,
+                                             NULL, deadline, NULL);
+  grpc_slice_unref(path);
+  return call;
+}
+
+const grpc_metadata *rpc_channel_metadata(struct rpc_channel *ch, size_t *count)
+{
+  *count = ch->metadata_count;
+  return ch->metadata;
+}

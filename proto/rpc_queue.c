@@ -1,0 +1,328 @@
+/* One completion queue, and the way home from it.
+ *
+ * Every tag is a struct rpc_tag. The thread that takes completions calls tag->complete; what belongs on the home thread
+ * is delivered to it there. In a run queue that is the same thread, and nothing is handed over. In an attached queue it
+ * goes through an inbox, and the loop is woken when the inbox was empty.
+ *
+ * Posts use the inbox in both. A run queue sleeps in gRPC and can only be woken by a completion; gRPC's public
+ * interface has one that any thread can cause: the end of a watch over a channel whose state never changes.
+ */
+#include "rpc_internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/support/log.h>
+#include <grpc/support/time.h>
+#include <utlist.h>
+#include <uv.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define RPC_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RPC_TSAN 1
+#endif
+#endif
+#ifdef RPC_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+struct rpc_queue {
+  grpc_completion_queue *cq;
+  pthread_mutex_t lock; /* over the inbox, and between a wake and the shutdown */
+  struct rpc_tag *inbox, **inbox_end;
+  bool stopping;
+  void (*stopped)(void *arg);
+  void *stopped_arg;
+
+  bool attached;
+  uv_async_t async;
+  pthread_t thread;
+
+  grpc_channel *bell; /* run queues: leads nowhere */
+  struct rpc_tag wake_tag;
+  struct rpc_timer *timers; /* run queues: sorted by time */
+};
+
+struct rpc_timer {
+  struct rpc_queue *queue;
+  uint64_t at; /* uv_hrtime */
+  void (*cb)(void *arg);
+  void *arg;
+  struct rpc_timer *prev, *next;
+};
+
+struct post {
+  struct rpc_tag tag;
+  void (*cb)(void *arg);
+  void *arg;
+};
+
+void rpc_tag_hand_over(struct rpc_tag *tag)
+{
+#ifdef RPC_TSAN
+  __tsan_release(tag);
+#else
+  (void)tag;
+#endif
+}
+
+void rpc_tag_complete(void *tag, bool ok)
+{
+  struct rpc_tag *t = tag;
+#ifdef RPC_TSAN
+  __tsan_acquire(tag);
+#endif
+  t->complete(t, ok);
+}
+
+int rpc_start_batch(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag)
+{
+  rpc_tag_hand_over(tag);
+  return grpc_call_start_batch(call, ops, count, tag, NULL) == GRPC_CALL_OK ? 0 : -EIO;
+}
+
+/* gRPC would print to stderr, and with GRPC_TRACE in the environment also the keys that callers show. What is left is
+ * why it ends the process. */
+static void log_nothing(gpr_log_func_args *args)
+{
+  if (args->severity == GPR_LOG_SEVERITY_ERROR && strncmp(args->message, "assertion failed", 16) == 0)
+    fprintf(stderr, "gRPC: %s (%s:%d)\n", args->message, args->file, args->line);
+}
+
+int rpc_queue_create(struct rpc_queue **out)
+{
+  struct rpc_queue *q = calloc(1, sizeof *q);
+  if (!q)
+    return -ENOMEM;
+  int error = pthread_mutex_init(&q->lock, NULL);
+  if (error) {
+    free(q);
+    return -error;
+  }
+  q->inbox_end = &q->inbox;
+  gpr_set_log_function(log_nothing);
+  grpc_init();
+  q->cq = grpc_completion_queue_create_for_next(NULL);
+  q->bell = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "");
+  *out = q;
+  return 0;
+}
+
+void rpc_queue_free(struct rpc_queue *q)
+{
+  if (!q->stopping) /* never ran */
+    grpc_completion_queue_shutdown(q->cq);
+  grpc_completion_queue_destroy(q->cq);
+  grpc_channel_destroy(q->bell);
+  grpc_shutdown_blocking();
+  pthread_mutex_destroy(&q->lock);
+  free(q);
+}
+
+grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q)
+{
+  return q->cq;
+}
+
+/* ---- The inbox ---- */
+
+static void wake_complete(struct rpc_tag *tag, bool ok);
+
+static int inbox_put(struct rpc_queue *q, struct rpc_tag *tag, bool unless_stopping)
+{
+  pthread_mutex_lock(&q->lock);
+  if (q->stopping && unless_stopping) {
+    pthread_mutex_unlock(&q->lock);
+    return -ECANCELED;
+  }
+  bool was_empty = !q->inbox;
+  tag->next = NULL;
+  *q->inbox_end = tag;
+  q->inbox_end = &tag->next;
+  if (was_empty && q->attached) {
+    uv_async_send(&q->async);
+  } else if (was_empty && !q->stopping) {
+    q->wake_tag.complete = wake_complete;
+    rpc_tag_hand_over(&q->wake_tag);
+    grpc_channel_watch_connectivity_state(q->bell, GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_inf_past(GPR_CLOCK_MONOTONIC),
+                                          q->cq, &q->wake_tag);
+  }
+  pthread_mutex_unlock(&q->lock);
+  return 0;
+}
+
+static void inbox_serve(struct rpc_queue *q)
+{
+  pthread_mutex_lock(&q->lock);
+  struct rpc_tag *tag = q->inbox;
+  q->inbox = NULL;
+  q->inbox_end = &q->inbox;
+  pthread_mutex_unlock(&q->lock);
+  while (tag) {
+    struct rpc_tag *next = tag->next;
+    tag->on_home(tag, tag->ok);
+    tag = next;
+  }
+}
+
+static void wake_complete(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  inbox_serve((struct rpc_queue *)((char *)tag - offsetof(struct rpc_queue, wake_tag)));
+}
+
+void rpc_queue_deliver(struct rpc_queue *q, struct rpc_tag *tag, bool ok, void (*on_home)(struct rpc_tag *tag, bool ok))
+{
+  if (!q->attached) {
+    on_home(tag, ok);
+    return;
+  }
+  tag->on_home = on_home;
+  tag->ok = ok;
+  inbox_put(q, tag, false);
+}
+
+static void post_on_home(struct rpc_tag *tag, bool ok)
+{
+  struct post post = *(struct post *)tag;
+  (void)ok;
+  free(tag);
+  post.cb(post.arg);
+}
+
+int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg)
+{
+  struct post *post = malloc(sizeof *post);
+  if (!post)
+    return -ENOMEM;
+  *post = (struct post){.tag = {.on_home = post_on_home, .ok = true}, .cb = cb, .arg = arg};
+  int error = inbox_put(q, &post->tag, true);
+  if (error)
+    free(post);
+  return error;
+}
+
+/* ---- Timers ---- */
+
+int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg)
+{
+  if (q->attached)
+    return -ENOTSUP;
+  struct rpc_timer *t = malloc(sizeof *t);
+  if (!t)
+    return -ENOMEM;
+  *t = (struct rpc_timer){.queue = q, .at = uv_hrtime() + ms * 1000000, .cb = cb, .arg = arg};
+  /* Most timers run as long as the ones before them, and belong at the end. */
+  struct rpc_timer *before = q->timers ? q->timers->prev : NULL;
+  while (before && before->at > t->at)
+    before = before == q->timers ? NULL : before->prev;
+  if (before)
+    DL_APPEND_ELEM(q->timers, before, t);
+  else
+    DL_PREPEND(q->timers, t);
+  *out = t;
+  return 0;
+}
+
+void rpc_timer_cancel(struct rpc_timer *t)
+{
+  DL_DELETE(t->queue->timers, t);
+  free(t);
+}
+
+/* Runs what is due, and says until when the queue may sleep. */
+static gpr_timespec timers_serve(struct rpc_queue *q)
+{
+  while (q->timers) {
+    struct rpc_timer *t = q->timers;
+    uint64_t now = uv_hrtime();
+    if (t->at > now) {
+      /* gRPC sleeps in whole milliseconds. */
+      gpr_timespec wait = gpr_time_from_millis((int64_t)((t->at - now) / 1000000) + 1, GPR_TIMESPAN);
+      return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), wait);
+    }
+    void (*cb)(void *) = t->cb;
+    void *arg = t->arg;
+    rpc_timer_cancel(t);
+    cb(arg);
+  }
+  return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+}
+
+/* ---- Running and stopping ---- */
+
+void rpc_queue_run(struct rpc_queue *q)
+{
+  for (;;) {
+    grpc_event event = grpc_completion_queue_next(q->cq, timers_serve(q), NULL);
+    if (event.type == GRPC_QUEUE_SHUTDOWN)
+      break;
+    if (event.type == GRPC_OP_COMPLETE)
+      rpc_tag_complete(event.tag, event.success != 0);
+  }
+  inbox_serve(q);
+  if (q->stopped)
+    q->stopped(q->stopped_arg);
+}
+
+static void *take_completions(void *arg)
+{
+  struct rpc_queue *q = arg;
+  for (;;) {
+    grpc_event event = grpc_completion_queue_next(q->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    if (event.type == GRPC_QUEUE_SHUTDOWN)
+      return NULL;
+    rpc_tag_complete(event.tag, event.success != 0);
+  }
+}
+
+static void async_closed(uv_handle_t *handle)
+{
+  struct rpc_queue *q = handle->data;
+  if (q->stopped)
+    q->stopped(q->stopped_arg);
+}
+
+static void async_woken(uv_async_t *async)
+{
+  struct rpc_queue *q = async->data;
+  bool stopping = q->stopping; /* nothing is delivered any more: the thread is gone */
+  inbox_serve(q);
+  if (stopping)
+    uv_close((uv_handle_t *)async, async_closed);
+}
+
+int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop)
+{
+  int error = pthread_create(&q->thread, NULL, take_completions, q);
+  if (error)
+    return -error;
+  error = uv_async_init(loop, &q->async, async_woken);
+  if (error) {
+    q->stopping = true;
+    grpc_completion_queue_shutdown(q->cq);
+    pthread_join(q->thread, NULL);
+    return error;
+  }
+  q->async.data = q;
+  q->attached = true;
+  return 0;
+}
+
+void rpc_queue_stop(struct rpc_queue *q, void (*stopped)(void *arg), void *arg)
+{
+  pthread_mutex_lock(&q->lock);
+  q->stopping = true;
+  pthread_mutex_unlock(&q->lock);
+  q->stopped = stopped;
+  q->stopped_arg = arg;
+  grpc_completion_queue_shutdown(q->cq);
+  if (!q->attached)
+    return;
+  pthread_join(q->thread, NULL);
+  uv_async_send(&q->async);
+}

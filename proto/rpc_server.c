@@ -1,0 +1,225 @@
+/* Calls that come to us. A few requests for the next call always stand with gRPC; each call that comes is made a struct
+ * rpc_call, and its request is posted again.
+ *
+ * Stopping: gRPC takes no more calls and gives the requests back; the server is freed when gRPC has said that it is
+ * shut down, all requests are back, and all calls have closed, in whatever order.
+ */
+#include "rpc_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/grpc_security.h>
+#include <utlist.h>
+
+#include "rpc_args.h"
+#include "rpc_bind.h"
+
+enum { REQUESTS = 16, MAX_STREAMS = 1 << 20 };
+
+struct request {
+  struct rpc_tag tag;
+  struct rpc_server *server;
+  grpc_call *call;
+  grpc_call_details details;
+  grpc_metadata_array metadata;
+};
+
+struct rpc_server {
+  struct rpc_queue *queue;
+  grpc_server *server;
+  rpc_server_call_cb on_call;
+  void *arg;
+  struct request requests[REQUESTS];
+  unsigned posted;        /* requests that are with gRPC */
+  struct rpc_call *calls; /* alive */
+  struct rpc_tag shut_tag;
+  bool stopping, shut;
+  void (*stopped)(void *arg);
+  void *stopped_arg;
+};
+
+static void request_complete(struct rpc_tag *tag, bool ok);
+
+static void server_settle(struct rpc_server *s)
+{
+  if (!s->shut || s->posted > 0 || s->calls)
+    return;
+  grpc_server_destroy(s->server);
+  if (s->stopped)
+    s->stopped(s->stopped_arg);
+  free(s);
+}
+
+void rpc_server_call_gone(struct rpc_server *s, struct rpc_call *c)
+{
+  DL_DELETE(s->calls, c);
+  server_settle(s);
+}
+
+static void request_post(struct request *r)
+{
+  struct rpc_server *s = r->server;
+  grpc_completion_queue *cq = rpc_queue_cq(s->queue);
+  r->call = NULL;
+  grpc_call_details_init(&r->details);
+  grpc_metadata_array_init(&r->metadata);
+  r->tag.complete = request_complete;
+  rpc_tag_hand_over(&r->tag);
+  if (grpc_server_request_call(s->server, &r->call, &r->details, &r->metadata, cq, cq, &r->tag) == GRPC_CALL_OK)
+    s->posted++;
+}
+
+/* A path with a NUL inside is nobody's method. */
+static char *method_of(grpc_slice path)
+{
+  const uint8_t *bytes = GRPC_SLICE_START_PTR(path);
+  size_t size = GRPC_SLICE_LENGTH(path);
+  return memchr(bytes, '\0', size) ? strdup("") : strndup((const char *)bytes, size);
+}
+
+/* NULL: the call was refused. */
+static struct rpc_call *accept_call(struct request *r)
+{
+  grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
+  struct rpc_call *c = rpc_call_new(r->server->queue, r->call);
+  if (!c) {
+    grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
+    grpc_call_unref(r->call);
+    return NULL;
+  }
+  c->server = r->server;
+  c->peer = grpc_call_get_peer(r->call);
+  c->method = method_of(r->details.method);
+  over.data.recv_close_on_server.cancelled = &c->cancelled;
+  if (!c->method || rpc_call_batch(c, RPC_PART_OVER, &over, 1) != 0) {
+    grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
+    rpc_call_delete(c);
+    return NULL;
+  }
+  c->metadata = r->metadata;
+  grpc_metadata_array_init(&r->metadata);
+  DL_APPEND(r->server->calls, c);
+  return c;
+}
+
+static void request_home(struct rpc_tag *tag, bool ok)
+{
+  struct request *r = (struct request *)tag;
+  struct rpc_server *s = r->server;
+  struct rpc_call *c = ok ? accept_call(r) : NULL;
+  grpc_call_details_destroy(&r->details);
+  grpc_metadata_array_destroy(&r->metadata);
+  s->posted--;
+  if (!s->stopping)
+    request_post(r);
+  if (c)
+    s->on_call(s, c, s->arg);
+  else
+    server_settle(s);
+}
+
+static void request_complete(struct rpc_tag *tag, bool ok)
+{
+  rpc_queue_deliver(((struct request *)tag)->server->queue, tag, ok, request_home);
+}
+
+/* ---- Starting ---- */
+
+static grpc_server_credentials *make_credentials(const struct rpc_server_options *options)
+{
+  grpc_ssl_pem_key_cert_pair pair = {.private_key = options->key_pem, .cert_chain = options->cert_pem};
+  if (!options->cert_pem)
+    return grpc_insecure_server_credentials_create();
+  if (!options->key_pem)
+    return NULL;
+  return grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
+}
+
+static grpc_server *make_server(void)
+{
+  struct rpc_args args = {.count = 0};
+  rpc_args_add_common(&args);
+  rpc_args_add_keepalive(&args);
+  rpc_args_add(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);                  /* or a second server takes the port in silence */
+  rpc_args_add(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, MAX_STREAMS); /* more would hang without an error */
+  /* Clients may ping too, as often as they like. */
+  rpc_args_add(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
+  rpc_args_add(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  grpc_channel_args view = rpc_args_view(&args);
+  return grpc_server_create(&view, NULL);
+}
+
+int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
+                     rpc_server_call_cb on_call, void *arg, int *port)
+{
+  grpc_server_credentials *credentials = make_credentials(options);
+  if (!credentials)
+    return -EINVAL;
+  struct rpc_server *s = calloc(1, sizeof *s);
+  if (!s) {
+    grpc_server_credentials_release(credentials);
+    return -ENOMEM;
+  }
+  s->queue = q;
+  s->on_call = on_call;
+  s->arg = arg;
+  s->server = make_server();
+  grpc_server_register_completion_queue(s->server, rpc_queue_cq(q), NULL);
+  int bound = grpc_server_add_http2_port(s->server, options->address, credentials);
+  grpc_server_credentials_release(credentials);
+  if (bound == 0) {
+    int error = rpc_bind_error(options->address);
+    grpc_server_destroy(s->server);
+    free(s);
+    return error ? error : -EINVAL; /* the address is good: the certificate is not */
+  }
+  if (port)
+    *port = bound;
+  grpc_server_start(s->server);
+  for (int i = 0; i < REQUESTS; i++) {
+    s->requests[i].server = s;
+    request_post(&s->requests[i]);
+  }
+  *out = s;
+  return 0;
+}
+
+/* ---- Stopping ---- */
+
+static void shut_home(struct rpc_tag *tag, bool ok)
+{
+  struct rpc_server *s = (struct rpc_server *)((char *)tag - offsetof(struct rpc_server, shut_tag));
+  (void)ok;
+  s->shut = true;
+  server_settle(s);
+}
+
+static void shut_complete(struct rpc_tag *tag, bool ok)
+{
+  struct rpc_server *s = (struct rpc_server *)((char *)tag - offsetof(struct rpc_server, shut_tag));
+  rpc_queue_deliver(s->queue, tag, ok, shut_home);
+}
+
+void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg)
+{
+  s->stopping = true;
+  s->stopped = stopped;
+  s->stopped_arg = arg;
+  s->shut_tag.complete = shut_complete;
+  rpc_tag_hand_over(&s->shut_tag);
+  grpc_server_shutdown_and_notify(s->server, rpc_queue_cq(s->queue), &s->shut_tag);
+}
+
+void rpc_server_cancel_calls(struct rpc_server *s)
+{
+  struct rpc_call *c;
+  DL_FOREACH(s->calls, c)
+  {
+    rpc_call_cancel(c, RPC_UNAVAILABLE, "the server stops");
+  }
+  /* Also connections without a call, which gRPC otherwise waits for. */
+  if (s->stopping)
+    grpc_server_cancel_all_calls(s->server);
+}
