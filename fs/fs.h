@@ -40,7 +40,7 @@ enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };
 
 /* `path` is where the row stands: "" is the root, "services/star/target" with a literal * for star: an entry added at
  * run time. Parents come before children. Static rows below an added entry come into being with it, and share its
- * object. Several rows may have the same path with a *. */
+ * object. Several rows may have the same path with a *: rows below belong to the nearest directory row before them. */
 struct fs_row {
   const char *path;
   enum fs_kind kind;
@@ -72,18 +72,19 @@ struct fs_options {
   const char *source;  /* what mount(8) shows as the device */
   const char *subtype; /* fuse.SUBTYPE */
   bool allow_other;
-  const char *mount_options;                   /* NULL, or more for mount(8): "nosuid,nodev" */
-  int session_fd;                              /* 0, or a socket that speaks FUSE in place of a mount: for tests */
+  const char *mount_options; /* NULL, or more for mount(8): "nosuid,nodev" */
+  int session_fd; /* 0, or a SOCK_SEQPACKET that speaks FUSE in place of a mount: for tests; closed by the kit */
   void (*unmounted)(struct fs *fs, void *arg); /* somebody else unmounted the tree; the program should fs_close */
   void *arg;
 };
 
-/* Mounts, and serves until fs_close. The options' strings and rows must live as long. `message` gets a sentence when it
- * fails. */
+/* Mounts, and serves until fs_close. The options, their strings and rows must live as long. `message` gets a sentence
+ * when it fails. Meanwhile stderr is caught, so no other thread should open a tree at the same time. */
 int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, const struct fs_options *options,
             char *message, size_t message_size);
 /* Unmounts (lazily when busy), answers what waits with -ECANCELED, closes; `closed` runs on the loop when fs is freed.
- */
+ * From the call on no handler runs. Who holds a line still calls fs_reply, now or after `closed`, which then only frees
+ * it; entries are not to be used once `closed` ran. */
 void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg);
 
 struct fs_entry *fs_root(struct fs *fs);

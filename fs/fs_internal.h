@@ -1,0 +1,244 @@
+/* What the files of the kit share: the tree (table.c), renderings (text.c), lines (lines.c), what is open (handle.c),
+ * lines that wait (request.c), news for the kernel (notify.c), and the session (session.c), which reaches libfuse only
+ * through glue.c. All of it belongs to the loop's thread, but for the thread within notify.c. */
+#ifndef FS_FS_INTERNAL_H
+#define FS_FS_INTERNAL_H
+
+#include "fs/fs.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+#define HASH_NONFATAL_OOM 1 /* an entry that found no room has tbl == NULL afterwards */
+#include <uthash.h>
+#include <uv.h>
+
+enum { FS_TEXT_KEPT_MS = 1000, FS_WRITE_MAX = 128 * 1024, FS_ROOT_INO = 1 };
+
+/* text.c: a rendering, shared by reference counts. */
+struct fs_text {
+  char *bytes;
+  size_t size;
+  size_t room;
+  unsigned references;
+  bool failed; /* memory was short */
+};
+
+struct fs_text *fs_text_new(void);
+struct fs_text *fs_text_hold(struct fs_text *text);
+void fs_text_release(struct fs_text *text); /* NULL is fine */
+
+/* lines.c: bytes in, lines out. One write at a time: fs_lines_write; then fs_lines_next and fs_lines_accept in turn;
+ * then fs_lines_end or fs_lines_refuse, whose result is the answer to the write. */
+struct fs_lines {
+  char *bytes; /* what an earlier write left, and what this one brought; ends in room for a NUL */
+  size_t size;
+  size_t carried; /* how many of them an earlier write was answered for */
+  size_t done;    /* those before it are carried out */
+  size_t next;    /* where the line after the present one begins */
+};
+
+int fs_lines_write(struct fs_lines *lines, const char *bytes, size_t size);
+/* 1 and the next complete line; 0 when there is none; or why it is refused. With `flush` the rest is a line too. */
+int fs_lines_next(struct fs_lines *lines, bool flush, struct fs_line *line);
+void fs_lines_accept(struct fs_lines *lines);
+ssize_t fs_lines_end(struct fs_lines *lines);
+ssize_t fs_lines_refuse(struct fs_lines *lines, int error);
+void fs_lines_clear(struct fs_lines *lines);
+
+/* table.c: the rows and the tree of entries. An entry that is in the tree stays; one that was removed is freed when
+ * nothing holds it: the kernel (lookups), handles, requests and running handlers (holds), entries below it
+ * (dependants). */
+/* How a row's path hangs together with the others. */
+struct fs_shape {
+  const struct fs_row *parent; /* NULL: the root */
+  const char *name;            /* the last part of the path */
+  bool star;
+};
+
+/* rows.c. -EINVAL when a path makes no sense. */
+int fs_shapes_fill(struct fs_shape *shapes, const struct fs_row *rows, size_t row_count);
+
+struct fs_table {
+  const struct fs_row *rows;
+  size_t row_count;
+  struct fs_shape *shapes;
+  struct fs_entry *by_ino;
+  struct fs_entry *root;
+  uint64_t next_ino;
+  uid_t uid;
+  gid_t gid;
+  struct fs *fs;
+  /* The kernel may still believe in this entry. May be NULL. */
+  void (*gone)(struct fs *fs, const struct fs_entry *entry);
+};
+
+struct fs_entry {
+  struct fs_table *table;
+  const struct fs_row *row;
+  struct fs_entry *parent;
+  struct fs_entry *children; /* by name, in the order in which they came */
+  struct fs_entry *ghosts;   /* removed and still held, by name: they may come back */
+  void *object;
+  uint64_t ino;
+  uint64_t lookups;
+  size_t dependants;
+  unsigned holds;
+  unsigned life;    /* how often it was removed: a handle of a former life is dead */
+  unsigned writers; /* handles open for writing */
+  bool removed;
+  bool detached;
+  bool dead; /* the kernel took it for removed by rmdir: its inode number never comes back */
+  struct fs_text *text;
+  uint64_t rendered; /* when, in milliseconds of the loop's clock */
+  uint64_t digest;   /* of the last rendering */
+  size_t live_size;
+  struct timespec changed;
+  UT_hash_handle by_name;
+  UT_hash_handle by_number;
+  char name[];
+};
+
+/* Checks the rows; -EINVAL, -ENOMEM. The caller sets uid, gid, fs and gone afterwards. */
+int fs_table_init(struct fs_table *table, const struct fs_row *rows, size_t row_count, void *root_object);
+void fs_table_free(struct fs_table *table);
+struct fs_entry *fs_table_find(struct fs_table *table, uint64_t ino);
+
+/* By its name, if it is visible now. NULL: none. */
+struct fs_entry *fs_entry_find(struct fs_entry *dir, const char *name);
+bool fs_entry_visible(struct fs_entry *entry);
+/* Whether it and all above are in the tree. */
+bool fs_entry_alive(const struct fs_entry *entry);
+void fs_entry_hold(struct fs_entry *entry);
+void fs_entry_let(struct fs_entry *entry);
+void fs_entry_forget(struct fs_entry *entry, uint64_t lookups);
+/* Gives an entry that rmdir left in place a new inode number, since the kernel holds the old one for dead. */
+int fs_entry_renew(struct fs_entry *entry);
+/* Renders unless what there is will do; a `fresh` one is not older than FS_TEXT_KEPT_MS. *out is the entry's. */
+int fs_entry_render(struct fs_entry *entry, uint64_t now, bool fresh, struct fs_text **out);
+/* What lies in a live file now; nothing when it is not alive. */
+int fs_entry_live(struct fs_entry *entry, const char **bytes, size_t *size);
+int fs_entry_stat(struct fs_entry *entry, uint64_t now, struct stat *st);
+
+/* handle.c: what the kernel has open. */
+struct fs_name {
+  uint64_t ino;
+  bool dir;
+  size_t at; /* of the name in the listing's bytes */
+};
+
+struct fs_handle {
+  struct fs_entry *entry;
+  unsigned life;
+  bool writable;
+  bool append;
+  bool accepted; /* a line of this open was */
+  bool released;
+  struct fs_request *waiting;
+  struct fs_text *text;
+  struct fs_lines lines;
+  struct fs_name *names; /* of a directory when it was opened or rewound */
+  size_t name_count;
+  char *name_bytes;
+  struct fs_handle **list; /* the list that it is in */
+  struct fs_handle *prev, *next;
+};
+
+/* `flags` as of open(2). The handle joins *list. */
+int fs_handle_open(struct fs_entry *entry, int flags, uint64_t now, struct fs_handle **list, struct fs_handle **out);
+int fs_handle_list(struct fs_handle *handle); /* lists a directory, again */
+const char *fs_handle_name(const struct fs_handle *handle, const struct fs_name *name);
+/* What there is to read; valid until the return to the loop. */
+int fs_handle_bytes(struct fs_handle *handle, const char **bytes, size_t *size);
+bool fs_handle_alive(const struct fs_handle *handle);
+/* The kernel let go of it. It is freed when nothing waits any more. */
+void fs_handle_release(struct fs_handle *handle);
+/* Frees the handle alone: its entry may be gone. */
+void fs_handle_free(struct fs_handle *handle);
+
+/* request.c: the lines of one write, or of a flush. */
+struct fs_request {
+  struct fs_handle *handle;
+  struct fs_line line;
+  bool flush;
+  bool running;     /* the handler of the line is */
+  bool answered;    /* ... and has answered */
+  bool interrupted; /* the writer was */
+  bool abandoned;   /* the session is over: fs_reply frees, and no more */
+  int error;
+  void (*answer)(void *token, bool flush, ssize_t result);
+  void *token;
+  void (*on_interrupt)(struct fs_request *request, void *arg);
+  void *arg;
+  void (*wake)(struct fs *fs);
+  struct fs_request **list;
+  struct fs_request *prev, *next;
+};
+
+/* NULL: no memory. The caller fills in flush, answer, token and wake, then runs it; from then on it belongs to the one
+ * who has to answer the line. `answer` runs once, with the count or a negative errno. */
+struct fs_request *fs_request_new(struct fs_handle *handle, struct fs_request **list);
+void fs_request_run(struct fs_request *request, const char *bytes, size_t size);
+/* Tells those whose writers were interrupted; and, at the end, answers all that wait with -ECANCELED. */
+void fs_requests_interrupt(struct fs_request **list);
+void fs_requests_abandon(struct fs_request **list);
+
+/* notify.c: tells the kernel about what is gone, from a thread of its own: the call waits for the directory's lock,
+ * which somebody may hold who waits for an answer of ours. */
+struct fs_notice {
+  uint64_t parent;
+  uint64_t child;
+  char name[FS_NAME_MAX + 1];
+};
+struct fs_notify;
+
+/* `send` runs on the thread; so does `ended`, last of all. */
+int fs_notify_new(struct fs_notify **out, void (*send)(void *arg, const struct fs_notice *notice),
+                  void (*ended)(void *arg), void *arg);
+/* Starts the thread when there is none. Drops what it has no room for. */
+void fs_notify_add(struct fs_notify *notify, uint64_t parent, uint64_t child, const char *name);
+/* Makes the thread end. False: there is none, `ended` will not run. */
+bool fs_notify_stop(struct fs_notify *notify);
+/* After `ended`, or when there was no thread. */
+void fs_notify_free(struct fs_notify *notify);
+
+/* capture.c: keeps what libfuse and fusermount3 print to stderr while a mount is tried. */
+struct fs_capture {
+  int saved;
+  int file;
+};
+void fs_capture_begin(struct fs_capture *capture);
+/* The first sentence goes to `message`; or, when it is NULL, everything goes to where it was meant for. */
+void fs_capture_end(struct fs_capture *capture, char *message, size_t message_size);
+
+/* session.c */
+struct fs {
+  struct fs_table table;
+  const struct fs_options *options;
+  struct fs_glue *glue;
+  struct fs_notify *notify;
+  struct fs_handle *handles;
+  struct fs_request *requests;
+  uv_poll_t poll;
+  uv_async_t wake;          /* the notifier ended, or somebody was interrupted */
+  atomic_bool notify_ended; /* set on the notifier's thread */
+  unsigned uv_handles;
+  bool closing;
+  bool over; /* the kernel has ended the session */
+  void (*closed)(void *arg);
+  void *closed_arg;
+};
+
+/* glue.c: the one file that sees libfuse. */
+int fs_glue_open(struct fs_glue **out, struct fs *fs, const char *mountpoint, const struct fs_options *options);
+int fs_glue_fd(const struct fs_glue *glue);
+/* Serves one request: 1; 0 when there is none; -ENODEV when the session is over. */
+int fs_glue_serve(struct fs_glue *glue);
+/* The same, but every request is refused. */
+int fs_glue_refuse(struct fs_glue *glue);
+void fs_glue_notice(struct fs_glue *glue, const struct fs_notice *notice);
+void fs_glue_unmount(struct fs_glue *glue); /* closes the descriptor */
+void fs_glue_free(struct fs_glue *glue);
+
+#endif

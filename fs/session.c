@@ -1,0 +1,198 @@
+/* A session: from the mount to its end.
+ *
+ *     fs_open            mounted; the session's descriptor is polled, requests are served a bounded number at a time
+ *     fs_close           nothing more reaches the program; lines that wait are answered, new requests are refused
+ *       notifier ended   it may have needed those refusals: see notify.c
+ *       unmounted        lazily, after which the descriptor is gone
+ *       handles closed   everything is freed, `closed` runs
+ *
+ * Somebody else may unmount first: reads then say ENODEV, and the program is told, once. */
+#include "fs/fs_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+enum { SERVED_PER_WAKE = 64 };
+
+static void end_of_session(struct fs *fs)
+{
+  fs->over = true;
+  uv_poll_stop(&fs->poll);
+  if (!fs->closing && fs->options->unmounted != NULL)
+    fs->options->unmounted(fs, fs->options->arg);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+  (void)events;
+  struct fs *fs = poll->data;
+  for (int i = 0; i < SERVED_PER_WAKE; i++) {
+    int served = fs->closing ? fs_glue_refuse(fs->glue) : fs_glue_serve(fs->glue);
+    if (served < 0) {
+      end_of_session(fs);
+      return;
+    }
+    if (served == 0)
+      break;
+  }
+  /* libuv stops a poll that it reports as failed; that may be the news of the end, or nothing. */
+  if (status < 0 && uv_poll_start(poll, UV_READABLE, on_readable) != 0)
+    end_of_session(fs);
+}
+
+static void free_session(struct fs *fs)
+{
+  if (fs->notify != NULL)
+    fs_notify_free(fs->notify);
+  if (fs->glue != NULL)
+    fs_glue_free(fs->glue);
+  struct fs_handle *handle = NULL;
+  struct fs_handle *following = NULL;
+  DL_FOREACH_SAFE(fs->handles, handle, following)
+  {
+    fs_handle_free(handle);
+  }
+  fs_table_free(&fs->table);
+  free(fs);
+}
+
+static void on_uv_closed(uv_handle_t *handle)
+{
+  struct fs *fs = handle->data;
+  if (--fs->uv_handles > 0)
+    return;
+  void (*closed)(void *) = fs->closed;
+  void *arg = fs->closed_arg;
+  free_session(fs);
+  if (closed != NULL)
+    closed(arg);
+}
+
+static void close_session(struct fs *fs)
+{
+  uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
+  uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
+  fs_glue_unmount(fs->glue);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+  struct fs *fs = wake->data;
+  if (atomic_load(&fs->notify_ended)) {
+    if (!uv_is_closing((uv_handle_t *)wake))
+      close_session(fs);
+    return;
+  }
+  fs_requests_interrupt(&fs->requests);
+}
+
+static void send_notice(void *arg, const struct fs_notice *notice)
+{
+  struct fs *fs = arg;
+  fs_glue_notice(fs->glue, notice);
+}
+
+static void on_notify_ended(void *arg)
+{
+  struct fs *fs = arg;
+  atomic_store(&fs->notify_ended, true);
+  uv_async_send(&fs->wake);
+}
+
+static void on_gone(struct fs *fs, const struct fs_entry *entry)
+{
+  if (!fs->closing && !fs->over)
+    fs_notify_add(fs->notify, entry->parent->ino, entry->ino, entry->name);
+}
+
+static int start_polling(struct fs *fs, struct uv_loop_s *loop)
+{
+  fs->poll.data = fs;
+  fs->wake.data = fs;
+  int error = uv_poll_init(loop, &fs->poll, fs_glue_fd(fs->glue));
+  if (error != 0)
+    return error;
+  fs->uv_handles++;
+  error = uv_async_init(loop, &fs->wake, on_wake);
+  if (error != 0)
+    return error;
+  fs->uv_handles++;
+  return uv_poll_start(&fs->poll, UV_READABLE, on_readable);
+}
+
+static int mount_session(struct fs *fs, const char *mountpoint, const struct fs_options *options, char *message,
+                         size_t message_size)
+{
+  struct fs_capture capture;
+  fs_capture_begin(&capture);
+  int error = fs_glue_open(&fs->glue, fs, mountpoint, options);
+  fs_capture_end(&capture, error != 0 ? message : NULL, message_size);
+  return error;
+}
+
+static void give_up(struct fs *fs)
+{
+  if (fs->glue != NULL)
+    fs_glue_unmount(fs->glue);
+  if (fs->uv_handles == 0) {
+    free_session(fs);
+    return;
+  }
+  unsigned handles = fs->uv_handles;
+  uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
+  if (handles > 1)
+    uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
+}
+
+int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, const struct fs_options *options,
+            char *message, size_t message_size)
+{
+  struct fs *fs = calloc(1, sizeof(*fs));
+  if (fs == NULL) {
+    snprintf(message, message_size, "%s", strerror(ENOMEM));
+    return -ENOMEM;
+  }
+  fs->options = options;
+  int error = fs_table_init(&fs->table, options->rows, options->row_count, options->root_object);
+  if (error != 0) {
+    snprintf(message, message_size, "the tree's table is wrong, or memory is short: %s", strerror(-error));
+    free(fs);
+    return error;
+  }
+  fs->table.fs = fs;
+  fs->table.gone = on_gone;
+  fs->table.uid = getuid();
+  fs->table.gid = getgid();
+  error = fs_notify_new(&fs->notify, send_notice, on_notify_ended, fs);
+  if (error != 0) {
+    snprintf(message, message_size, "%s", strerror(-error));
+  } else {
+    snprintf(message, message_size, "%s cannot be mounted on", mountpoint);
+    error = mount_session(fs, mountpoint, options, message, message_size);
+  }
+  if (error == 0) {
+    error = start_polling(fs, loop);
+    if (error != 0)
+      snprintf(message, message_size, "%s", strerror(-error));
+  }
+  if (error != 0) {
+    give_up(fs);
+    return error;
+  }
+  *out = fs;
+  return 0;
+}
+
+void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg)
+{
+  fs->closing = true;
+  fs->closed = closed;
+  fs->closed_arg = arg;
+  fs_requests_abandon(&fs->requests);
+  if (!fs_notify_stop(fs->notify))
+    close_session(fs);
+}

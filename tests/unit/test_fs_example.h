@@ -1,0 +1,297 @@
+/* A small tree for the tests of the kit, with one file of each kind, and what the tests see of its inside. */
+#ifndef TEST_FS_EXAMPLE_H
+#define TEST_FS_EXAMPLE_H
+
+#include "fs/fs.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+#include <uv.h>
+
+enum { EXAMPLE_LINES = 64 };
+
+struct example_item {
+  struct example *example;
+  struct fs_entry *entry;
+  char name[64];
+  char value[64];
+  bool listed; /* as a directory; else a file under construction */
+  struct example_item *prev, *next;
+};
+
+struct example {
+  struct fs *fs;
+  uv_loop_t *loop;
+  uv_timer_t timer;
+  struct fs_request *waiting;
+  struct fs_entry *waiting_file;
+  struct example_item *items;
+  long counter;
+  char log[4096];
+  size_t log_size;
+  char lines[EXAMPLE_LINES][64]; /* as the handler of `counter` saw them: text, and r(eplace) or a(dd), m(ore) */
+  size_t line_count;
+  unsigned renders;
+  unsigned released;
+  unsigned interrupts;
+  unsigned unmounted;
+  bool shown; /* what `visible` says of `shy` */
+};
+
+static struct example *example_of(struct fs_entry *entry)
+{
+  return fs_object(fs_root(fs_of(entry)));
+}
+
+static int render_counter(struct fs_entry *file, struct fs_text *out)
+{
+  example_of(file)->renders++;
+  fs_printf(out, "%ld\n", example_of(file)->counter);
+  return 0;
+}
+
+static void line_counter(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example *example = example_of(file);
+  if (example->line_count < EXAMPLE_LINES)
+    snprintf(example->lines[example->line_count++], sizeof(example->lines[0]), "%.40s %c%s", line->text,
+             line->replace ? 'r' : 'a', line->more ? "m" : "");
+  char *end = NULL;
+  long value = strtol(line->text, &end, 10);
+  if (line->size == 0 || *end != '\0') {
+    fs_reply(request, -EINVAL);
+    return;
+  }
+  example->counter = line->replace ? value : example->counter + value;
+  fs_reply(request, 0);
+}
+
+static void released_counter(struct fs_entry *file)
+{
+  example_of(file)->released++;
+}
+
+static int render_fixed(struct fs_entry *file, struct fs_text *out)
+{
+  (void)file;
+  fs_printf(out, "fixed\n");
+  return 0;
+}
+
+static int read_log(struct fs_entry *file, const char **bytes, size_t *size)
+{
+  *bytes = example_of(file)->log;
+  *size = example_of(file)->log_size;
+  return 0;
+}
+
+static void on_slow_timer(uv_timer_t *timer)
+{
+  struct example *example = timer->data;
+  struct fs_request *request = example->waiting;
+  example->waiting = NULL;
+  if (request != NULL)
+    fs_reply(request, 0);
+}
+
+static void on_slow_interrupt(struct fs_request *request, void *arg)
+{
+  struct example *example = arg;
+  example->waiting = NULL;
+  example->interrupts++;
+  fs_reply(request, -EINTR);
+}
+
+/* "soon" is answered later, "never" only when it is interrupted, "deaf" is not even told of that. */
+static void line_slow(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example *example = example_of(file);
+  example->waiting = request;
+  example->waiting_file = file;
+  if (strcmp(line->text, "deaf") != 0)
+    fs_on_interrupt(request, on_slow_interrupt, example);
+  if (strcmp(line->text, "soon") == 0)
+    uv_timer_start(&example->timer, on_slow_timer, 5, 0);
+}
+
+static const struct fs_row example_rows[];
+enum { ROW_ITEM = 8, ROW_DRAFT = 12, ROW_MANY = 14 };
+
+static struct example_item *new_item(struct example *example, const char *name)
+{
+  struct example_item *item = calloc(1, sizeof(*item));
+  if (item == NULL)
+    return NULL;
+  item->example = example;
+  snprintf(item->name, sizeof(item->name), "%s", name);
+  DL_APPEND(example->items, item);
+  return item;
+}
+
+static void free_item(struct example_item *item)
+{
+  DL_DELETE(item->example->items, item);
+  free(item);
+}
+
+static int mkdir_item(struct fs_entry *dir, const char *name)
+{
+  if (strlen(name) > 63)
+    return -ENAMETOOLONG;
+  struct example_item *item = new_item(example_of(dir), name);
+  if (item == NULL)
+    return -ENOMEM;
+  item->listed = true;
+  int error = fs_add(dir, &example_rows[ROW_ITEM], name, item, &item->entry);
+  if (error != 0)
+    free_item(item);
+  return error;
+}
+
+static int create_item(struct fs_entry *dir, const char *name, struct fs_entry **out)
+{
+  struct example_item *item = new_item(example_of(dir), name);
+  if (item == NULL)
+    return -ENOMEM;
+  int error = fs_add_detached(dir, &example_rows[ROW_DRAFT], name, item, out);
+  if (error != 0)
+    free_item(item);
+  return error;
+}
+
+static int rmdir_item(struct fs_entry *dir)
+{
+  struct example_item *item = fs_object(dir);
+  if (strcmp(item->name, "sticky") == 0)
+    return 0;
+  fs_remove(dir);
+  free_item(item);
+  return 0;
+}
+
+static int unlink_nothing(struct fs_entry *file)
+{
+  (void)file;
+  return 0;
+}
+
+static int render_item(struct fs_entry *file, struct fs_text *out)
+{
+  const struct example_item *item = fs_object(file);
+  fs_printf(out, "%s %s\n", item->name, item->value);
+  return 0;
+}
+
+static void line_item(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example_item *item = fs_object(file);
+  snprintf(item->value, sizeof(item->value), "%.63s", line->text);
+  fs_reply(request, 0);
+}
+
+/* A draft becomes a directory of its name with its first line. */
+static void line_draft(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example_item *item = fs_object(file);
+  int error = 0;
+  if (line->size == 0) {
+    error = -EINVAL;
+  } else if (!item->listed) {
+    error = fs_add(fs_parent(file), &example_rows[ROW_ITEM], fs_name(file), item, &item->entry);
+    item->listed = error == 0;
+  }
+  if (error == 0)
+    snprintf(item->value, sizeof(item->value), "%.63s", line->text);
+  fs_reply(request, error);
+}
+
+static void released_draft(struct fs_entry *file)
+{
+  struct example_item *item = fs_object(file);
+  item->example->released++;
+  if (!item->listed)
+    free_item(item);
+}
+
+static bool is_shown(struct fs_entry *entry)
+{
+  return example_of(entry)->shown;
+}
+
+static int unlink_many(struct fs_entry *file)
+{
+  fs_remove(file);
+  return 0;
+}
+
+static const struct fs_row example_rows[] = {
+    {.path = "", .kind = FS_DIR, .mode = 0755},
+    {.path = "counter",
+     .kind = FS_TEXT,
+     .mode = 0644,
+     .render = render_counter,
+     .line = line_counter,
+     .released = released_counter},
+    {.path = "fixed", .kind = FS_TEXT, .mode = 0444, .render = render_fixed},
+    {.path = "log", .kind = FS_LIVE, .mode = 0444, .live = read_log},
+    {.path = "slow", .kind = FS_TEXT, .mode = 0644, .line = line_slow},
+    {.path = "shy", .kind = FS_TEXT, .mode = 0444, .render = render_fixed, .visible = is_shown},
+    {.path = "empty", .kind = FS_TEXT, .mode = 0444},
+    {.path = "list", .kind = FS_DIR, .mode = 0755, .mkdir = mkdir_item, .create = create_item},
+    {.path = "list/*", .kind = FS_DIR, .mode = 0755, .rmdir = rmdir_item},
+    {.path = "list/*/name", .kind = FS_TEXT, .mode = 0444, .render = render_item, .unlink = unlink_nothing},
+    {.path = "list/*/value",
+     .kind = FS_TEXT,
+     .mode = 0644,
+     .render = render_item,
+     .line = line_item,
+     .unlink = unlink_nothing},
+    {.path = "list/*/deep", .kind = FS_DIR, .mode = 0755},
+    {.path = "list/*", .kind = FS_TEXT, .mode = 0644, .line = line_draft, .released = released_draft},
+    {.path = "many", .kind = FS_DIR, .mode = 0755},
+    {.path = "many/*", .kind = FS_TEXT, .mode = 0644, .render = render_fixed, .unlink = unlink_many},
+};
+
+static void on_example_unmounted(struct fs *fs, void *arg)
+{
+  (void)fs;
+  ((struct example *)arg)->unmounted++;
+}
+
+static struct fs_options example_options(struct example *example)
+{
+  return (struct fs_options){.rows = example_rows,
+                             .row_count = sizeof(example_rows) / sizeof(example_rows[0]),
+                             .root_object = example,
+                             .source = "example,with a comma",
+                             .subtype = "example",
+                             .unmounted = on_example_unmounted,
+                             .arg = example};
+}
+
+static void example_init(struct example *example, uv_loop_t *loop)
+{
+  *example = (struct example){.loop = loop, .counter = 7};
+  uv_timer_init(loop, &example->timer);
+  example->timer.data = example;
+}
+
+/* After the tree is closed. */
+static void example_free(struct example *example)
+{
+  struct example_item *item = NULL;
+  struct example_item *following = NULL;
+  DL_FOREACH_SAFE(example->items, item, following)
+  {
+    free_item(item);
+  }
+  if (example->waiting != NULL)
+    fs_reply(example->waiting, -ECANCELED);
+  uv_close((uv_handle_t *)&example->timer, NULL);
+}
+
+#endif
