@@ -1,0 +1,47 @@
+/* Who calls, and how much each may hold at once.
+ *
+ * A caller is a member, one process of ours that has shown the key it made for itself, or else (an original client) the
+ * connection that the call came on. It is known as long as it holds something: a service, a stream, a token; the first
+ * key that was shown for a member is its key for that long. Pure; one thread.
+ */
+#ifndef ROUTER_CALLERS_H
+#define ROUTER_CALLERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MEMBER_SIZE = 16, MEMBER_KEY_SIZE = 32 };
+
+struct callers;
+
+/* Part of a message: both absent, or both there. */
+struct member {
+  bool given;
+  uint8_t id[MEMBER_SIZE];
+  uint8_t key[MEMBER_KEY_SIZE];
+};
+
+enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_TOKENS, CALLER_HOLDS };
+
+struct caller;
+
+/* False unless the fields are both empty, or of the right sizes. */
+bool member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size);
+
+/* `max` of each kind per caller. NULL when memory is short. */
+struct callers *callers_open(const size_t max[CALLER_HOLDS]);
+/* Nothing may be held any more. */
+void callers_close(struct callers *cs); /* NULL is fine */
+
+/* Takes one of `kind` for this caller. 0; -EACCES: that is not the member's key; -ENOSPC: it holds as many as it may;
+ * -ENOMEM. */
+int callers_hold(struct callers *cs, struct caller **out, const struct member *m, const char *peer,
+                 enum caller_holds kind);
+/* Gives one back. The caller is gone with the last. */
+void callers_release(struct callers *cs, struct caller *c, enum caller_holds kind);
+
+/* Whether this may use what was given to `c`: only a member's things are its own. */
+bool caller_matches(const struct caller *c, const struct member *m);
+
+#endif

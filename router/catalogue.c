@@ -1,0 +1,99 @@
+/* Entries become messages in one piece of memory, which lives until they are packed. */
+#include "catalogue.h"
+
+#include <mindmeld.pb-c.h>
+#include <stdlib.h>
+
+#include "../proto/rpc.h"
+#include "registry.h"
+
+/* One entry, and the messages that point into it. */
+struct item {
+  Mindmeld__Service service;
+  Google__Protobuf__Timestamp created;
+};
+
+struct page {
+  struct registry_entry *entries;
+  struct item *items;
+  Mindmeld__Service **services;
+  char **removed;
+};
+
+static void page_free(struct page *p)
+{
+  free(p->entries);
+  free(p->items);
+  free(p->services);
+  free(p->removed);
+}
+
+static bool page_alloc(struct page *p, size_t count)
+{
+  count = count ? count : 1;
+  p->entries = calloc(count, sizeof *p->entries);
+  p->items = calloc(count, sizeof *p->items);
+  p->services = calloc(count, sizeof(Mindmeld__Service *));
+  p->removed = calloc(count, sizeof(char *));
+  if (p->entries && p->items && p->services && p->removed)
+    return true;
+  page_free(p);
+  return false;
+}
+
+static Mindmeld__Service *item_fill(struct item *item, const struct registry_entry *e)
+{
+  mindmeld__service__init(&item->service);
+  google__protobuf__timestamp__init(&item->created);
+  item->created.seconds = e->created.seconds;
+  item->created.nanos = e->created.nanos;
+  item->service.name = (char *)e->name; /* packing only reads it */
+  item->service.create_time = &item->created;
+  return &item->service;
+}
+
+struct rpc_message *catalogue_list(const struct registry *r)
+{
+  struct page p;
+  size_t count = registry_count(r);
+  if (!page_alloc(&p, count))
+    return NULL;
+  registry_list(r, p.entries);
+  for (size_t i = 0; i < count; i++)
+    p.services[i] = item_fill(&p.items[i], &p.entries[i]);
+  Mindmeld__ListServicesResponse answer = MINDMELD__LIST_SERVICES_RESPONSE__INIT;
+  answer.n_services = count;
+  answer.services = p.services;
+  struct rpc_message *m = rpc_message_pack(&answer.base);
+  page_free(&p);
+  return m;
+}
+
+struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c,
+                                   const struct catalogue_notes *notes, bool *complete)
+{
+  struct page p;
+  if (!page_alloc(&p, CATALOGUE_PAGE))
+    return NULL;
+  Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
+  struct registry_cursor moved = *c;
+  bool restart;
+  size_t count = registry_read(r, &moved, p.entries, CATALOGUE_PAGE, &restart, complete);
+  for (size_t i = 0; i < count; i++) {
+    if (p.entries[i].gone)
+      p.removed[news.n_removed++] = (char *)p.entries[i].name;
+    else
+      p.services[news.n_services++] = item_fill(&p.items[i], &p.entries[i]);
+  }
+  news.services = p.services;
+  news.removed = p.removed;
+  news.restart = restart;
+  news.complete = *complete;
+  news.draining = notes->draining;
+  news.heartbeat_ms = notes->heartbeat_ms;
+  struct rpc_message *m = rpc_message_pack(&news.base);
+  page_free(&p);
+  if (m)
+    *c = moved;
+  return m;
+}

@@ -1,0 +1,190 @@
+/* mmrouter: reads its options and files, serves on this thread, and turns signals into an orderly end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "options.h"
+#include "router.h"
+#include "secret.h"
+
+enum { WHY_MAX = 600, PEM_MAX = 1 << 20, EXIT_USAGE = 2 };
+
+struct program {
+  struct options options;
+  char key[SECRET_MAX + 1];
+  char *cert, *cert_key;
+  struct rpc_queue *queue;
+  struct router *router;
+  bool over; /* the router is freed */
+};
+
+static void say(void *arg, const char *line)
+{
+  (void)arg;
+  fprintf(stderr, "mmrouter: %s\n", line);
+}
+
+static char *file_read(const char *path)
+{
+  FILE *f = fopen(path, "re");
+  char *text = f ? calloc(1, PEM_MAX + 1) : NULL;
+  size_t size = text ? fread(text, 1, PEM_MAX + 1, f) : 0;
+  bool good = text && !ferror(f) && size <= PEM_MAX;
+  if (!good)
+    fprintf(stderr, "mmrouter: %s cannot be read: %s\n", path, size > PEM_MAX ? "it is too long" : strerror(errno));
+  if (f)
+    fclose(f);
+  if (!good) {
+    free(text);
+    return NULL;
+  }
+  text[size] = '\0';
+  return text;
+}
+
+static bool files_read(struct program *p)
+{
+  const struct options *o = &p->options;
+  char why[WHY_MAX];
+  if (o->key && secret_read(o->key, p->key, why, sizeof why) != 0) {
+    say(NULL, why);
+    return false;
+  }
+  if (!o->tls_cert)
+    return true;
+  p->cert = file_read(o->tls_cert);
+  p->cert_key = p->cert ? file_read(o->tls_key) : NULL;
+  return p->cert_key;
+}
+
+/* ---- Signals ---- */
+
+static void on_done(void *arg)
+{
+  struct program *p = arg;
+  p->over = true;
+  rpc_queue_stop(p->queue, NULL, NULL);
+}
+
+static void on_signal(void *arg)
+{
+  struct program *p = arg;
+  if (!p->over)
+    router_drain(p->router, on_done, p);
+}
+
+static void end_signals(sigset_t *out)
+{
+  sigemptyset(out);
+  sigaddset(out, SIGINT);
+  sigaddset(out, SIGTERM);
+}
+
+static void *wait_for_signals(void *arg)
+{
+  struct program *p = arg;
+  sigset_t signals;
+  end_signals(&signals);
+  int number;
+  while (sigwait(&signals, &number) == 0)
+    rpc_queue_post(p->queue, on_signal, p);
+  return NULL;
+}
+
+/* Threads that are started later inherit the mask. */
+static void signals_prepare(void)
+{
+  sigset_t signals;
+  end_signals(&signals);
+  pthread_sigmask(SIG_BLOCK, &signals, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- Serving ---- */
+
+static int serve(struct program *p)
+{
+  const struct router_config config = {
+      .server = {.address = p->options.listen, .cert_pem = p->cert, .key_pem = p->cert_key},
+      .key = p->options.key ? p->key : NULL,
+      .limits = router_limits_default(),
+      .log = say,
+  };
+  int port = 0;
+  int error = router_start(&p->router, p->queue, &config, &port);
+  if (error) {
+    fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen, strerror(-error));
+    return EXIT_FAILURE;
+  }
+  fprintf(stderr, "mmrouter: listening on %.*s:%d\n", (int)(strrchr(p->options.listen, ':') - p->options.listen),
+          p->options.listen, port);
+  pthread_t waiter;
+  error = pthread_create(&waiter, NULL, wait_for_signals, p);
+  if (error) {
+    fprintf(stderr, "mmrouter: cannot start: %s\n", strerror(error));
+    router_drain(p->router, on_done, p);
+  }
+  rpc_queue_run(p->queue);
+  if (!error) {
+    pthread_cancel(waiter);
+    pthread_join(waiter, NULL);
+  }
+  return error ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Each connection from a machine takes a descriptor. */
+static void descriptors_raise(void)
+{
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+static int run(struct program *p)
+{
+  if (!files_read(p))
+    return EXIT_FAILURE;
+  descriptors_raise();
+  signals_prepare();
+  int error = rpc_queue_create(&p->queue);
+  if (error) {
+    fprintf(stderr, "mmrouter: cannot start: %s\n", strerror(-error));
+    return EXIT_FAILURE;
+  }
+  int status = serve(p);
+  rpc_queue_free(p->queue);
+  return status;
+}
+
+int main(int argc, char **argv)
+{
+  static struct program p;
+  char why[WHY_MAX], usage[2048];
+  if (options_parse(&p.options, argc, argv, getenv("PORT"), why, sizeof why) != 0) {
+    fprintf(stderr, "mmrouter: %s\n", why);
+    return EXIT_USAGE;
+  }
+  if (p.options.version) {
+    puts("mmrouter " MM_VERSION);
+    return EXIT_SUCCESS;
+  }
+  if (p.options.help) {
+    options_usage(usage, sizeof usage);
+    fputs(usage, stdout);
+    return EXIT_SUCCESS;
+  }
+  int status = run(&p);
+  explicit_bzero(p.key, sizeof p.key);
+  free(p.cert);
+  free(p.cert_key);
+  return status;
+}

@@ -1,0 +1,185 @@
+/* One table: a row is an option's parsing, its place, and its line in --help. */
+#include "options.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct row {
+  const char *name;
+  const char *value; /* what it is called in --help; NULL: a switch */
+  size_t at;         /* a const char *, or a bool for a switch */
+  const char *help;
+};
+
+static const struct row rows[] = {
+    {"--listen", "HOST:PORT", offsetof(struct options, listen),
+     "where to listen; else 127.0.0.1:7000, or 0.0.0.0:$PORT if PORT is in the environment"},
+    {"--tls-cert", "FILE", offsetof(struct options, tls_cert), "serve TLS, with this certificate chain (PEM)"},
+    {"--tls-key", "FILE", offsetof(struct options, tls_key), "and this private key (PEM)"},
+    {"--key", "FILE", offsetof(struct options, key), "let in only who shows the key in the first line of FILE"},
+    {"--open", NULL, offsetof(struct options, open), "let in everybody; needed without --key on all but loopback"},
+    {"--help", NULL, offsetof(struct options, help), "print this"},
+    {"--version", NULL, offsetof(struct options, version), "print the version"},
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+__attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_size, const char *format, ...)
+{
+  va_list values;
+  va_start(values, format);
+  vsnprintf(why, why_size, format, values);
+  va_end(values);
+  return -1;
+}
+
+static const struct row *row_find(const char *argument, size_t size)
+{
+  for (size_t i = 0; i < ROWS; i++) {
+    if (strlen(rows[i].name) == size && memcmp(rows[i].name, argument, size) == 0)
+      return &rows[i];
+  }
+  return NULL;
+}
+
+static int arguments_read(struct options *o, int argc, char *const argv[], char *why, size_t why_size)
+{
+  for (int i = 1; i < argc; i++) {
+    const char *argument = argv[i];
+    size_t size = strcspn(argument, "=");
+    const struct row *row = row_find(argument, size);
+    if (!row)
+      return fail(why, why_size, "%s is not an option; try --help", argument);
+    char *place = (char *)o + row->at;
+    if (!row->value) {
+      if (argument[size])
+        return fail(why, why_size, "%s takes no value", row->name);
+      *(bool *)place = true;
+      continue;
+    }
+    const char *value = argument[size] ? argument + size + 1 : i + 1 < argc ? argv[++i] : "";
+    if (!*value)
+      return fail(why, why_size, "%s needs a value", row->name);
+    if (*(const char **)place)
+      return fail(why, why_size, "%s is given twice", row->name);
+    *(const char **)place = value;
+  }
+  return 0;
+}
+
+/* The host of HOST:PORT or [V6]:PORT; NULL when it is neither. */
+static const char *address_port(const char *address, const char **host, size_t *host_size)
+{
+  const char *colon = strrchr(address, ':');
+  if (!colon)
+    return NULL;
+  *host = address;
+  *host_size = (size_t)(colon - address);
+  if (address[0] == '[') {
+    if (*host_size < 2 || colon[-1] != ']')
+      return NULL;
+    *host += 1;
+    *host_size -= 2;
+  } else if (memchr(address, ':', *host_size)) {
+    return NULL;
+  }
+  return *host_size > 0 ? colon + 1 : NULL;
+}
+
+static bool port_valid(const char *port)
+{
+  size_t size = strlen(port);
+  if (size < 1 || size > 5 || strspn(port, "0123456789") != size)
+    return false;
+  unsigned number = 0;
+  for (; *port; port++)
+    number = number * 10 + (unsigned)(*port - '0');
+  return number <= 65535;
+}
+
+static bool host_valid(const char *host, size_t size)
+{
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:";
+  for (size_t i = 0; i < size; i++) {
+    if (!strchr(allowed, host[i]))
+      return false;
+  }
+  return true;
+}
+
+bool options_loopback(const char *listen)
+{
+  const char *host;
+  size_t size;
+  if (!address_port(listen, &host, &size))
+    return false;
+  if ((size == 9 && memcmp(host, "localhost", 9) == 0) || (size == 3 && memcmp(host, "::1", 3) == 0))
+    return true;
+  unsigned a, b, c, d;
+  char text[16] = {0}, again[64];
+  if (size >= sizeof text)
+    return false;
+  memcpy(text, host, size);
+  /* Written back and compared, so that nothing but four plain numbers counts as an address: "127.example.org". */
+  if (sscanf(text, "%3u.%3u.%3u.%3u", &a, &b, &c, &d) != 4 || a != 127 || b > 255 || c > 255 || d > 255)
+    return false;
+  snprintf(again, sizeof again, "%u.%u.%u.%u", a, b, c, d);
+  return strcmp(again, text) == 0;
+}
+
+static int listen_choose(struct options *o, const char *port, char *why, size_t why_size)
+{
+  if (o->listen) {
+    const char *host;
+    size_t size;
+    const char *given = strlen(o->listen) < OPTIONS_LISTEN_MAX ? address_port(o->listen, &host, &size) : NULL;
+    if (!given || !port_valid(given) || !host_valid(host, size))
+      return fail(why, why_size, "--listen takes HOST:PORT, not %.300s", o->listen);
+    return 0;
+  }
+  if (port && *port && !port_valid(port))
+    return fail(why, why_size, "PORT in the environment is not a port: %.300s", port);
+  snprintf(o->listen_default, sizeof o->listen_default, "%s:%s", port && *port ? "0.0.0.0" : "127.0.0.1",
+           port && *port ? port : "7000");
+  o->listen = o->listen_default;
+  return 0;
+}
+
+int options_parse(struct options *o, int argc, char *const argv[], const char *port, char *why, size_t why_size)
+{
+  *o = (struct options){0};
+  if (arguments_read(o, argc, argv, why, why_size) != 0)
+    return -1;
+  if (o->help || o->version)
+    return 0;
+  if (listen_choose(o, port, why, why_size) != 0)
+    return -1;
+  if (!o->tls_cert != !o->tls_key)
+    return fail(why, why_size, "--tls-cert and --tls-key need each other");
+  if (o->key && o->open)
+    return fail(why, why_size, "--key and --open exclude each other");
+  bool loopback = options_loopback(o->listen);
+  if (!o->key && !o->open && !loopback)
+    return fail(why, why_size,
+                "%s can be reached from other machines: give --key FILE to let in who has the key, or --open to let in "
+                "everybody",
+                o->listen);
+  o->open = !o->key;
+  return 0;
+}
+
+int options_usage(char *out, size_t size)
+{
+  int used = snprintf(out, size,
+                      "usage: mmrouter [--listen HOST:PORT] [--tls-cert FILE --tls-key FILE] [--key FILE | --open]\n"
+                      "The one process of mindmeld that every party can reach: it knows the services, and passes on "
+                      "their connections.\n\n");
+  for (size_t i = 0; i < ROWS; i++) {
+    char name[40];
+    snprintf(name, sizeof name, "%s%s%s", rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
+    size_t left = (size_t)used < size ? size - (size_t)used : 0;
+    used += snprintf(left ? out + used : NULL, left, "  %-20s  %s\n", name, rows[i].help);
+  }
+  return used;
+}

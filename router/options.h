@@ -1,0 +1,29 @@
+/* mmrouter's command line. Pure: no file is opened, nothing is printed. */
+#ifndef ROUTER_OPTIONS_H
+#define ROUTER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { OPTIONS_LISTEN_MAX = 300 };
+
+struct options {
+  const char *listen; /* HOST:PORT; these point into argv, or at listen_default */
+  const char *tls_cert, *tls_key;
+  const char *key; /* a file */
+  bool open;       /* given, or on loopback without a key */
+  bool help, version;
+  char listen_default[OPTIONS_LISTEN_MAX];
+};
+
+/* `port` is what stands in the environment's PORT, or NULL. 0, or -1 with a sentence in `why`. `o` must stay where it
+ * is. */
+int options_parse(struct options *o, int argc, char *const argv[], const char *port, char *why, size_t why_size);
+
+/* What --help prints. Returns the length, as snprintf does. */
+int options_usage(char *out, size_t size);
+
+/* Whether an address HOST:PORT is only reached from this machine. */
+bool options_loopback(const char *listen);
+
+#endif

@@ -1,0 +1,260 @@
+/* Startup, who is let in, which method is which, and the end:
+ *
+ *     SERVING --router_drain--> DRAINING --no connection left, drain_ms over, or told again--> ENDING --> freed
+ *
+ * While draining, new work is refused, and whoever watches knows. At the end all that still runs gets its status.
+ */
+#include "router.h"
+
+#include <errno.h>
+#include <mindmeld.pb-c.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "callers.h"
+#include "catalogue.h"
+#include "opening.h"
+#include "registry.h"
+#include "rendezvous.h"
+#include "reply.h"
+#include "secret.h"
+#include "service.h"
+#include "state.h"
+#include "tokens.h"
+#include "watch.h"
+
+/* Names that are gone are remembered for watchers that are slow. */
+enum { REGISTRY_MEMORY = 4096 };
+
+static const char draining[] = "the router is draining";
+
+struct router_limits router_limits_default(void)
+{
+  return (struct router_limits){
+      .services = 16384, /* so that one message can list them all */
+      .services_per_caller = 2048,
+      .streams_per_caller = 16384,
+      .tokens = 16384,
+      .tokens_per_caller = 4096,
+      .watchers = 4096,
+      .openings = 16384,
+      .unsent = 1024,
+      .opening_ms = 10000,
+      .token_ms = 30000,
+      .dial_ms = 10000,
+      .heartbeat_ms = 5000,
+      .reset_ms = 1000,
+      .leave_ms = 10000,
+      .linger_ms = 60000,
+      .drain_ms = 9000, /* Cloud Run kills after 10 s */
+      .farewell_ms = 500,
+  };
+}
+
+uint64_t router_now(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void router_log(struct router *r, const char *format, ...)
+{
+  char line[512];
+  va_list values;
+  va_start(values, format);
+  vsnprintf(line, sizeof line, format, values);
+  va_end(values);
+  if (r->log)
+    r->log(r->log_arg, line);
+}
+
+/* ---- Calls ---- */
+
+static void list_services(struct opening *o, struct rpc_message *m)
+{
+  struct router *r = opening_router(o);
+  Mindmeld__ListServicesRequest *request =
+      (Mindmeld__ListServicesRequest *)rpc_message_unpack(m, &mindmeld__list_services_request__descriptor);
+  rpc_message_free(m);
+  if (!request) {
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a ListServicesRequest");
+    return;
+  }
+  mindmeld__list_services_request__free_unpacked(request, NULL);
+  reply_answer(opening_take(o), catalogue_list(r->registry));
+}
+
+static const struct method {
+  const char *name;
+  opening_cb on_message;
+} methods[] = {
+    {"/mindmeld.ProxyService/Connect", rendezvous_connect},
+    {"/mindmeld.ProxyService/ProxyConnection", rendezvous_proxy},
+    {"/mindmeld.ControlService/ForwardToService", rendezvous_forward},
+    {"/mindmeld.ControlService/CreateService", service_create},
+    {"/mindmeld.ControlService/WatchServices", watch_start},
+    {"/mindmeld.ControlService/ListServices", list_services},
+};
+
+static bool let_in(const struct router *r, struct rpc_call *c)
+{
+  if (!r->key)
+    return true;
+  char shown[SECRET_SHOWN_MAX];
+  int size = rpc_call_metadata(c, "authorization", shown, sizeof shown);
+  bool right = size >= 0 && secret_shown(r->key, shown);
+  explicit_bzero(shown, sizeof shown);
+  if (size == -ENOENT)
+    reply_refuse(c, RPC_UNAUTHENTICATED, "this router wants a key");
+  else if (!right)
+    reply_refuse(c, RPC_PERMISSION_DENIED, "wrong key");
+  return right;
+}
+
+static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
+{
+  (void)s;
+  struct router *r = arg;
+  if (!let_in(r, c))
+    return;
+  if (r->draining) {
+    reply_refuse(c, RPC_UNAVAILABLE, "%s", draining);
+    return;
+  }
+  for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+    if (strcmp(rpc_call_method(c), methods[i].name) == 0) {
+      opening_start(r, c, methods[i].on_message);
+      return;
+    }
+  }
+  reply_refuse(c, RPC_UNIMPLEMENTED, "this router does not know that method");
+}
+
+/* ---- Start ---- */
+
+static void router_free(struct router *r)
+{
+  if (!r)
+    return;
+  tokens_close(r->tokens);
+  registry_close(r->registry);
+  callers_close(r->callers);
+  if (r->key)
+    explicit_bzero(r->key, strlen(r->key));
+  free(r->key);
+  free(r);
+}
+
+static struct router *router_alloc(struct rpc_queue *q, const struct router_config *config)
+{
+  struct router *r = calloc(1, sizeof *r);
+  if (!r)
+    return NULL;
+  r->queue = q;
+  r->limits = config->limits;
+  r->log = config->log;
+  r->log_arg = config->log_arg;
+  const size_t holds[CALLER_HOLDS] = {
+      [CALLER_SERVICES] = r->limits.services_per_caller,
+      [CALLER_STREAMS] = r->limits.streams_per_caller,
+      [CALLER_TOKENS] = r->limits.tokens_per_caller,
+  };
+  r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
+  r->callers = callers_open(holds);
+  r->tokens = tokens_open(r->limits.tokens, r->limits.token_ms, rendezvous_token_lost, r);
+  r->key = config->key ? strdup(config->key) : NULL;
+  if (r->registry && r->callers && r->tokens && (r->key || !config->key))
+    return r;
+  router_free(r);
+  return NULL;
+}
+
+int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config, int *port)
+{
+  struct router *r = router_alloc(q, config);
+  if (!r)
+    return -ENOMEM;
+  int error = rpc_server_start(&r->server, q, &config->server, on_call, r, port);
+  if (error) {
+    router_free(r);
+    return error;
+  }
+  *out = r;
+  return 0;
+}
+
+/* ---- End ---- */
+
+static void on_stopped(void *arg)
+{
+  struct router *r = arg;
+  if (r->patience)
+    rpc_timer_cancel(r->patience);
+  void (*done)(void *) = r->done;
+  void *done_arg = r->done_arg;
+  router_log(r, "end");
+  router_free(r);
+  done(done_arg);
+}
+
+static void on_patience_over(void *arg)
+{
+  struct router *r = arg;
+  r->patience = NULL;
+  rpc_server_cancel_calls(r->server);
+}
+
+/* Connections are cut; everybody else gets a short time to hear the last status. */
+static void router_end(struct router *r)
+{
+  if (r->patience)
+    rpc_timer_cancel(r->patience);
+  r->patience = NULL;
+  r->ending = true;
+  services_end(r, RPC_UNAVAILABLE, draining);
+  watch_end(r, RPC_UNAVAILABLE, draining);
+  rpc_server_stop(r->server, on_stopped, r);
+  if (rpc_timer_start(&r->patience, r->queue, r->limits.farewell_ms, on_patience_over, r) != 0)
+    rpc_server_cancel_calls(r->server);
+}
+
+static void on_drained(void *arg)
+{
+  struct router *r = arg;
+  r->patience = NULL;
+  router_log(r, "%zu connections did not end in time", r->bridge_count);
+  router_end(r);
+}
+
+void router_drain(struct router *r, void (*done)(void *arg), void *arg)
+{
+  if (r->ending) {
+    rpc_server_cancel_calls(r->server);
+    return;
+  }
+  if (r->draining) {
+    router_end(r);
+    rpc_server_cancel_calls(r->server);
+    return;
+  }
+  r->draining = true;
+  r->done = done;
+  r->done_arg = arg;
+  router_log(r, "draining, %zu connections live", r->bridge_count);
+  openings_refuse_all(r, RPC_UNAVAILABLE, draining);
+  services_fail_dials(r, RPC_UNAVAILABLE, draining);
+  watch_wake(r);
+  if (r->bridge_count == 0 || rpc_timer_start(&r->patience, r->queue, r->limits.drain_ms, on_drained, r) != 0)
+    router_end(r);
+}
+
+void router_bridge_over(struct router *r)
+{
+  r->bridge_count--;
+  if (r->draining && !r->ending && r->bridge_count == 0)
+    router_end(r);
+}

@@ -1,0 +1,48 @@
+/* The router: what every party can reach. Everything happens on its queue's home thread. */
+#ifndef ROUTER_ROUTER_H
+#define ROUTER_ROUTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../proto/rpc.h"
+
+struct router;
+
+/* How much there may be at once, and how long (ms) things may take. A caller is a member, or else a connection. */
+struct router_limits {
+  size_t services, services_per_caller;
+  size_t streams_per_caller; /* of connections */
+  size_t tokens, tokens_per_caller;
+  size_t watchers;
+  size_t openings;     /* calls that have not said yet what they want */
+  size_t unsent;       /* connections that a service was not told of yet, because it reads too slowly */
+  uint64_t opening_ms; /* from the start of a call to its first message */
+  uint64_t token_ms;
+  uint64_t dial_ms; /* from a connection's token to its service's answer */
+  uint64_t heartbeat_ms;
+  uint64_t reset_ms;    /* what is under way to the partner of a broken stream */
+  uint64_t leave_ms;    /* what is under way to the one that ends a connection of the first version */
+  uint64_t linger_ms;   /* what is under way to its partner */
+  uint64_t drain_ms;    /* live connections, after router_drain */
+  uint64_t farewell_ms; /* the last statuses */
+};
+
+struct router_limits router_limits_default(void);
+
+struct router_config {
+  struct rpc_server_options server;
+  const char *key; /* NULL: everybody is let in */
+  struct router_limits limits;
+  void (*log)(void *arg, const char *line); /* one event, without a newline */
+  void *log_arg;
+};
+
+/* Starts to serve. What config points to is copied. 0, -ENOMEM, or what rpc_server_start failed with. */
+int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config, int *port);
+
+/* Tells the watchers, refuses new work, gives live connections drain_ms, and ends. `done` runs once, when the router is
+ * freed. Called again before that: ends at once. */
+void router_drain(struct router *r, void (*done)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,29 @@
+/* A registered service: it lives as long as its CreateService stream, on which it is told of each connection that waits
+ * for it. */
+#ifndef ROUTER_SERVICE_H
+#define ROUTER_SERVICE_H
+
+#include "opening.h"
+
+struct caller;
+struct dial;
+struct router;
+struct service;
+
+/* CreateService. */
+void service_create(struct opening *o, struct rpc_message *m);
+
+const char *service_name(const struct service *s);
+struct caller *service_caller(const struct service *s);
+
+/* Tells the service of a dial, which is its to fail from now on (dial_fail), until service_forget. -ENOSPC: too many
+ * are still to be told of. */
+int service_tell(struct service *s, struct dial *d);
+void service_forget(struct service *s, struct dial *d);
+
+/* All dials of all services fail. */
+void services_fail_dials(struct router *r, enum rpc_status status, const char *text);
+/* How the services end when the router does; the dials fail. */
+void services_end(struct router *r, enum rpc_status status, const char *text);
+
+#endif

@@ -1,0 +1,48 @@
+/* What the parts of the router share. Each field belongs to the file that is named beside it; the others only ask. */
+#ifndef ROUTER_STATE_H
+#define ROUTER_STATE_H
+
+#include <stdbool.h>
+
+#include "router.h"
+
+struct callers;
+struct opening;
+struct registry;
+struct service;
+struct tokens;
+struct watcher;
+
+struct router {
+  struct rpc_queue *queue;
+  struct rpc_server *server;
+  struct router_limits limits;
+  void (*log)(void *arg, const char *line);
+  void *log_arg;
+  char *key;
+
+  struct registry *registry; /* holds the services by name */
+  struct callers *callers;
+  struct tokens *tokens;
+
+  struct opening *openings; /* opening.c */
+  size_t opening_count;
+  struct service *services; /* service.c */
+  struct watcher *watchers; /* watch.c */
+  size_t watcher_count;
+  struct rpc_timer *beat;
+  size_t bridge_count; /* rendezvous.c */
+
+  bool draining; /* router.c */
+  bool ending;
+  struct rpc_timer *patience;
+  void (*done)(void *arg);
+  void *done_arg;
+};
+
+__attribute__((format(printf, 2, 3))) void router_log(struct router *r, const char *format, ...);
+/* A connection is over. */
+void router_bridge_over(struct router *r);
+uint64_t router_now(void); /* ms */
+
+#endif
