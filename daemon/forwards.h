@@ -1,0 +1,63 @@
+/* The forwards: for each name a set of listeners, whose connections go to the service of that name. On the loop's
+ * thread; nothing here waits.
+ */
+#ifndef DAEMON_FORWARDS_H
+#define DAEMON_FORWARDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct address;
+struct forward;
+struct forward_write;
+struct forwards;
+struct link;
+struct uv_loop_s;
+
+enum { FORWARDS_MAX = 1024, FORWARD_LISTENERS_MAX = 64, FORWARD_VERDICT_MS = 5000 };
+
+struct forwards_events {
+  /* Is there such a service, as far as is known? If not, the router is asked. */
+  bool (*known)(const char *name, void *arg);
+  void (*listening)(struct forward *f, const struct address *address, void *arg);
+  /* `error`: 0, or a negative errno when it was not meant to. */
+  void (*silent)(struct forward *f, const struct address *address, int error, void *arg);
+  /* `fd` is the callee's; `peer` lives as long as the callback. */
+  void (*accepted)(struct forward *f, int fd, const char *peer, void *arg);
+  /* See listener_events. */
+  void (*starved)(struct forward *f, int error, void *arg);
+  /* Freed when this returns. */
+  void (*gone)(struct forward *f, void *arg);
+};
+
+int forwards_open(struct forwards **out, struct uv_loop_s *loop, struct link *link,
+                  const struct forwards_events *events, void *arg);
+/* Removes all: who waits is told -ECANCELED. */
+void forwards_close(struct forwards *fs, void (*closed)(void *arg), void *arg);
+
+/* A forward without a listener. -EINVAL, -ENAMETOOLONG, -EEXIST, -ENOSPC, -ENOMEM; *why is a static phrase then. */
+int forwards_create(struct forwards *fs, const char *name, struct forward **out, const char **why);
+struct forward *forwards_find(const struct forwards *fs, const char *name);
+size_t forwards_count(const struct forwards *fs);
+/* Stops to listen; live connections go on. Who waits is told -ENOENT. */
+void forward_remove(struct forward *f);
+
+const char *forward_name(const struct forward *f);
+/* The listeners, with their true ports: NULL for index too large. */
+const struct address *forward_listener(const struct forward *f, size_t index);
+
+/* `error` is 0 or a negative errno, `why` a phrase that lives as long as the callback. */
+typedef void (*forward_verdict_cb)(int error, const char *why, void *arg);
+
+/* Listens on one address more, or, with `replace`, on this one only; a listener that is there already goes on. With
+ * `more`, what is to be replaced goes on until forward_settle, or the next write without `more`: it may be wanted by
+ * then. A write that is refused changes nothing.
+ * 1: `verdict` comes, not inside this call, within FORWARD_VERDICT_MS. 0: done. -ENOSPC, -ENOMEM, with *why. */
+int forward_write(struct forward *f, const struct address *address, bool replace, bool more, forward_verdict_cb verdict,
+                  void *arg, struct forward_write **out, const char **why);
+/* Makes the verdict come with `error`, not inside this call; nothing is changed then. */
+void forward_write_cancel(struct forward_write *w, int error);
+/* No line follows: what was replaced goes. */
+void forward_settle(struct forward *f);
+
+#endif
