@@ -260,7 +260,8 @@ int address_parse_router(const char *text, uint16_t port, struct address *out, c
   begin(out, why);
   if (text[0] == '\0' || lacks_host(text))
     return refuse(-EINVAL, why, "no host: write HOST or HOST:PORT");
-  if (is_unix(text) || text[0] == '/')
+  /* A host named "unix" could not be written with its port. */
+  if (is_unix(text) || strcmp(text, "unix") == 0 || text[0] == '/')
     return refuse(-EINVAL, why, "a router is reached by TCP: write HOST or HOST:PORT");
   rc = parse_tcp(text, out, &port_text, why);
   if (rc != 0)

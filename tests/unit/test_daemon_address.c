@@ -121,6 +121,7 @@ static const struct row rows[] = {
     {parse_router, "7000", NULL, -EINVAL, "neither a name nor"},
     {parse_router, "::1", NULL, -EINVAL, "[V6]:PORT"},
     {parse_router, "unix:/run/x", NULL, -EINVAL, "by TCP"},
+    {parse_router, "unix", NULL, -EINVAL, "by TCP"},
     {parse_router, "/run/x", NULL, -EINVAL, "by TCP"},
     {parse_router, "https://router.example.org", NULL, -EINVAL, "URL"},
 };
