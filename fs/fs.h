@@ -78,7 +78,7 @@ struct fs_options {
   void *arg;
 };
 
-/* Mounts, and serves until fs_close. The options, their strings and rows must live as long. `message` gets a sentence
+/* Mounts, and serves until fs_close. The options' strings and rows must live as long. `message` gets a sentence
  * when it fails. Meanwhile stderr is caught, so no other thread should open a tree at the same time. */
 int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, const struct fs_options *options,
             char *message, size_t message_size);

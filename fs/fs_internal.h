@@ -203,6 +203,10 @@ bool fs_notify_stop(struct fs_notify *notify);
 /* After `ended`, or when there was no thread. */
 void fs_notify_free(struct fs_notify *notify);
 
+/* mountpoint.c: the device number, as text, of what is mounted on `path` (resolved) now. False: nothing, or unknown. */
+enum { FS_DEVICE_SIZE = 32 };
+bool fs_mountpoint_device(const char *path, char *device, size_t device_size);
+
 /* capture.c: keeps what libfuse and fusermount3 print to stderr while a mount is tried. */
 struct fs_capture {
   int saved;
@@ -215,7 +219,7 @@ void fs_capture_end(struct fs_capture *capture, char *message, size_t message_si
 /* session.c */
 struct fs {
   struct fs_table table;
-  const struct fs_options *options;
+  struct fs_options options;
   struct fs_glue *glue;
   struct fs_notify *notify;
   struct fs_handle *handles;

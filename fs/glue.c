@@ -21,6 +21,8 @@
 struct fs_glue {
   struct fuse_session *session;
   struct fuse_buf buffer;
+  char *mountpoint; /* resolved; NULL: a socket */
+  char device[FS_DEVICE_SIZE];
 };
 
 static struct fs *fs_of_request(fuse_req_t req)
@@ -749,16 +751,32 @@ static int build_arguments(struct fuse_args *arguments, const struct fs_options 
   return added ? 0 : -ENOMEM;
 }
 
+/* The mount outlives the working directory of who asks for it. */
+static int resolve(struct fs_glue *glue, const char *mountpoint)
+{
+  struct stat st;
+  glue->mountpoint = realpath(mountpoint, NULL);
+  int error = glue->mountpoint == NULL || stat(glue->mountpoint, &st) != 0 ? -errno : 0;
+  if (error == 0 && !S_ISDIR(st.st_mode))
+    error = -ENOTDIR;
+  if (error != 0)
+    fuse_log(FUSE_LOG_ERR, "%s: %s\n", mountpoint, strerror(-error));
+  return error;
+}
+
 static int attach_session(struct fs_glue *glue, const char *mountpoint, const struct fs_options *options)
 {
-  int fd = options->session_fd;
-  if (fd == 0) {
-    errno = 0;
-    if (fuse_session_mount(glue->session, mountpoint) != 0)
-      return errno != 0 ? -errno : -EPERM;
-    fd = fuse_session_fd(glue->session);
-  }
-  return fuse_session_custom_io(glue->session, &device, fd);
+  if (options->session_fd != 0)
+    return fuse_session_custom_io(glue->session, &device, options->session_fd);
+  int error = resolve(glue, mountpoint);
+  if (error != 0)
+    return error;
+  errno = 0;
+  if (fuse_session_mount(glue->session, glue->mountpoint) != 0)
+    return errno != 0 ? -errno : -EPERM;
+  if (!fs_mountpoint_device(glue->mountpoint, glue->device, sizeof(glue->device)))
+    glue->device[0] = '\0';
+  return fuse_session_custom_io(glue->session, &device, fuse_session_fd(glue->session));
 }
 
 int fs_glue_open(struct fs_glue **out, struct fs *fs, const char *mountpoint, const struct fs_options *options)
@@ -830,8 +848,31 @@ void fs_glue_notice(struct fs_glue *glue, const struct fs_notice *notice)
   fuse_lowlevel_notify_delete(glue->session, notice->parent, notice->child, notice->name, strlen(notice->name));
 }
 
+static bool is_ours(const struct fs_glue *glue)
+{
+  char device_now[FS_DEVICE_SIZE];
+  if (glue->mountpoint == NULL || glue->device[0] == '\0')
+    return true;
+  return fs_mountpoint_device(glue->mountpoint, device_now, sizeof(device_now)) &&
+         strcmp(device_now, glue->device) == 0;
+}
+
+/* libfuse leaves the mountpoint alone when the session's descriptor reports an error, as one end of a pipe does when
+ * the other is closed. */
+static void let_mountpoint_alone(const struct fs_glue *glue)
+{
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    return;
+  close(ends[0]);
+  dup3(ends[1], fs_glue_fd(glue), O_CLOEXEC);
+  close(ends[1]);
+}
+
 void fs_glue_unmount(struct fs_glue *glue)
 {
+  if (!is_ours(glue))
+    let_mountpoint_alone(glue);
   fuse_session_unmount(glue->session);
 }
 
@@ -840,5 +881,6 @@ void fs_glue_free(struct fs_glue *glue)
   if (glue->session != NULL)
     fuse_session_destroy(glue->session);
   free(glue->buffer.mem);
+  free(glue->mountpoint);
   free(glue);
 }

@@ -22,8 +22,8 @@ static void end_of_session(struct fs *fs)
 {
   fs->over = true;
   uv_poll_stop(&fs->poll);
-  if (!fs->closing && fs->options->unmounted != NULL)
-    fs->options->unmounted(fs, fs->options->arg);
+  if (!fs->closing && fs->options.unmounted != NULL)
+    fs->options.unmounted(fs, fs->options.arg);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -136,16 +136,14 @@ static int mount_session(struct fs *fs, const char *mountpoint, const struct fs_
 
 static void give_up(struct fs *fs)
 {
+  if (fs->uv_handles > 0)
+    uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
+  if (fs->uv_handles > 1)
+    uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
   if (fs->glue != NULL)
     fs_glue_unmount(fs->glue);
-  if (fs->uv_handles == 0) {
+  if (fs->uv_handles == 0)
     free_session(fs);
-    return;
-  }
-  unsigned handles = fs->uv_handles;
-  uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
-  if (handles > 1)
-    uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
 }
 
 int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, const struct fs_options *options,
@@ -156,7 +154,7 @@ int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, con
     snprintf(message, message_size, "%s", strerror(ENOMEM));
     return -ENOMEM;
   }
-  fs->options = options;
+  fs->options = *options;
   int error = fs_table_init(&fs->table, options->rows, options->row_count, options->root_object);
   if (error != 0) {
     snprintf(message, message_size, "the tree's table is wrong, or memory is short: %s", strerror(-error));
