@@ -10,7 +10,9 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <time.h>
-#define HASH_NONFATAL_OOM 1 /* an entry that found no room has tbl == NULL afterwards */
+/* An entry that found no room has tbl == NULL afterwards. The default function falls through its cases unannounced. */
+#define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION HASH_OAT
 #include <uthash.h>
 #include <uv.h>
 
