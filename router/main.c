@@ -169,7 +169,7 @@ int main(int argc, char **argv)
 {
   static struct program p;
   char why[WHY_MAX], usage[2048];
-  if (options_parse(&p.options, argc, argv, getenv("PORT"), why, sizeof why) != 0) {
+  if (options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {
     fprintf(stderr, "mmrouter: %s\n", why);
     return EXIT_USAGE;
   }

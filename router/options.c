@@ -43,7 +43,7 @@ static const struct row *row_find(const char *argument, size_t size)
   return NULL;
 }
 
-static int arguments_read(struct options *o, int argc, char *const argv[], char *why, size_t why_size)
+static int arguments_read(struct options *o, int argc, const char *const argv[], char *why, size_t why_size)
 {
   for (int i = 1; i < argc; i++) {
     const char *argument = argv[i];
@@ -146,7 +146,7 @@ static int listen_choose(struct options *o, const char *port, char *why, size_t 
   return 0;
 }
 
-int options_parse(struct options *o, int argc, char *const argv[], const char *port, char *why, size_t why_size)
+int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size)
 {
   *o = (struct options){0};
   if (arguments_read(o, argc, argv, why, why_size) != 0)

@@ -18,7 +18,7 @@ struct options {
 
 /* `port` is what stands in the environment's PORT, or NULL. 0, or -1 with a sentence in `why`. `o` must stay where it
  * is. */
-int options_parse(struct options *o, int argc, char *const argv[], const char *port, char *why, size_t why_size);
+int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size);
 
 /* What --help prints. Returns the length, as snprintf does. */
 int options_usage(char *out, size_t size);

@@ -1,0 +1,228 @@
+/* The command line as a table, and the key's file. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "router/options.h"
+#include "router/secret.h"
+
+struct row {
+  const char *arguments; /* separated by blanks */
+  const char *port;
+  const char *listen; /* NULL: refused */
+  const char *why;    /* part of the sentence, when refused */
+  bool open;
+};
+
+static const struct row rows[] = {
+    {"", NULL, "127.0.0.1:7000", NULL, true},
+    {"", "", "127.0.0.1:7000", NULL, true},
+    {"--key k", NULL, "127.0.0.1:7000", NULL, false},
+    {"--open", "8080", "0.0.0.0:8080", NULL, true},
+    {"--key=k", "8080", "0.0.0.0:8080", NULL, false},
+    {"", "8080", NULL, "0.0.0.0:8080 can be reached from other machines", false},
+    {"--open", "80x", NULL, "PORT", false},
+    {"--open", "65536", NULL, "PORT", false},
+    {"--listen 127.0.0.1:0", "8080", "127.0.0.1:0", NULL, true},
+    {"--listen localhost:1", NULL, "localhost:1", NULL, true},
+    {"--listen=[::1]:1", NULL, "[::1]:1", NULL, true},
+    {"--listen 127.1.2.3:1", NULL, "127.1.2.3:1", NULL, true},
+    {"--listen 0.0.0.0:1 --open", NULL, "0.0.0.0:1", NULL, true},
+    {"--listen [::]:1 --key k", NULL, "[::]:1", NULL, false},
+    {"--listen example.org:65535 --key k", NULL, "example.org:65535", NULL, false},
+    {"--listen 127.example.org:1", NULL, NULL, "--key FILE", false},
+    {"--listen 127.0.0.1.example.org:1", NULL, NULL, "--key FILE", false},
+    {"--listen 127.0.0.256:1", NULL, NULL, "--key FILE", false},
+    {"--listen 127.0.0:1", NULL, NULL, "--key FILE", false},
+    {"--listen localhost.example.org:1", NULL, NULL, "--key FILE", false},
+    {"--listen [::1%eth0]:1", NULL, NULL, "HOST:PORT", false},
+    {"--listen 0.0.0.0:1", NULL, NULL, "--open", false},
+    {"--listen 7000", NULL, NULL, "HOST:PORT", false},
+    {"--listen :7000", NULL, NULL, "HOST:PORT", false},
+    {"--listen []:7000", NULL, NULL, "HOST:PORT", false},
+    {"--listen ::1:7000", NULL, NULL, "HOST:PORT", false},
+    {"--listen [::1:7000", NULL, NULL, "HOST:PORT", false},
+    {"--listen a:", NULL, NULL, "HOST:PORT", false},
+    {"--listen a:-1", NULL, NULL, "HOST:PORT", false},
+    {"--listen a:65536", NULL, NULL, "HOST:PORT", false},
+    {"--listen a:000001", NULL, NULL, "HOST:PORT", false},
+    {"--listen unix:/tmp/x", NULL, NULL, "HOST:PORT", false},
+    {"--listen a/b:1 --open", NULL, NULL, "HOST:PORT", false},
+    {"--listen", NULL, NULL, "--listen needs a value", false},
+    {"--listen=", NULL, NULL, "--listen needs a value", false},
+    {"--key", NULL, NULL, "--key needs a value", false},
+    {"--key a --key b", NULL, NULL, "twice", false},
+    {"--key a --open", NULL, NULL, "exclude", false},
+    {"--open=yes", NULL, NULL, "takes no value", false},
+    {"--tls-cert c", NULL, NULL, "need each other", false},
+    {"--tls-key c", NULL, NULL, "need each other", false},
+    {"--tls-key k --tls-cert c", NULL, "127.0.0.1:7000", NULL, true},
+    {"--bogus", NULL, NULL, "--bogus is not an option", false},
+    {"-l", NULL, NULL, "-l is not an option", false},
+    {"extra", NULL, NULL, "extra is not an option", false},
+    {"--", NULL, NULL, "not an option", false},
+};
+
+START_TEST(test_row)
+{
+  const struct row *row = &rows[_i];
+  char text[256], *save = NULL;
+  const char *argv[16] = {"mmrouter"};
+  int argc = 1;
+  snprintf(text, sizeof text, "%s", row->arguments);
+  for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+    argv[argc++] = word;
+  struct options o;
+  char why[256] = "";
+  int result = options_parse(&o, argc, argv, row->port, why, sizeof why);
+  if (!row->listen) {
+    ck_assert_int_eq(result, -1);
+    ck_assert_msg(strstr(why, row->why) != NULL, "%s: %s", row->arguments, why);
+    return;
+  }
+  ck_assert_msg(result == 0, "%s: %s", row->arguments, why);
+  ck_assert_str_eq(o.listen, row->listen);
+  ck_assert_int_eq(o.open, row->open);
+}
+END_TEST
+
+START_TEST(test_help)
+{
+  struct options o;
+  char why[256], usage[4096];
+  const char *help[] = {"mmrouter", "--help"}, *version[] = {"mmrouter", "--version"};
+  /* Even where nothing could be served. */
+  ck_assert_int_eq(options_parse(&o, 2, help, "8080", why, sizeof why), 0);
+  ck_assert(o.help);
+  ck_assert_int_eq(options_parse(&o, 2, version, "bogus", why, sizeof why), 0);
+  ck_assert(o.version);
+  int size = options_usage(usage, sizeof usage);
+  ck_assert_int_eq(size, (int)strlen(usage));
+  static const char *const names[] = {"--listen HOST:PORT", "--tls-cert", "--tls-key", "--key", "--open", "--version"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    ck_assert_ptr_nonnull(strstr(usage, names[i]));
+  char small[10];
+  ck_assert_int_eq(options_usage(small, sizeof small), size);
+}
+END_TEST
+
+START_TEST(test_long_address)
+{
+  char address[1000], why[700];
+  const char *argv[] = {"mmrouter", "--open", "--listen", address};
+  memset(address, 'a', sizeof address);
+  memcpy(address + sizeof address - 3, ":1", 3);
+  struct options o;
+  ck_assert_int_eq(options_parse(&o, 4, argv, NULL, why, sizeof why), -1);
+  memset(address, '9', sizeof address - 1);
+  ck_assert_int_eq(options_parse(&o, 2, argv, address, why, sizeof why), -1);
+}
+END_TEST
+
+/* ---- The key ---- */
+
+static char path[] = "/tmp/test-router-key-XXXXXX";
+
+static int key_of(const void *bytes, size_t size, mode_t mode, char out[SECRET_MAX + 1], char *why, size_t why_size)
+{
+  snprintf(path, sizeof path, "/tmp/test-router-key-XXXXXX");
+  int fd = mkstemp(path);
+  ck_assert_int_ge(fd, 0);
+  ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
+  ck_assert_int_eq(fchmod(fd, mode), 0);
+  close(fd);
+  int result = secret_read(path, out, why, why_size);
+  unlink(path);
+  return result;
+}
+
+START_TEST(test_key_file)
+{
+  static const struct {
+    const char *text, *key, *why;
+    mode_t mode;
+  } files[] = {
+      {"secret\n", "secret", NULL, 0600},
+      {"secret", "secret", NULL, 0400},
+      {" \tsecret with blanks \r\nsecond\n", "secret with blanks", NULL, 0600},
+      {"", NULL, "empty", 0600},
+      {"\nsecond\n", NULL, "empty", 0600},
+      {"  \n", NULL, "empty", 0600},
+      {"s\xc3\xa9"
+       "cret\n",
+       NULL, "ASCII", 0600},
+      {"se\x01"
+       "cret\n",
+       NULL, "ASCII", 0600},
+      {"hidden\n", NULL, "chmod", 0640},
+      {"hidden\n", NULL, "chmod", 0604},
+      {"hidden\n", NULL, "chmod", 0620},
+  };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char key[SECRET_MAX + 1], why[256] = "";
+    int result = key_of(files[i].text, strlen(files[i].text), files[i].mode, key, why, sizeof why);
+    if (files[i].key) {
+      ck_assert_msg(result == 0, "%zu: %s", i, why);
+      ck_assert_str_eq(key, files[i].key);
+    } else {
+      ck_assert_int_eq(result, -1);
+      ck_assert_msg(strstr(why, files[i].why) != NULL, "%zu: %s", i, why);
+      ck_assert_ptr_null(strstr(why, "hidden"));
+    }
+  }
+}
+END_TEST
+
+START_TEST(test_key_file_sizes)
+{
+  char key[SECRET_MAX + 1], why[256], text[SECRET_MAX + 1];
+  memset(text, 'k', sizeof text);
+  ck_assert_int_eq(key_of(text, SECRET_MAX + 1, 0600, key, why, sizeof why), -1);
+  ck_assert_ptr_nonnull(strstr(why, "4096"));
+  ck_assert_int_eq(key_of(text, SECRET_MAX, 0600, key, why, sizeof why), 0);
+  ck_assert_uint_eq(strlen(key), SECRET_MAX);
+  ck_assert_int_eq(key_of("a\0b\n", 4, 0600, key, why, sizeof why), -1);
+  ck_assert_int_eq(secret_read("/nonexistent/key", key, why, sizeof why), -1);
+  ck_assert_ptr_nonnull(strstr(why, "No such file"));
+  ck_assert_int_eq(secret_read("/proc/self", key, why, sizeof why), -1);
+}
+END_TEST
+
+START_TEST(test_shown)
+{
+  ck_assert(secret_shown("key", "Bearer key"));
+  ck_assert(secret_shown("key", "bearer key"));
+  static const char *const wrong[] = {"",           "Bearer", "Bearer ",   "Bearer ke",  "Bearer keys",
+                                      "Bearer Key", "key",    "Basic key", "Bearer  key"};
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    ck_assert_msg(!secret_shown("key", wrong[i]), "%s", wrong[i]);
+  char key[SECRET_MAX + 1], shown[SECRET_MAX + 20] = "Bearer ";
+  memset(key, 'k', SECRET_MAX);
+  key[SECRET_MAX] = '\0';
+  memset(shown + 7, 'k', SECRET_MAX);
+  ck_assert(secret_shown(key, shown));
+  shown[7 + SECRET_MAX] = 'k';
+  ck_assert(!secret_shown(key, shown));
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("options");
+  TCase *tcase = tcase_create("options");
+  suite_add_tcase(suite, tcase);
+  tcase_add_loop_test(tcase, test_row, 0, (int)(sizeof rows / sizeof *rows));
+  tcase_add_test(tcase, test_help);
+  tcase_add_test(tcase, test_long_address);
+  tcase_add_test(tcase, test_key_file);
+  tcase_add_test(tcase, test_key_file_sizes);
+  tcase_add_test(tcase, test_shown);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

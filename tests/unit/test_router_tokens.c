@@ -1,0 +1,203 @@
+/* Tokens expire, are used once, and are bounded; callers hold no more than they may. */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "router/callers.h"
+#include "router/tokens.h"
+
+enum { LIFE = 30000 };
+
+static void on_lost(struct token *t, void *arg)
+{
+  (void)t;
+  ++*(int *)arg;
+}
+
+START_TEST(test_once)
+{
+  int lost = 0;
+  struct tokens *ts = tokens_open(10, LIFE, on_lost, &lost);
+  struct token *a, *b;
+  ck_assert_int_eq(tokens_make(ts, 0, &a), 0);
+  ck_assert_int_eq(tokens_make(ts, 0, &b), 0);
+  ck_assert_uint_eq(strlen(a->text), TOKEN_DIGITS);
+  ck_assert_uint_eq(strspn(a->text, "0123456789abcdef"), TOKEN_DIGITS);
+  ck_assert_str_ne(a->text, b->text);
+  ck_assert_uint_eq(a->service[0], 0);
+  ck_assert_ptr_null(a->dial);
+  char text[TOKEN_DIGITS + 2];
+  memcpy(text, a->text, TOKEN_DIGITS + 1);
+  ck_assert_ptr_eq(tokens_find(ts, 1, text), a);
+  tokens_spend(ts, a);
+  ck_assert_ptr_null(tokens_find(ts, 1, text));
+  ck_assert_ptr_eq(tokens_find(ts, 1, b->text), b);
+  ck_assert_int_eq(lost, 0);
+  tokens_close(ts);
+  ck_assert_int_eq(lost, 1);
+}
+END_TEST
+
+START_TEST(test_strangers)
+{
+  int lost = 0;
+  struct tokens *ts = tokens_open(10, LIFE, on_lost, &lost);
+  struct token *t;
+  ck_assert_int_eq(tokens_make(ts, 0, &t), 0);
+  char text[TOKEN_DIGITS + 2] = {0};
+  memcpy(text, t->text, TOKEN_DIGITS);
+  text[TOKEN_DIGITS] = '0';
+  ck_assert_ptr_null(tokens_find(ts, 0, text));
+  text[TOKEN_DIGITS - 1] = '\0';
+  ck_assert_ptr_null(tokens_find(ts, 0, text));
+  ck_assert_ptr_null(tokens_find(ts, 0, ""));
+  memcpy(text, t->text, TOKEN_DIGITS + 1);
+  text[5] ^= 1;
+  ck_assert_ptr_null(tokens_find(ts, 0, text));
+  tokens_close(ts);
+}
+END_TEST
+
+START_TEST(test_expiry)
+{
+  int lost = 0;
+  struct tokens *ts = tokens_open(10, LIFE, on_lost, &lost);
+  struct token *a, *b;
+  ck_assert_int_eq(tokens_make(ts, 1000, &a), 0);
+  ck_assert_int_eq(tokens_make(ts, 2000, &b), 0);
+  char text[TOKEN_DIGITS + 1];
+  memcpy(text, a->text, sizeof text);
+  ck_assert_ptr_eq(tokens_find(ts, 1000 + LIFE - 1, text), a);
+  ck_assert_ptr_null(tokens_find(ts, 1000 + LIFE, text));
+  ck_assert_int_eq(lost, 1);
+  ck_assert_uint_eq(tokens_count(ts), 1);
+  ck_assert_ptr_eq(tokens_find(ts, 1000 + LIFE, b->text), b);
+  tokens_close(ts);
+  ck_assert_int_eq(lost, 2);
+}
+END_TEST
+
+START_TEST(test_bound)
+{
+  int lost = 0;
+  struct tokens *ts = tokens_open(3, LIFE, on_lost, &lost);
+  struct token *t;
+  for (uint64_t i = 0; i < 3; i++)
+    ck_assert_int_eq(tokens_make(ts, i, &t), 0);
+  ck_assert_int_eq(tokens_make(ts, 3, &t), -ENOSPC);
+  /* The oldest makes room. */
+  ck_assert_int_eq(tokens_make(ts, LIFE, &t), 0);
+  ck_assert_int_eq(lost, 1);
+  ck_assert_int_eq(tokens_make(ts, LIFE, &t), -ENOSPC);
+  tokens_spend(ts, t);
+  ck_assert_int_eq(tokens_make(ts, LIFE, &t), 0);
+  tokens_close(ts);
+}
+END_TEST
+
+/* ---- Callers ---- */
+
+static const size_t holds[CALLER_HOLDS] = {2, 3, 1};
+
+static struct member member_of(uint8_t id, uint8_t key)
+{
+  struct member m = {.given = true};
+  memset(m.id, id, sizeof m.id);
+  memset(m.key, key, sizeof m.key);
+  return m;
+}
+
+START_TEST(test_member_read)
+{
+  const uint8_t bytes[64] = {1};
+  struct member m;
+  ck_assert(member_read(&m, NULL, 0, NULL, 0) && !m.given);
+  ck_assert(member_read(&m, bytes, 16, bytes, 32) && m.given);
+  static const size_t bad[][2] = {{16, 0}, {0, 32}, {15, 32}, {17, 32}, {16, 31}, {16, 33}, {32, 16}, {1, 1}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    ck_assert(!member_read(&m, bytes, bad[i][0], bytes, bad[i][1]));
+}
+END_TEST
+
+START_TEST(test_member_key)
+{
+  struct callers *cs = callers_open(holds);
+  struct member m = member_of(1, 1), thief = member_of(1, 2), other = member_of(2, 2), none = {0};
+  struct caller *a, *b;
+  ck_assert_int_eq(callers_hold(cs, &a, &m, "p", CALLER_SERVICES), 0);
+  ck_assert_int_eq(callers_hold(cs, &b, &thief, "p", CALLER_STREAMS), -EACCES);
+  ck_assert(caller_matches(a, &m));
+  ck_assert(!caller_matches(a, &thief));
+  ck_assert(!caller_matches(a, &other));
+  ck_assert(!caller_matches(a, &none));
+  ck_assert_int_eq(callers_hold(cs, &b, &m, "another connection", CALLER_STREAMS), 0);
+  ck_assert_ptr_eq(a, b);
+  callers_release(cs, a, CALLER_SERVICES);
+  ck_assert_int_eq(callers_hold(cs, &b, &thief, "p", CALLER_STREAMS), -EACCES);
+  callers_release(cs, a, CALLER_STREAMS);
+  /* Nothing lives of it any more: the key is forgotten. */
+  ck_assert_int_eq(callers_hold(cs, &b, &thief, "p", CALLER_STREAMS), 0);
+  callers_release(cs, b, CALLER_STREAMS);
+  callers_close(cs);
+}
+END_TEST
+
+START_TEST(test_counts)
+{
+  struct callers *cs = callers_open(holds);
+  struct member m = member_of(1, 1), none = {0};
+  struct caller *c, *x, *y;
+  for (int i = 0; i < 2; i++)
+    ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_SERVICES), 0);
+  ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_SERVICES), -ENOSPC);
+  for (int i = 0; i < 3; i++)
+    ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_STREAMS), 0);
+  ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_STREAMS), -ENOSPC);
+  /* Others are not in its way, nor is a connection that happens to be named like a member. */
+  ck_assert_int_eq(callers_hold(cs, &x, &none, "p", CALLER_TOKENS), 0);
+  ck_assert_int_eq(callers_hold(cs, &y, &none, "p", CALLER_TOKENS), -ENOSPC);
+  ck_assert_int_eq(callers_hold(cs, &y, &none, "q", CALLER_TOKENS), 0);
+  ck_assert_ptr_ne(x, y);
+  ck_assert(caller_matches(x, &m));
+  ck_assert(caller_matches(x, &none));
+  callers_release(cs, x, CALLER_TOKENS);
+  callers_release(cs, y, CALLER_TOKENS);
+  for (int i = 0; i < 2; i++)
+    callers_release(cs, c, CALLER_SERVICES);
+  for (int i = 0; i < 3; i++)
+    callers_release(cs, c, CALLER_STREAMS);
+  callers_close(cs);
+}
+END_TEST
+
+START_TEST(test_nothing_allowed)
+{
+  const size_t nothing[CALLER_HOLDS] = {0};
+  struct callers *cs = callers_open(nothing);
+  struct member none = {0};
+  struct caller *c;
+  ck_assert_int_eq(callers_hold(cs, &c, &none, "p", CALLER_SERVICES), -ENOSPC);
+  callers_close(cs);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("tokens");
+  TCase *tcase = tcase_create("tokens");
+  suite_add_tcase(suite, tcase);
+  tcase_add_test(tcase, test_once);
+  tcase_add_test(tcase, test_strangers);
+  tcase_add_test(tcase, test_expiry);
+  tcase_add_test(tcase, test_bound);
+  tcase_add_test(tcase, test_member_read);
+  tcase_add_test(tcase, test_member_key);
+  tcase_add_test(tcase, test_counts);
+  tcase_add_test(tcase, test_nothing_allowed);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
