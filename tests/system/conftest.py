@@ -78,3 +78,15 @@ def a(world, router):
 @pytest.fixture
 def b(world, router):
     return world.mount(router, name="B")
+
+
+@pytest.fixture(scope="module")
+def module_world():
+    """For tests that change nothing, and may share."""
+    import harness
+
+    path = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
+    world = harness.World(path)
+    yield world
+    world.close()
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,101 @@
+"""What runs out does not take the rest with it: descriptors, room for unread bytes."""
+import contextlib
+import os
+import resource
+import socket
+import time
+
+import pytest
+
+from harness import Echo, Silent, dial, eventually, exchange, hear_exactly, is_reset
+
+
+def fill(connection, limit):
+    """Sends until nothing more is taken, or `limit` bytes; says how many were."""
+    connection.setblocking(False)
+    block, sent, idle = b"x" * 65536, 0, time.monotonic()
+    while sent < limit and time.monotonic() - idle < 1.5:
+        try:
+            sent += connection.send(block)
+            idle = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.01)
+    return sent
+
+
+def test_a_stalled_receiver_bounds_memory_and_delays_nobody(world, router, a, b):
+    silent, echo = world.target(Silent), world.target(Echo)
+    a.service("silent", silent.address)
+    a.service("echo", echo.address)
+    stalled, lively = b.forward("silent"), b.forward("echo")
+    assert exchange(lively, b"warm") == b"warm"
+    before = [program.rss() for program in (router, a, b)]
+    with contextlib.ExitStack() as stack:
+        taken = []
+        for _ in range(4):
+            connection = stack.enter_context(dial(stalled))
+            taken.append(fill(connection, 256 << 20))
+        assert max(taken) < 64 << 20, f"a stalled stream took {taken} bytes"
+        grown = [program.rss() - size for program, size in zip((router, a, b), before)]
+        assert max(grown) < 100 << 20, f"grown by {grown}"
+        assert exchange(lively, b"still here" * 50000) == b"still here" * 50000
+
+
+@pytest.mark.parametrize("starved", ["forward", "service", "router"])
+def test_descriptors_run_out_and_come_back(world, router, a, b, starved):
+    a.service("web", world.target(Echo).address)
+    port = b.forward("web")
+    assert exchange(port, b"x") == b"x"
+    program = {"forward": b, "service": a, "router": router}[starved]
+    limit = resource.prlimit(program.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (program.descriptors() + 8, limit[1]))
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(dial(port)) for _ in range(40)]
+        for connection in connections:
+            connection.sendall(b"x")
+        if starved == "router":
+            extra = [stack.enter_context(dial(router.port)) for _ in range(40)]
+        cpu = program.cpu()
+        start = time.monotonic()
+        eventually(lambda: time.monotonic() - start > 2)
+        used = program.cpu() - cpu
+        assert used < 1, f"{used} s of processor in 2 s: it spins"
+        assert program.alive()
+        if starved != "router":
+            assert program.values("status")["state"] == "connected"
+    resource.prlimit(program.pid, resource.RLIMIT_NOFILE, limit)
+    eventually(lambda: attempt(port), what="it recovers")
+    if starved == "router":
+        world.mount(router, name="late")
+
+
+def attempt(port):
+    with dial(port, 3) as connection:
+        connection.sendall(b"again")
+        return hear_exactly(connection, 5) == b"again"
+
+
+def test_many_services_and_forwards(world, router, a, b):
+    target = world.target(Echo)
+    for number in range(100):
+        a.service(f"s{number}", target.address, state=None)
+    for number in range(100):
+        b.sees(f"s{number}")
+        b.write(f"forwards/s{number}", "0\n")
+    assert len(a.listing("services")) == len(b.listing("forwards")) == 100
+    assert exchange(b.ports("s99")[0], b"x") == b"x"
+    for number in range(100):
+        os.rmdir(a / f"services/s{number}")
+        os.unlink(b / f"forwards/s{number}")
+    eventually(lambda: not b.listing("services") or b.listing("services"), what="listing answers")
+
+
+def test_events_and_errors_are_bounded(a):
+    line = "nonsense " * 100
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            a.write("services/web/target", line)
+        with contextlib.suppress(OSError):
+            a.write("forwards/web", line)
+    assert os.stat(a / "errors").st_size < 4 << 20
+    assert a.rss() < 300 << 20

@@ -1,0 +1,262 @@
+"""Where and how a tree is mounted: mount points, options, background, helper, end."""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import BUILD, PATIENCE, bash, eventually, free_port, is_mounted, run, run_any, sanitizer_options, sanitizer_reports
+
+
+def mmfs(directory, *arguments, **options):
+    return run_any(BUILD / "mmfs", *arguments, env={**os.environ, **sanitizer_options(directory)}, **options)
+
+
+def usable_daemon(path):
+    """The pid of the daemon that serves a mount that went to the background."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                command = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if str(path).encode() in command and b"mmfs" in command[0]:
+                return int(entry)
+    return None
+
+
+@pytest.fixture
+def point(directory):
+    """An empty directory; what is mounted there in the background is ended afterwards."""
+    path = directory / "point"
+    path.mkdir()
+    yield path
+    pid = usable_daemon(path)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        try:
+            eventually(lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().rsplit(")")[1].split()[0] == "Z")
+        finally:
+            if os.path.exists(f"/proc/{pid}"):
+                os.kill(pid, signal.SIGKILL)
+    if is_mounted(path):
+        run_any("umount", "-l", path)
+        raise AssertionError("the mount stayed")
+    assert not sanitizer_reports(directory)
+
+
+def refusal(done, status=1):
+    assert done.returncode == status, (done.returncode, done.stderr)
+    assert re.match(r"^mmfs: .+", done.stderr), f"no sentence: {done.stderr!r}"
+    assert len(done.stderr.splitlines()) <= 3
+    return done.stderr
+
+
+def test_a_mount_point_that_is_missing(directory):
+    assert "missing" in refusal(mmfs(directory, "127.0.0.1:1", directory / "missing"))
+
+
+def test_a_mount_point_that_is_a_file(directory):
+    (directory / "file").write_text("x")
+    refusal(mmfs(directory, "127.0.0.1:1", directory / "file"))
+
+
+def test_a_mount_point_that_is_not_empty(directory, point):
+    (point / "something").write_text("x")
+    assert "empty" in refusal(mmfs(directory, "127.0.0.1:1", point))
+
+
+def test_a_mount_point_that_is_mounted(world, router, a, directory):
+    refusal(mmfs(directory, router.address, a.path))
+    assert a.values("status")["state"] == "connected"
+
+
+@pytest.mark.parametrize("again", ["same", "two"])
+def test_a_dead_mount_is_replaced(world, router, directory, again):
+    a = world.mount(router, name="A")
+    if again == "two":
+        a.kill()
+        a = world.mount(router, name="A")
+    a.kill()
+    with pytest.raises(OSError):
+        os.stat(a.path)
+    fresh = world.mount(router, name="A")
+    fresh.service("web", "localhost:80")
+    a.finish = lambda: None
+
+
+def test_somebody_elses_dead_mount_is_not_replaced(world, directory, point):
+    """Only a dead fuse.mmfs is: anything else that is mounted there stays."""
+    if os.getuid() != 0:
+        pytest.skip("mounts a tmpfs: needs root")
+    run("mount", "-t", "tmpfs", "none", point)
+    try:
+        (point / "file").write_text("x")
+        refusal(mmfs(directory, "127.0.0.1:1", point))
+        assert (point / "file").exists()
+    finally:
+        run("umount", point)
+
+
+WRONG = [
+    [],
+    ["127.0.0.1:1"],
+    ["127.0.0.1:1", "/tmp", "more"],
+    ["--nonsense", "127.0.0.1:1", "/tmp"],
+    ["-o"],
+    ["-o", "nonsense", "127.0.0.1:1", "/tmp"],
+    ["-o", "insecure=yes", "127.0.0.1:1", "/tmp"],
+    ["-o", "cafile", "127.0.0.1:1", "/tmp"],
+    ["-o", "key=", "127.0.0.1:1", "/tmp"],
+    ["127.0.0.1:99999", "/tmp"],
+    ["host:port", "/tmp"],
+    ["", "/tmp"],
+    ["[::1", "/tmp"],
+    ["-o", "key=/etc/hostname,insecure", "192.0.2.1:7000", "/tmp"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=lambda a: " ".join(a) or "none")
+def test_wrong_options(directory, arguments):
+    refusal(mmfs(directory, *arguments), status=2)
+
+
+WRONG_ROUTER = [
+    ["--nonsense"],
+    ["more"],
+    ["--listen"],
+    ["--listen", "nonsense"],
+    ["--listen", "127.0.0.1:99999"],
+    ["--listen", "0.0.0.0:0"],
+    ["--listen", "[::]:0"],
+    ["--key"],
+    ["--tls-cert", "/etc/hostname"],
+    ["--tls-key", "/etc/hostname"],
+    ["--key", "/etc/hostname", "--open"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG_ROUTER, ids=" ".join)
+def test_wrong_options_of_the_router(arguments):
+    done = run_any(BUILD / "mmrouter", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("mmrouter: ")
+
+
+@pytest.mark.parametrize("program", ["mmfs", "mmrouter"])
+def test_help_and_version(program):
+    assert run(BUILD / program, "--help").lower().startswith("usage:")
+    assert re.search(r"\d+\.\d+", run(BUILD / program, "--version"))
+
+
+def test_background(world, router, directory, point):
+    """It returns when the tree is usable, and leaves nobody waiting on its output."""
+    done = mmfs(directory, router.address, point)
+    assert done.returncode == 0, done.stderr
+    assert is_mounted(point)
+    assert (point / "status").read_text().startswith("router")
+    eventually(lambda: "connected" in (point / "status").read_text().split())
+    os.mkdir(point / "services/web")
+    pid = usable_daemon(point)
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.getsid(pid) != os.getsid(0)
+
+
+def test_background_without_a_router(directory, point):
+    start = time.monotonic()
+    done = mmfs(directory, f"127.0.0.1:{free_port()}", point)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 10
+    assert "connecting" in (point / "status").read_text()
+
+
+def test_background_that_fails_says_so(directory):
+    refusal(mmfs(directory, "127.0.0.1:1", directory / "missing"))
+
+
+FSTAB = "rw,nosuid,nodev,noexec,noatime,_netdev,nofail,noauto,user,x-systemd.automount,x-anything=1"
+
+
+def test_options_of_fstab_are_taken(world, router, directory, point):
+    done = mmfs(directory, "-o", FSTAB, router.address, point)
+    assert done.returncode == 0, done.stderr
+    table = pathlib.Path("/proc/self/mountinfo").read_text()
+    (line,) = [line for line in table.splitlines() if line.split()[4] == str(point)]
+    assert "fuse.mmfs" in line and all(word in line for word in ("nosuid", "nodev", "noexec", "noatime"))
+
+
+@pytest.mark.parametrize("arguments", [["-o", "rw"], ["-o", FSTAB], ["-s", "-o", "rw,nosuid"], ["-n", "-v", "-o", "rw"]], ids=" ".join)
+def test_the_helper(world, router, directory, point, arguments):
+    """As mount(8) calls it."""
+    helper = directory / "mount.fuse.mmfs"
+    helper.symlink_to(BUILD / "mmfs")
+    done = run_any(helper, router.address, point, *arguments, env={**os.environ, **sanitizer_options(directory)})
+    assert done.returncode == 0, done.stderr
+    assert is_mounted(point) and (point / "status").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(8) of this type needs root")
+def test_mount_by_type(world, router, directory, point):
+    done = run_any(
+        "mount", "-t", "fuse.mmfs", "-o", "noatime,_netdev", router.address, point,
+        env={**os.environ, **sanitizer_options(directory), "PATH": f"{BUILD}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert is_mounted(point) and (point / "status").exists()
+    run("umount", point)
+    eventually(lambda: usable_daemon(point) is None, what="the daemon ends with its mount")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(8) from a table needs root")
+def test_mount_from_fstab(world, router, directory, point):
+    table = directory / "fstab"
+    table.write_text(f"{router.address} {point} fuse.mmfs noauto,nofail,_netdev,x-systemd.automount 0 0\n")
+    done = run_any(
+        "mount", "-T", table, point,
+        env={**os.environ, **sanitizer_options(directory), "PATH": f"{BUILD}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert is_mounted(point) and (point / "status").exists()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_a_signal_unmounts(world, router, sign):
+    mount = world.mount(router)
+    assert mount.stop(sign) == 0
+    assert not is_mounted(mount.path)
+
+
+def test_a_signal_unmounts_what_is_busy(world, router, a):
+    inside = subprocess.Popen(["sleep", "60"], cwd=a / "services")
+    try:
+        with open(a / "status"):
+            assert a.stop() == 0
+        assert not is_mounted(a.path)
+    finally:
+        inside.kill()
+        inside.wait()
+
+
+def test_an_unmount_ends_the_daemon(world, router, a):
+    run("umount" if os.getuid() == 0 else "fusermount3", *([] if os.getuid() == 0 else ["-u"]), a.path)
+    assert a.process.wait(PATIENCE) == 0
+
+
+def test_an_unmount_is_refused_while_busy(world, router, a):
+    with open(a / "status"):
+        assert run_any("umount", a.path).returncode != 0
+        assert a.values("status")["state"] == "connected"
+
+
+def test_install(directory):
+    """Programs, manual and the helper's name."""
+    done = run_any("cmake", "--install", BUILD, "--prefix", "/usr", env={**os.environ, "DESTDIR": str(directory / "root")})
+    assert done.returncode == 0, done.stderr
+    root = directory / "root/usr"
+    for path in ("bin/mmfs", "bin/mmrouter", "share/man/man1/mmfs.1", "share/man/man1/mmrouter.1", "share/man/man7/mindmeld.7"):
+        assert (root / path).is_file(), path
+    helper = root / "sbin/mount.fuse.mmfs"
+    assert helper.is_symlink() and helper.resolve() == (root / "bin/mmfs").resolve()

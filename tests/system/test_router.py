@@ -1,0 +1,272 @@
+"""mmrouter by itself: the original's methods, ours, and whatever else is sent to it."""
+import os
+import random
+import signal
+import socket
+import struct
+import threading
+import time
+
+import grpc
+import pytest
+
+import mindmeld_pb2 as pb
+import mindmeld_pb2_grpc as stubs
+import original
+from harness import Echo, eventually, exchange
+
+CODE = grpc.StatusCode
+MEMBER = {"member": b"m" * 16, "member_key": b"k" * 32}
+
+
+@pytest.fixture
+def channel(router):
+    with grpc.insecure_channel(router.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+def control(channel):
+    return stubs.ControlServiceStub(channel)
+
+
+@pytest.fixture
+def raw(channel):
+    """Calls any method with any bytes, and says the status."""
+
+    def call(path, message, streams=False):
+        if streams:
+            method = channel.stream_stream(path)
+            rpc = method(iter([message]), timeout=20)
+        else:
+            rpc = channel.unary_stream(path)(message, timeout=20)
+        try:
+            for _ in rpc:
+                pass
+        except grpc.RpcError:
+            pass
+        return rpc.code()
+
+    return call
+
+
+def code(call):
+    try:
+        call()
+    except grpc.RpcError as error:
+        return error.code()
+    return CODE.OK
+
+
+def test_registering_and_listing(control, channel):
+    calls = []
+    before = time.time()
+    for name in ("zebra", "apple", "mango"):
+        calls.append(control.CreateService(pb.CreateServiceRequest(name=name)))
+    names = eventually(lambda: (found := control.ListServices(pb.ListServicesRequest()).services) and len(found) == 3 and found)
+    assert [service.name for service in names] == ["apple", "mango", "zebra"]
+    assert all(before - 2 <= service.create_time.seconds <= time.time() + 2 for service in names)
+    calls[0].cancel()
+    eventually(lambda: [s.name for s in control.ListServices(pb.ListServicesRequest()).services] == ["apple", "mango"])
+
+
+def test_a_registration_is_confirmed_by_metadata(control):
+    call = control.CreateService(pb.CreateServiceRequest(name="web"), metadata=[("mindmeld-version", "2")])
+    call.initial_metadata()
+    assert [s.name for s in control.ListServices(pb.ListServicesRequest()).services] == ["web"]
+    call.cancel()
+
+
+def test_watching(control):
+    watch = control.WatchServices(pb.WatchServicesRequest())
+    messages = iter(watch)
+    first = next(messages)
+    assert first.restart and first.heartbeat_ms > 0
+    while not first.complete:
+        first = next(messages)
+    call = control.CreateService(pb.CreateServiceRequest(name="web"))
+    while "web" not in [service.name for service in (message := next(messages)).services]:
+        pass
+    call.cancel()
+    while "web" not in (message := next(messages)).removed:
+        assert not message.restart
+    watch.cancel()
+
+
+@pytest.mark.parametrize("name", ["", "Web", "-x", "a/b", "a.b", "x" * 64, "x" * 100000, "w\u00e9b"], ids=lambda n: ascii(n)[1:10])
+def test_bad_names_are_invalid(control, name):
+    assert code(lambda: list(control.CreateService(pb.CreateServiceRequest(name=name), timeout=20))) == CODE.INVALID_ARGUMENT
+    assert code(lambda: control.ForwardToService(pb.ForwardToServiceRequest(name=name), timeout=20)) in (CODE.INVALID_ARGUMENT, CODE.NOT_FOUND)
+
+
+def test_unknown_names_are_not_found(control):
+    assert code(lambda: control.ForwardToService(pb.ForwardToServiceRequest(name="nothing"))) == CODE.NOT_FOUND
+
+
+def test_a_name_has_one_owner(control):
+    first = control.CreateService(pb.CreateServiceRequest(name="web", **MEMBER))
+    first.initial_metadata()
+    other = {"member": b"n" * 16, "member_key": b"l" * 32}
+    assert code(lambda: list(control.CreateService(pb.CreateServiceRequest(name="web", **other), timeout=20))) == CODE.ALREADY_EXISTS
+    first.cancel()
+
+
+def test_a_member_needs_its_key(control):
+    first = control.CreateService(pb.CreateServiceRequest(name="web", **MEMBER))
+    first.initial_metadata()
+    thief = {"member": MEMBER["member"], "member_key": b"x" * 32}
+    assert code(lambda: list(control.CreateService(pb.CreateServiceRequest(name="other", **thief), timeout=20))) == CODE.PERMISSION_DENIED
+    first.cancel()
+
+
+HOSTILE = {
+    "nothing": b"",
+    "random": random.Random(1).randbytes(200),
+    "all ones": b"\xff" * 64,
+    "a length that lies": b"\x12\xff\xff\xff\xff\x0f" + b"x" * 10,
+    "a length that overflows": b"\x0a" + b"\xff" * 9 + b"\x01",
+    "a cut": b"\x0a\x05ab",
+    "a group": b"\x0b" * 50,
+    "field zero": b"\x00\x00",
+    "wrong types": b"\x08\x01\x10\x01\x18\x01\x25\x00\x00\x00\x00",
+    "large": b"\x12" + b"\x80\x80\x60" + b"x" * (96 << 14),
+    "an end at once": pb.Payload(eof=True).SerializeToString(),
+    "a reset at once": pb.Payload(reset=pb.Reset(code="X" * 5000, reason="\u2620" * 5000)).SerializeToString(),
+    "a header without a token": pb.Payload(header=pb.Header()).SerializeToString(),
+    "a header with a long token": pb.Payload(header=pb.Header(token="x" * 100000)).SerializeToString(),
+    "an unknown token": pb.Payload(header=pb.Header(token="0" * 64, **MEMBER)).SerializeToString(),
+    "data first": pb.Payload(data=b"x" * 100).SerializeToString(),
+    "a token's length that lies": pb.Payload(data=struct.pack("<I", 0xFFFFFFFF) + b"x" * 100).SerializeToString(),
+    "a token's length of zero": pb.Payload(data=struct.pack("<I", 0)).SerializeToString(),
+    "a token that is no header": pb.Payload(data=struct.pack("<I", 8) + b"\xff" * 8).SerializeToString(),
+}
+UNARY = ["ControlService/CreateService", "ControlService/ForwardToService"]
+STREAMS = ["ProxyService/ProxyConnection", "ProxyService/Connect"]
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("method", UNARY + STREAMS)
+def test_hostile_messages_end_their_call_only(world, router, raw, control, method, message):
+    """And a bystander's service goes on."""
+    bystander = control.CreateService(pb.CreateServiceRequest(name="bystander"))
+    bystander.initial_metadata()
+    assert raw(f"/mindmeld.{method}", message, method in STREAMS) in (
+        CODE.INVALID_ARGUMENT, CODE.NOT_FOUND, CODE.RESOURCE_EXHAUSTED, CODE.FAILED_PRECONDITION, CODE.PERMISSION_DENIED, CODE.UNAUTHENTICATED)
+    assert router.alive()
+    assert [s.name for s in control.ListServices(pb.ListServicesRequest(), timeout=20).services] == ["bystander"]
+    bystander.cancel()
+
+
+@pytest.mark.parametrize("path", ["/mindmeld.ControlService/Nothing", "/nothing/nothing", "/", "/mindmeld.ProxyService/", "/" + "x" * 2000])
+def test_unknown_methods(router, raw, path):
+    assert raw(path, b"") in (CODE.UNIMPLEMENTED, CODE.UNKNOWN, CODE.INTERNAL)
+    assert router.alive()
+
+
+def test_traffic_survives_hostile_callers(world, router, raw, a, b):
+    a.service("echo", world.target(Echo).address)
+    port = b.forward("echo")
+    stop = threading.Event()
+
+    def attack():
+        source = random.Random(3)
+        while not stop.is_set():
+            raw(f"/mindmeld.{source.choice(UNARY + STREAMS)}", source.choice(list(HOSTILE.values())), True)
+
+    attackers = [threading.Thread(target=attack) for _ in range(3)]
+    for attacker in attackers:
+        attacker.start()
+    for _ in range(10):
+        assert exchange(port, b"calm" * 10000) == b"calm" * 10000
+    stop.set()
+    for attacker in attackers:
+        attacker.join(60)
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01" + b"x" * 300, b"\0" * 4096,
+                                  b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 500], ids=["http/1", "tls", "zeros", "bad frames"])
+def test_what_is_not_grpc(router, control, data):
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", router.port), 10) as connection:
+            try:
+                connection.sendall(data)
+            except OSError:
+                pass
+    assert list(control.ListServices(pb.ListServicesRequest(), timeout=20).services) == []
+
+
+def test_streams_that_say_nothing_expire_or_hurt_nobody(router, channel, control):
+    hold = threading.Event()
+
+    def silent():
+        hold.wait(30)
+        yield pb.Payload()
+
+    calls = [stubs.ProxyServiceStub(channel).ProxyConnection(silent()) for _ in range(50)]
+    assert list(control.ListServices(pb.ListServicesRequest(), timeout=20).services) == []
+    hold.set()
+    for call in calls:
+        call.cancel()
+
+
+def test_services_of_a_member_are_limited(router, control):
+    """Somewhere there is an end, and it has a clear status."""
+    calls, refused = [], None
+    for number in range(1100):
+        call = control.CreateService(pb.CreateServiceRequest(name=f"s{number}", **MEMBER))
+        calls.append(call)
+        if number % 50 == 49 or number > 1000:
+            call.initial_metadata()
+            if call.done():
+                refused = call
+                break
+    assert refused and refused.code() == CODE.RESOURCE_EXHAUSTED
+    for call in calls:
+        call.cancel()
+    eventually(lambda: not control.ListServices(pb.ListServicesRequest()).services)
+
+
+def test_pending_tokens_are_limited_or_expire(router, control):
+    call = control.CreateService(pb.CreateServiceRequest(name="web"))
+    call.initial_metadata()
+    codes = set()
+    for _ in range(5000):
+        codes.add(code(lambda: control.ForwardToService(pb.ForwardToServiceRequest(name="web"), timeout=20)))
+        if CODE.RESOURCE_EXHAUSTED in codes:
+            break
+    assert codes <= {CODE.OK, CODE.RESOURCE_EXHAUSTED}
+    assert router.rss() < 400 << 20
+    call.cancel()
+
+
+def test_sigterm_drains(router, control, channel):
+    watch = control.WatchServices(pb.WatchServicesRequest())
+    messages = iter(watch)
+    next(messages)
+    router.process.send_signal(signal.SIGTERM)
+    try:
+        drained = any(message.draining for message in messages)
+    except grpc.RpcError:
+        drained = False
+    assert drained, "watchers are told"
+    assert router.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("key,allowed", [("right-key-0123456789", True), ("wrong", False), (None, False), ("", False)])
+def test_bearer_keys(world, directory, key, allowed):
+    path = directory / "key"
+    path.write_text("right-key-0123456789\n")
+    path.chmod(0o600)
+    router = world.router("--key", path)
+    metadata = [("authorization", f"Bearer {key}")] if key is not None else []
+    with grpc.insecure_channel(router.address) as channel:
+        control, proxy = stubs.ControlServiceStub(channel), stubs.ProxyServiceStub(channel)
+        answers = [
+            code(lambda: control.ListServices(pb.ListServicesRequest(), metadata=metadata, timeout=20)),
+            code(lambda: next(control.WatchServices(pb.WatchServicesRequest(), metadata=metadata, timeout=20))),
+        ]
+        assert answers == [CODE.OK if allowed else CODE.UNAUTHENTICATED] * 2
+        if not allowed:
+            empty = iter([pb.Payload(data=b"x")])
+            assert code(lambda: list(proxy.Connect(empty, metadata=metadata, timeout=20))) == CODE.UNAUTHENTICATED
+            assert code(lambda: list(proxy.ProxyConnection(iter([pb.Payload()]), metadata=metadata, timeout=20))) == CODE.UNAUTHENTICATED

@@ -1,0 +1,301 @@
+"""What a write means: line by line, from every tool that a shell user has."""
+import errno
+import os
+import socket
+import stat
+
+import pytest
+
+from harness import Echo, bash, dial, eventually, exchange, free_port, refused, run_any
+
+BAD_TARGETS = [
+    ("", None),
+    ("nonsense", errno.EINVAL),
+    ("8080", errno.EINVAL),
+    (":8080", errno.EINVAL),
+    ("host:", errno.EINVAL),
+    ("host:0", errno.EINVAL),
+    ("host:65536", errno.EINVAL),
+    ("host:-1", errno.EINVAL),
+    ("host:80x", errno.EINVAL),
+    ("host:80 host:81", errno.EINVAL),
+    ("::1:80", errno.EINVAL),
+    ("[::1]", errno.EINVAL),
+    ("[::1:80", errno.EINVAL),
+    ("[nonsense]:80", errno.EINVAL),
+    ("http://host:80/", errno.EINVAL),
+    ("ho st:80", errno.EINVAL),
+    ("host:80\0", errno.EINVAL),
+    ("h\u00f6st:80", errno.EINVAL),
+    ("unix:", errno.EINVAL),
+    ("unix:relative", errno.EINVAL),
+    ("unix:/" + "x" * 107, errno.ENAMETOOLONG),
+    ("x" * 254 + ":80", errno.ENAMETOOLONG),
+    ("x" * 5000, errno.E2BIG),
+]
+
+
+def short(value):
+    return ascii(value)[1:20] if isinstance(value, str) else errno.errorcode.get(value, "fine")
+
+
+@pytest.fixture(scope="module")
+def pair(module_world):
+    router = module_world.router()
+    a, b = module_world.mount(router, name="A"), module_world.mount(router, name="B")
+    for name in ("web", "other"):
+        a.service(name, "localhost:80")
+        b.sees(name)
+    return a, b
+
+
+@pytest.mark.parametrize("text,number", [case for case in BAD_TARGETS if case[1]], ids=short)
+def test_bad_targets(pair, text, number):
+    a, _ = pair
+    a.refuses(number, "services/web/target", text + "\n")
+    assert a.read("services/web/target") == "localhost:80\n" and a.state("web") == "online"
+
+
+BAD_LISTENERS = [
+    ("nonsense", errno.EINVAL),
+    ("65536", errno.EINVAL),
+    ("-1", errno.EINVAL),
+    ("1.2.3:80:90", errno.EINVAL),
+    ("host:", errno.EINVAL),
+    ("[::1]", errno.EINVAL),
+    ("unix:relative", errno.EINVAL),
+    ("unix:/" + "x" * 107, errno.ENAMETOOLONG),
+    ("x" * 5000, errno.E2BIG),
+    ("192.0.2.1:0", errno.EADDRNOTAVAIL),
+    ("[2001:db8::1]:0", errno.EADDRNOTAVAIL),
+    ("no-such-host.invalid:0", errno.EADDRNOTAVAIL),
+    ("unix:/no/such/folder/socket", errno.ENOENT),
+]
+
+
+@pytest.mark.parametrize("text,number", BAD_LISTENERS, ids=short)
+def test_bad_listeners(pair, text, number):
+    _, b = pair
+    b.write("forwards/web", "0\n")
+    before = b.read("forwards/web")
+    b.refuses(number, "forwards/web", text + "\n")
+    b.refuses(number, "forwards/web", text + "\n", os.O_APPEND)
+    assert b.read("forwards/web") == before
+    assert dial(b.ports("web")[0])
+    os.unlink(b / "forwards/web")
+    b.refuses(number, "forwards/web", text + "\n")
+    assert b.listing("forwards") == []
+
+
+def test_a_port_that_is_taken(pair):
+    _, b = pair
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        b.refuses(errno.EADDRINUSE, "forwards/web", f"{taken.getsockname()[1]}\n")
+    assert b.listing("forwards") == []
+    b.write("forwards/web", "0\n")
+    b.refuses(errno.EADDRINUSE, "forwards/other", f"{b.ports('web')[0]}\n")
+    assert b.listing("forwards") == ["web"]
+    os.unlink(b / "forwards/web")
+
+
+def test_a_forward_to_nothing(pair):
+    _, b = pair
+    b.refuses(errno.ENOENT, "forwards/nothing", "0\n")
+    assert b.listing("forwards") == []
+    assert "nothing" in b.errors()[-1]
+
+
+def test_bash_says_why(pair):
+    a, b = pair
+    for line, words in (
+        (f"echo 0 > {b.path}/forwards/nothing", "No such file or directory"),
+        (f"echo nonsense > {a.path}/services/web/target", "Invalid argument"),
+        (f"mkdir {a.path}/services/web", "File exists"),
+        (f"echo x > {a.path}/status", "Operation not permitted|Permission denied"),
+    ):
+        done = bash(line)
+        assert done.returncode != 0 and any(word in done.stderr for word in words.split("|")), (line, done.stderr)
+
+
+WRITERS = {
+    "echo": "echo localhost:81 > {}",
+    "printf without a newline": "printf localhost:81 > {}",
+    "blanks around": "echo '  localhost:81 ' > {}",
+    "an empty line before": "printf '\\nlocalhost:81\\n' > {}",
+    "a carriage return": "printf 'localhost:81\\r\\n' > {}",
+    "tee": "echo localhost:81 | tee {}",
+    "cp": "echo localhost:81 > {tmp} && cp {tmp} {}",
+    "cat": "echo localhost:81 | cat > {}",
+    "a byte at a time": "echo localhost:81 | dd bs=1 of={} conv=notrunc",
+    "dd": "echo localhost:81 | dd of={}",
+    "append": "echo localhost:81 >> {}",
+    "dash": "dash -c 'echo localhost:81 > {}'",
+    "python": "/usr/bin/python3 -c 'open(\"{}\",\"w\").write(\"localhost:81\")'",
+}
+
+
+@pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS.keys())
+def test_writers_of_a_target(pair, directory, line):
+    a, _ = pair
+    a.write("services/web/target", "localhost:80\n")
+    done = bash(line.format(a / "services/web/target", tmp=directory / "text"))
+    assert done.returncode == 0, done.stderr
+    assert a.read("services/web/target") == "localhost:81\n"
+    a.write("services/web/target", "localhost:80\n")
+
+
+def test_tee_and_cp_see_a_failure(pair, directory):
+    a, _ = pair
+    for line in ("printf nonsense | tee {}", "printf nonsense > {tmp}; cp {tmp} {}"):
+        assert bash(line.format(a / "services/web/target", tmp=directory / "text")).returncode != 0
+    assert a.read("services/web/target") == "localhost:80\n"
+
+
+@pytest.fixture
+def forward(pair):
+    _, b = pair
+    yield b
+    if b.listing("forwards"):
+        os.unlink(b / "forwards/web")
+
+
+def test_several_lines(forward):
+    ports = sorted(free_port() for _ in range(3))
+    forward.write("forwards/web", "".join(f"{port}\n" for port in ports))
+    assert sorted(forward.ports("web")) == ports
+    for port in ports:
+        dial(port).close()
+
+
+def test_replace_and_append(forward):
+    first, second, third = (free_port() for _ in range(3))
+    done = bash(f"echo {first} > {forward.path}/forwards/web; echo {second} >> {forward.path}/forwards/web")
+    assert done.returncode == 0, done.stderr
+    assert sorted(forward.ports("web")) == sorted([first, second])
+    bash(f"echo {third} > {forward.path}/forwards/web")
+    assert forward.ports("web") == [third]
+    for gone in (first, second):
+        with pytest.raises(ConnectionRefusedError):
+            dial(gone)
+
+
+def test_one_open_that_replaces_and_adds(forward):
+    """A subshell holds the file open over two lines: the first replaces, the second adds."""
+    old, first, second = (free_port() for _ in range(3))
+    forward.write("forwards/web", f"{old}\n")
+    done = bash(f"(echo {first}; echo {second}) > {forward.path}/forwards/web")
+    assert done.returncode == 0, done.stderr
+    assert sorted(forward.ports("web")) == sorted([first, second])
+
+
+def test_truncation_alone_changes_nothing(forward):
+    port = free_port()
+    forward.write("forwards/web", f"{port}\n")
+    assert bash(f": > {forward.path}/forwards/web").returncode == 0
+    assert forward.ports("web") == [port]
+    os.truncate(forward / "forwards/web", 0)
+    assert forward.ports("web") == [port]
+
+
+def test_a_listener_that_stays_is_not_reopened(forward):
+    forward.write("forwards/web", "0\n")
+    port = forward.ports("web")[0]
+    with socket.create_connection(("127.0.0.1", port)):
+        forward.write("forwards/web", f"{port}\n0\n")
+        assert port in forward.ports("web") and len(forward.ports("web")) == 2
+    dial(port).close()
+
+
+def test_the_same_line_twice(forward):
+    forward.write("forwards/web", "0\n")
+    port = forward.ports("web")[0]
+    try:
+        forward.write("forwards/web", f"{port}\n", os.O_APPEND)
+    except OSError as error:
+        assert error.errno in (errno.EADDRINUSE, errno.EEXIST)
+    assert forward.ports("web") == [port]
+
+
+def test_a_bad_line_after_a_good_one(forward):
+    """Each line has its own verdict."""
+    port = free_port()
+    descriptor = os.open(forward / "forwards/web", os.O_WRONLY | os.O_CREAT)
+    assert os.write(descriptor, f"{port}\n".encode())
+    with refused(errno.EINVAL):
+        os.write(descriptor, b"nonsense\n")
+    os.close(descriptor)
+    assert forward.ports("web") == [port]
+
+
+def test_reading_back_what_was_written(forward):
+    forward.write("forwards/web", "0\n")
+    saved = forward.read("forwards/web")
+    forward.write("forwards/web", saved)
+    assert forward.read("forwards/web") == saved
+
+
+def test_a_unix_listener(forward, directory):
+    path = directory / "listener"
+    forward.write("forwards/web", f"unix:{path}\n")
+    assert stat.S_ISSOCK(os.stat(path).st_mode) and os.stat(path).st_mode & 0o777 == 0o600
+    assert forward.read("forwards/web") == f"unix:{path}\n"
+    os.unlink(forward / "forwards/web")
+    assert not path.exists()
+
+
+def test_a_stale_unix_socket_is_replaced(forward, directory):
+    path = directory / "listener"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    forward.write("forwards/web", f"unix:{path}\n")
+    dial(path).close()
+
+
+def test_a_live_unix_socket_is_not_replaced(forward, directory):
+    path = directory / "listener"
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(path))
+        live.listen()
+        forward.refuses(errno.EADDRINUSE, "forwards/web", f"unix:{path}\n")
+        dial(path).close()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "symlink"])
+def test_what_is_no_socket_is_not_replaced(forward, directory, kind):
+    path = directory / "listener"
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        (directory / "precious").write_text("precious")
+        path.symlink_to(directory / "precious")
+    forward.refuses(errno.EADDRINUSE, "forwards/web", f"unix:{path}\n")
+    assert kind == "directory" or path.read_text() == "precious"
+
+
+def test_a_pending_service_needs_a_good_line_first(pair):
+    a, _ = pair
+    os.mkdir(a / "services/new")
+    a.refuses(errno.EINVAL, "services/new/target", "nonsense\n")
+    assert a.state("new") == "pending" and a.read("services/new/target") == ""
+    os.rmdir(a / "services/new")
+
+
+def test_a_second_line_for_a_target(pair):
+    a, _ = pair
+    with refused(errno.EINVAL):
+        descriptor = os.open(a / "services/web/target", os.O_WRONLY)
+        try:
+            os.write(descriptor, b"localhost:80\n")
+            os.write(descriptor, b"localhost:81\n")
+        finally:
+            os.close(descriptor)
+    assert a.read("services/web/target") == "localhost:80\n"
+
+
+def test_editors_and_sed_change_nothing(pair):
+    a, _ = pair
+    assert run_any("sed", "-i", "s/80/81/", a / "services/web/target").returncode != 0
+    assert a.read("services/web/target") == "localhost:80\n"
+    assert a.listing("services/web") == ["stats", "status", "target"]
