@@ -19,16 +19,7 @@
 #include <utlist.h>
 #include <uv.h>
 
-#if defined(__SANITIZE_THREAD__)
-#define RPC_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define RPC_TSAN 1
-#endif
-#endif
-#ifdef RPC_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
+#include "rpc_tsan.h"
 
 struct rpc_queue {
   grpc_completion_queue *cq;
@@ -63,19 +54,13 @@ struct post {
 
 void rpc_tag_hand_over(struct rpc_tag *tag)
 {
-#ifdef RPC_TSAN
-  __tsan_release(tag);
-#else
-  (void)tag;
-#endif
+  RPC_TSAN_RELEASE(tag);
 }
 
 void rpc_tag_complete(void *tag, bool ok)
 {
   struct rpc_tag *t = tag;
-#ifdef RPC_TSAN
-  __tsan_acquire(tag);
-#endif
+  RPC_TSAN_ACQUIRE(tag);
   t->complete(t, ok);
 }
 
@@ -84,6 +69,17 @@ int rpc_start_batch(grpc_call *call, const grpc_op *ops, size_t count, struct rp
   rpc_tag_hand_over(tag);
   return grpc_call_start_batch(call, ops, count, tag, NULL) == GRPC_CALL_OK ? 0 : -EIO;
 }
+
+#ifdef RPC_TSAN
+/* TSan sees the memory functions that libraries call, but not the locks under which they do. What libraries do among
+ * themselves is not looked at; what our code does is, wherever the memory comes from. */
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+  return "ignore_noninstrumented_modules=1";
+}
+#endif
 
 /* gRPC would print to stderr, and with GRPC_TRACE in the environment also the keys that callers show. What is left is
  * why it ends the process. */
