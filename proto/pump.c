@@ -28,6 +28,8 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
   grpc_slice_unref(p->status_details);
   if (p->call != NULL)
     grpc_call_unref(p->call);
+  if (p->channel != NULL)
+    rpc_channel_unref(p->channel);
   grpc_byte_buffer_destroy(p->down.held);
   grpc_byte_buffer_destroy(p->down.arriving);
   if (p->up.bulk)
@@ -268,6 +270,8 @@ int pump_open(struct pump **out, struct pump_set *set, const struct pump_options
   p->events = events;
   p->arg = arg;
   p->original_router = o->original_router;
+  p->channel = o->channel;
+  rpc_channel_ref(p->channel);
   p->call = rpc_channel_create_call(
       o->channel, o->original_router ? "/mindmeld.ProxyService/ProxyConnection" : "/mindmeld.ProxyService/Connect", 0);
   error = p->call == NULL ? -ENOMEM : start_stream(p, o);

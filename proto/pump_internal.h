@@ -64,6 +64,7 @@ struct pump_down {
 
 struct pump {
   struct pump_set *set;
+  struct rpc_channel *channel;
   grpc_call *call;
   const struct pump_events *events;
   void *arg;

@@ -7,19 +7,6 @@
 
 #include "pump_internal.h"
 
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#define TAG_ACQUIRE(tag) __tsan_acquire(tag)
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#include <sanitizer/tsan_interface.h>
-#define TAG_ACQUIRE(tag) __tsan_acquire(tag)
-#endif
-#endif
-#ifndef TAG_ACQUIRE
-#define TAG_ACQUIRE(tag) ((void)0)
-#endif
-
 enum {
   READ_MIN = 16 << 10,
   READ_BULK = 256 << 10,
@@ -49,7 +36,7 @@ static void send_done(struct pump *p, bool ok)
 void pump_complete_stray(struct rpc_stray stray)
 {
   if (stray.tag != NULL)
-    stray.tag->complete(stray.tag, stray.ok);
+    rpc_tag_complete(stray.tag, stray.ok);
 }
 
 static void send_complete(struct rpc_tag *tag, bool ok)
@@ -74,15 +61,14 @@ static struct rpc_stray start(struct pump *p, const grpc_op *ops, size_t count)
   pump_ref(p);
   grpc_completion_queue_thread_local_cache_init(rpc_queue_cq(p->set->queue));
   int error = rpc_start_batch(p->call, ops, count, &p->up.tag);
-  if (grpc_completion_queue_thread_local_cache_flush(rpc_queue_cq(p->set->queue), &tag, &ok)) {
-    TAG_ACQUIRE(tag);
+  if (grpc_completion_queue_thread_local_cache_flush(rpc_queue_cq(p->set->queue), &tag, &ok))
     stray = (struct rpc_stray){tag, ok != 0};
-  }
   if (error != 0) {
     send_done(p, false);
     pump_unref(p);
     grpc_call_cancel(p->call, NULL);
   } else if (stray.tag == &p->up.tag) {
+    rpc_tag_take(stray.tag);
     send_done(p, stray.ok);
     pump_unref(p);
     stray.tag = NULL;

@@ -23,7 +23,10 @@ void rpc_tag_hand_over(struct rpc_tag *tag);
  * batch: then nothing completes. */
 int rpc_start_batch(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
 
-/* What a loop over grpc_completion_queue_next or grpc_completion_queue_thread_local_cache_flush does with a tag. */
+/* The other half: on the thread that got the tag back, before it looks at what the tag stands for. */
+void rpc_tag_take(void *tag);
+/* Takes the tag and calls `complete`: what a loop over grpc_completion_queue_next or
+ * grpc_completion_queue_thread_local_cache_flush does with a tag. */
 void rpc_tag_complete(void *tag, bool ok);
 
 /* Attached queues: runs `on_home` on the loop with this tag. Any thread; the tag must not be in use for anything else
