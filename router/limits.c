@@ -1,0 +1,25 @@
+/* What a router holds at most, and how long it waits, unless it is told otherwise. */
+#include "router.h"
+
+struct router_limits router_limits_default(void)
+{
+  return (struct router_limits){
+      .services = 16384, /* so that one message can list them all */
+      .services_per_caller = 2048,
+      .streams_per_caller = 16384,
+      .tokens = 16384,
+      .tokens_per_caller = 4096,
+      .watchers = 4096,
+      .openings = 16384,
+      .unsent = 1024,
+      .opening_ms = 10000,
+      .token_ms = 30000,
+      .dial_ms = 10000,
+      .heartbeat_ms = 5000,
+      .reset_ms = 1000,
+      .leave_ms = 10000,
+      .linger_ms = 60000,
+      .drain_ms = 9000, /* Cloud Run kills after 10 s */
+      .farewell_ms = 500,
+  };
+}
