@@ -342,7 +342,7 @@ static int check_directory(const char *path, const struct stat *st, char why[MOU
 {
   if (!S_ISDIR(st->st_mode))
     return explain(why, -ENOTDIR, path, "is not a directory");
-  if (geteuid() != 0 && access(path, W_OK) != 0)
+  if (geteuid() != 0 && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
     return explain(why, -EACCES, path, "is not writable by you, which mounting needs");
   return check_empty(path, why);
 }
