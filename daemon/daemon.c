@@ -1,0 +1,328 @@
+/* The parts are made from the bottom up: what must be read or may fail for the user's sake first, while there is a
+ * terminal to say so; then, in the process that stays, the loop, gRPC, the link, what rests on it, and the tree at
+ * last. They are taken down in reverse, each when the one before has called back. Whatever does not call back is left
+ * behind after a few seconds: the end must not depend on a router, nor on a kernel that holds on to the mount.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../proto/pump.h"
+#include "../proto/rpc.h"
+#include "catalogue.h"
+#include "daemon_internal.h"
+#include "forwards.h"
+#include "journal.h"
+#include "link.h"
+#include "mountpoint.h"
+#include "options.h"
+#include "secret_file.h"
+#include "services.h"
+#include "tree.h"
+#include "tunnels.h"
+
+enum {
+  EVENTS_SIZE = 256 * 1024,
+  ERRORS_SIZE = 64 * 1024,
+  END_MS = 5000,
+  END_ALARM_S = 8, /* if not even the loop runs any more */
+};
+
+/* ---- The end. ---- */
+
+static void close_next(void *arg);
+
+static void queue_stopped(void *arg)
+{
+  struct daemon *d = arg;
+
+  rpc_queue_free(d->queue);
+  d->queue = NULL;
+  close_next(d);
+}
+
+static bool close_upper(struct daemon *d)
+{
+  struct tree *tree = d->tree;
+  struct forwards *forwards = d->forwards;
+  struct services *services = d->services;
+  struct tunnels *tunnels = d->tunnels;
+
+  if (tree != NULL) {
+    d->tree = NULL;
+    tree_close(tree, close_next, d);
+  } else if (forwards != NULL) {
+    d->forwards = NULL;
+    forwards_close(forwards, close_next, d);
+  } else if (services != NULL) {
+    d->services = NULL;
+    services_close(services, close_next, d);
+  } else if (tunnels != NULL) {
+    d->tunnels = NULL;
+    tunnels_close(tunnels, close_next, d);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+static bool close_lower(struct daemon *d)
+{
+  struct link *link = d->link;
+  struct catalogue *catalogue = d->catalogue;
+  struct pump_set *pumps = d->pumps;
+
+  if (link != NULL) {
+    d->link = NULL;
+    link_close(link, close_next, d);
+  } else if (catalogue != NULL) {
+    d->catalogue = NULL;
+    catalogue_close(catalogue, close_next, d);
+  } else if (pumps != NULL) {
+    d->pumps = NULL;
+    pump_set_close(pumps, close_next, d);
+  } else if (d->queue != NULL) {
+    rpc_queue_stop(d->queue, queue_stopped, d);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+static void close_next(void *arg)
+{
+  struct daemon *d = arg;
+
+  if (close_upper(d) || close_lower(d))
+    return;
+  uv_close((uv_handle_t *)&d->interrupted, NULL);
+  uv_close((uv_handle_t *)&d->terminated, NULL);
+  uv_close((uv_handle_t *)&d->watchdog, NULL);
+}
+
+static void end_forced(uv_timer_t *timer)
+{
+  struct daemon *d = timer->data;
+
+  fprintf(stderr, "mmfs: not everything could be ended in order\n");
+  _exit(d->status);
+}
+
+static void end(struct daemon *d, int status)
+{
+  if (d->ending)
+    return;
+  d->ending = true;
+  d->status = status;
+  uv_timer_start(&d->watchdog, end_forced, END_MS, 0);
+  alarm(END_ALARM_S);
+  close_next(d);
+}
+
+static void signalled(uv_signal_t *handle, int number)
+{
+  struct daemon *d = handle->data;
+
+  /* Who asks twice does not want to wait. */
+  if (d->ending)
+    _exit(d->status);
+  news_add(d, "ends: %s", number == SIGINT ? "interrupted" : "terminated");
+  end(d, 0);
+}
+
+static void unmounted(void *arg)
+{
+  struct daemon *d = arg;
+
+  if (!d->ending)
+    news_add(d, "ends: the tree was unmounted");
+  end(d, 0);
+}
+
+/* ---- The beginning. ---- */
+
+/* What may block, and needs no thread. */
+static int prepare(struct daemon *d)
+{
+  const struct mmfs_options *o = d->options;
+  char why[MOUNTPOINT_WHY_MAX] = "";
+  int err = 0;
+
+  _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)SECRET_FILE_WHY_MAX, "one buffer for all");
+  address_format(&o->router, d->router);
+  if (o->key_file != NULL)
+    err = secret_file_read_key(o->key_file, &d->key, why);
+  if (err == 0 && o->cafile != NULL)
+    err = secret_file_read_certificates(o->cafile, &d->ca_pem, why);
+  if (err == 0)
+    err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
+  if (err != 0)
+    snprintf(d->message, sizeof d->message, "%s", why);
+  return err;
+}
+
+static void raise_limits(void)
+{
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+static int open_loop(struct daemon *d)
+{
+  int err = uv_loop_init(&d->loop);
+
+  if (err != 0)
+    return err;
+  err = uv_timer_init(&d->loop, &d->watchdog);
+  if (err == 0)
+    err = uv_signal_init(&d->loop, &d->interrupted);
+  if (err == 0)
+    err = uv_signal_init(&d->loop, &d->terminated);
+  d->watchdog.data = d->interrupted.data = d->terminated.data = d;
+  if (err == 0)
+    err = uv_signal_start(&d->interrupted, signalled, SIGINT);
+  if (err == 0)
+    err = uv_signal_start(&d->terminated, signalled, SIGTERM);
+  return err;
+}
+
+static int open_parts(struct daemon *d)
+{
+  const struct link_options link_options = {.target = d->router,
+                                            .tls = d->options->tls,
+                                            .ca_pem = d->ca_pem,
+                                            .key = d->key,
+                                            .loopback = address_is_loopback(&d->options->router)};
+  int err = rpc_queue_create(&d->queue);
+
+  if (err == 0) {
+    err = rpc_queue_attach(d->queue, &d->loop);
+    if (err != 0) {
+      rpc_queue_free(d->queue);
+      d->queue = NULL;
+    }
+  }
+  if (err == 0)
+    err = pump_set_open(&d->pumps, d->queue, &d->loop);
+  if (err == 0)
+    err = catalogue_open(&d->catalogue, &d->loop, news_of_catalogue, d);
+  if (err == 0)
+    err = link_open(&d->link, &d->loop, d->queue, &link_options, &news_of_link, d);
+  if (err == 0)
+    err = tunnels_open(&d->tunnels, &d->loop, d->link, d->pumps, &news_of_tunnels, d);
+  if (err == 0)
+    err = services_open(&d->services, &d->loop, d->link, &news_of_services, d);
+  if (err == 0)
+    err = forwards_open(&d->forwards, &d->loop, d->link, &news_of_forwards, d);
+  if (err != 0)
+    snprintf(d->message, sizeof d->message, "%s", strerror(-err));
+  return err;
+}
+
+static int open_tree(struct daemon *d)
+{
+  const struct tree_parts parts = {.router = d->router,
+                                   .link = d->link,
+                                   .catalogue = d->catalogue,
+                                   .services = d->services,
+                                   .forwards = d->forwards,
+                                   .tunnels = d->tunnels,
+                                   .events = d->events,
+                                   .errors = d->errors};
+  const struct tree_options options = {.mountpoint = d->mountpoint,
+                                       .source = d->options->source,
+                                       .mount_options = d->options->mount_options,
+                                       .allow_other = d->options->allow_other,
+                                       .unmounted = unmounted,
+                                       .arg = d};
+
+  return tree_open(&d->tree, &d->loop, &parts, &options, d->message, sizeof d->message);
+}
+
+static void tell_failure(struct daemon *d)
+{
+  if (d->options->foreground)
+    fprintf(stderr, "mmfs: %s\n", d->message);
+  else
+    background_failed(&d->background, d->message);
+}
+
+static int serve(struct daemon *d)
+{
+  int err = open_loop(d);
+
+  if (err != 0) {
+    snprintf(d->message, sizeof d->message, "%s", strerror(-err));
+    tell_failure(d);
+    return 1;
+  }
+  err = open_parts(d);
+  if (err == 0)
+    err = open_tree(d);
+  if (err != 0)
+    end(d, 1);
+  else
+    news_add(d, "mounted %s on %s", d->router, d->mountpoint);
+  if (err == 0 && !d->options->foreground && background_ready(&d->background) != 0)
+    end(d, 1);
+  uv_run(&d->loop, UV_RUN_DEFAULT);
+  uv_loop_close(&d->loop);
+  if (err != 0)
+    tell_failure(d);
+  return d->status;
+}
+
+static void free_daemon(struct daemon *d)
+{
+  journal_free(d->events);
+  journal_free(d->errors);
+  free(d->mountpoint);
+  free(d->ca_pem);
+  secret_file_free_key(d->key);
+  free(d);
+}
+
+int daemon_run(const struct mmfs_options *options)
+{
+  struct daemon *d = calloc(1, sizeof *d);
+  int err, status = 1;
+
+  if (d == NULL) {
+    fprintf(stderr, "mmfs: memory is short\n");
+    return 1;
+  }
+  d->options = options;
+  d->events = journal_create(EVENTS_SIZE);
+  d->errors = journal_create(ERRORS_SIZE);
+  err = d->events != NULL && d->errors != NULL ? 0 : -ENOMEM;
+  if (err != 0)
+    snprintf(d->message, sizeof d->message, "memory is short");
+  else
+    err = prepare(d);
+  if (err == 0 && !options->foreground) {
+    err = background_start(&d->background, "mmfs");
+    if (err != 0)
+      snprintf(d->message, sizeof d->message, "cannot go to the background: %s", strerror(-err));
+  }
+  if (err != 0) {
+    fprintf(stderr, "mmfs: %s\n", d->message);
+  } else {
+    journal_echo(d->events, "mmfs");
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    raise_limits();
+    status = serve(d);
+  }
+  free_daemon(d);
+  return status;
+}

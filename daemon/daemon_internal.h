@@ -1,0 +1,48 @@
+/* The daemon's parts, for the two files that know them all. */
+#ifndef DAEMON_DAEMON_INTERNAL_H
+#define DAEMON_DAEMON_INTERNAL_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "address.h"
+#include "background.h"
+
+enum { DAEMON_MESSAGE_MAX = 1200 };
+
+struct daemon {
+  const struct mmfs_options *options;
+  char router[ADDRESS_TEXT_MAX];
+  char *mountpoint, *key, *ca_pem;
+  struct background background;
+  char message[DAEMON_MESSAGE_MAX]; /* why it could not start */
+
+  uv_loop_t loop;
+  uv_signal_t interrupted, terminated;
+  uv_timer_t watchdog;
+  struct journal *events, *errors;
+  struct rpc_queue *queue;
+  struct pump_set *pumps;
+  struct link *link;
+  struct catalogue *catalogue;
+  struct services *services;
+  struct forwards *forwards;
+  struct tunnels *tunnels;
+  struct tree *tree;
+  bool ending;
+  int status;
+};
+
+/* A line in events. */
+void news_add(struct daemon *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line in errors, and in events. */
+void news_add_failure(struct daemon *d, const char *sentence);
+
+/* All with the daemon as `arg`. */
+extern const struct link_events news_of_link;
+extern const struct services_events news_of_services;
+extern const struct forwards_events news_of_forwards;
+extern const struct tunnels_events news_of_tunnels;
+void news_of_catalogue(const char *name, void *arg);
+
+#endif

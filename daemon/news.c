@@ -1,0 +1,220 @@
+/* What the parts of the daemon tell each other passes through here: on its way it becomes lines in `events`, and
+ * entries of the tree come and go. While the daemon ends, the parts that are gone already are NULL.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "address.h"
+#include "catalogue.h"
+#include "daemon_internal.h"
+#include "forwards.h"
+#include "journal.h"
+#include "link.h"
+#include "services.h"
+#include "tree.h"
+#include "tunnels.h"
+
+void news_add(struct daemon *d, const char *format, ...)
+{
+  char line[1024];
+  va_list values;
+
+  va_start(values, format);
+  vsnprintf(line, sizeof line, format, values);
+  va_end(values);
+  journal_add(d->events, "%s", line);
+  if (d->tree != NULL)
+    tree_journals_changed(d->tree);
+}
+
+void news_add_failure(struct daemon *d, const char *sentence)
+{
+  journal_add(d->errors, "%s", sentence);
+  news_add(d, "%s", sentence);
+}
+
+static void link_state(struct link *l, bool connected, const char *why, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (connected)
+    news_add(d, "connected to %s%s", d->router, link_original(l) ? ", which speaks the first version" : "");
+  else
+    news_add(d, "not connected: %s", why);
+  if (!connected)
+    catalogue_lost(d->catalogue);
+  if (d->services != NULL)
+    services_link_changed(d->services);
+}
+
+static void link_service_up(struct link *l, const struct link_service *service, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  if (catalogue_up(d->catalogue, service->name) == -EINVAL)
+    news_add(d, "service \"%.100s\" of the router is hidden: it is not a name that can be used here", service->name);
+}
+
+static void link_service_down(struct link *l, const char *name, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  catalogue_down(d->catalogue, name);
+  if (d->services != NULL)
+    services_name_free(d->services, name);
+}
+
+static void link_draining(struct link *l, void *arg)
+{
+  (void)l;
+  news_add(arg, "the router is about to stop");
+}
+
+const struct link_events news_of_link = {
+    .state = link_state, .service_up = link_service_up, .service_down = link_service_down, .draining = link_draining};
+
+void news_of_catalogue(const char *name, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_service_changed(d->tree, name);
+}
+
+static void service_changed(struct service *s, enum service_state before, const char *why, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)before;
+  if (why != NULL)
+    news_add(d, "service %s: %s: %s", service_name(s), service_state_name(service_state(s)), why);
+  else
+    news_add(d, "service %s: %s", service_name(s), service_state_name(service_state(s)));
+  if (d->tree != NULL)
+    tree_service_changed(d->tree, service_name(s));
+}
+
+static void service_token(struct service *s, const char *token, const struct address *target, void *arg)
+{
+  struct daemon *d = arg;
+
+  tunnels_answer(d->tunnels, service_name(s), token, target);
+}
+
+static void service_left(const char *name, void *arg)
+{
+  struct daemon *d = arg;
+
+  catalogue_withdrawn(d->catalogue, name);
+}
+
+static void service_withdrawn(struct service *s, void *arg)
+{
+  struct daemon *d = arg;
+
+  news_add(d, "service %s: withdrawn", service_name(s));
+  if (d->tree != NULL)
+    tree_service_changed(d->tree, service_name(s));
+}
+
+const struct services_events news_of_services = {
+    .changed = service_changed, .token = service_token, .left = service_left, .withdrawn = service_withdrawn};
+
+static bool forward_known(const char *name, void *arg)
+{
+  struct daemon *d = arg;
+  const struct service *s = services_find(d->services, name);
+
+  if (s != NULL && service_state(s) != SERVICE_PENDING)
+    return true;
+  return catalogue_find(d->catalogue, name) == CATALOGUE_ONLINE;
+}
+
+static void forward_listening(struct forward *f, const struct address *address, void *arg)
+{
+  struct daemon *d = arg;
+  char text[ADDRESS_TEXT_MAX];
+
+  news_add(d, "forward %s: listening on %s", forward_name(f), address_format(address, text));
+}
+
+static void forward_silent(struct forward *f, const struct address *address, int error, void *arg)
+{
+  struct daemon *d = arg;
+  char text[ADDRESS_TEXT_MAX];
+  char sentence[512];
+
+  address_format(address, text);
+  if (error == 0) {
+    news_add(d, "forward %s: no longer listening on %s", forward_name(f), text);
+    return;
+  }
+  snprintf(sentence, sizeof sentence, "forward %s: could not go on listening on %s: %s", forward_name(f), text,
+           strerror(-error));
+  news_add_failure(d, sentence);
+}
+
+static void forward_accepted(struct forward *f, int fd, const char *peer, void *arg)
+{
+  struct daemon *d = arg;
+
+  tunnels_forward(d->tunnels, forward_name(f), fd, peer);
+}
+
+static void forward_starved(struct forward *f, int error, void *arg)
+{
+  struct daemon *d = arg;
+  char sentence[512];
+
+  if (error == 0) {
+    news_add(d, "forward %s: accepts connections again", forward_name(f));
+    return;
+  }
+  snprintf(sentence, sizeof sentence, "forward %s: cannot accept connections for now: %s", forward_name(f),
+           strerror(-error));
+  news_add_failure(d, sentence);
+}
+
+static void forward_gone(struct forward *f, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_forward_changed(d->tree, forward_name(f));
+}
+
+const struct forwards_events news_of_forwards = {.known = forward_known,
+                                                 .listening = forward_listening,
+                                                 .silent = forward_silent,
+                                                 .accepted = forward_accepted,
+                                                 .starved = forward_starved,
+                                                 .gone = forward_gone};
+
+static void tunnel_opened(struct tunnel *t, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_connection_opened(d->tree, t);
+}
+
+static void tunnel_closed(struct tunnel *t, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_connection_closed(d->tree, t);
+}
+
+static void tunnel_failed(struct tunnel *t, const char *sentence, void *arg)
+{
+  (void)t;
+  news_add_failure(arg, sentence);
+}
+
+const struct tunnels_events news_of_tunnels = {
+    .opened = tunnel_opened, .closed = tunnel_closed, .failed = tunnel_failed};

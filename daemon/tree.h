@@ -1,0 +1,56 @@
+/* The file tree of one daemon: what the user sees, and what is done there. On the loop's thread.
+ *
+ * The tree keeps nothing of its own: what it shows is asked of the parts when somebody looks. So whoever changes a part
+ * tells the tree, which then adds and removes entries.
+ */
+#ifndef DAEMON_TREE_H
+#define DAEMON_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct catalogue;
+struct forwards;
+struct journal;
+struct link;
+struct services;
+struct tree;
+struct tunnel;
+struct tunnels;
+struct uv_loop_s;
+
+/* All of them live longer than the tree. */
+struct tree_parts {
+  const char *router; /* HOST:PORT */
+  struct link *link;
+  struct catalogue *catalogue;
+  struct services *services;
+  struct forwards *forwards;
+  struct tunnels *tunnels;
+  struct journal *events, *errors;
+};
+
+struct tree_options {
+  const char *mountpoint;
+  const char *source;
+  const char *mount_options; /* NULL: none */
+  bool allow_other;
+  int session_fd;               /* see fs_options */
+  void (*unmounted)(void *arg); /* by somebody else; tree_close is due */
+  void *arg;
+};
+
+/* Mounts. `message` gets a sentence when it fails. The strings must live as long as the tree. */
+int tree_open(struct tree **out, struct uv_loop_s *loop, const struct tree_parts *parts,
+              const struct tree_options *options, char *message, size_t message_size);
+/* Unmounts. Lines that wait in services and forwards are answered when those answer, also after `closed`. */
+void tree_close(struct tree *t, void (*closed)(void *arg), void *arg);
+
+/* What changed. */
+void tree_service_changed(struct tree *t, const char *name);
+void tree_forward_changed(struct tree *t, const char *name);
+void tree_connection_opened(struct tree *t, struct tunnel *tunnel);
+void tree_connection_closed(struct tree *t, struct tunnel *tunnel);
+void tree_journals_changed(struct tree *t);
+
+#endif

@@ -1,0 +1,50 @@
+/* connections/: a file for every connection; its object is the tunnel. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tree_internal.h"
+#include "tunnels.h"
+
+void tree_connection_opened(struct tree *t, struct tunnel *tunnel)
+{
+  struct fs_entry *entry;
+  char name[24];
+
+  snprintf(name, sizeof name, "%" PRIu64, tunnel_info(tunnel).id);
+  /* Short of memory, the connection lives unseen. */
+  if (fs_add(tree_folder(t, "connections"), tree_row("connections/*", FS_TEXT), name, tunnel, &entry) == 0)
+    tunnel_set_user(tunnel, entry);
+}
+
+void tree_connection_closed(struct tree *t, struct tunnel *tunnel)
+{
+  struct fs_entry *entry = tunnel_user(tunnel);
+
+  (void)t;
+  if (entry != NULL)
+    fs_remove(entry);
+}
+
+int connection_row_render(struct fs_entry *file, struct fs_text *out)
+{
+  struct tunnel_info info = tunnel_info(fs_object(file));
+
+  fs_printf(out, "service %s\n", info.service);
+  fs_printf(out, "role %s\n", info.role == TUNNEL_FORWARD ? "forward" : "service");
+  fs_printf(out, "peer %s\n", info.peer);
+  fs_printf(out, "state %s\n", info.state);
+  fs_printf(out, "bytes_in %" PRIu64 "\n", info.bytes_in);
+  fs_printf(out, "bytes_out %" PRIu64 "\n", info.bytes_out);
+  fs_printf(out, "age %" PRIu64 "\n", info.age_s);
+  return 0;
+}
+
+int connection_row_unlink(struct fs_entry *file)
+{
+  struct tunnel *tunnel = fs_object(file);
+
+  tunnel_set_user(tunnel, NULL);
+  tunnel_cut(tunnel);
+  fs_remove(file);
+  return 0;
+}

@@ -1,0 +1,118 @@
+/* forwards/: a file for every forward, a line for every listener. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "address.h"
+#include "forwards.h"
+#include "tree_internal.h"
+
+static struct forward *forward_of(const struct fs_entry *file)
+{
+  return forwards_find(tree_of(file)->parts.forwards, fs_name(file));
+}
+
+void tree_forward_changed(struct tree *t, const char *name)
+{
+  struct fs_entry *entry = fs_find(tree_folder(t, "forwards"), name);
+
+  if (entry == NULL)
+    return;
+  if (forwards_find(t->parts.forwards, name) == NULL)
+    fs_remove(entry);
+  else
+    fs_touch(entry);
+}
+
+int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out)
+{
+  struct tree *t = tree_of(dir);
+  struct forward *f;
+  const char *why;
+  int err = forwards_create(t->parts.forwards, name, &f, &why);
+
+  if (err != 0)
+    return tree_refuse(t, err, why, "create forwards/%.100s", name);
+  err = fs_add(dir, tree_row("forwards/*", FS_TEXT), name, t, out);
+  if (err != 0)
+    forward_remove(f);
+  return err;
+}
+
+int forward_row_render(struct fs_entry *file, struct fs_text *out)
+{
+  const struct forward *f = forward_of(file);
+  const struct address *a;
+  char text[ADDRESS_TEXT_MAX];
+
+  for (size_t i = 0; f != NULL && (a = forward_listener(f, i)) != NULL; i++)
+    fs_printf(out, "%s\n", address_format(a, text));
+  return 0;
+}
+
+static void verdict(int error, const char *why, void *arg)
+{
+  struct tree_wait *w = arg;
+  struct forward *f = w->tree != NULL ? forwards_find(w->tree->parts.forwards, w->name) : NULL;
+
+  /* No line follows a refused one. */
+  if (f != NULL && error != 0)
+    forward_settle(f);
+  if (f != NULL)
+    tree_forward_changed(w->tree, w->name);
+  tree_wait_answer(w, error, why);
+}
+
+static void interrupted(struct fs_request *request, void *arg)
+{
+  struct tree_wait *w = arg;
+
+  (void)request;
+  forward_write_cancel(w->forward, -EINTR);
+}
+
+void forward_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct tree *t = tree_of(file);
+  struct forward *f = forward_of(file);
+  struct tree_wait *w;
+  struct address address;
+  const char *why;
+  char path[96];
+  int err;
+
+  snprintf(path, sizeof path, "forwards/%s", fs_name(file));
+  w = tree_wait_create(t, request, path, line->text);
+  if (w == NULL) {
+    fs_reply(request, tree_refuse(t, -ENOMEM, "memory is short", "write %s", path));
+    return;
+  }
+  snprintf(w->name, sizeof w->name, "%s", fs_name(file));
+  err = address_parse_listener(line->text, &address, &why);
+  if (err == 0)
+    err = forward_write(f, &address, line->replace, line->more, verdict, w, &w->forward, &why);
+  if (err == 1)
+    fs_on_interrupt(request, interrupted, w);
+  else
+    verdict(err, why, w);
+}
+
+void forward_row_released(struct fs_entry *file)
+{
+  struct forward *f = forward_of(file);
+
+  if (f == NULL)
+    return;
+  forward_settle(f);
+  if (forward_listener(f, 0) == NULL)
+    forward_remove(f);
+}
+
+int forward_row_unlink(struct fs_entry *file)
+{
+  struct forward *f = forward_of(file);
+
+  if (f != NULL)
+    forward_remove(f);
+  return 0;
+}
