@@ -57,10 +57,15 @@ void rpc_tag_hand_over(struct rpc_tag *tag)
   RPC_TSAN_RELEASE(tag);
 }
 
+void rpc_tag_take(void *tag)
+{
+  RPC_TSAN_ACQUIRE(tag);
+}
+
 void rpc_tag_complete(void *tag, bool ok)
 {
   struct rpc_tag *t = tag;
-  RPC_TSAN_ACQUIRE(tag);
+  rpc_tag_take(tag);
   t->complete(t, ok);
 }
 
