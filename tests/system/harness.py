@@ -84,7 +84,7 @@ class Program:
         self.pid = self.process.pid
 
     def text(self):
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def alive(self):
         return self.process.poll() is None
