@@ -199,28 +199,31 @@ static void on_writable(uv_poll_t *handle, int status, int events)
   connected(d, fd);
 }
 
-/* TCP: the kernel tells when it is connected. */
+/* The kernel tells when it is connected. Takes `a` over in any case. */
 static int attempt_tcp(struct dial *d, struct attempt *a)
 {
   const struct sockaddr *to = (const struct sockaddr *)&a->to.bytes;
   int rc;
 
   a->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (a->fd < 0)
-    return -errno;
-  if (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS) {
+  if (a->fd < 0 || (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS))
     rc = -errno;
-    close(a->fd);
-    return rc;
-  }
-  rc = uv_poll_init(d->loop, &a->poll, a->fd);
+  else
+    rc = uv_poll_init(d->loop, &a->poll, a->fd);
   if (rc != 0) {
-    close(a->fd);
+    if (a->fd >= 0)
+      close(a->fd);
+    free(a);
     return rc;
   }
   a->poll.data = a;
+  rc = uv_poll_start(&a->poll, UV_WRITABLE, on_writable);
+  if (rc != 0) {
+    attempt_close(a);
+    return rc;
+  }
   d->attempt = a;
-  return uv_poll_start(&a->poll, UV_WRITABLE, on_writable);
+  return 0;
 }
 
 /* In the thread pool. */
@@ -264,33 +267,31 @@ static void after_unix(uv_work_t *work, int status)
     connected(d, fd);
 }
 
+/* Takes `a` over in any case. */
 static int attempt_unix(struct dial *d, struct attempt *a)
 {
   int rc;
 
   a->work.data = a;
   rc = uv_queue_work(d->loop, &a->work, work_unix, after_unix);
-  if (rc == 0)
-    d->attempt = a;
-  return rc;
+  if (rc != 0) {
+    free(a);
+    return rc;
+  }
+  d->attempt = a;
+  return 0;
 }
 
 static int attempt_start(struct dial *d, const struct endpoint *to)
 {
   struct attempt *a = calloc(1, sizeof(*a));
-  int rc;
 
   if (a == NULL)
     return -ENOMEM;
   a->dial = d;
   a->to = *to;
   a->fd = -1;
-  rc = to->bytes.ss_family == AF_UNIX ? attempt_unix(d, a) : attempt_tcp(d, a);
-  if (rc != 0 && d->attempt == a)
-    attempt_abandon(d);
-  else if (rc != 0)
-    free(a);
-  return rc;
+  return to->bytes.ss_family == AF_UNIX ? attempt_unix(d, a) : attempt_tcp(d, a);
 }
 
 static void attempt_next(struct dial *d)

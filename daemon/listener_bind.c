@@ -53,13 +53,16 @@ static void set_port(struct sockaddr_storage *s, uint16_t port)
 
 static int read_port(int fd, uint16_t *port)
 {
-  struct sockaddr_storage s = {0};
-  socklen_t size = sizeof(s);
+  union {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+  } at = {.v6 = {0}};
+  socklen_t size = sizeof(at);
 
-  if (getsockname(fd, (struct sockaddr *)&s, &size) != 0)
+  if (getsockname(fd, &at.any, &size) != 0)
     return -errno;
-  *port =
-      ntohs(s.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&s)->sin6_port : ((struct sockaddr_in *)&s)->sin_port);
+  *port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
   return 0;
 }
 

@@ -109,7 +109,8 @@ static bool parse_line(const char *line, const char *end, const char *path, stru
   if (!next_field(&line, end, &field, &size))
     return false;
   snprintf(found.type, sizeof(found.type), "%.*s", size < sizeof(found.type) ? (int)size : 0, field);
-  if (next_field(&line, end, &field, &size) && next_field(&line, end, &field, &size))
+  next_field(&line, end, &field, &size); /* the source */
+  if (next_field(&line, end, &field, &size))
     read_user(field, size, &found);
   *out = found;
   return true;
@@ -178,7 +179,7 @@ static int look_up(const char *path, struct mountpoint_mount *out)
   char *text = NULL;
   int rc = read_mountinfo(&text);
 
-  if (rc != 0)
+  if (text == NULL)
     return rc;
   rc = mountpoint_find(text, path, out) ? 1 : 0;
   free(text);
@@ -224,7 +225,6 @@ static int ask_mount(const char *path)
 
 static int run_fusermount(const char *path)
 {
-  extern char **environ;
   char program[] = "fusermount3";
   char flags[] = "-uz";
   char separator[] = "--";

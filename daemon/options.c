@@ -351,8 +351,10 @@ const char *options_usage(void)
          "  allow_other        let other users look at the tree\n"
          "  state=FILE         not supported by this version\n"
          "\n"
-         "and those of mount(8): rw ro suid nosuid dev nodev exec noexec atime noatime sync async dirsync\n"
-         "go to the mount; nodiratime diratime relatime defaults auto noauto nofail _netdev user nouser users nousers "
-         "owner noowner group\n"
-         "nogroup comment=... x-... X-... default_permissions have no effect here. A comma in FILE is written \\,\n";
+         "and those of mount(8). These go to the mount: rw ro suid nosuid dev nodev exec noexec\n"
+         "atime noatime sync async dirsync. These have no effect here: defaults auto noauto nofail\n"
+         "_netdev user nouser users nousers owner noowner group nogroup nodiratime diratime relatime\n"
+         "default_permissions comment=... x-... X-...\n"
+         "\n"
+         "A comma in FILE is written \\,\n";
 }

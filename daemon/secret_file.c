@@ -87,7 +87,7 @@ static int take_key(const char *bytes, size_t size, const char *path, char **out
 int secret_file_read_key(const char *path, char **out, char why[SECRET_FILE_WHY_MAX])
 {
   char bytes[KEY_READ_MAX];
-  struct stat st;
+  struct stat st = {0};
   ssize_t size;
   int rc;
   int fd = open_regular(path, &st, why);
@@ -119,7 +119,7 @@ void secret_file_free_key(char *key)
 
 int secret_file_read_certificates(const char *path, char **out, char why[SECRET_FILE_WHY_MAX])
 {
-  struct stat st;
+  struct stat st = {0};
   ssize_t size;
   char *bytes;
   int rc = 0;
@@ -129,7 +129,11 @@ int secret_file_read_certificates(const char *path, char **out, char why[SECRET_
   if (fd < 0)
     return fd;
   bytes = malloc(CERTIFICATES_MAX + 1);
-  size = bytes != NULL ? read_up_to(fd, bytes, CERTIFICATES_MAX + 1) : -ENOMEM;
+  if (bytes == NULL) {
+    close(fd);
+    return explain(why, -ENOMEM, path, strerror(ENOMEM));
+  }
+  size = read_up_to(fd, bytes, CERTIFICATES_MAX + 1);
   close(fd);
   if (size < 0)
     rc = explain(why, (int)size, path, strerror((int)-size));

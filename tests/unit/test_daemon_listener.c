@@ -471,7 +471,7 @@ static struct rlimit leave_descriptors(int spare)
   close(lowest);
   ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
   limit = before;
-  limit.rlim_cur = (rlim_t)(lowest + spare);
+  limit.rlim_cur = (rlim_t)lowest + (rlim_t)spare;
   ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
   return before;
 }
