@@ -27,9 +27,9 @@ static int errors_row_live(struct fs_entry *file, const char **bytes, size_t *si
 
 static const struct fs_row rows[] = {
     {.path = "", .kind = FS_DIR, .mode = 0755},
-    {.path = "status", .kind = FS_TEXT, .mode = 0444, .render = status_row_render},
-    {.path = "events", .kind = FS_LIVE, .mode = 0444, .live = events_row_live},
-    {.path = "errors", .kind = FS_LIVE, .mode = 0444, .live = errors_row_live},
+    {.path = "status", .kind = FS_TEXT, .mode = 0644, .render = status_row_render},
+    {.path = "events", .kind = FS_LIVE, .mode = 0644, .live = events_row_live},
+    {.path = "errors", .kind = FS_LIVE, .mode = 0644, .live = errors_row_live},
 
     {.path = "services", .kind = FS_DIR, .mode = 0755, .mkdir = services_row_mkdir, .create = services_row_create},
     {.path = "services/*", .kind = FS_DIR, .mode = 0755, .rmdir = service_row_rmdir},
@@ -42,12 +42,12 @@ static const struct fs_row rows[] = {
      .unlink = target_row_unlink},
     {.path = "services/*/status",
      .kind = FS_TEXT,
-     .mode = 0444,
+     .mode = 0644,
      .render = service_status_row_render,
      .unlink = service_file_row_unlink},
     {.path = "services/*/stats",
      .kind = FS_TEXT,
-     .mode = 0444,
+     .mode = 0644,
      .render = service_stats_row_render,
      .unlink = service_file_row_unlink},
     /* Known only to the `echo` that made it: in the listing, the name is a directory. */
@@ -65,7 +65,7 @@ static const struct fs_row rows[] = {
     {.path = "connections", .kind = FS_DIR, .mode = 0755},
     {.path = "connections/*",
      .kind = FS_TEXT,
-     .mode = 0444,
+     .mode = 0644,
      .render = connection_row_render,
      .unlink = connection_row_unlink},
 };
