@@ -15,6 +15,14 @@ static const struct fs_row *find_parent(const struct fs_row *rows, size_t before
   return NULL;
 }
 
+static bool is_taken(const struct fs_shape *shapes, size_t count, const struct fs_shape *shape)
+{
+  for (size_t i = 1; i < count; i++)
+    if (shapes[i].parent == shape->parent && strcmp(shapes[i].name, shape->name) == 0)
+      return true;
+  return false;
+}
+
 int fs_shapes_fill(struct fs_shape *shapes, const struct fs_row *rows, size_t row_count)
 {
   if (row_count == 0 || rows[0].path[0] != '\0' || rows[0].kind != FS_DIR)
@@ -29,6 +37,8 @@ int fs_shapes_fill(struct fs_shape *shapes, const struct fs_row *rows, size_t ro
     if (parent == NULL || name[0] == '\0' || strlen(name) > FS_NAME_MAX)
       return -EINVAL;
     shapes[i] = (struct fs_shape){.parent = parent, .name = name, .star = strcmp(name, "*") == 0};
+    if (!shapes[i].star && is_taken(shapes, i, &shapes[i]))
+      return -EINVAL;
   }
   return 0;
 }

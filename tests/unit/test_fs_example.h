@@ -250,7 +250,7 @@ static const struct fs_row example_rows[] = {
      .render = render_item,
      .line = line_item,
      .unlink = unlink_nothing},
-    {.path = "list/*/deep", .kind = FS_DIR, .mode = 0755},
+    {.path = "list/*/deep", .kind = FS_DIR, .mode = 0755, .rmdir = unlink_nothing},
     {.path = "list/*", .kind = FS_TEXT, .mode = 0644, .line = line_draft, .released = released_draft},
     {.path = "many", .kind = FS_DIR, .mode = 0755},
     {.path = "many/*", .kind = FS_TEXT, .mode = 0644, .render = render_fixed, .unlink = unlink_many},
@@ -262,7 +262,7 @@ static void on_example_unmounted(struct fs *fs, void *arg)
   ((struct example *)arg)->unmounted++;
 }
 
-static struct fs_options example_options(struct example *example)
+static inline struct fs_options example_options(struct example *example)
 {
   return (struct fs_options){.rows = example_rows,
                              .row_count = sizeof(example_rows) / sizeof(example_rows[0]),
@@ -273,7 +273,7 @@ static struct fs_options example_options(struct example *example)
                              .arg = example};
 }
 
-static void example_init(struct example *example, uv_loop_t *loop)
+static inline void example_init(struct example *example, uv_loop_t *loop)
 {
   *example = (struct example){.loop = loop, .counter = 7};
   uv_timer_init(loop, &example->timer);
@@ -281,7 +281,7 @@ static void example_init(struct example *example, uv_loop_t *loop)
 }
 
 /* After the tree is closed. */
-static void example_free(struct example *example)
+static inline void example_free(struct example *example)
 {
   struct example_item *item = NULL;
   struct example_item *following = NULL;

@@ -127,7 +127,10 @@ static int wait_client(struct mounted *m, struct client *client)
 static int run_shell(struct mounted *m, const void *arg)
 {
   (void)m;
-  execl("/bin/bash", "bash", "-euc", arg, (char *)NULL);
+  char script[4096];
+  snprintf(script, sizeof(script), "not() { if \"$@\"; then echo \"not: $*\" >&2; exit 97; fi; }; %s",
+           (const char *)arg);
+  execl("/bin/bash", "bash", "-euc", script, (char *)NULL);
   return 98;
 }
 
@@ -156,7 +159,10 @@ START_TEST(files_are_read)
 {
   shell(&m, "test \"$(cat mnt/counter)\" = 7; test \"$(cat mnt/fixed)\" = fixed; test -z \"$(cat mnt/empty)\"");
   shell(&m, "test \"$(ls mnt | tr '\\n' ' ')\" = 'counter empty fixed list log many slow '");
-  shell(&m, "test $(stat -c %s mnt/counter) = 2; grep -q fuse.example /proc/self/mounts");
+  shell(&m, "test $(stat -c %s mnt/counter) = 2; grep -q 'fuse.example.*default_permissions' /proc/self/mounts");
+  shell(&m, "head -c 1 mnt/counter; wc -c < mnt/counter; dd if=mnt/fixed bs=1 2>/dev/null | grep -qx fixed");
+  shell(&m,
+        "test \"$(stat -c %U:%a mnt)\" = \"$(id -un):755\"; test $(stat -c %i mnt/fixed) = $(stat -c %i mnt/fixed)");
 }
 END_TEST
 
@@ -164,13 +170,446 @@ START_TEST(lines_are_written)
 {
   shell(&m, "echo 3 > mnt/counter; test $(cat mnt/counter) = 3; echo 4 >> mnt/counter; test $(cat mnt/counter) = 7");
   ck_assert_int_eq(m.example.counter, 7);
+  shell(&m, "printf '1\\n2\\n3' > mnt/counter; test $(cat mnt/counter) = 6");
+  shell(&m, "printf '10\\n20\\n30\\n' | dd of=mnt/counter bs=1 2>/dev/null; test $(cat mnt/counter) = 60");
+  shell(&m, "printf 5 > mnt/counter; test $(cat mnt/counter) = 5; : > mnt/counter; test $(cat mnt/counter) = 5");
+  shell(&m, "not eval 'echo x > mnt/counter' 2> err; grep -q 'Invalid argument' err; test $(cat mnt/counter) = 5");
+  shell(&m, "exec 4> mnt/counter; echo 1 >&4; echo 2 >&4; exec 4>&-; test $(cat mnt/counter) = 3");
 }
 END_TEST
 
 START_TEST(directories_come_and_go)
 {
-  shell(&m, "mkdir mnt/list/a; ls -l mnt/list/a; test \"$(cat mnt/list/a/name)\" = 'a '; echo v > mnt/list/a/value;"
-            "test \"$(cat mnt/list/a/value)\" = 'a v'; rmdir mnt/list/a; ! test -e mnt/list/a");
+  shell(&m, "mkdir mnt/list/a; ls -l mnt/list/a > l; test \"$(cat mnt/list/a/name)\" = 'a '; echo v > mnt/list/a/value;"
+            "test \"$(cat mnt/list/a/value)\" = 'a v'; rmdir mnt/list/a; not test -e mnt/list/a");
+  shell(&m,
+        "mkdir mnt/list/a; not mkdir mnt/list/a 2> err; grep -q exists err; rm -r mnt/list/a; not test -e mnt/list/a");
+  shell(&m, "mkdir mnt/list/sticky; cd mnt/list/sticky; rmdir ../sticky; cd ../sticky; cat name; ls deep");
+  shell(&m, "mkdir mnt/list/b; cd mnt/list/b; rmdir ../b; mkdir ../b; cat ../b/name; not cat name 2> /dev/null");
+}
+END_TEST
+
+START_TEST(a_file_turns_into_a_directory)
+{
+  shell(&m, "echo v > mnt/list/web; test -d mnt/list/web; test \"$(cat mnt/list/web/value)\" = 'web v'");
+  shell(&m, "not eval 'echo v > mnt/list/web' 2> err; grep -q 'Is a directory' err");
+  shell(&m, ": > mnt/list/none; not test -e mnt/list/none; not eval 'echo > mnt/list/none' 2> err; not test -e "
+            "mnt/list/none");
+  ck_assert_uint_eq(m.example.released, 3);
+}
+END_TEST
+
+START_TEST(tools_agree_about_the_tree)
+{
+  for (size_t i = 0; i < sizeof(m.example.log); i++)
+    m.example.log[i] = (char)('a' + i % 26);
+  m.example.log_size = 3000;
+  shell(&m, "mkdir mnt/list/a; cp -r mnt copy; diff -r mnt copy; cp -a mnt copy2; diff -r mnt copy2");
+  shell(&m, "tar -C mnt -cf all.tar . ; mkdir out; tar -C out -xf all.tar; diff -r mnt out; test -s out/log");
+  shell(&m, "tar --xattrs --acls -C mnt -cf x.tar . 2> err; test ! -s err");
+  shell(&m, "rsync -a mnt/ synced/; diff -r mnt synced; test -z \"$(rsync -ai mnt/ synced/)\"");
+  shell(&m, "test $(find mnt -type f | wc -l) = 7; test $(find mnt -type d | wc -l) = 5; find mnt -name value | grep "
+            "-q a/value");
+  shell(&m, "grep -rq fixed mnt; ls -lR mnt > l; du -s mnt > l; stat -f mnt > l; df mnt > l");
+}
+END_TEST
+
+START_TEST(memory_maps_and_seeks_are_sane)
+{
+  shell(&m, "python3 -c 'import os\n"
+            "f = os.open(\"mnt/fixed\", os.O_RDONLY)\n"
+            "assert os.lseek(f, 0, os.SEEK_DATA) == 0 and os.lseek(f, 0, os.SEEK_HOLE) == 6\n"
+            "assert os.lseek(f, 0, os.SEEK_END) == 6\n"
+            "import select; p = select.poll(); p.register(f); assert p.poll(0)\n"
+            "import fcntl; fcntl.flock(f, fcntl.LOCK_SH); fcntl.lockf(f, fcntl.LOCK_SH)\n'");
+}
+END_TEST
+
+struct attempt {
+  const char *what;
+  int error;
+};
+
+static int attempt(const char *what)
+{
+  char name[400];
+  struct stat st;
+  int result = 0;
+  memset(name, 'n', sizeof(name));
+  memcpy(name, "mnt/list/", 9);
+  name[9 + 256] = '\0';
+  if (strcmp(what, "open fixed") == 0)
+    result = open("mnt/fixed", O_WRONLY);
+  else if (strcmp(what, "long name") == 0)
+    result = stat(name, &st);
+  else if (strcmp(what, "long mkdir") == 0)
+    result = mkdir(name, 0755);
+  else if (strcmp(what, "long create") == 0)
+    result = open(name, O_CREAT | O_WRONLY, 0644);
+  else if (strcmp(what, "mkdir") == 0)
+    result = mkdir("mnt/x", 0755);
+  else if (strcmp(what, "create") == 0)
+    result = open("mnt/x", O_CREAT | O_WRONLY, 0644);
+  else if (strcmp(what, "unlink") == 0)
+    result = unlink("mnt/fixed");
+  else if (strcmp(what, "unlink nothing") == 0)
+    result = unlink("mnt/nothing");
+  else if (strcmp(what, "rmdir") == 0)
+    result = rmdir("mnt/list");
+  else if (strcmp(what, "rename") == 0)
+    result = rename("mnt/counter", "mnt/y");
+  else if (strcmp(what, "link") == 0)
+    result = link("mnt/counter", "mnt/y");
+  else if (strcmp(what, "symlink") == 0)
+    result = symlink("a", "mnt/y");
+  else if (strcmp(what, "mknod") == 0)
+    result = mknod("mnt/y", S_IFIFO | 0644, 0);
+  else if (strcmp(what, "chmod") == 0)
+    result = chmod("mnt/counter", 0600);
+  else if (strcmp(what, "chown") == 0)
+    result = chown("mnt/counter", 1, 1);
+  else if (strcmp(what, "truncate") == 0)
+    result = truncate("mnt/counter", 0);
+  else if (strcmp(what, "truncate fixed") == 0)
+    result = truncate("mnt/fixed", 0);
+  else if (strcmp(what, "utimens") == 0)
+    result = utimensat(AT_FDCWD, "mnt/counter", NULL, 0);
+  else
+    return -ENOSYS;
+  return result < 0 ? -errno : 0;
+}
+
+static const struct attempt attempts[] = {
+    {"open fixed", -EPERM},
+    {"long name", -ENAMETOOLONG},
+    {"long mkdir", -ENAMETOOLONG},
+    {"long create", -ENAMETOOLONG},
+    {"mkdir", -EPERM},
+    {"create", -EPERM},
+    {"unlink", -EPERM},
+    {"unlink nothing", -ENOENT},
+    {"rmdir", -EPERM},
+    {"rename", -EPERM},
+    {"link", -EPERM},
+    {"symlink", -EPERM},
+    {"mknod", -EPERM},
+    {"chmod", -EPERM},
+    {"chown", -EPERM},
+    {"truncate", 0},
+    {"truncate fixed", -EPERM},
+    {"utimens", 0},
+};
+
+static int run_attempts(struct mounted *mounted, const void *arg)
+{
+  (void)mounted;
+  (void)arg;
+  int wrong = 0;
+  for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
+    int error = attempt(attempts[i].what);
+    if (error != attempts[i].error) {
+      fprintf(stderr, "%s: %s\n", attempts[i].what, strerror(-error));
+      wrong++;
+    }
+  }
+  return wrong;
+}
+
+static void run(struct mounted *mounted, int (*work)(struct mounted *m, const void *arg), const void *arg)
+{
+  struct client client;
+  start_client(mounted, &client, work, arg);
+  int status = wait_client(mounted, &client);
+  ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+}
+
+START_TEST(refusals_have_their_errno)
+{
+  run(&m, run_attempts, NULL);
+}
+END_TEST
+
+static ssize_t write_to(const char *path, const char *text)
+{
+  int file = open(path, O_WRONLY);
+  if (file < 0)
+    return -errno;
+  ssize_t written = write(file, text, strlen(text));
+  ssize_t result = written < 0 ? -errno : written;
+  close(file);
+  return result;
+}
+
+static int run_short_write(struct mounted *mounted, const void *arg)
+{
+  (void)mounted;
+  (void)arg;
+  if (write_to("mnt/counter", "1\nx\n2\n") != 2)
+    return 1;
+  if (write_to("mnt/counter", "x\n2\n") != -EINVAL)
+    return 2;
+  char *large = malloc(FS_LINE_MAX + 2);
+  if (large == NULL)
+    return 3;
+  memset(large, ' ', FS_LINE_MAX + 1);
+  large[FS_LINE_MAX + 1] = '\0';
+  ssize_t result = write_to("mnt/counter", large);
+  free(large);
+  if (result != -E2BIG)
+    return 4;
+  int file = open("mnt/counter", O_WRONLY);
+  if (write(file, "a\0b\n", 4) != -1 || errno != EINVAL)
+    return 5;
+  if (write(file, "x", 1) != 1 || close(file) != -1 || errno != EINVAL) /* flush is the one that refuses */
+    return 6;
+  return 0;
+}
+
+START_TEST(a_refused_line_makes_a_short_write)
+{
+  run(&m, run_short_write, NULL);
+  ck_assert_int_eq(m.example.counter, 1);
+}
+END_TEST
+
+START_TEST(a_line_is_answered_later)
+{
+  shell(&m, "echo soon > mnt/slow; printf soon > mnt/slow; printf 'soon\\nsoon\\n' > mnt/slow");
+}
+END_TEST
+
+static void wait_for_line(struct mounted *mounted)
+{
+  while (mounted->example.waiting == NULL)
+    uv_run(&mounted->loop, UV_RUN_ONCE);
+}
+
+static void on_signal(int number)
+{
+  (void)number;
+}
+
+static int run_interrupted(struct mounted *mounted, const void *arg)
+{
+  (void)mounted;
+  struct sigaction action = {.sa_handler = on_signal};
+  sigaction(SIGINT, &action, NULL);
+  return write_to("mnt/slow", arg) == -EINTR ? 0 : 1;
+}
+
+START_TEST(an_interrupted_writer_gets_eintr)
+{
+  struct client client;
+  start_client(&m, &client, run_interrupted, "never\n");
+  wait_for_line(&m);
+  kill(client.pid, SIGINT);
+  int status = wait_client(&m, &client);
+  ck_assert_int_eq(status, 0);
+  ck_assert_uint_eq(m.example.interrupts, 1);
+  shell(&m, "cat mnt/counter; timeout -s KILL 0.2 bash -c 'echo never > mnt/slow' || test $? = 137");
+}
+END_TEST
+
+START_TEST(a_waiting_line_is_in_nobodys_way)
+{
+  struct client client;
+  start_client(&m, &client, run_interrupted, "never\n");
+  wait_for_line(&m);
+  shell(&m, "cat mnt/slow; ls -lR mnt > l; echo 1 > mnt/counter; mkdir mnt/list/a; stat mnt/slow > l");
+  kill(client.pid, SIGINT);
+  ck_assert_int_eq(wait_client(&m, &client), 0);
+}
+END_TEST
+
+START_TEST(a_file_may_go_while_its_line_waits)
+{
+  struct client client;
+  start_client(&m, &client, run_interrupted, "never\n");
+  wait_for_line(&m);
+  fs_remove(m.example.waiting_file);
+  fs_touch(m.example.waiting_file);
+  kill(client.pid, SIGINT);
+  ck_assert_int_eq(wait_client(&m, &client), 0);
+  shell(&m, "not test -e mnt/slow");
+}
+END_TEST
+
+static void on_grow(uv_timer_t *timer)
+{
+  struct example *example = timer->data;
+  memcpy(example->log + example->log_size, "more\n", 5);
+  example->log_size += 5;
+}
+
+START_TEST(a_live_file_is_followed)
+{
+  struct client client;
+  uv_timer_t grow;
+  uv_timer_init(&m.loop, &grow);
+  grow.data = &m.example;
+  memcpy(m.example.log, "first\n", 6);
+  m.example.log_size = 6;
+  uv_timer_start(&grow, on_grow, 20, 20);
+  start_client(&m, &client, run_shell,
+               "tail -n +1 -f -s 0.02 mnt/log | head -n 4 | tail -n 3 | grep -c more | grep -qx 3");
+  while (!client.done) {
+    if (m.example.log_size > 3000)
+      m.example.log_size = 6; /* shorter, which tail takes as well */
+    uv_run(&m.loop, UV_RUN_ONCE);
+  }
+  ck_assert_int_eq(wait_client(&m, &client), 0);
+  uv_close((uv_handle_t *)&grow, NULL);
+  uv_run(&m.loop, UV_RUN_NOWAIT);
+}
+END_TEST
+
+START_TEST(hidden_entries_appear)
+{
+  shell(&m, "not test -e mnt/shy");
+  m.example.shown = true;
+  shell(&m, "cat mnt/shy; ls mnt | grep -qx shy");
+}
+END_TEST
+
+enum { MANY = 1000 };
+
+static void add_many(void)
+{
+  char name[16];
+  for (int i = 0; i < MANY; i++) {
+    snprintf(name, sizeof(name), "%d", i);
+    ck_assert_int_eq(fs_add(fs_find(fs_root(m.fs), "many"), &example_rows[ROW_MANY], name, NULL, NULL), 0);
+  }
+}
+
+START_TEST(a_thousand_entries_are_listed_and_removed)
+{
+  add_many();
+  shell(&m, "test $(ls mnt/many | wc -l) = 1000; test $(ls -lf mnt/many | wc -l) -ge 1000; cat mnt/many/* | wc -l");
+  shell(&m,
+        "rm mnt/many/5*; test $(ls mnt/many | wc -l) = 889; find mnt/many -type f -delete; test -z \"$(ls mnt/many)\"");
+}
+END_TEST
+
+static int run_list_while(struct mounted *mounted, const void *arg)
+{
+  (void)mounted;
+  (void)arg;
+  for (int i = 0; i < 200; i++) {
+    char name[32];
+    snprintf(name, sizeof(name), "mnt/list/d%d", i % 7);
+    if (mkdir(name, 0755) != 0 && errno != EEXIST)
+      return 1;
+    if (rmdir(name) != 0 && errno != ENOENT)
+      return 2;
+  }
+  return 0;
+}
+
+/* What is removed while others hold its directory's lock is what the notifier has to wait for. */
+START_TEST(removals_by_the_program_do_not_block)
+{
+  struct client clients[3];
+  for (int i = 0; i < 3; i++)
+    start_client(&m, &clients[i], run_list_while, NULL);
+  while (!clients[0].done || !clients[1].done || !clients[2].done) {
+    struct example_item *item = m.example.items;
+    if (item != NULL) {
+      fs_remove(item->entry);
+      free_item(item);
+    }
+    uv_run(&m.loop, UV_RUN_ONCE);
+  }
+  for (int i = 0; i < 3; i++)
+    ck_assert_int_eq(wait_client(&m, &clients[i]), 0);
+}
+END_TEST
+
+START_TEST(the_kernel_lets_go_of_what_is_removed)
+{
+  add_many();
+  shell(&m, "ls -l mnt/many > l");
+  struct fs_entry *many = fs_find(fs_root(m.fs), "many");
+  char name[16];
+  for (int i = 0; i < MANY; i++) {
+    snprintf(name, sizeof(name), "%d", i);
+    fs_remove(fs_find(many, name));
+    if (i % 100 == 0)
+      uv_run(&m.loop, UV_RUN_NOWAIT);
+  }
+  shell(&m, "test -z \"$(ls mnt/many)\"");
+}
+END_TEST
+
+START_TEST(closing_answers_who_waits)
+{
+  struct client client;
+  start_client(&m, &client, run_interrupted, "deaf\n");
+  wait_for_line(&m);
+  close_tree(&m);
+  int status = wait_client(&m, &client);
+  ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1); /* neither stuck nor EINTR */
+}
+END_TEST
+
+START_TEST(a_busy_tree_is_detached)
+{
+  struct client client;
+  start_client(&m, &client, run_shell, "exec 5< mnt/log; cd mnt/list; echo > ../../ready; sleep 60");
+  char ready[80];
+  snprintf(ready, sizeof(ready), "%s/ready", m.scratch);
+  while (access(ready, F_OK) != 0)
+    uv_run(&m.loop, UV_RUN_NOWAIT);
+  close_tree(&m);
+  ck_assert_int_eq(rmdir(m.mountpoint), 0);
+  kill(client.pid, SIGKILL);
+  wait_client(&m, &client);
+}
+END_TEST
+
+START_TEST(somebody_else_unmounts)
+{
+  shell(&m, "fusermount3 -u mnt");
+  while (m.example.unmounted == 0)
+    uv_run(&m.loop, UV_RUN_ONCE);
+  uv_run(&m.loop, UV_RUN_NOWAIT);
+  ck_assert_uint_eq(m.example.unmounted, 1);
+}
+END_TEST
+
+START_TEST(what_took_our_place_is_left_alone)
+{
+  struct client client;
+  if (geteuid() != 0)
+    return;
+  start_client(&m, &client, run_shell, "cd mnt/list; umount -l ../../mnt; echo > $OLDPWD/ready; sleep 60");
+  char ready[80];
+  snprintf(ready, sizeof(ready), "%s/ready", m.scratch);
+  while (access(ready, F_OK) != 0)
+    uv_run(&m.loop, UV_RUN_NOWAIT);
+  ck_assert_int_eq(mount("other", m.mountpoint, "tmpfs", 0, NULL), 0);
+  close_tree(&m);
+  ck_assert_int_eq(umount(m.mountpoint), 0);
+  kill(client.pid, SIGKILL);
+  wait_client(&m, &client);
+}
+END_TEST
+
+START_TEST(a_failed_mount_says_why)
+{
+  struct fs *fs = NULL;
+  char message[256] = "";
+  char path[100];
+  snprintf(path, sizeof(path), "%s/missing", m.scratch);
+  ck_assert_int_eq(fs_open(&fs, &m.loop, path, &m.options, message, sizeof(message)), -ENOENT);
+  ck_assert_ptr_nonnull(strstr(message, "missing: No such file"));
+  ck_assert_int_eq(close(creat(path, 0644)), 0);
+  ck_assert_int_eq(fs_open(&fs, &m.loop, path, &m.options, message, sizeof(message)), -ENOTDIR);
+  struct fs_options options = m.options;
+  options.mount_options = "nonsense";
+  ck_assert_int_ne(fs_open(&fs, &m.loop, m.scratch, &options, message, sizeof(message)), 0);
+  ck_assert_ptr_nonnull(strstr(message, "nonsense"));
+  ck_assert_ptr_null(fs);
 }
 END_TEST
 
@@ -183,6 +622,25 @@ int main(void)
   tcase_add_test(tests, files_are_read);
   tcase_add_test(tests, lines_are_written);
   tcase_add_test(tests, directories_come_and_go);
+  tcase_add_test(tests, a_file_turns_into_a_directory);
+  tcase_add_test(tests, tools_agree_about_the_tree);
+  tcase_add_test(tests, memory_maps_and_seeks_are_sane);
+  tcase_add_test(tests, refusals_have_their_errno);
+  tcase_add_test(tests, a_refused_line_makes_a_short_write);
+  tcase_add_test(tests, a_line_is_answered_later);
+  tcase_add_test(tests, an_interrupted_writer_gets_eintr);
+  tcase_add_test(tests, a_waiting_line_is_in_nobodys_way);
+  tcase_add_test(tests, a_file_may_go_while_its_line_waits);
+  tcase_add_test(tests, a_live_file_is_followed);
+  tcase_add_test(tests, hidden_entries_appear);
+  tcase_add_test(tests, a_thousand_entries_are_listed_and_removed);
+  tcase_add_test(tests, removals_by_the_program_do_not_block);
+  tcase_add_test(tests, the_kernel_lets_go_of_what_is_removed);
+  tcase_add_test(tests, closing_answers_who_waits);
+  tcase_add_test(tests, a_busy_tree_is_detached);
+  tcase_add_test(tests, somebody_else_unmounts);
+  tcase_add_test(tests, what_took_our_place_is_left_alone);
+  tcase_add_test(tests, a_failed_mount_says_why);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

@@ -1,0 +1,64 @@
+/* Makes the Nth allocation of this program fail. The definitions here take the place of the C library's, also in what
+ * is linked statically; below them is the sanitizer's allocator, if there is one. Included once in a program. */
+#ifndef TEST_FS_FAILING_H
+#define TEST_FS_FAILING_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+extern void *__interceptor_malloc(size_t size) __attribute__((weak));
+extern void *__interceptor_calloc(size_t count, size_t size) __attribute__((weak));
+extern void *__interceptor_realloc(void *old, size_t size) __attribute__((weak));
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+
+static _Thread_local size_t failing_in; /* 0: not at all */
+static _Thread_local bool failing_came;
+
+static void fail_allocation(size_t nth)
+{
+  failing_in = nth;
+  failing_came = false;
+}
+
+/* Whether there were so many. */
+static bool allocation_failed(void)
+{
+  failing_in = 0;
+  return failing_came;
+}
+
+static bool is_failing(void)
+{
+  if (failing_in == 0 || --failing_in > 0)
+    return false;
+  failing_came = true;
+  errno = ENOMEM;
+  return true;
+}
+
+void *malloc(size_t size)
+{
+  if (is_failing())
+    return NULL;
+  return __interceptor_malloc != NULL ? __interceptor_malloc(size) : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+  if (is_failing())
+    return NULL;
+  return __interceptor_calloc != NULL ? __interceptor_calloc(count, size) : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+  if (is_failing())
+    return NULL;
+  return __interceptor_realloc != NULL ? __interceptor_realloc(old, size) : __libc_realloc(old, size);
+}
+
+#endif
