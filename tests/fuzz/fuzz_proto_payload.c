@@ -1,0 +1,59 @@
+/* Payload by hand: the first byte says where it is cut; every field lies inside, the cut does not matter, and what
+ * protobuf-c takes is taken and found at the same place. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "mindmeld.pb-c.h"
+#include "proto/payload.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_inside(size_t at, size_t length, size_t size)
+{
+  if (at > size || length > size - at)
+    abort();
+}
+
+static void check_same(const struct payload *p, const uint8_t *bytes, size_t size)
+{
+  Mindmeld__Payload *m = mindmeld__payload__unpack(NULL, size, bytes);
+  if (!m)
+    return;
+  if ((m->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA) != p->has_data ||
+      (m->payload_case == MINDMELD__PAYLOAD__PAYLOAD_HEADER) != p->has_header || (m->eof != 0) != p->eof)
+    abort();
+  if (p->has_data && (m->data.len != p->data_size ||
+                      (p->data_size > 0 && memcmp(m->data.data, bytes + p->data_at, p->data_size) != 0)))
+    abort();
+  mindmeld__payload__free_unpacked(m, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  if (size == 0)
+    return 0;
+  size_t cut = data[0];
+  data++;
+  size--;
+  cut = cut < size ? cut : size;
+  struct iovec whole = {(void *)(uintptr_t)data, size};
+  struct iovec parts[] = {{(void *)(uintptr_t)data, cut}, {NULL, 0}, {(void *)(uintptr_t)(data + cut), size - cut}};
+  struct payload p, q;
+  int result = payload_parse(&whole, 1, &p);
+  if (payload_parse(parts, 3, &q) != result || memcmp(&p, &q, sizeof p) != 0)
+    abort();
+  check_inside(p.data_at, p.data_size, size);
+  check_inside(p.header_at, p.header_size, size);
+  check_inside(p.reset_at, p.reset_size, size);
+  if (result == 0)
+    check_same(&p, data, size);
+  uint8_t *copy = malloc(size + 1);
+  if (copy)
+    payload_copy(parts, 3, cut / 2, size - cut / 2, copy);
+  if (copy && memcmp(copy, data + cut / 2, size - cut / 2) != 0)
+    abort();
+  free(copy);
+  return 0;
+}

@@ -1,0 +1,183 @@
+/* Payload by hand against protobuf-c, whole and cut at every place, and what is malformed. */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "mindmeld.pb-c.h"
+#include "proto/payload.h"
+
+#define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
+
+struct row {
+  const uint8_t *bytes;
+  size_t size;
+  struct payload want;
+};
+
+static const struct row good[] = {
+    {BYTES(""), {0}},
+    {BYTES("\x12\x03"
+           "abc"),
+     {.has_data = true, .data_at = 2, .data_size = 3}},
+    {BYTES("\x12\x00"), {.has_data = true, .data_at = 2}},
+    {BYTES("\x18\x01\x12\x01"
+           "a"),
+     {.eof = true, .has_data = true, .data_at = 4, .data_size = 1}},
+    {BYTES("\x0a\x02xy"), {.has_header = true, .header_at = 2, .header_size = 2}},
+    {BYTES("\x22\x02xy"), {.has_reset = true, .reset_at = 2, .reset_size = 2}},
+    /* the last one counts, also of a oneof */
+    {BYTES("\x12\x01"
+           "a\x12\x02"
+           "bc"),
+     {.has_data = true, .data_at = 5, .data_size = 2}},
+    {BYTES("\x0a\x01h\x12\x01"
+           "d"),
+     {.has_data = true, .header_at = 2, .header_size = 1, .data_at = 5, .data_size = 1}},
+    {BYTES("\x12\x01"
+           "d\x0a\x01h"),
+     {.has_header = true, .header_at = 5, .header_size = 1, .data_at = 2, .data_size = 1}},
+    {BYTES("\x18\x01\x18\x00"), {0}},
+    {BYTES("\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), {.eof = true}}, /* 1 << 63 */
+    /* longer than need be */
+    {BYTES("\x92\x00\x81\x80\x80\x00z"), {.has_data = true, .data_at = 6, .data_size = 1}},
+    /* unknown fields, and known numbers of another type */
+    {BYTES("\x28\x96\x01\x31"
+           "12345678\x3d"
+           "1234\x42\x01x\x12\x01y"),
+     {.has_data = true, .data_at = 22, .data_size = 1}},
+    {BYTES("\x10\x05\x1a\x01x\x0d"
+           "1234"),
+     {0}},
+    {BYTES("\xfa\xff\xff\xff\x0f\x01x"), {0}},
+};
+
+static const struct row bad[] = {
+    {BYTES("\x12"), {0}},
+    {BYTES("\x12\x04"
+           "abc"),
+     {0}},
+    {BYTES("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), {0}},     /* a length of all bits */
+    {BYTES("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), {0}},     /* beyond 64 bits */
+    {BYTES("\x12\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"), {0}}, /* eleven bytes */
+    {BYTES("\x18"), {0}},
+    {BYTES("\x18\x80"), {0}},
+    {BYTES("\x31"
+           "1234567"),
+     {0}},
+    {BYTES("\x3d"
+           "123"),
+     {0}},
+    {BYTES("\x13\x14"), {0}}, /* a group */
+    {BYTES("\x14"), {0}},
+    {BYTES("\x16"), {0}},
+    {BYTES("\x17"), {0}},
+    {BYTES("\x02\x00"), {0}},                     /* field 0 */
+    {BYTES("\x80\x80\x80\x80\x10\x00"), {0}},     /* a tag beyond 32 bits */
+    {BYTES("\x82\x80\x80\x80\x80\x01\x00"), {0}}, /* and longer */
+    {BYTES("\x12\x01"
+           "a\x00"),
+     {0}},
+};
+
+static int parse_cut(const struct row *row, size_t first, size_t second, struct payload *out)
+{
+  uint8_t *bytes = malloc(row->size + 1);
+  memcpy(bytes, row->bytes, row->size);
+  struct iovec parts[5] = {
+      {bytes, 0}, {bytes, first}, {bytes + first, second - first}, {bytes, 0}, {bytes + second, row->size - second}};
+  int result = payload_parse(parts, 5, out);
+  free(bytes);
+  return result;
+}
+
+static void check_row(const struct row *row, int want)
+{
+  for (size_t first = 0; first <= row->size; first++)
+    for (size_t second = first; second <= row->size; second++) {
+      struct payload p;
+      ck_assert_int_eq(parse_cut(row, first, second, &p), want);
+      if (want == 0)
+        ck_assert_mem_eq(&p, &row->want, sizeof p);
+    }
+}
+
+START_TEST(well_formed)
+{
+  check_row(&good[_i], 0);
+}
+END_TEST
+
+START_TEST(malformed)
+{
+  check_row(&bad[_i], -EBADMSG);
+}
+END_TEST
+
+START_TEST(no_parts)
+{
+  struct payload p;
+  ck_assert_int_eq(payload_parse(NULL, 0, &p), 0);
+  ck_assert(!p.has_data && !p.has_header && !p.has_reset && !p.eof);
+}
+END_TEST
+
+START_TEST(copies_across_cuts)
+{
+  char text[] = "0123456789", out[11];
+  struct iovec parts[] = {{text, 3}, {text, 0}, {text + 3, 4}, {text + 7, 3}};
+  for (size_t at = 0; at <= 10; at++)
+    for (size_t size = 0; size <= 10 - at; size++) {
+      memset(out, '#', sizeof out);
+      payload_copy(parts, 4, at, size, out);
+      ck_assert_mem_eq(out, text + at, size);
+      ck_assert_int_eq(out[size], '#');
+    }
+}
+END_TEST
+
+START_TEST(prefix_is_what_protobuf_writes)
+{
+  static const size_t sizes[] = {0, 1, 127, 128, 16383, 16384, 1 << 20, (1 << 21) - 1};
+  uint8_t prefix[PAYLOAD_PREFIX_MAX];
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    for (int eof = 0; eof <= 1; eof++) {
+      size_t size = sizes[i];
+      size_t length = payload_prefix(prefix, size, eof);
+      uint8_t *message = calloc(1, length + size + 1);
+      memcpy(message, prefix, length);
+      Mindmeld__Payload *p = mindmeld__payload__unpack(NULL, length + size, message);
+      ck_assert_ptr_nonnull(p);
+      ck_assert_int_eq(p->eof, eof);
+      ck_assert_int_eq(p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA, size > 0);
+      if (size > 0)
+        ck_assert_uint_eq(p->data.len, size);
+      mindmeld__payload__free_unpacked(p, NULL);
+      struct iovec part = {message, length + size};
+      struct payload found;
+      ck_assert_int_eq(payload_parse(&part, 1, &found), 0);
+      ck_assert_int_eq(found.eof, eof);
+      ck_assert_uint_eq(found.data_size, size);
+      free(message);
+    }
+  ck_assert_uint_eq(payload_prefix(prefix, SIZE_MAX, true), 13);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("payload");
+  TCase *tests = tcase_create("payload");
+  tcase_add_loop_test(tests, well_formed, 0, sizeof good / sizeof *good);
+  tcase_add_loop_test(tests, malformed, 0, sizeof bad / sizeof *bad);
+  tcase_add_test(tests, no_parts);
+  tcase_add_test(tests, copies_across_cuts);
+  tcase_add_test(tests, prefix_is_what_protobuf_writes);
+  suite_add_tcase(suite, tests);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? 0 : 1;
+}
