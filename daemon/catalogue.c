@@ -12,7 +12,7 @@
 
 #include "address.h"
 
-enum entry_state { ENTRY_UP, ENTRY_LOST, ENTRY_KEPT, ENTRY_HIDDEN };
+enum entry_state { ENTRY_UP, ENTRY_KEPT, ENTRY_HIDDEN };
 
 struct entry {
   UT_hash_handle hh;
@@ -177,15 +177,8 @@ void catalogue_down(struct catalogue *c, const char *name)
 {
   struct entry *e = find(c, name);
 
-  if (e == NULL || e->state == ENTRY_KEPT)
-    return;
-  if (e->state != ENTRY_LOST) {
+  if (e != NULL && e->state != ENTRY_KEPT)
     forget(c, e);
-    return;
-  }
-  e->state = ENTRY_KEPT;
-  e->until = uv_now(c->loop) + CATALOGUE_KEEP_MS;
-  set_timer(c);
 }
 
 void catalogue_lost(struct catalogue *c)
@@ -197,17 +190,19 @@ void catalogue_lost(struct catalogue *c)
     if (e->state == ENTRY_HIDDEN) {
       forget(c, e);
     } else if (e->state == ENTRY_UP) {
-      e->state = ENTRY_LOST;
+      e->state = ENTRY_KEPT;
+      e->until = uv_now(c->loop) + CATALOGUE_KEEP_MS;
       c->changed(e->name, c->arg);
     }
   }
+  set_timer(c);
 }
 
 void catalogue_withdrawn(struct catalogue *c, const char *name)
 {
   struct entry *e = find(c, name);
 
-  if (e != NULL && e->state != ENTRY_UP && e->state != ENTRY_HIDDEN) {
+  if (e != NULL && e->state == ENTRY_KEPT) {
     forget(c, e);
     return;
   }

@@ -12,7 +12,7 @@ struct uv_loop_s;
 enum catalogue_state { CATALOGUE_NONE, CATALOGUE_ONLINE, CATALOGUE_OFFLINE };
 
 enum {
-  CATALOGUE_KEEP_MS = 15000, /* how long a name that a new catalogue lacks stays as offline */
+  CATALOGUE_KEEP_MS = 15000, /* how long a name stays as offline when the router is lost */
   CATALOGUE_HIDE_MS = 2000,  /* how long our own withdrawn name may linger at the router */
 };
 
@@ -23,10 +23,10 @@ void catalogue_close(struct catalogue *c, void (*closed)(void *arg), void *arg);
 
 /* -EINVAL: not a name that can stand in the tree. -ENOMEM. */
 int catalogue_up(struct catalogue *c, const char *name);
-/* Gone at once, unless the router was lost since the name was up: then it stays as offline for a while, so that a
- * router which starts anew does not empty the listing. */
+/* Gone at once, unless the router was lost meanwhile, and did not tell it up since. */
 void catalogue_down(struct catalogue *c, const char *name);
-/* The router is lost: everything is offline until it is up again. */
+/* The router is lost: everything is offline until it is told up again, and stays in the listing for a while, so that a
+ * router which starts anew does not empty it. */
 void catalogue_lost(struct catalogue *c);
 /* The name was ours, and is withdrawn: it is hidden until the router says so too, but not for ever. */
 void catalogue_withdrawn(struct catalogue *c, const char *name);

@@ -40,6 +40,7 @@ struct forward {
   struct item *items;
   struct forward_write *writes;
   char name[NAME_SIZE];
+  bool continued; /* the next line is of the same write as the one before */
 };
 
 struct forward_write {
@@ -103,11 +104,16 @@ static void item_drop(struct item *item, int error)
   f->owner->events->silent(f, &address, error, f->owner->arg);
 }
 
+/* "0" means a listener of its own: it is served by one that was made by a "0", but no two lines of a write share it. */
 static bool serves(const struct item *item, const struct address *address)
 {
   if (item->write != NULL || item->listener == NULL || item->returning)
     return false;
-  return address_equal(&item->declared, address) || address_equal(&item->actual, address);
+  if (address_equal(&item->actual, address))
+    return true;
+  if (item->forward->continued && address->kind == ADDRESS_TCP && address->port == 0 && !item->stale)
+    return false;
+  return address_equal(&item->declared, address);
 }
 
 static struct item *find_item(const struct forward *f, const struct address *address)
@@ -230,6 +236,7 @@ static void apply(struct forward *f, struct item *kept, bool replace, bool more)
     else if (replace && item->write == NULL)
       item->stale = true;
   }
+  f->continued = more;
   if (!more)
     forward_settle(f);
 }
@@ -432,6 +439,7 @@ void forward_settle(struct forward *f)
 {
   struct item *item, *next;
 
+  f->continued = false;
   DL_FOREACH_SAFE(f->items, item, next)
   {
     if (item->stale)

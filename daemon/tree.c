@@ -140,6 +140,15 @@ void tree_journals_changed(struct tree *t)
 
 /* ---- Refusals, and lines that wait. ---- */
 
+/* Names and lines may hold any bytes. */
+static void make_printable(char *text)
+{
+  for (; *text != '\0'; text++) {
+    if (*text < ' ' || *text > '~')
+      *text = '?';
+  }
+}
+
 int tree_refuse(struct tree *t, int error, const char *why, const char *format, ...)
 {
   char doing[512];
@@ -148,6 +157,7 @@ int tree_refuse(struct tree *t, int error, const char *why, const char *format, 
   va_start(values, format);
   vsnprintf(doing, sizeof doing, format, values);
   va_end(values);
+  make_printable(doing);
   journal_add(t->parts.errors, "%s: %s (%s)", doing, why, uv_err_name(error));
   fs_touch(tree_folder(t, "errors"));
   return error;
