@@ -44,6 +44,7 @@ size_t rpc_message_parts(const struct rpc_message *m, struct iovec *parts, size_
 /* ---- Queues ---- */
 struct rpc_queue;
 
+/* The first one puts gRPC's choice of resolver into the environment: create it before there are other threads. */
 int rpc_queue_create(struct rpc_queue **out);
 /* Serves completions until rpc_queue_stop, then drains what is pending, and returns. */
 void rpc_queue_run(struct rpc_queue *q);
@@ -56,10 +57,11 @@ void rpc_queue_stop(struct rpc_queue *q, void (*stopped)(void *arg), void *arg);
 /* After rpc_queue_run returned, or after `stopped`. */
 void rpc_queue_free(struct rpc_queue *q);
 
-/* Runs `cb` on the home thread, once. Any thread, also one that handles a signal by sigwait. -ENOMEM. */
+/* Runs `cb` on the home thread, once. Any thread, also one that handles a signal by sigwait. -ENOMEM, or -ECANCELED
+ * after rpc_queue_stop. */
 int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg);
 
-/* A timer for queues that have no loop. One shot. */
+/* A timer for queues that have no loop (-ENOTSUP for those that have). One shot; home thread. */
 struct rpc_timer;
 int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg);
 /* The callback will not run any more; frees the timer. After the callback has run: do not call. */
@@ -74,7 +76,9 @@ struct rpc_metadata {
 };
 
 struct rpc_call_events {
-  /* Client: the server's initial metadata came. At most once. */
+  /* Client: the server's initial metadata came. At most once, before the first message. A server that answers with
+   * nothing but a status has none; that of a server which does not show mindmeld-version comes with its first message
+   * only, since gRPC does not tell whether there is any. */
   void (*headers)(struct rpc_call *c, void *arg);
   /* Answers rpc_call_receive. `m` belongs to the callee. NULL: the peer sends no more, in order. Nothing comes when the
    * call failed: see closed. */
@@ -115,6 +119,7 @@ struct rpc_channel_options {
   bool keepalive;     /* HTTP/2 pings: only to routers of ours */
 };
 
+/* -EINVAL: a key that HTTP/2 does not carry, or roots that are none. Starts connecting at once. Strings are copied. */
 int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options);
 /* The channel goes when its last call has closed. */
 void rpc_channel_close(struct rpc_channel *ch);
@@ -127,12 +132,13 @@ struct rpc_call_options {
 };
 
 /* `closed` always follows a start that succeeded. Nothing is received until rpc_call_receive, but headers and closed
- * come by themselves. */
+ * come by themselves; only messages that nobody receives hold back a server's status. -EINVAL for metadata that HTTP/2
+ * does not carry. */
 int rpc_call_start(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
                    const struct rpc_call_events *events, void *arg);
 
-/* One request, one answer. `done` runs once: `answer` is freed afterwards by the caller of rpc_unary, and is NULL
- * unless status is RPC_OK. The call may be cancelled by rpc_call_cancel until `done`. */
+/* One request, one answer. Takes `request` also when it fails; NULL is -ENOMEM. `done` runs once: `answer` belongs to
+ * the callee, and is NULL unless status is RPC_OK. The call may be cancelled by rpc_call_cancel until `done`. */
 int rpc_unary(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
               struct rpc_message *request,
               void (*done)(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg), void *arg);
@@ -150,18 +156,23 @@ struct rpc_server_options {
  * (or rpc_call_cancel). */
 typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, void *arg);
 
+/* -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, ...: what is wrong with the address; -EINVAL: with the address's form, or with
+ * certificate or key. Blocks while the name is resolved. */
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port);
-/* No new calls; `stopped` runs when the last call has closed, and the server is freed. */
+/* No new calls; `stopped` runs when the last call has closed and the last connection has gone (a client that does not
+ * answer keeps its own for some 20 s, unless rpc_server_cancel_calls follows), and the server is freed. */
 void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg);
-/* Cancels what is still running. */
+/* Cancels what is still running: clients see UNAVAILABLE, or what rpc_call_cancel says. After rpc_server_stop it also
+ * ends connections. */
 void rpc_server_cancel_calls(struct rpc_server *s);
 
 const char *rpc_call_method(const struct rpc_call *c);
 const char *rpc_call_peer(const struct rpc_call *c); /* "ipv4:127.0.0.1:55" */
 /* Sends initial metadata at once, which otherwise goes with the first message or the status. At most once. */
 int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count);
-/* Sends the status, after the message that is being sent, if there is one. `closed` follows. */
+/* Sends the status, after the message that is being sent, if there is one. `closed` follows; so it does when this fails
+ * with -EPIPE. */
 int rpc_call_finish(struct rpc_call *c, enum rpc_status status, const char *text);
 
 #endif

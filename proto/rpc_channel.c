@@ -45,6 +45,8 @@ static int make_credentials(grpc_channel_credentials **out, const struct rpc_cha
     *out = grpc_insecure_credentials_create();
     return 0;
   }
+  if (options->ca_pem && !strstr(options->ca_pem, "-----BEGIN "))
+    return -EINVAL; /* gRPC would only say so with every call */
   char *roots = options->ca_pem ? NULL : read_system_roots();
   if (!options->ca_pem && !roots)
     return errno ? -errno : -ENOMEM;

@@ -106,6 +106,9 @@ int rpc_queue_create(struct rpc_queue **out)
   }
   q->inbox_end = &q->inbox;
   gpr_set_log_function(log_nothing);
+  /* The system's resolver knows what users expect (nsswitch, /etc/hosts); the one that gRPC prefers does not, and leaks
+   * with each localhost. There is no other way to choose. */
+  setenv("GRPC_DNS_RESOLVER", "native", 0);
   grpc_init();
   q->cq = grpc_completion_queue_create_for_next(NULL);
   q->bell = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "");

@@ -16,13 +16,14 @@ static void check_inside(size_t at, size_t length, size_t size)
     abort();
 }
 
+/* But for eof: protobuf-c takes a number of any size for a bool, where others pass over it. */
 static void check_same(const struct payload *p, const uint8_t *bytes, size_t size)
 {
   Mindmeld__Payload *m = mindmeld__payload__unpack(NULL, size, bytes);
   if (!m)
     return;
   if ((m->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA) != p->has_data ||
-      (m->payload_case == MINDMELD__PAYLOAD__PAYLOAD_HEADER) != p->has_header || (m->eof != 0) != p->eof)
+      (m->payload_case == MINDMELD__PAYLOAD__PAYLOAD_HEADER) != p->has_header)
     abort();
   if (p->has_data && (m->data.len != p->data_size ||
                       (p->data_size > 0 && memcmp(m->data.data, bytes + p->data_at, p->data_size) != 0)))
