@@ -254,6 +254,7 @@ void rendezvous_proxy(struct opening *o, struct rpc_message *m)
 static void forward_answer(struct router *r, struct rpc_call *c, const char *name, const struct member *m)
 {
   struct caller *caller;
+  tokens_expire(r->tokens, router_now());
   int error = callers_hold(r->callers, &caller, m, rpc_call_peer(c), CALLER_TOKENS);
   if (error == -EACCES) {
     reply_refuse(c, RPC_PERMISSION_DENIED, "that is not the member's key");

@@ -45,7 +45,7 @@ void tokens_close(struct tokens *ts)
   free(ts);
 }
 
-static void expire(struct tokens *ts, uint64_t now)
+void tokens_expire(struct tokens *ts, uint64_t now)
 {
   while (ts->by_age && ts->by_age->expires <= now)
     expire_oldest(ts);
@@ -68,7 +68,7 @@ static int text_draw(char out[TOKEN_DIGITS + 1])
 
 int tokens_make(struct tokens *ts, uint64_t now, struct token **out)
 {
-  expire(ts, now);
+  tokens_expire(ts, now);
   if (tokens_count(ts) >= ts->max)
     return -ENOSPC;
   struct token *t = calloc(1, sizeof *t);
@@ -92,7 +92,7 @@ int tokens_make(struct tokens *ts, uint64_t now, struct token **out)
 
 struct token *tokens_find(struct tokens *ts, uint64_t now, const char *text)
 {
-  expire(ts, now);
+  tokens_expire(ts, now);
   if (strnlen(text, TOKEN_DIGITS + 1) != TOKEN_DIGITS)
     return NULL;
   struct token *t;

@@ -30,6 +30,9 @@ struct token {
 struct tokens *tokens_open(size_t max, uint64_t lifetime_ms, void (*lost)(struct token *t, void *arg), void *arg);
 void tokens_close(struct tokens *ts); /* what is left expires. NULL is fine */
 
+/* Lets go of what is over by `now`; the functions below do so too. */
+void tokens_expire(struct tokens *ts, uint64_t now);
+
 /* A new token, good from `now` on; the rest of it is zero. -ENOSPC, -ENOMEM, or what getrandom failed with. */
 int tokens_make(struct tokens *ts, uint64_t now, struct token **out);
 /* NULL: never made, used, or expired. */

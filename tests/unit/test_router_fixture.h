@@ -1,0 +1,557 @@
+/* A router in this process, on a thread of its own, and clients of it through proto/rpc.h on the test's loop. Waiting
+ * is always for something, and bounded: FIXTURE_UNTIL(f, condition). */
+#ifndef TEST_ROUTER_FIXTURE_H
+#define TEST_ROUTER_FIXTURE_H
+
+#include <check.h>
+#include <mindmeld.pb-c.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+#include "proto/payload.h"
+#include "proto/rpc.h"
+#include "proto/token_stream.h"
+#include "router/router.h"
+
+#define FIXTURE __attribute__((unused)) static
+
+enum { FIXTURE_PATIENCE_MS = 30000, FIXTURE_BYTES_MAX = 1 << 16 };
+
+struct fixture {
+  struct rpc_queue *router_queue;
+  struct router *router;
+  pthread_t router_thread;
+  atomic_bool router_over;
+  char address[64];
+  uv_loop_t loop;
+  uv_timer_t tick;
+  struct rpc_queue *queue;
+  struct rpc_channel *channel;
+  bool stopped;
+  unsigned calls; /* alive */
+};
+
+/* A stream of a client. */
+struct stream {
+  struct fixture *f;
+  struct rpc_call *call; /* NULL once closed */
+  bool headers, sending, receiving, reading, ended, closed;
+  char peer[16], version[8]; /* metadata */
+  unsigned sent, received;   /* messages */
+  enum rpc_status status;
+  char text[256];
+  struct rpc_message *last; /* what came last */
+  uint8_t bytes[FIXTURE_BYTES_MAX];
+  size_t size; /* data that came, in all; the first of it is in `bytes` */
+  bool eof, reset;
+};
+
+/* ---- Waiting ---- */
+
+FIXTURE void fixture_tick(uv_timer_t *t)
+{
+  (void)t;
+}
+
+FIXTURE void fixture_turn(struct fixture *f)
+{
+  uv_run(&f->loop, UV_RUN_ONCE);
+}
+
+#define FIXTURE_UNTIL(f, condition)                                                                                    \
+  do {                                                                                                                 \
+    uint64_t patience_end = uv_hrtime() + (uint64_t)FIXTURE_PATIENCE_MS * 1000000;                                     \
+    while (!(condition)) {                                                                                             \
+      ck_assert_msg(uv_hrtime() < patience_end, "this does not come true: %s", #condition);                            \
+      fixture_turn(f);                                                                                                 \
+    }                                                                                                                  \
+  } while (0)
+
+/* Lets things happen that should not. */
+FIXTURE void fixture_linger(struct fixture *f, uint64_t ms)
+{
+  uint64_t end = uv_hrtime() + ms * 1000000;
+  FIXTURE_UNTIL(f, uv_hrtime() >= end);
+}
+
+/* ---- Streams ---- */
+
+FIXTURE void stream_receive(struct stream *s)
+{
+  if (s->reading && !s->receiving && !s->ended && s->call)
+    s->receiving = rpc_call_receive(s->call) == 0;
+}
+
+FIXTURE void stream_on_headers(struct rpc_call *c, void *arg)
+{
+  struct stream *s = arg;
+  s->headers = true;
+  rpc_call_metadata(c, "mindmeld-peer", s->peer, sizeof s->peer);
+  rpc_call_metadata(c, "mindmeld-version", s->version, sizeof s->version);
+}
+
+FIXTURE void stream_take(struct stream *s, const struct rpc_message *m)
+{
+  struct iovec parts[64];
+  size_t count = rpc_message_parts(m, parts, 64);
+  struct payload payload;
+  if (count > 64 || payload_parse(parts, count, &payload) != 0)
+    return; /* not a Payload */
+  s->eof = s->eof || payload.eof;
+  s->reset = s->reset || payload.has_reset;
+  if (!payload.has_data)
+    return;
+  if (s->size + payload.data_size <= sizeof s->bytes)
+    payload_copy(parts, count, payload.data_at, payload.data_size, s->bytes + s->size);
+  s->size += payload.data_size;
+}
+
+FIXTURE void stream_on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+{
+  (void)c;
+  struct stream *s = arg;
+  s->receiving = false;
+  if (!m) {
+    s->ended = true;
+    return;
+  }
+  s->received++;
+  stream_take(s, m);
+  rpc_message_free(s->last);
+  s->last = m;
+  stream_receive(s);
+}
+
+FIXTURE void stream_on_sent(struct rpc_call *c, void *arg)
+{
+  (void)c;
+  struct stream *s = arg;
+  s->sending = false;
+  s->sent++;
+}
+
+FIXTURE void stream_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+{
+  (void)c;
+  struct stream *s = arg;
+  s->closed = true;
+  s->call = NULL;
+  s->status = status;
+  snprintf(s->text, sizeof s->text, "%s", text);
+  rpc_message_free(s->last);
+  s->last = NULL;
+  s->f->calls--;
+}
+
+static const struct rpc_call_events stream_events = {
+    .headers = stream_on_headers, .message = stream_on_message, .sent = stream_on_sent, .closed = stream_on_closed};
+
+#define CONTROL "/mindmeld.ControlService/"
+#define PROXY "/mindmeld.ProxyService/"
+
+/* Lives until it has closed, and is freed by the caller. */
+FIXTURE struct stream *stream_open_on(struct fixture *f, struct rpc_channel *channel, const char *method)
+{
+  struct stream *s = calloc(1, sizeof *s);
+  const struct rpc_call_options options = {.method = method};
+  s->f = f;
+  s->reading = true;
+  ck_assert_int_eq(rpc_call_start(&s->call, channel, &options, &stream_events, s), 0);
+  f->calls++;
+  stream_receive(s);
+  return s;
+}
+
+FIXTURE struct stream *stream_open(struct fixture *f, const char *method)
+{
+  return stream_open_on(f, f->channel, method);
+}
+
+FIXTURE void stream_send(struct stream *s, struct rpc_message *m)
+{
+  ck_assert_ptr_nonnull(m);
+  FIXTURE_UNTIL(s->f, !s->sending || s->closed);
+  if (s->closed) {
+    rpc_message_free(m);
+    return;
+  }
+  s->sending = rpc_call_send(s->call, m) == 0;
+}
+
+FIXTURE void stream_send_pack(struct stream *s, const ProtobufCMessage *m)
+{
+  stream_send(s, rpc_message_pack(m));
+}
+
+FIXTURE struct rpc_message *payload_message(const void *bytes, size_t size, bool eof)
+{
+  uint8_t *buffer = malloc(PAYLOAD_PREFIX_MAX + size);
+  uint8_t prefix[PAYLOAD_PREFIX_MAX];
+  size_t prefix_size = payload_prefix(prefix, size, eof);
+  memcpy(buffer, prefix, prefix_size);
+  if (size)
+    memcpy(buffer + prefix_size, bytes, size);
+  struct rpc_message *m = rpc_message_copy(buffer, prefix_size + size);
+  free(buffer);
+  return m;
+}
+
+FIXTURE void stream_send_data(struct stream *s, const void *bytes, size_t size)
+{
+  stream_send(s, payload_message(bytes, size, false));
+}
+
+FIXTURE void stream_say(struct stream *s, const char *text)
+{
+  stream_send_data(s, text, strlen(text));
+}
+
+FIXTURE void stream_hears(struct stream *s, const char *text)
+{
+  FIXTURE_UNTIL(s->f, s->size >= strlen(text) || s->closed);
+  ck_assert_uint_eq(s->size, strlen(text));
+  ck_assert_mem_eq(s->bytes, text, s->size);
+  s->size = 0;
+}
+
+FIXTURE void stream_end(struct stream *s)
+{
+  if (s->call)
+    rpc_call_end(s->call);
+}
+
+FIXTURE void stream_cancel(struct stream *s)
+{
+  if (s->call)
+    rpc_call_cancel(s->call, RPC_CANCELLED, "");
+}
+
+/* Waits for its status. */
+FIXTURE void stream_closes(struct stream *s, enum rpc_status status)
+{
+  FIXTURE_UNTIL(s->f, s->closed);
+  ck_assert_msg(s->status == status, "%s, not %s: %s", rpc_status_name(s->status), rpc_status_name(status), s->text);
+  free(s);
+}
+
+FIXTURE void stream_closes_saying(struct stream *s, enum rpc_status status, const char *part)
+{
+  FIXTURE_UNTIL(s->f, s->closed);
+  ck_assert_msg(strstr(s->text, part) != NULL, "%s: %s", rpc_status_name(s->status), s->text);
+  stream_closes(s, status);
+}
+
+FIXTURE void stream_drop(struct stream *s)
+{
+  stream_cancel(s);
+  FIXTURE_UNTIL(s->f, s->closed);
+  free(s);
+}
+
+/* ---- What clients say ---- */
+
+FIXTURE ProtobufCBinaryData binary(const uint8_t *bytes, size_t size)
+{
+  return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes};
+}
+
+struct who {
+  uint8_t id, key; /* repeated; 0: none */
+};
+
+static const struct who nobody = {0, 0}, member_s = {1, 11}, member_f = {2, 22}, thief = {1, 99};
+
+struct who_bytes {
+  uint8_t id[16], key[32];
+};
+
+FIXTURE struct who_bytes who_bytes(struct who who)
+{
+  struct who_bytes b;
+  memset(b.id, who.id, sizeof b.id);
+  memset(b.key, who.key, sizeof b.key);
+  return b;
+}
+
+FIXTURE struct stream *create(struct fixture *f, const char *name, struct who who)
+{
+  struct stream *s = stream_open(f, CONTROL "CreateService");
+  Mindmeld__CreateServiceRequest request = MINDMELD__CREATE_SERVICE_REQUEST__INIT;
+  struct who_bytes b = who_bytes(who);
+  request.name = (char *)(uintptr_t)name;
+  if (who.id) {
+    request.member = binary(b.id, sizeof b.id);
+    request.member_key = binary(b.key, sizeof b.key);
+  }
+  stream_send_pack(s, &request.base);
+  stream_end(s);
+  return s;
+}
+
+FIXTURE struct stream *created(struct fixture *f, const char *name, struct who who)
+{
+  struct stream *s = create(f, name, who);
+  FIXTURE_UNTIL(f, s->headers || s->closed);
+  ck_assert_msg(!s->closed, "%s: %s", name, s->text);
+  return s;
+}
+
+/* Receives the next token pushed to a service. */
+FIXTURE void pushed(struct stream *service, unsigned nth, char token[TOKEN_MAX + 1])
+{
+  FIXTURE_UNTIL(service->f, service->received >= nth || service->closed);
+  ck_assert(!service->closed);
+  Mindmeld__CreateServiceResponse *answer = (Mindmeld__CreateServiceResponse *)rpc_message_unpack(
+      service->last, &mindmeld__create_service_response__descriptor);
+  ck_assert_ptr_nonnull(answer);
+  ck_assert_str_eq(answer->dial_addr, "");
+  snprintf(token, TOKEN_MAX + 1, "%s", answer->token);
+  mindmeld__create_service_response__free_unpacked(answer, NULL);
+}
+
+/* The answer to a request whose one message is packed already. */
+struct asked {
+  bool done;
+  enum rpc_status status;
+  char text[256];
+  char token[TOKEN_MAX + 1];
+  size_t services;
+  char names[4096]; /* joined by blanks */
+  int64_t created;  /* of the last */
+};
+
+struct asking {
+  struct asked *asked;
+  const ProtobufCMessageDescriptor *type;
+};
+
+FIXTURE void asked_list(struct asked *a, const struct rpc_message *m)
+{
+  Mindmeld__ListServicesResponse *list =
+      (Mindmeld__ListServicesResponse *)rpc_message_unpack(m, &mindmeld__list_services_response__descriptor);
+  ck_assert_ptr_nonnull(list);
+  a->services = list->n_services;
+  size_t used = 0;
+  for (size_t i = 0; i < list->n_services && used < sizeof a->names; i++) {
+    used += (size_t)snprintf(a->names + used, sizeof a->names - used, "%s%s", i ? " " : "", list->services[i]->name);
+    a->created = list->services[i]->create_time->seconds;
+  }
+  mindmeld__list_services_response__free_unpacked(list, NULL);
+}
+
+FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+{
+  struct asking *asking = arg;
+  struct asked *a = asking->asked;
+  a->done = true;
+  a->status = status;
+  snprintf(a->text, sizeof a->text, "%s", text);
+  if (!answer)
+    return;
+  if (asking->type == &mindmeld__list_services_response__descriptor) {
+    asked_list(a, answer);
+    return;
+  }
+  Mindmeld__ForwardToServiceResponse *forward = (Mindmeld__ForwardToServiceResponse *)rpc_message_unpack(
+      answer, &mindmeld__forward_to_service_response__descriptor);
+  ck_assert_ptr_nonnull(forward);
+  ck_assert_str_eq(forward->dial_addr, "");
+  snprintf(a->token, sizeof a->token, "%s", forward->token);
+  mindmeld__forward_to_service_response__free_unpacked(forward, NULL);
+}
+
+FIXTURE struct asked ask_on(struct fixture *f, struct rpc_channel *channel, const char *method,
+                            const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type)
+{
+  struct asked asked = {0};
+  struct asking asking = {&asked, type};
+  struct rpc_call *call;
+  const struct rpc_call_options options = {.method = method};
+  ck_assert_int_eq(rpc_unary(&call, channel, &options, rpc_message_pack(request), asked_done, &asking), 0);
+  FIXTURE_UNTIL(f, asked.done);
+  return asked;
+}
+
+FIXTURE struct asked list_on(struct fixture *f, struct rpc_channel *channel)
+{
+  Mindmeld__ListServicesRequest request = MINDMELD__LIST_SERVICES_REQUEST__INIT;
+  return ask_on(f, channel, CONTROL "ListServices", &request.base, &mindmeld__list_services_response__descriptor);
+}
+
+FIXTURE struct asked list(struct fixture *f)
+{
+  return list_on(f, f->channel);
+}
+
+FIXTURE struct asked forward(struct fixture *f, const char *name, struct who who)
+{
+  Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
+  struct who_bytes b = who_bytes(who);
+  request.name = (char *)(uintptr_t)name;
+  if (who.id) {
+    request.member = binary(b.id, sizeof b.id);
+    request.member_key = binary(b.key, sizeof b.key);
+  }
+  return ask_on(f, f->channel, CONTROL "ForwardToService", &request.base,
+                &mindmeld__forward_to_service_response__descriptor);
+}
+
+/* A stream that shows a token, as one of ours or as an original. */
+FIXTURE struct stream *show(struct fixture *f, bool original, const char *token, struct who who)
+{
+  struct stream *s = stream_open(f, original ? PROXY "ProxyConnection" : PROXY "Connect");
+  if (original) {
+    uint8_t bytes[TOKEN_STREAM_HEADER_MAX];
+    int size = token_stream_write(bytes, sizeof bytes, token);
+    ck_assert_int_gt(size, 0);
+    stream_send_data(s, bytes, (size_t)size);
+    return s;
+  }
+  Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
+  Mindmeld__Header header = MINDMELD__HEADER__INIT;
+  struct who_bytes b = who_bytes(who);
+  header.token = (char *)(uintptr_t)token;
+  if (who.id) {
+    header.member = binary(b.id, sizeof b.id);
+    header.member_key = binary(b.key, sizeof b.key);
+  }
+  payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
+  payload.header = &header;
+  stream_send_pack(s, &payload.base);
+  return s;
+}
+
+/* A forward's stream, and then its service's. */
+struct joined {
+  struct stream *f, *s;
+};
+
+FIXTURE struct joined join(struct fixture *f, struct stream *service, const char *name, bool original_f,
+                           bool original_s)
+{
+  struct who who_f = original_f ? nobody : member_f, who_s = original_s ? nobody : member_s;
+  char token[TOKEN_MAX + 1];
+  unsigned nth = service->received + 1;
+  struct asked asked = forward(f, name, who_f);
+  ck_assert_msg(asked.status == RPC_OK, "%s", asked.text);
+  struct joined j;
+  j.f = show(f, original_f, asked.token, who_f);
+  pushed(service, nth, token);
+  j.s = show(f, original_s, token, who_s);
+  return j;
+}
+
+/* ---- The fixture ---- */
+
+FIXTURE void *fixture_run(void *arg)
+{
+  struct fixture *f = arg;
+  rpc_queue_run(f->router_queue);
+  return NULL;
+}
+
+FIXTURE void fixture_router_done(void *arg)
+{
+  struct fixture *f = arg;
+  atomic_store(&f->router_over, true);
+  rpc_queue_stop(f->router_queue, NULL, NULL);
+}
+
+FIXTURE void fixture_router_drain(void *arg)
+{
+  struct fixture *f = arg;
+  if (!atomic_load(&f->router_over))
+    router_drain(f->router, fixture_router_done, f);
+}
+
+/* As a signal does. */
+FIXTURE void fixture_drain(struct fixture *f)
+{
+  rpc_queue_post(f->router_queue, fixture_router_drain, f);
+}
+
+FIXTURE struct rpc_channel *fixture_channel(struct fixture *f, const char *bearer)
+{
+  const struct rpc_channel_options options = {.target = f->address, .bearer = bearer};
+  struct rpc_channel *channel;
+  ck_assert_int_eq(rpc_channel_open(&channel, f->queue, &options), 0);
+  return channel;
+}
+
+FIXTURE void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)
+{
+  int port = 0;
+  memset(f, 0, sizeof *f);
+  const struct router_config config = {
+      .server = {.address = "127.0.0.1:0"}, .key = key, .limits = limits ? *limits : router_limits_default()};
+  ck_assert_int_eq(rpc_queue_create(&f->router_queue), 0);
+  ck_assert_int_eq(router_start(&f->router, f->router_queue, &config, &port), 0);
+  ck_assert_int_eq(pthread_create(&f->router_thread, NULL, fixture_run, f), 0);
+  snprintf(f->address, sizeof f->address, "127.0.0.1:%d", port);
+  ck_assert_int_eq(uv_loop_init(&f->loop), 0);
+  /* Conditions may be about time, or about another thread. */
+  uv_timer_init(&f->loop, &f->tick);
+  uv_timer_start(&f->tick, fixture_tick, 5, 5);
+  ck_assert_int_eq(rpc_queue_create(&f->queue), 0);
+  ck_assert_int_eq(rpc_queue_attach(f->queue, &f->loop), 0);
+  f->channel = fixture_channel(f, key);
+}
+
+FIXTURE void fixture_open(struct fixture *f)
+{
+  fixture_open_with(f, NULL, NULL);
+}
+
+FIXTURE void fixture_stopped(void *arg)
+{
+  ((struct fixture *)arg)->stopped = true;
+}
+
+/* Every stream must be closed. */
+FIXTURE void fixture_close(struct fixture *f)
+{
+  ck_assert_uint_eq(f->calls, 0);
+  rpc_channel_close(f->channel);
+  fixture_drain(f);
+  fixture_drain(f);
+  pthread_join(f->router_thread, NULL);
+  ck_assert(atomic_load(&f->router_over));
+  rpc_queue_free(f->router_queue);
+  rpc_queue_stop(f->queue, fixture_stopped, f);
+  FIXTURE_UNTIL(f, f->stopped);
+  rpc_queue_free(f->queue);
+  uv_close((uv_handle_t *)&f->tick, NULL);
+  uv_run(&f->loop, UV_RUN_DEFAULT);
+  ck_assert_int_eq(uv_loop_close(&f->loop), 0);
+}
+
+struct fixture_test {
+  const TTest *test;
+  int loop; /* 0: once, without a number */
+};
+
+FIXTURE int fixture_main(const char *name, const struct fixture_test *tests, size_t count)
+{
+  Suite *suite = suite_create(name);
+  TCase *tcase = tcase_create(name);
+  suite_add_tcase(suite, tcase);
+  for (size_t i = 0; i < count; i++) {
+    if (tests[i].loop > 0)
+      tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].loop);
+    else
+      tcase_add_test(tcase, tests[i].test);
+  }
+  tcase_set_timeout(tcase, 100);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+#endif
