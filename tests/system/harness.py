@@ -66,6 +66,15 @@ def is_mounted(path):
         return any(line.split()[4] == str(path) for line in table)
 
 
+def dead(path):
+    """A mount that was left behind."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
 class Program:
     """A process of ours, in front, its words in a file."""
 
@@ -164,9 +173,11 @@ class Mount(Program):
     """mmfs in front, and its tree."""
 
     def __init__(self, directory, router, options="", name="mmfs", wait="connected", **popen):
+        """Mounts at NAME.mnt, also where a former one died."""
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{name}.mnt"
-        self.path.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.path)
         arguments = ["-o", options] if options else []
         super().__init__(directory, name, [BUILD / "mmfs", "-f", *arguments, router, self.path], **popen)
         try:
@@ -186,15 +197,15 @@ class Mount(Program):
 
     def finish(self):
         super().finish()
-        if self.expected_exit == -signal.SIGKILL:
-            run_any("umount", "-l", self.path)
+        if self.expected_exit == -signal.SIGKILL and dead(self.path):
+            run_any("umount" if os.getuid() == 0 else "fusermount3", "-l" if os.getuid() == 0 else "-uz", self.path)
         assert not is_mounted(self.path), f"{self.path} is still mounted"
 
     def __truediv__(self, path):
         return self.path / path
 
     def read(self, path):
-        return (self.path / path).read_text()
+        return (self.path / path).read_text(errors="surrogateescape")
 
     def write(self, path, text, flags=os.O_TRUNC):
         """As a shell's `>` does it; O_APPEND for `>>`."""

@@ -151,9 +151,9 @@ class ClientStream:
         self.prefix = b""
         if glue:
             self.prefix = parts.pop()
+        self.call = method(self.requests())
         for part in parts:
             self.queue.put(part)
-        self.call = method(self.requests())
 
     def requests(self):
         while (data := self.queue.get()) is not None:

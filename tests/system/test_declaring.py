@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from harness import Echo, bash, dial, eventually, exchange, hear_exactly, is_reset, refused
+from harness import Echo, bash, dial, eventually, exchange, free_port, hear_exactly, refused
 
 
 def test_the_three_lines_of_the_manual(world, a, b):
@@ -234,21 +234,12 @@ def test_a_name_is_taken_when_written(world, router, a, b):
     assert b.state("web") in ("taken", "pending")
 
 
-def test_a_taken_name_becomes_free(world, router, a, b):
-    """Declared while the router is away, taken by another, and registered once that one leaves."""
-    a.service("web", "localhost:80")
-    b.sees("web")
-    port = router.port
-    router.kill()
-    b.connected("connecting")
-    a.connected("connecting")
-    try:
-        os.mkdir(b / "services/web")
-    except FileExistsError:
-        b.misses("web")
-        os.mkdir(b / "services/web")
-    b.write("services/web/target", "localhost:81\n")
-    assert b.state("web") == "offline"
+def test_a_taken_name_becomes_free(world):
+    """Both declare while the router is away: one gets the name, the other is told, and gets it once that one leaves."""
+    port = free_port()
+    a, b = (world.mount(f"127.0.0.1:{port}", wait="mounted") for _ in range(2))
+    for mount in (a, b):
+        mount.service("web", "localhost:80", state="offline")
     world.router(listen=f"127.0.0.1:{port}")
     eventually(lambda: sorted([a.state("web"), b.state("web")]) == ["online", "taken"])
     winner, loser = (a, b) if a.state("web") == "online" else (b, a)
