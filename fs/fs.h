@@ -34,6 +34,7 @@ struct fs_line {
   const char *text;
   size_t size;
   bool replace; /* the first line of this open without O_APPEND: it replaces what was there; else it adds */
+  bool first;   /* of this open; empty lines that came before do not count */
   bool more;    /* further complete lines follow in the same write */
 };
 enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };
@@ -74,6 +75,8 @@ struct fs_options {
   bool allow_other;
   const char *mount_options; /* NULL, or more for mount(8): "nosuid,nodev" */
   int session_fd; /* 0, or a SOCK_SEQPACKET that speaks FUSE in place of a mount: for tests; closed by the kit */
+  /* A line that never reached its handler: -E2BIG or -EINVAL, see struct fs_line. NULL: nobody wants to know. */
+  void (*refused)(struct fs_entry *file, int error, void *arg);
   void (*unmounted)(struct fs *fs, void *arg); /* somebody else unmounted the tree; the program should fs_close */
   void *arg;
 };

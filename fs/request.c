@@ -43,9 +43,17 @@ static bool settle(struct fs_request *request)
     return false;
   }
   fs_lines_accept(&handle->lines);
-  handle->accepted = true;
+  if (request->line.size > 0)
+    handle->accepted = true;
   fs_touch(handle->entry);
   return true;
+}
+
+static void tell_refusal(const struct fs_handle *handle, int error)
+{
+  const struct fs_options *options = &handle->entry->table->fs->options;
+  if (options->refused != NULL && fs_handle_alive(handle))
+    options->refused(handle->entry, error, options->arg);
 }
 
 static void carry_on(struct fs_request *request)
@@ -56,6 +64,7 @@ static void carry_on(struct fs_request *request)
     if (result > 0 && !fs_handle_alive(handle))
       result = -ENOENT;
     if (result < 0) {
+      tell_refusal(handle, result);
       finish(request, fs_lines_refuse(&handle->lines, result));
       return;
     }
@@ -63,6 +72,7 @@ static void carry_on(struct fs_request *request)
       finish(request, fs_lines_end(&handle->lines));
       return;
     }
+    request->line.first = !handle->accepted;
     request->line.replace = !handle->append && !handle->accepted;
     request->answered = false;
     request->running = true;

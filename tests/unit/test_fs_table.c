@@ -484,7 +484,7 @@ START_TEST(short_memory_leaves_no_trace)
     ck_assert_ptr_null(handles);
     ck_assert_ptr_null(requests);
   }
-  ck_assert_uint_gt(nth, 10);
+  ck_assert(nth > 10 || !FAILING_WORKS);
   for (nth = 1;; nth++) {
     struct fs_table other;
     fail_allocation(nth);
@@ -496,7 +496,7 @@ START_TEST(short_memory_leaves_no_trace)
       break;
     }
   }
-  ck_assert_uint_gt(nth, 10);
+  ck_assert(nth > 10 || !FAILING_WORKS);
 }
 END_TEST
 
