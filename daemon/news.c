@@ -98,6 +98,15 @@ static void service_changed(struct service *s, enum service_state before, const 
     tree_service_changed(d->tree, service_name(s));
 }
 
+static void service_refused(struct service *s, int error, const char *why, void *arg)
+{
+  struct daemon *d = arg;
+
+  journal_add(d->errors, "register services/%s: %s (%s)", service_name(s), why, uv_err_name(error));
+  if (d->tree != NULL)
+    tree_journals_changed(d->tree);
+}
+
 static void service_token(struct service *s, const char *token, const struct address *target, void *arg)
 {
   struct daemon *d = arg;
@@ -121,8 +130,11 @@ static void service_withdrawn(struct service *s, void *arg)
     tree_service_changed(d->tree, service_name(s));
 }
 
-const struct services_events news_of_services = {
-    .changed = service_changed, .token = service_token, .left = service_left, .withdrawn = service_withdrawn};
+const struct services_events news_of_services = {.changed = service_changed,
+                                                 .refused = service_refused,
+                                                 .token = service_token,
+                                                 .left = service_left,
+                                                 .withdrawn = service_withdrawn};
 
 static bool forward_known(const char *name, void *arg)
 {

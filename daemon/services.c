@@ -293,25 +293,17 @@ static void registered(struct service *s)
   answer_all(s, 0, "");
 }
 
-static void taken(struct service *s)
+static void refused(struct service *s, enum service_state state, int error, const char *why)
 {
+  bool news = s->waits == NULL && s->state != state;
+
   revert(s);
   if (s->has_target)
     ask_again(s, RETRY_MAX_MS);
-  move(s, SERVICE_TAKEN, NULL);
-  answer_all(s, -EEXIST, "the name is taken by somebody else");
-}
-
-static void refused(struct service *s, enum rpc_status status, const char *text)
-{
-  char why[WHY_SIZE];
-
-  snprintf(why, sizeof why, "the router refuses it: %s", text);
-  revert(s);
-  if (s->has_target)
-    ask_again(s, RETRY_MAX_MS);
-  move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, why);
-  answer_all(s, -rpc_status_errno(status), why);
+  move(s, s->has_target || state == SERVICE_TAKEN ? state : SERVICE_PENDING, why);
+  if (news)
+    s->owner->events->refused(s, error, why, s->owner->arg);
+  answer_all(s, error, why);
 }
 
 /* The stream ended without a verdict that lasts: the link will tell if the router is gone, else it is asked again. */
@@ -360,6 +352,7 @@ static void call_closed(struct rpc_call *c, enum rpc_status status, const char *
 {
   struct registration *r = arg;
   struct service *s = r->service;
+  char why[WHY_SIZE];
 
   (void)c;
   r->call = NULL;
@@ -376,13 +369,14 @@ static void call_closed(struct rpc_call *c, enum rpc_status status, const char *
     if (uv_now(s->owner->loop) < s->again_until)
       ask_again(s, AGAIN_MS);
     else
-      taken(s);
+      refused(s, SERVICE_TAKEN, -EEXIST, "the name is taken by somebody else");
     break;
   case RPC_PERMISSION_DENIED:
   case RPC_UNAUTHENTICATED:
   case RPC_RESOURCE_EXHAUSTED:
   case RPC_INVALID_ARGUMENT:
-    refused(s, status, text);
+    snprintf(why, sizeof why, "the router refuses it: %s", text);
+    refused(s, SERVICE_OFFLINE, -rpc_status_errno(status), why);
     break;
   default:
     stream_lost(s, status == RPC_OK ? "the router ended the registration" : text);

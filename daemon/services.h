@@ -30,6 +30,8 @@ enum { SERVICES_MAX = 1024, SERVICE_VERDICT_MS = 5000 };
 struct services_events {
   /* The state or the target is another one. `why` is a phrase for humans, or NULL. */
   void (*changed)(struct service *s, enum service_state before, const char *why, void *arg);
+  /* The router refused the name while nobody waited for its verdict: a negative errno, and a sentence. */
+  void (*refused)(struct service *s, int error, const char *why, void *arg);
   /* The router asks for a connection to the target. */
   void (*token)(struct service *s, const char *token, const struct address *target, void *arg);
   /* The registration of this name is given up; the router may have it for a moment longer. */

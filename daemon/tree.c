@@ -190,6 +190,18 @@ void tree_wait_answer(struct tree_wait *w, int error, const char *why)
 
 /* ---- Open and close. ---- */
 
+static void fs_refused(struct fs_entry *file, int error, void *arg)
+{
+  struct tree *t = arg;
+  const char *why = error == -E2BIG ? "the line is too long" : "a line cannot hold a NUL byte";
+  const struct fs_entry *folder = fs_parent(file);
+
+  if (folder != NULL && fs_parent(folder) != fs_root(t->fs) && folder != fs_root(t->fs))
+    tree_refuse(t, error, why, "write %s/%s/%s", fs_name(fs_parent(folder)), fs_name(folder), fs_name(file));
+  else
+    tree_refuse(t, error, why, "write %s/%s", folder != NULL ? fs_name(folder) : "services", fs_name(file));
+}
+
 static void fs_unmounted(struct fs *fs, void *arg)
 {
   struct tree *t = arg;
@@ -220,6 +232,7 @@ int tree_open(struct tree **out, struct uv_loop_s *loop, const struct tree_parts
                                       .allow_other = options->allow_other,
                                       .mount_options = options->mount_options,
                                       .session_fd = options->session_fd,
+                                      .refused = fs_refused,
                                       .unmounted = fs_unmounted,
                                       .arg = t};
   err = fs_open(&t->fs, loop, options->mountpoint, &t->fs_options, message, message_size);

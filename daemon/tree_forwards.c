@@ -77,10 +77,14 @@ void forward_row_line(struct fs_request *request, struct fs_entry *file, const s
   struct forward *f = forward_of(file);
   struct tree_wait *w;
   struct address address;
-  const char *why;
+  const char *why = "";
   char path[96];
   int err;
 
+  if (line->size == 0) {
+    fs_reply(request, 0);
+    return;
+  }
   snprintf(path, sizeof path, "forwards/%s", fs_name(file));
   w = tree_wait_create(t, request, path, line->text);
   if (w == NULL) {

@@ -201,12 +201,25 @@ static void set_target(struct tree *t, struct fs_request *request, const char *n
   tree_wait_answer(w, err, why);
 }
 
+static int refuse_second(struct tree *t, const char *path, const char *text)
+{
+  return tree_refuse(t, -EINVAL, "a service has one target", "write %s \"%.200s\"", path, text);
+}
+
 void draft_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
 {
   struct tree_draft *draft = fs_object(file);
   char path[96];
 
+  if (line->size == 0) {
+    fs_reply(request, 0);
+    return;
+  }
   snprintf(path, sizeof path, "services/%s", draft->name);
+  if (!line->first) {
+    fs_reply(request, refuse_second(draft->tree, path, line->text));
+    return;
+  }
   set_target(draft->tree, request, draft->name, true, path, line->text);
 }
 
@@ -214,7 +227,15 @@ void target_row_line(struct fs_request *request, struct fs_entry *file, const st
 {
   char path[96];
 
+  if (line->size == 0) {
+    fs_reply(request, 0);
+    return;
+  }
   snprintf(path, sizeof path, "services/%s/target", name_of(file));
+  if (!line->first) {
+    fs_reply(request, refuse_second(tree_of(file), path, line->text));
+    return;
+  }
   set_target(tree_of(file), request, name_of(file), false, path, line->text);
 }
 
