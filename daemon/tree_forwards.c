@@ -81,10 +81,6 @@ void forward_row_line(struct fs_request *request, struct fs_entry *file, const s
   char path[96];
   int err;
 
-  if (line->size == 0) {
-    fs_reply(request, 0);
-    return;
-  }
   snprintf(path, sizeof path, "forwards/%s", fs_name(file));
   w = tree_wait_create(t, request, path, line->text);
   if (w == NULL) {

@@ -211,10 +211,6 @@ void draft_row_line(struct fs_request *request, struct fs_entry *file, const str
   struct tree_draft *draft = fs_object(file);
   char path[96];
 
-  if (line->size == 0) {
-    fs_reply(request, 0);
-    return;
-  }
   snprintf(path, sizeof path, "services/%s", draft->name);
   if (!line->first) {
     fs_reply(request, refuse_second(draft->tree, path, line->text));
@@ -227,10 +223,6 @@ void target_row_line(struct fs_request *request, struct fs_entry *file, const st
 {
   char path[96];
 
-  if (line->size == 0) {
-    fs_reply(request, 0);
-    return;
-  }
   snprintf(path, sizeof path, "services/%s/target", name_of(file));
   if (!line->first) {
     fs_reply(request, refuse_second(tree_of(file), path, line->text));

@@ -34,7 +34,7 @@ struct fs_line {
   const char *text;
   size_t size;
   bool replace; /* the first line of this open without O_APPEND: it replaces what was there; else it adds */
-  bool first;   /* of this open; empty lines that came before do not count */
+  bool first;   /* of this open */
   bool more;    /* further complete lines follow in the same write */
 };
 enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };

@@ -43,8 +43,7 @@ static bool settle(struct fs_request *request)
     return false;
   }
   fs_lines_accept(&handle->lines);
-  if (request->line.size > 0)
-    handle->accepted = true;
+  handle->accepted = true;
   fs_touch(handle->entry);
   return true;
 }
