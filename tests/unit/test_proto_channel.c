@@ -10,8 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* A listening socket of the test's own; it never accepts unless the test does. */
 static int listen_somewhere(int *port)
 {

@@ -32,11 +32,11 @@ START_TEST(found_at_every_cut)
 {
   static const char token[] = "0b8c-t\xc3\xb6ken";
   uint8_t bytes[128];
-  int header = token_stream_write(bytes, sizeof bytes, token);
+  int header = token_stream_write(bytes, sizeof bytes - 7, token);
   ck_assert_int_eq(header, 4 + 2 + (int)strlen(token));
-  memcpy(bytes + header, "traffic", 7);
-  for (int traffic = 0; traffic <= 7; traffic += 7) {
-    size_t size = (size_t)(header + traffic);
+  memset(bytes + header, 't', 7);
+  for (size_t traffic = 0; traffic <= 7; traffic += 7) {
+    size_t size = (size_t)header + traffic;
     for (size_t first = 0; first <= size; first++)
       for (size_t second = first; second <= size; second++) {
         struct token_stream t = {0};
