@@ -1,6 +1,7 @@
 /* The life of a pump: its stream, its events, its end. */
 #include <errno.h>
 #include <grpc/support/alloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -315,10 +316,8 @@ static grpc_byte_buffer *reset_message(const char *code, const char *reason)
   Mindmeld__Reset reset = MINDMELD__RESET__INIT;
   Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
   uint8_t bytes[2 * PUMP_RESET_REASON_MAX];
-  short_code[strnlen(code, sizeof short_code - 1)] = '\0';
-  memcpy(short_code, code, strlen(short_code));
-  short_reason[strnlen(reason, sizeof short_reason - 1)] = '\0';
-  memcpy(short_reason, reason, strlen(short_reason));
+  snprintf(short_code, sizeof short_code, "%s", code);
+  snprintf(short_reason, sizeof short_reason, "%s", reason);
   reset.code = short_code;
   reset.reason = short_reason;
   payload.reset = &reset;

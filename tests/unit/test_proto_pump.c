@@ -34,7 +34,9 @@ static struct {
   pthread_t thread;
   pthread_barrier_t started;
   int port;
+  bool joined;
   atomic_uint_fast64_t flooded;
+  char reset_code[64], reset_reason[300]; /* the last that a stream brought; read after the thread has ended */
 } remote;
 
 static struct rpc_message *payload_of_data(size_t size)
@@ -107,6 +109,17 @@ static void peer_begin(struct peer *peer, struct rpc_message *m)
   rpc_call_receive(peer->call);
 }
 
+static void keep_reset(const struct rpc_message *m)
+{
+  Mindmeld__Payload *p = (void *)rpc_message_unpack(m, &mindmeld__payload__descriptor);
+  ck_assert_ptr_nonnull(p);
+  if (p->reset != NULL) {
+    snprintf(remote.reset_code, sizeof remote.reset_code, "%s", p->reset->code);
+    snprintf(remote.reset_reason, sizeof remote.reset_reason, "%s", p->reset->reason);
+  }
+  mindmeld__payload__free_unpacked(p, NULL);
+}
+
 static void peer_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   struct peer *peer = arg;
@@ -117,6 +130,7 @@ static void peer_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   } else if (!peer->headed) {
     peer_begin(peer, m);
   } else if (strcmp(peer->token, "swallow") == 0 || strcmp(peer->token, "reset") == 0) {
+    keep_reset(m);
     rpc_message_free(m);
     rpc_call_receive(c);
   } else if (peer->sending) {
@@ -330,8 +344,10 @@ static void teardown(void)
   uv_run(&here.loop, UV_RUN_DEFAULT);
   ck_assert_int_eq(uv_loop_close(&here.loop), 0);
 
-  ck_assert_int_eq(rpc_queue_post(remote.queue, stop_server, NULL), 0);
-  pthread_join(remote.thread, NULL);
+  if (!remote.joined) {
+    ck_assert_int_eq(rpc_queue_post(remote.queue, stop_server, NULL), 0);
+    pthread_join(remote.thread, NULL);
+  }
   pthread_barrier_destroy(&remote.started);
   rpc_queue_free(remote.queue);
 }
@@ -451,6 +467,28 @@ START_TEST(test_local_reset)
 }
 END_TEST
 
+/* What is said is said whole, whatever stood in memory before, and cut to what fits. */
+START_TEST(test_reset_is_said_in_words)
+{
+  char reason[400];
+  memset(reason, 'x', sizeof reason - 1);
+  reason[sizeof reason - 1] = '\0';
+  if (_i == 0)
+    snprintf(reason, sizeof reason, "connect to localhost:8080: Connection refused");
+  open_pump("swallow");
+  WAIT_FOR(here.paired);
+  pump_send_reset(here.pump, "ECONNREFUSED", reason);
+  WAIT_FOR(here.ended);
+  ck_assert_int_eq(here.status, RPC_OK);
+  ck_assert_int_eq(rpc_queue_post(remote.queue, stop_server, NULL), 0);
+  pthread_join(remote.thread, NULL);
+  remote.joined = true;
+  ck_assert_str_eq(remote.reset_code, "ECONNREFUSED");
+  reason[255] = '\0';
+  ck_assert_str_eq(remote.reset_reason, reason);
+}
+END_TEST
+
 START_TEST(test_data_waits_for_the_socket)
 {
   open_pump("data-then-end");
@@ -554,6 +592,7 @@ int main(void)
   tcase_add_test(tcase, test_remote_reset);
   tcase_add_test(tcase, test_malformed_message);
   tcase_add_test(tcase, test_local_reset);
+  tcase_add_loop_test(tcase, test_reset_is_said_in_words, 0, 2);
   tcase_add_test(tcase, test_data_waits_for_the_socket);
   tcase_add_test(tcase, test_stalled_socket_stops_the_sender);
   tcase_add_test(tcase, test_socket_failure_is_seen_while_sending_is_held_back);
