@@ -355,6 +355,7 @@ FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_mes
     return;
   if (asking->type == &mindmeld__list_services_response__descriptor) {
     asked_list(a, answer);
+    rpc_message_free(answer);
     return;
   }
   Mindmeld__ForwardToServiceResponse *forward = (Mindmeld__ForwardToServiceResponse *)rpc_message_unpack(
@@ -363,6 +364,7 @@ FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_mes
   ck_assert_str_eq(forward->dial_addr, "");
   snprintf(a->token, sizeof a->token, "%s", forward->token);
   mindmeld__forward_to_service_response__free_unpacked(forward, NULL);
+  rpc_message_free(answer);
 }
 
 FIXTURE struct asked ask_on(struct fixture *f, struct rpc_channel *channel, const char *method,
