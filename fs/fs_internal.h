@@ -116,7 +116,7 @@ void fs_entry_hold(struct fs_entry *entry);
 void fs_entry_let(struct fs_entry *entry);
 void fs_entry_forget(struct fs_entry *entry, uint64_t lookups);
 /* Gives an entry that rmdir left in place a new inode number, since the kernel holds the old one for dead. */
-int fs_entry_renew(struct fs_entry *entry);
+void fs_entry_renew(struct fs_entry *entry);
 /* Renders unless what there is will do; a `fresh` one is not older than FS_TEXT_KEPT_MS. *out is the entry's. */
 int fs_entry_render(struct fs_entry *entry, uint64_t now, bool fresh, struct fs_text **out);
 /* What lies in a live file now; nothing when it is not alive. */

@@ -248,7 +248,7 @@ static int rmdir_entry(struct fs_entry *entry)
   if (!entry->removed) {
     entry->dead = false;
     if (error == 0)
-      error = fs_entry_renew(entry);
+      fs_entry_renew(entry);
   }
   fs_entry_let(entry);
   return error;

@@ -9,18 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_octal(char c)
+{
+  return c >= '0' && c <= '7';
+}
+
 /* Undoes \040 and the like, in place. */
 static void unescape(char *text)
 {
   char *to = text;
   for (; *text != '\0'; text++) {
-    unsigned code = 0;
-    if (text[0] == '\\' && sscanf(text + 1, "%3o", &code) == 1) {
-      *to++ = (char)code;
+    char c = *text;
+    if (c == '\\' && is_octal(text[1]) && is_octal(text[2]) && is_octal(text[3])) {
+      c = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + text[3] - '0');
       text += 3;
-    } else {
-      *to++ = *text;
     }
+    *to++ = c;
   }
   *to = '\0';
 }

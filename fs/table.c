@@ -302,26 +302,17 @@ void fs_entry_forget(struct fs_entry *entry, uint64_t lookups)
   collect(entry);
 }
 
-int fs_entry_renew(struct fs_entry *entry)
+void fs_entry_renew(struct fs_entry *entry)
 {
   struct fs_table *table = entry->table;
-  struct fs_entry *dead = new_entry(table, entry->parent, entry->row, entry->name);
-  if (dead == NULL)
-    return -ENOMEM;
-  dead->removed = true;
-  dead->dead = true;
-  dead->changed = entry->changed;
-  dead->lookups = entry->lookups;
-  entry->lookups = 0;
-  uint64_t fresh = dead->ino;
-  HASH_DELETE(by_number, table->by_ino, dead);
   HASH_DELETE(by_number, table->by_ino, entry);
-  dead->ino = entry->ino;
-  entry->ino = fresh;
-  HASH_ADD(by_number, table->by_ino, ino, sizeof(dead->ino), dead);
+  entry->ino = table->next_ino++;
+  entry->lookups = 0; /* those of the old number are nobody's: the kernel forgets them, or gets ESTALE */
+  UT_hash_table *numbers = table->root->by_number.tbl;
+  unsigned noexpand = numbers->noexpand;
+  numbers->noexpand = 1; /* which is all that could want memory, and fail */
   HASH_ADD(by_number, table->by_ino, ino, sizeof(entry->ino), entry);
-  collect(dead);
-  return 0;
+  numbers->noexpand = noexpand;
 }
 
 struct fs_entry *fs_root(struct fs *fs)

@@ -63,7 +63,8 @@ static struct outcome write_in_pieces(const char *bytes, size_t size, size_t fir
   struct outcome outcome = {0};
   bool going = write_all(&lines, bytes, first, &outcome);
   going = going && write_all(&lines, bytes + first, second - first, &outcome);
-  going = going && write_all(&lines, bytes + second, size - second, &outcome);
+  if (going)
+    write_all(&lines, bytes + second, size - second, &outcome);
   close_file(&lines, &outcome);
   return outcome;
 }

@@ -522,8 +522,10 @@ START_TEST(short_memory_is_survived)
     fail_allocation(nth);
     do_a_bit_of_everything();
     came = allocation_failed();
-    while (example.items != NULL) {
-      struct example_item *item = example.items;
+    struct example_item *item = NULL;
+    struct example_item *following = NULL;
+    DL_FOREACH_SAFE(example.items, item, following)
+    {
       if (item->listed)
         fs_remove(item->entry);
       free_item(item);
