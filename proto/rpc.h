@@ -100,8 +100,8 @@ int rpc_call_send(struct rpc_call *c, struct rpc_message *m);
 /* Client: no more will be sent. Goes out with or after the message that is being sent. */
 int rpc_call_end(struct rpc_call *c);
 int rpc_call_receive(struct rpc_call *c);
-/* Ends the call at once, dropping what is queued. `closed` follows. Harmless when it already ended. A client that
- * cancels sees this status in `closed`. */
+/* Ends the call at once, dropping what is queued: `closed` is the only event that follows. Harmless when it already
+ * ended or was cancelled. A client that cancels sees this status in `closed` (RPC_OK: RPC_CANCELLED). */
 void rpc_call_cancel(struct rpc_call *c, enum rpc_status status, const char *text);
 /* Metadata of the peer: the server's after `headers`, the client's at any time. Copies the value with a final NUL.
  * Returns its length, -ENOENT, or -E2BIG. */

@@ -87,6 +87,7 @@ struct rpc_call *rpc_call_new(struct rpc_queue *q, grpc_call *call)
   c->queue = q;
   c->call = call;
   c->text = grpc_empty_slice();
+  c->cancel_text = grpc_empty_slice();
   grpc_metadata_array_init(&c->metadata);
   grpc_metadata_array_init(&c->trailers);
   for (int part = 0; part < RPC_PART_COUNT; part++) {
@@ -104,6 +105,7 @@ void rpc_call_delete(struct rpc_call *c)
   grpc_metadata_array_destroy(&c->metadata);
   grpc_metadata_array_destroy(&c->trailers);
   grpc_slice_unref(c->text);
+  grpc_slice_unref(c->cancel_text);
   grpc_call_unref(c->call);
   if (c->channel)
     rpc_channel_unref(c->channel);
@@ -116,15 +118,17 @@ static enum rpc_status closing_status(const struct rpc_call *c)
 {
   if (c->server)
     return c->finished && !c->cancelled ? RPC_OK : RPC_CANCELLED;
+  if (c->cancel_status != RPC_OK) /* also when the server's had come already */
+    return c->cancel_status;
   return c->status >= 0 && c->status <= GRPC_STATUS_UNAUTHENTICATED ? (enum rpc_status)c->status : RPC_UNKNOWN;
 }
 
 static void call_close(struct rpc_call *c)
 {
   enum rpc_status status = closing_status(c);
-  if (c->null_due && status == RPC_OK && c->events.message)
+  if (c->null_due && status == RPC_OK)
     c->events.message(c, NULL, c->arg);
-  char *text = c->server ? NULL : grpc_slice_to_c_string(c->text);
+  char *text = c->server ? NULL : grpc_slice_to_c_string(c->cancel_status != RPC_OK ? c->cancel_text : c->text);
   if (c->events.closed)
     c->events.closed(c, status, text ? text : "", c->arg);
   gpr_free(text);
@@ -141,8 +145,7 @@ int rpc_call_batch(struct rpc_call *c, enum rpc_part part, const grpc_op *ops, s
   struct rpc_batch *batch = &c->batches[part];
   int error = rpc_start_batch(c->call, ops, count, &batch->tag);
   if (error) {
-    c->broken = true;
-    grpc_call_cancel_with_status(c->call, GRPC_STATUS_INTERNAL, "the operation could not be started", NULL);
+    rpc_call_cancel(c, RPC_INTERNAL, "gRPC refused an operation");
     return error;
   }
   batch->running = true;
@@ -167,7 +170,7 @@ static int send_end(struct rpc_call *c)
 
 static void tell_headers(struct rpc_call *c)
 {
-  if (c->headers_told)
+  if (c->headers_told || c->cancel_status != RPC_OK)
     return;
   c->headers_told = true;
   if (c->events.headers)
@@ -200,7 +203,8 @@ static void receive_done(struct rpc_call *c, bool ok)
 {
   struct rpc_message *m = rpc_message_from_buffer(c->received);
   c->received = NULL;
-  if (m && (!ok || !c->events.message)) {
+  if (!ok || c->cancel_status != RPC_OK || !c->events.message) {
+    c->in_ended = c->in_ended || !m;
     rpc_message_free(m);
     return;
   }
@@ -212,8 +216,8 @@ static void receive_done(struct rpc_call *c, bool ok)
   }
   c->in_ended = true;
   if (!c->server)
-    c->null_due = ok;
-  else if (ok && !grpc_call_failed_before_recv_message(c->call) && c->events.message)
+    c->null_due = true;
+  else if (!grpc_call_failed_before_recv_message(c->call))
     c->events.message(c, NULL, c->arg);
 }
 
@@ -303,11 +307,12 @@ int rpc_call_receive(struct rpc_call *c)
 
 void rpc_call_cancel(struct rpc_call *c, enum rpc_status status, const char *text)
 {
-  if (c->over)
-    return;
   c->broken = true;
-  grpc_call_cancel_with_status(c->call, status == RPC_OK ? GRPC_STATUS_CANCELLED : (grpc_status_code)status,
-                               text ? text : "", NULL);
+  if (c->cancel_status != RPC_OK)
+    return;
+  c->cancel_status = status != RPC_OK ? status : RPC_CANCELLED;
+  c->cancel_text = grpc_slice_from_copied_string(text ? text : "");
+  grpc_call_cancel_with_status(c->call, (grpc_status_code)c->cancel_status, text ? text : "", NULL);
 }
 
 static int end_after_sending(struct rpc_call *c)

@@ -76,7 +76,6 @@ struct unary {
   void (*done)(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg);
   void *arg;
   struct rpc_message *answer;
-  bool twice;
 };
 
 static void unary_message(struct rpc_call *c, struct rpc_message *m, void *arg)
@@ -84,8 +83,7 @@ static void unary_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   struct unary *u = arg;
   if (u->answer && m) {
     rpc_message_free(m);
-    u->twice = true; /* the status may be here already */
-    rpc_call_cancel(c, RPC_INTERNAL, "");
+    rpc_call_cancel(c, RPC_INTERNAL, "more than one answer came");
     return;
   }
   if (!m)
@@ -100,9 +98,9 @@ static void unary_closed(struct rpc_call *c, enum rpc_status status, const char 
   struct unary u = *(struct unary *)arg;
   (void)c;
   free(arg);
-  if (u.twice || (status == RPC_OK && !u.answer)) {
+  if (status == RPC_OK && !u.answer) {
     status = RPC_INTERNAL;
-    text = u.twice ? "more than one answer came" : "no answer came";
+    text = "no answer came";
   }
   if (status != RPC_OK) {
     rpc_message_free(u.answer);

@@ -37,6 +37,8 @@ struct rpc_call {
   grpc_metadata_array trailers; /* client */
   grpc_status_code status;      /* client: the server's; server: what rpc_call_finish was given */
   grpc_slice text;
+  enum rpc_status cancel_status; /* RPC_OK: not cancelled here */
+  grpc_slice cancel_text;
   int cancelled; /* server */
   char *method;  /* server */
   char *peer;    /* server; gRPC's memory */

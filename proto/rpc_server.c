@@ -16,7 +16,7 @@
 #include "rpc_args.h"
 #include "rpc_bind.h"
 
-enum { REQUESTS = 16, MAX_STREAMS = 1 << 20 };
+enum { REQUESTS = 16, MAX_STREAMS = 1 << 20, HANDSHAKE_MS = 10000 };
 
 struct request {
   struct rpc_tag tag;
@@ -142,6 +142,7 @@ static grpc_server *make_server(void)
   struct rpc_args args = {.count = 0};
   rpc_args_add_common(&args);
   rpc_args_add_keepalive(&args);
+  rpc_args_add(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS);
   rpc_args_add(&args, GRPC_ARG_ALLOW_REUSEPORT, 0);                  /* or a second server takes the port in silence */
   rpc_args_add(&args, GRPC_ARG_MAX_CONCURRENT_STREAMS, MAX_STREAMS); /* more would hang without an error */
   /* Clients may ping too, as often as they like. */
