@@ -13,7 +13,7 @@
 struct opening {
   struct router *router;
   struct rpc_call *call;
-  opening_cb on_message;
+  opening_cb begin;
   struct rpc_timer *late;
   struct token_stream *token;
   struct opening *prev, *next;
@@ -65,7 +65,7 @@ static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   (void)c;
   struct opening *o = arg;
   if (m)
-    o->on_message(o, m);
+    o->begin(o, m);
   else
     opening_refuse(o, RPC_INVALID_ARGUMENT, "the stream ended before it said what it is for");
 }
@@ -93,7 +93,7 @@ static void on_late(void *arg)
   opening_refuse(o, RPC_DEADLINE_EXCEEDED, "the stream did not say in time what it is for");
 }
 
-void opening_start(struct router *r, struct rpc_call *c, opening_cb on_first)
+void opening_start(struct router *r, struct rpc_call *c, opening_cb begin)
 {
   if (r->opening_count >= r->limits.openings) {
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "%zu calls have not said yet what they want; no more at once",
@@ -108,7 +108,7 @@ void opening_start(struct router *r, struct rpc_call *c, opening_cb on_first)
   }
   o->router = r;
   o->call = c;
-  o->on_message = on_first;
+  o->begin = begin;
   DL_APPEND(r->openings, o);
   r->opening_count++;
   rpc_call_set_arg(c, &events, o);
@@ -117,6 +117,9 @@ void opening_start(struct router *r, struct rpc_call *c, opening_cb on_first)
 
 void openings_refuse_all(struct router *r, enum rpc_status status, const char *text)
 {
-  while (r->openings)
-    opening_refuse(r->openings, status, text);
+  struct opening *o, *next;
+  DL_FOREACH_SAFE(r->openings, o, next)
+  {
+    opening_refuse(o, status, text);
+  }
 }

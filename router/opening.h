@@ -12,7 +12,7 @@ struct token_stream;
 /* Receives a message, which becomes its own. It ends with one of opening_take, opening_refuse and opening_more. */
 typedef void (*opening_cb)(struct opening *o, struct rpc_message *m);
 
-void opening_start(struct router *r, struct rpc_call *c, opening_cb on_message);
+void opening_start(struct router *r, struct rpc_call *c, opening_cb begin);
 struct router *opening_router(struct opening *o);
 /* The token that is being put together in this call, if it is an original's. NULL when memory is short. */
 struct token_stream *opening_token(struct opening *o);

@@ -1,6 +1,8 @@
 /* One table: a row is an option's parsing, its place, and its line in --help. */
 #include "options.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,20 +114,17 @@ bool options_loopback(const char *listen)
 {
   const char *host;
   size_t size;
-  if (!address_port(listen, &host, &size))
-    return false;
-  if ((size == 9 && memcmp(host, "localhost", 9) == 0) || (size == 3 && memcmp(host, "::1", 3) == 0))
-    return true;
-  unsigned a, b, c, d;
-  char text[16] = {0}, again[64];
-  if (size >= sizeof text)
+  char text[INET6_ADDRSTRLEN] = {0};
+  struct in_addr v4;
+  struct in6_addr v6;
+  if (!address_port(listen, &host, &size) || size >= sizeof text)
     return false;
   memcpy(text, host, size);
-  /* Written back and compared, so that nothing but four plain numbers counts as an address: "127.example.org". */
-  if (sscanf(text, "%3u.%3u.%3u.%3u", &a, &b, &c, &d) != 4 || a != 127 || b > 255 || c > 255 || d > 255)
-    return false;
-  snprintf(again, sizeof again, "%u.%u.%u.%u", a, b, c, d);
-  return strcmp(again, text) == 0;
+  if (inet_pton(AF_INET, text, &v4) == 1)
+    return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+  if (inet_pton(AF_INET6, text, &v6) == 1)
+    return IN6_IS_ADDR_LOOPBACK(&v6);
+  return strcmp(text, "localhost") == 0;
 }
 
 static int listen_choose(struct options *o, const char *port, char *why, size_t why_size)

@@ -72,7 +72,7 @@ START_TEST(test_token_cut)
   struct fixture f;
   fixture_open(&f);
   struct stream *web = created(&f, "web", nobody);
-  static const char traffic[] = "glued";
+  static const char traffic[] = "glued", answer[] = "first";
   uint8_t bytes[TOKEN_STREAM_HEADER_MAX];
   /* One test covers a fourth of the cuts, up to and past the end of the token. */
   size_t total = 4 + 2 + 64;
@@ -90,8 +90,8 @@ START_TEST(test_token_cut)
     pushed(web, nth, token);
     j.s = stream_open(&f, PROXY "ProxyConnection");
     token_stream_write(bytes, sizeof bytes, token);
-    memcpy(bytes + total, "first", 5);
-    send_cut(j.s, bytes, total + 5, cut / 2, cut);
+    memcpy(bytes + total, answer, sizeof answer - 1);
+    send_cut(j.s, bytes, total + sizeof answer - 1, cut / 2, cut);
     stream_hears(j.s, "glued");
     stream_hears(j.f, "first");
     stream_end(j.s);
@@ -263,7 +263,7 @@ START_TEST(test_slow_service)
   struct stream *web = created(&f, "web", member_s);
   web->reading = false;
   enum { MANY = 4000 };
-  struct stream **streams = calloc(MANY, sizeof *streams);
+  struct stream **streams = calloc(MANY, sizeof(struct stream *));
   int count = 0, refused = 0;
   while (count < MANY && !refused) {
     struct asked asked = forward(&f, "web", member_f);
@@ -396,7 +396,7 @@ START_TEST(test_one_end_ends_both)
   stream_say(j.f, "last words");
   stream_end(j.f);
   FIXTURE_UNTIL(&f, j.s->closed && j.f->closed);
-  ck_assert_uint_eq(j.s->size, 8 * BULK_MESSAGE + strlen("last words"));
+  ck_assert_uint_eq(j.s->size, (size_t)8 * BULK_MESSAGE + strlen("last words"));
   stream_closes(j.s, RPC_OK);
   stream_closes(j.f, RPC_OK);
   stream_drop(web);
@@ -409,7 +409,7 @@ START_TEST(test_original_stops_reading)
   struct fixture f;
   struct router_limits limits = router_limits_default();
   limits.leave_ms = 50;
-  limits.drain_ms = 3600 * 1000;
+  limits.drain_ms = 3600000;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", nobody);
   struct joined j = join(&f, web, "web", true, true);

@@ -198,7 +198,7 @@ START_TEST(test_many_services)
   view_open(&early, &f);
   FIXTURE_UNTIL(&f, early.whole);
   early.stream->reading = false;
-  struct stream **services = calloc(MANY, sizeof *services);
+  struct stream **services = calloc(MANY, sizeof(struct stream *));
   for (int i = 0; i < MANY; i++) {
     char name[16];
     snprintf(name, sizeof name, "n%d", i);
@@ -274,7 +274,7 @@ START_TEST(test_drain_waits)
   struct fixture f;
   struct view v;
   struct router_limits limits = router_limits_default();
-  limits.drain_ms = 3600 * 1000;
+  limits.drain_ms = 3600000;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);
   struct joined j = join(&f, web, "web", false, false);
@@ -310,7 +310,7 @@ START_TEST(test_drain_cuts)
 {
   struct fixture f;
   struct router_limits limits = router_limits_default();
-  limits.drain_ms = _i == 0 ? 50 : 3600 * 1000;
+  limits.drain_ms = _i == 0 ? 50 : 3600000;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);
   struct joined j = join(&f, web, "web", false, false);
