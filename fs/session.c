@@ -83,8 +83,11 @@ static void on_wake(uv_async_t *wake)
 {
   struct fs *fs = wake->data;
   if (atomic_load(&fs->notify_ended)) {
-    if (!uv_is_closing((uv_handle_t *)wake))
+    if (!uv_is_closing((uv_handle_t *)wake)) {
+      fs_notify_free(fs->notify); /* which joins a thread that only has to return */
+      fs->notify = NULL;
       close_session(fs);
+    }
     return;
   }
   fs_requests_interrupt(&fs->requests);
@@ -169,7 +172,7 @@ int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, con
   if (error != 0) {
     snprintf(message, message_size, "%s", strerror(-error));
   } else {
-    snprintf(message, message_size, "%s cannot be mounted on", mountpoint);
+    snprintf(message, message_size, "%s: cannot be mounted on", mountpoint);
     error = mount_session(fs, mountpoint, options, message, message_size);
   }
   if (error == 0) {

@@ -2,6 +2,8 @@
  * its own mount. */
 #include "test_fs_example.h"
 
+#include "fs/fs_internal.h"
+
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -307,7 +309,10 @@ static int run_attempts(struct mounted *mounted, const void *arg)
   int wrong = 0;
   for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
     int error = attempt(attempts[i].what);
-    if (error != attempts[i].error) {
+    int expected = attempts[i].error;
+    if (geteuid() != 0 && strstr(attempts[i].what, "fixed") != NULL)
+      expected = -EACCES; /* from the mode, before we are asked */
+    if (error != expected) {
       fprintf(stderr, "%s: %s\n", attempts[i].what, strerror(-error));
       wrong++;
     }
@@ -473,10 +478,10 @@ END_TEST
 
 enum { MANY = 1000 };
 
-static void add_many(void)
+static void add_many(int count)
 {
   char name[16];
-  for (int i = 0; i < MANY; i++) {
+  for (int i = 0; i < count; i++) {
     snprintf(name, sizeof(name), "%d", i);
     ck_assert_int_eq(fs_add(fs_find(fs_root(m.fs), "many"), &example_rows[ROW_MANY], name, NULL, NULL), 0);
   }
@@ -484,7 +489,7 @@ static void add_many(void)
 
 START_TEST(a_thousand_entries_are_listed_and_removed)
 {
-  add_many();
+  add_many(MANY);
   shell(&m, "test $(ls mnt/many | wc -l) = 1000; test $(ls -lf mnt/many | wc -l) -ge 1000; cat mnt/many/* | wc -l");
   shell(&m,
         "rm mnt/many/5*; test $(ls mnt/many | wc -l) = 889; find mnt/many -type f -delete; test -z \"$(ls mnt/many)\"");
@@ -527,17 +532,18 @@ END_TEST
 
 START_TEST(the_kernel_lets_go_of_what_is_removed)
 {
-  add_many();
+  unsigned before = HASH_CNT(by_number, m.fs->table.by_ino);
+  add_many(200); /* fewer than the notifier's queue holds */
   shell(&m, "ls -l mnt/many > l");
   struct fs_entry *many = fs_find(fs_root(m.fs), "many");
   char name[16];
-  for (int i = 0; i < MANY; i++) {
+  for (int i = 0; i < 200; i++) {
     snprintf(name, sizeof(name), "%d", i);
     fs_remove(fs_find(many, name));
-    if (i % 100 == 0)
-      uv_run(&m.loop, UV_RUN_NOWAIT);
   }
-  shell(&m, "test -z \"$(ls mnt/many)\"");
+  ck_assert_uint_eq(HASH_CNT(by_number, m.fs->table.by_ino), before + 200);
+  while (HASH_CNT(by_number, m.fs->table.by_ino) > before) /* Check's own limit ends it otherwise */
+    uv_run(&m.loop, UV_RUN_ONCE);
 }
 END_TEST
 
