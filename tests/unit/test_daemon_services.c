@@ -1,0 +1,520 @@
+/* Services against a router that registers, refuses, says nothing, goes away and comes back. */
+#include "test_daemon_world.h"
+
+#include "daemon/address.h"
+#include "daemon/services.h"
+
+static struct world w;
+static struct services *services;
+static int changes, tokens, lefts, withdrawals, refusals, last_refusal;
+static bool services_gone;
+static char last_token[64], last_target[ADDRESS_TEXT_MAX];
+
+static void changed(struct service *s, enum service_state before, const char *why, void *arg)
+{
+  (void)why;
+  (void)arg;
+  ck_assert_int_ne(service_state(s), before);
+  changes++;
+}
+
+static void refused(struct service *s, int error, const char *why, void *arg)
+{
+  (void)s;
+  (void)arg;
+  ck_assert_str_ne(why, "");
+  refusals++;
+  last_refusal = error;
+}
+
+static void token(struct service *s, const char *text, const struct address *target, void *arg)
+{
+  (void)s;
+  (void)arg;
+  tokens++;
+  snprintf(last_token, sizeof last_token, "%s", text);
+  address_format(target, last_target);
+}
+
+static void left(const char *name, void *arg)
+{
+  (void)name;
+  (void)arg;
+  lefts++;
+}
+
+static void withdrawn(struct service *s, void *arg)
+{
+  (void)arg;
+  ck_assert_ptr_null(services_find(services, service_name(s)));
+  withdrawals++;
+}
+
+static const struct services_events events = {
+    .changed = changed, .refused = refused, .token = token, .left = left, .withdrawn = withdrawn};
+
+static void link_state(struct world *world)
+{
+  (void)world;
+  if (services != NULL)
+    services_link_changed(services);
+}
+
+static void name_down(struct world *world, const char *name)
+{
+  (void)world;
+  services_name_free(services, name);
+}
+
+static void setup(void)
+{
+  changes = tokens = lefts = withdrawals = refusals = last_refusal = 0;
+  services_gone = false;
+  world_open(&w);
+  w.on_state = link_state;
+  w.on_down = name_down;
+  world_link(&w, NULL);
+  ck_assert_int_eq(services_open(&services, &w.loop, w.link, &events, NULL), 0);
+}
+
+static void setup_connected(void)
+{
+  setup();
+  WORLD_UNTIL(&w, w.connects == 1);
+}
+
+static void closed(void *arg)
+{
+  (void)arg;
+  services_gone = true;
+}
+
+static void close_services(void)
+{
+  struct services *ss = services;
+
+  services_close(ss, closed, NULL);
+  ck_assert(!services_gone);
+  WORLD_UNTIL(&w, services_gone);
+  services = NULL;
+}
+
+static void teardown(void)
+{
+  if (services != NULL)
+    close_services();
+  world_close(&w);
+}
+
+struct verdict {
+  int calls, error;
+  struct service_wait *wait;
+  bool withdraw; /* the service, inside the verdict */
+};
+
+static void judged(int error, const char *why, void *arg)
+{
+  struct verdict *v = arg;
+  struct service *s = services_find(services, "web");
+
+  ck_assert_ptr_nonnull(why);
+  v->calls++;
+  v->error = error;
+  if (v->withdraw && s != NULL)
+    services_withdraw(s);
+}
+
+static struct service *declare(const char *name)
+{
+  struct service *s;
+  const char *why;
+
+  ck_assert_int_eq(services_declare(services, name, &s, &why), 0);
+  ck_assert_int_eq(service_state(s), SERVICE_PENDING);
+  ck_assert_ptr_null(service_target(s));
+  return s;
+}
+
+static int point_at(struct service *s, const char *target, struct verdict *v)
+{
+  struct address address;
+  const char *why;
+
+  ck_assert_int_eq(address_parse_target(target, &address, &why), 0);
+  return service_set_target(s, &address, judged, v, &v->wait);
+}
+
+static const char *target_of(const struct service *s)
+{
+  static char text[ADDRESS_TEXT_MAX];
+
+  return service_target(s) == NULL ? "" : address_format(service_target(s), text);
+}
+
+static struct service *online(const char *name)
+{
+  struct verdict v = {0};
+  struct service *s = declare(name);
+
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  ck_assert_int_eq(v.calls, 0);
+  ck_assert_int_eq(service_state(s), SERVICE_REGISTERING);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, 0);
+  ck_assert_int_eq(service_state(s), SERVICE_ONLINE);
+  return s;
+}
+
+START_TEST(names_are_checked)
+{
+  struct service *s;
+  const char *why;
+
+  ck_assert_int_eq(services_declare(services, "No", &s, &why), -EINVAL);
+  ck_assert_int_eq(services_declare(services, "", &s, &why), -EINVAL);
+  ck_assert_int_eq(
+      services_declare(services, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &s, &why),
+      -ENAMETOOLONG);
+  declare("web");
+  ck_assert_int_eq(services_declare(services, "web", &s, &why), -EEXIST);
+  ck_assert_uint_eq(services_count(services), 1);
+}
+END_TEST
+
+START_TEST(there_is_a_limit)
+{
+  struct service *s;
+  const char *why;
+  char name[16];
+  size_t seen = 0;
+
+  for (int i = 0; i < SERVICES_MAX; i++) {
+    snprintf(name, sizeof name, "s%d", i);
+    declare(name);
+  }
+  ck_assert_int_eq(services_declare(services, "more", &s, &why), -ENOSPC);
+  for (s = services_next(services, NULL); s != NULL; s = services_next(services, s))
+    seen++;
+  ck_assert_uint_eq(seen, SERVICES_MAX);
+  services_withdraw(services_find(services, "s7"));
+  declare("more");
+}
+END_TEST
+
+START_TEST(registers_and_passes_tokens_on)
+{
+  struct service *s = online("web");
+  struct verdict v = {0};
+  struct fake_call *call = fake_find(&w, false, "web");
+
+  fake_token(call, "t1");
+  WORLD_UNTIL(&w, tokens == 1);
+  ck_assert_str_eq(last_token, "t1");
+  ck_assert_str_eq(last_target, "localhost:80");
+  ck_assert_int_eq(point_at(s, "localhost:81", &v), 0);
+  fake_token(call, "t2");
+  WORLD_UNTIL(&w, tokens == 2);
+  ck_assert_str_eq(last_target, "localhost:81");
+  ck_assert_int_eq(w.creates, 1);
+  ck_assert_int_eq(v.calls, 0);
+}
+END_TEST
+
+START_TEST(withdrawing_ends_the_registration)
+{
+  struct service *s = online("web");
+
+  services_withdraw(s);
+  ck_assert_int_eq(withdrawals, 1);
+  ck_assert_int_eq(lefts, 1);
+  WORLD_UNTIL(&w, fake_find(&w, false, "web") == NULL);
+}
+END_TEST
+
+START_TEST(clearing_the_target_leads_back_to_pending)
+{
+  struct service *s = online("web");
+  struct verdict v = {0};
+
+  service_clear_target(s);
+  ck_assert_int_eq(service_state(s), SERVICE_PENDING);
+  ck_assert_str_eq(target_of(s), "");
+  WORLD_UNTIL(&w, fake_find(&w, false, "web") == NULL);
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, 0);
+}
+END_TEST
+
+START_TEST(a_taken_name_is_refused_and_changes_nothing)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, -EEXIST);
+  ck_assert_int_eq(service_state(s), SERVICE_TAKEN);
+  ck_assert_str_eq(target_of(s), "");
+  ck_assert_int_eq(refusals, 0);
+  services_name_free(services, "web");
+  ck_assert_int_eq(service_state(s), SERVICE_PENDING);
+}
+END_TEST
+
+START_TEST(a_refusal_has_its_errno)
+{
+  static const struct {
+    enum rpc_status status;
+    int error;
+  } cases[] = {{RPC_PERMISSION_DENIED, -EACCES},
+               {RPC_UNAUTHENTICATED, -EACCES},
+               {RPC_RESOURCE_EXHAUSTED, -ENOSPC},
+               {RPC_INVALID_ARGUMENT, -EINVAL}};
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_status = cases[_i].status;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, cases[_i].error);
+  ck_assert_int_eq(service_state(s), SERVICE_PENDING);
+}
+END_TEST
+
+START_TEST(the_service_may_go_inside_its_verdict)
+{
+  struct verdict v = {.withdraw = true}, second = {0};
+  struct service *s = declare("web");
+
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  ck_assert_int_eq(point_at(s, "localhost:81", &second), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(second.calls, 1);
+  ck_assert_int_eq(second.error, -ENOENT);
+  ck_assert_ptr_null(services_find(services, "web"));
+}
+END_TEST
+
+START_TEST(an_interrupted_wait_keeps_the_declaration)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, w.creates == 1);
+  service_wait_cancel(v.wait, -EINTR);
+  ck_assert_int_eq(v.calls, 0);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, -EINTR);
+  ck_assert_int_eq(service_state(s), SERVICE_REGISTERING);
+  ck_assert_str_eq(target_of(s), "localhost:80");
+  fake_verdict(fake_find(&w, false, "web"));
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+}
+END_TEST
+
+START_TEST(a_router_without_a_verdict_times_out)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, -ETIMEDOUT);
+  ck_assert_int_eq(service_state(s), SERVICE_REGISTERING);
+}
+END_TEST
+
+START_TEST(withdrawing_answers_who_waits)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  services_withdraw(s);
+  ck_assert_int_eq(v.calls, 1);
+  ck_assert_int_eq(v.error, -ENOENT);
+}
+END_TEST
+
+START_TEST(closing_answers_who_waits)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  close_services();
+  ck_assert_int_eq(v.calls, 1);
+  ck_assert_int_eq(v.error, -ECANCELED);
+}
+END_TEST
+
+START_TEST(a_lost_router_is_come_back_to)
+{
+  struct service *s = online("web");
+
+  world_router_stop(&w);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_OFFLINE);
+  ck_assert_str_eq(target_of(s), "localhost:80");
+  world_router_start(&w);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+  ck_assert_int_eq(w.creates, 2);
+}
+END_TEST
+
+START_TEST(who_waits_when_the_router_is_lost_is_accepted)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, w.creates == 1);
+  world_router_stop(&w);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, 0);
+  ck_assert_int_eq(service_state(s), SERVICE_OFFLINE);
+}
+END_TEST
+
+START_TEST(declared_before_there_is_a_router)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 0);
+  ck_assert_int_eq(service_state(s), SERVICE_OFFLINE);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+  ck_assert_int_eq(v.calls, 0);
+}
+END_TEST
+
+START_TEST(a_name_found_taken_later_is_told_and_tried_again)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  w.router.names[w.router.name_count++] = "web";
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 0);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_TAKEN);
+  ck_assert_int_eq(refusals, 1);
+  ck_assert_int_eq(last_refusal, -EEXIST);
+  ck_assert_str_eq(target_of(s), "localhost:80");
+  w.router.create_status = RPC_OK;
+  fake_news(&w, NULL, "web", false);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+  ck_assert_int_eq(refusals, 1);
+}
+END_TEST
+
+START_TEST(our_own_former_registration_is_no_verdict)
+{
+  struct service *s = online("web");
+  struct verdict v = {0};
+
+  services_withdraw(s);
+  s = declare("web");
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  w.router.refuse_creates = 2;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, 0);
+  ck_assert_int_eq(w.creates, 4);
+}
+END_TEST
+
+START_TEST(a_stream_that_ends_is_made_again)
+{
+  struct service *s = online("web");
+
+  rpc_call_finish(fake_find(&w, false, "web")->call, RPC_UNAVAILABLE, "as told");
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_OFFLINE);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+  ck_assert_int_eq(w.losses, 0);
+}
+END_TEST
+
+static void setup_first_version(void)
+{
+  setup();
+  w.router.watch_status = RPC_UNIMPLEMENTED;
+  w.router.first_version = true;
+  WORLD_UNTIL(&w, w.connects == 1);
+  ck_assert(link_original(w.link));
+}
+
+START_TEST(the_first_version_is_asked_for_its_list)
+{
+  struct service *s = online("web");
+
+  fake_token(fake_find(&w, false, "web"), "t");
+  WORLD_UNTIL(&w, tokens == 1);
+  services_withdraw(s);
+}
+END_TEST
+
+START_TEST(the_first_version_refuses)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.names[w.router.name_count++] = "web";
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, -EEXIST);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("daemon services");
+  TCase *t = tcase_create("connected");
+  TCase *early = tcase_create("not connected yet");
+  TCase *first = tcase_create("first version");
+  SRunner *r;
+  int failed;
+
+  tcase_add_checked_fixture(t, setup_connected, teardown);
+  tcase_set_timeout(t, 60);
+  tcase_add_test(t, registers_and_passes_tokens_on);
+  tcase_add_test(t, withdrawing_ends_the_registration);
+  tcase_add_test(t, clearing_the_target_leads_back_to_pending);
+  tcase_add_test(t, a_taken_name_is_refused_and_changes_nothing);
+  tcase_add_loop_test(t, a_refusal_has_its_errno, 0, 4);
+  tcase_add_test(t, the_service_may_go_inside_its_verdict);
+  tcase_add_test(t, an_interrupted_wait_keeps_the_declaration);
+  tcase_add_test(t, a_router_without_a_verdict_times_out);
+  tcase_add_test(t, withdrawing_answers_who_waits);
+  tcase_add_test(t, closing_answers_who_waits);
+  tcase_add_test(t, a_lost_router_is_come_back_to);
+  tcase_add_test(t, who_waits_when_the_router_is_lost_is_accepted);
+  tcase_add_test(t, our_own_former_registration_is_no_verdict);
+  tcase_add_test(t, a_stream_that_ends_is_made_again);
+  tcase_add_checked_fixture(early, setup, teardown);
+  tcase_set_timeout(early, 60);
+  tcase_add_test(early, names_are_checked);
+  tcase_add_test(early, there_is_a_limit);
+  tcase_add_test(early, declared_before_there_is_a_router);
+  tcase_add_test(early, a_name_found_taken_later_is_told_and_tried_again);
+  tcase_add_checked_fixture(first, setup_first_version, teardown);
+  tcase_set_timeout(first, 60);
+  tcase_add_test(first, the_first_version_is_asked_for_its_list);
+  tcase_add_test(first, the_first_version_refuses);
+  suite_add_tcase(suite, t);
+  suite_add_tcase(suite, early);
+  suite_add_tcase(suite, first);
+  r = srunner_create(suite);
+  srunner_run_all(r, CK_NORMAL);
+  failed = srunner_ntests_failed(r);
+  srunner_free(r);
+  return failed != 0;
+}
