@@ -75,8 +75,7 @@ def connections(world, router, a, b):
             assert descriptors_after <= descriptors, f"{name} holds descriptors"
             assert rss_after < rss * 1.3 + 4096, f"{name} grew from {rss} to {rss_after} KiB"
         for count in (1000, 5000):
-            at_once(forward, count)
-            print(f"{count} at once", use_of(programs), flush=True)
+            at_once(forward, count, lambda: print(f"{count} at once", use_of(programs), flush=True))
             rest(a, b)
         rest(a, b)
         last = use_of(programs)
@@ -88,7 +87,7 @@ def connections(world, router, a, b):
         target.wait()
 
 
-def at_once(port, count):
+def at_once(port, count, tell):
     with contextlib.ExitStack() as stack:
         held = []
         for number in range(count):
@@ -97,6 +96,7 @@ def at_once(port, count):
             held.append(connection)
         for number, connection in enumerate(held):
             assert hear_exactly(connection, 8) == b"%08d" % number
+        tell()
 
 
 def bytes_both_ways(world, router, a, b):
