@@ -120,7 +120,8 @@ static int serve(struct program *p)
   int port = 0;
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
-    fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen, strerror(-error));
+    fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen,
+            error == -EINVAL && p->cert ? "the certificate or its private key is no good" : strerror(-error));
     return EXIT_FAILURE;
   }
   fprintf(stderr, "mmrouter: listening on %.*s:%d\n", (int)(strrchr(p->options.listen, ':') - p->options.listen),

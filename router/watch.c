@@ -17,12 +17,14 @@ struct watcher {
   struct rpc_call *call;
   struct registry_cursor cursor;
   bool sending;
-  bool news;  /* there is something to tell, be it a heartbeat */
-  bool ended; /* was given its status */
+  bool news;            /* there is something to tell, be it a heartbeat */
+  enum rpc_status end;  /* to be given once there is no news */
+  const char *end_text; /* NULL: it goes on */
+  bool ended;           /* was given its status */
   struct watcher *prev, *next;
 };
 
-static void watcher_end(struct watcher *w, enum rpc_status status, const char *text)
+static void watcher_finish(struct watcher *w, enum rpc_status status, const char *text)
 {
   w->ended = true;
   reply_finish(w->call, status, text);
@@ -30,8 +32,6 @@ static void watcher_end(struct watcher *w, enum rpc_status status, const char *t
 
 static void watcher_send(struct watcher *w)
 {
-  if (!w->news || w->sending || w->ended)
-    return;
   const struct router *r = w->router;
   const struct catalogue_notes notes = {.draining = r->draining, .heartbeat_ms = (uint32_t)r->limits.heartbeat_ms};
   bool complete;
@@ -41,8 +41,16 @@ static void watcher_send(struct watcher *w)
     w->sending = true;
     w->news = !complete;
   } else if (error != -EPIPE) {
-    watcher_end(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+    watcher_finish(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   }
+}
+
+static void watcher_step(struct watcher *w)
+{
+  if (w->news && !w->sending && !w->ended)
+    watcher_send(w);
+  if (w->end_text && !w->news && !w->ended)
+    watcher_finish(w, w->end, w->end_text);
 }
 
 static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
@@ -57,7 +65,7 @@ static void on_sent(struct rpc_call *c, void *arg)
   (void)c;
   struct watcher *w = arg;
   w->sending = false;
-  watcher_send(w);
+  watcher_step(w);
 }
 
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
@@ -84,7 +92,7 @@ void watch_wake(struct router *r)
   DL_FOREACH(r->watchers, w)
   {
     w->news = true;
-    watcher_send(w);
+    watcher_step(w);
   }
 }
 
@@ -135,8 +143,8 @@ void watch_start(struct opening *o, struct rpc_message *m)
   rpc_call_set_arg(c, &events, w);
   int error = rpc_call_send_headers(c, NULL, 0);
   if (error && error != -EPIPE)
-    watcher_end(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-  watcher_send(w);
+    watcher_finish(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  watcher_step(w);
 }
 
 void watch_end(struct router *r, enum rpc_status status, const char *text)
@@ -144,7 +152,8 @@ void watch_end(struct router *r, enum rpc_status status, const char *text)
   struct watcher *w;
   DL_FOREACH(r->watchers, w)
   {
-    if (!w->ended)
-      watcher_end(w, status, text);
+    w->end = status;
+    w->end_text = text;
+    watcher_step(w);
   }
 }

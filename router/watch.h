@@ -11,7 +11,7 @@ void watch_start(struct opening *o, struct rpc_message *m);
 /* The register changed, or the router began to drain. */
 void watch_wake(struct router *r);
 
-/* Ends all watchers, each after what is being sent to it. */
+/* Ends all watchers, each after the news that there are. `text` must live as long as the router. */
 void watch_end(struct router *r, enum rpc_status status, const char *text);
 
 #endif
