@@ -271,6 +271,7 @@ static void on_asked(enum rpc_status status, const char *text, struct rpc_messag
   Mindmeld__ForwardToServiceResponse *response = NULL;
   if (t->machine.state == CONNECTION_ASKING && status == RPC_OK)
     response = (void *)rpc_message_unpack(answer, &mindmeld__forward_to_service_response__descriptor);
+  rpc_message_free(answer);
   if (response != NULL && strlen(response->token) < sizeof t->token) {
     memcpy(t->token, response->token, strlen(response->token) + 1);
     step(t, CONNECTION_TOKEN);
