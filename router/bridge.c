@@ -59,10 +59,10 @@ static void on_late(void *arg)
   side_cancel(s, s->status == RPC_OK ? RPC_ABORTED : s->status, s->status == RPC_OK ? "the stream is stuck" : s->text);
 }
 
-/* Once the last message to a side is sent, its status may follow. */
+/* Once the last message to a side is sent, its status may follow. (One waits only while another is being sent.) */
 static void side_settle(struct side *s)
 {
-  if (!s->bridge->ending || s->finished || s->sending || s->waiting)
+  if (!s->bridge->ending || s->finished || s->sending)
     return;
   s->finished = true;
   reply_finish(s->call, s->status, s->text);
