@@ -31,8 +31,9 @@ enum {
   SENTENCE_SIZE = 512,
   ASK_MS = 10000,
   DIAL_MS = 10000,
-  STATE_MS = 15000,
-  STATE_MS_AT_END = 1000,
+  OPENING_MS = 15000,
+  CLOSING_MS = 5000, /* for a last word to get through, before the stream is cancelled */
+  CLOSING_MS_AT_END = 1000,
   NOTHING = -1,
 };
 
@@ -314,7 +315,7 @@ static void on_timeout(uv_timer_t *timer)
     return;
   }
   if (t->machine.state == CONNECTION_OPENING) {
-    fail(t, "nobody answered in %d s", STATE_MS / 1000);
+    fail(t, "nobody answered in %d s", OPENING_MS / 1000);
     set_reset(t, "ETIMEDOUT", "no answer in time");
   }
   step(t, CONNECTION_TIMEOUT);
@@ -406,6 +407,13 @@ static void free_tunnel(struct tunnel *t)
   uv_close((uv_handle_t *)&t->timer, on_timer_closed);
 }
 
+static uint64_t time_allowed(const struct tunnel *t)
+{
+  if (t->machine.state != CONNECTION_CLOSING)
+    return OPENING_MS;
+  return t->table->closing ? CLOSING_MS_AT_END : CLOSING_MS;
+}
+
 /* Returns the event that came of it, or NOTHING. */
 static int act(struct tunnel *t, unsigned actions)
 {
@@ -431,7 +439,7 @@ static int act(struct tunnel *t, unsigned actions)
   if (actions & (CONNECTION_CLOSE_SOCKET | CONNECTION_RESET_SOCKET))
     close_socket(t, actions & CONNECTION_RESET_SOCKET);
   if (actions & CONNECTION_START_TIMER)
-    uv_timer_start(&t->timer, on_timeout, t->table->closing ? STATE_MS_AT_END : STATE_MS, 0);
+    uv_timer_start(&t->timer, on_timeout, time_allowed(t), 0);
   if (actions & CONNECTION_STOP_TIMER)
     uv_timer_stop(&t->timer);
   if (actions & CONNECTION_FREE)

@@ -31,6 +31,7 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
     grpc_call_unref(p->call);
   if (p->channel != NULL)
     rpc_channel_unref(p->channel);
+  grpc_byte_buffer_destroy(p->up.reset_due);
   grpc_byte_buffer_destroy(p->down.held);
   grpc_byte_buffer_destroy(p->down.arriving);
   if (p->up.bulk)
@@ -330,17 +331,16 @@ static grpc_byte_buffer *reset_message(const char *code, const char *reason)
 
 void pump_send_reset(struct pump *p, const char *code, const char *reason)
 {
-  struct rpc_stray stray = {NULL, false};
-  grpc_byte_buffer *message = reset_message(code, reason);
   pthread_mutex_lock(&p->up.lock);
+  bool can_be_said = !p->up.over && p->up.reset_due == NULL;
+  if (can_be_said)
+    p->up.reset_due = reset_message(code, reason);
   p->up.stopped = true;
-  bool said = pump_up_say_last(p, message, &stray);
   pthread_mutex_unlock(&p->up.lock);
-  pump_complete_stray(stray);
-  if (!said) {
-    grpc_byte_buffer_destroy(message);
+  if (can_be_said)
+    run_up(p);
+  else
     pump_cancel(p);
-  }
 }
 
 void pump_cancel(struct pump *p)

@@ -61,8 +61,9 @@ int pump_attach(struct pump *p, int fd);
 void pump_send_eof(struct pump *p);
 /* Only half-closes the stream, without a word; what the socket still brings is not read. */
 void pump_half_close(struct pump *p);
-/* Says in-band that the connection is broken and half-closes the stream; if the stream cannot take a message now,
- * cancels it. Strings are copied, and cut to what fits. What the socket still brings is not read. */
+/* Says in-band that the connection is broken and half-closes the stream, as soon as it can take a message; if it was
+ * half-closed before, cancels it. Strings are copied, and cut to what fits. What the socket still brings is not read.
+ * A stream that is held back for long is the caller's to cancel. */
 void pump_send_reset(struct pump *p, const char *code, const char *reason);
 /* Ends the stream at once. `ended` follows if it did not come yet. */
 void pump_cancel(struct pump *p);

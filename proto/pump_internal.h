@@ -42,6 +42,7 @@ struct pump_up {
   bool bulk;
   bool stopped; /* the socket is not read any more */
   bool eof_due, half_close_due;
+  grpc_byte_buffer *reset_due;
   bool over; /* half-closed: nothing is sent any more */
 };
 
@@ -116,9 +117,6 @@ void pump_complete_stray(struct rpc_stray stray);
 void pump_up_init(struct pump *p);
 int pump_up_start(struct pump *p, grpc_byte_buffer *header, const grpc_metadata *metadata, size_t metadata_count);
 struct rpc_stray pump_up_run(struct pump *p, struct slab_carver *carver);
-/* Half-closes the stream with a last message, which it then owns. False: the stream is busy or over, and nothing was
- * done. */
-bool pump_up_say_last(struct pump *p, grpc_byte_buffer *last, struct rpc_stray *stray);
 void pump_down_init(struct pump *p);
 void pump_down_run(struct pump *p);
 void pump_down_status(struct pump *p);

@@ -110,14 +110,6 @@ static struct rpc_stray send_close(struct pump *p, grpc_byte_buffer *last)
   return last != NULL ? start(p, ops, 2) : start(p, ops + 1, 1);
 }
 
-bool pump_up_say_last(struct pump *p, grpc_byte_buffer *last, struct rpc_stray *stray)
-{
-  if (p->up.sending || p->up.over)
-    return false;
-  *stray = send_close(p, last);
-  return true;
-}
-
 static grpc_byte_buffer *eof_message(void)
 {
   uint8_t bytes[PAYLOAD_PREFIX_MAX];
@@ -166,6 +158,17 @@ static void stop_reading(struct pump *p)
   set_bulk(p, false);
 }
 
+/* A reset outdoes an end. */
+static struct rpc_stray say_last(struct pump *p)
+{
+  grpc_byte_buffer *last = p->up.reset_due;
+  p->up.reset_due = NULL;
+  stop_reading(p);
+  if (last == NULL && p->up.eof_due)
+    last = eof_message();
+  return send_close(p, last);
+}
+
 /* One read and its send. False: nothing was read. */
 static bool read_once(struct pump *p, struct slab_carver *carver, struct rpc_stray *stray)
 {
@@ -199,10 +202,8 @@ struct rpc_stray pump_up_run(struct pump *p, struct slab_carver *carver)
 {
   struct rpc_stray stray = {NULL, false};
   for (int turn = 0; !p->up.sending && !p->up.over && stray.tag == NULL; turn++) {
-    if (p->up.eof_due || p->up.half_close_due) {
-      stop_reading(p);
-      return send_close(p, p->up.eof_due ? eof_message() : NULL);
-    }
+    if (p->up.reset_due != NULL || p->up.eof_due || p->up.half_close_due)
+      return say_last(p);
     if (p->up.stopped || p->fd < 0)
       break;
     if (turn == TURNS_MAX) {
