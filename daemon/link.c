@@ -105,9 +105,10 @@ static void catalogue_up(struct link *l, const Mindmeld__Service *s)
   int64_t seconds = s->create_time != NULL ? s->create_time->seconds : 0;
   int32_t nanos = s->create_time != NULL ? s->create_time->nanos : 0;
   struct known *k;
-  bool news;
+  bool news, again;
 
   HASH_FIND_STR(l->known, s->name, k);
+  again = k != NULL;
   news = k == NULL || k->seconds != seconds || k->nanos != nanos || k->seen < l->first_round;
   if (k == NULL) {
     size_t length = strlen(s->name);
@@ -128,7 +129,7 @@ static void catalogue_up(struct link *l, const Mindmeld__Service *s)
   k->nanos = nanos;
   k->seen = l->round;
   if (news && l->events->service_up != NULL)
-    l->events->service_up(l, &(struct link_service){.name = k->name, .created = seconds}, l->arg);
+    l->events->service_up(l, &(struct link_service){.name = k->name, .created = seconds, .again = again}, l->arg);
 }
 
 static void catalogue_down(struct link *l, struct known *k)

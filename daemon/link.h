@@ -25,14 +25,15 @@ enum { LINK_MEMBER_SIZE = 16, LINK_MEMBER_KEY_SIZE = 32 };
 struct link_service {
   const char *name;
   int64_t created; /* seconds since 1970 */
+  bool again;      /* told before; the router was lost meanwhile */
 };
 
 struct link_events {
   /* Connected, or not any more, and why, in one sentence. Told only when it changes; `why` also changes while
    * connecting (see link_trouble). */
   void (*state)(struct link *l, bool connected, const char *why, void *arg);
-  /* The catalogue changed: one call per change; after a reconnect, what is gone is told when the new catalogue is
-   * whole. */
+  /* The catalogue changed: one call per change. After a reconnect, all that is there is told again, and what is gone
+   * when the new catalogue is whole. */
   void (*service_up)(struct link *l, const struct link_service *service, void *arg);
   void (*service_down)(struct link *l, const char *name, void *arg);
   void (*draining)(struct link *l, void *arg);

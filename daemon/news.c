@@ -54,7 +54,7 @@ static void link_service_up(struct link *l, const struct link_service *service, 
   struct daemon *d = arg;
 
   (void)l;
-  if (catalogue_up(d->catalogue, service->name) == -EINVAL)
+  if (catalogue_up(d->catalogue, service->name) == -EINVAL && !service->again)
     news_add(d, "service \"%.100s\" of the router is hidden: it is not a name that can be used here", service->name);
 }
 
