@@ -44,7 +44,7 @@ static struct entry *find(const struct catalogue *c, const char *name)
 
 static void forget(struct catalogue *c, struct entry *e)
 {
-  HASH_DEL(c->entries, e);
+  HASH_DEL(c->entries, e); /* NOLINT(clang-analyzer-unix.Malloc) */
   c->changed(e->name, c->arg);
   free(e);
 }
@@ -116,7 +116,7 @@ static void timer_closed(uv_handle_t *handle)
 
   HASH_ITER(hh, c->entries, e, next)
   {
-    HASH_DEL(c->entries, e);
+    HASH_DEL(c->entries, e); /* NOLINT(clang-analyzer-unix.Malloc) */
     free(e);
   }
   free(c);

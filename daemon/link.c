@@ -134,7 +134,7 @@ static void catalogue_up(struct link *l, const Mindmeld__Service *s)
 
 static void catalogue_down(struct link *l, struct known *k)
 {
-  HASH_DEL(l->known, k);
+  HASH_DEL(l->known, k); /* NOLINT(clang-analyzer-unix.Malloc) */
   if (l->events->service_down != NULL)
     l->events->service_down(l, k->name, l->arg);
   free(k);
@@ -157,7 +157,7 @@ static void catalogue_free(struct link *l)
 
   HASH_ITER(hh, l->known, k, next)
   {
-    HASH_DEL(l->known, k);
+    HASH_DEL(l->known, k); /* NOLINT(clang-analyzer-unix.Malloc) */
     free(k);
   }
 }
