@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@ struct program {
   char *cert, *cert_key;
   struct rpc_queue *queue;
   struct router *router;
-  bool over; /* the router is freed */
+  bool over;               /* the router is freed */
+  atomic_bool unsignalled; /* signals are not waited for any more */
 };
 
 static void say(void *arg, const char *line)
@@ -93,7 +95,7 @@ static void *wait_for_signals(void *arg)
   sigset_t signals;
   end_signals(&signals);
   int number;
-  while (sigwait(&signals, &number) == 0)
+  while (sigwait(&signals, &number) == 0 && !atomic_load(&p->unsignalled))
     rpc_queue_post(p->queue, on_signal, p);
   return NULL;
 }
@@ -134,7 +136,8 @@ static int serve(struct program *p)
   }
   rpc_queue_run(p->queue);
   if (!error) {
-    pthread_cancel(waiter);
+    atomic_store(&p->unsignalled, true);
+    pthread_kill(waiter, SIGTERM);
     pthread_join(waiter, NULL);
   }
   return error ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -27,10 +27,25 @@ struct arrival {
   struct caller *caller;
 };
 
+static int stream_hold(struct router *r, struct caller **out, const struct header *h, struct rpc_call *c)
+{
+  if (r->stream_count >= r->limits.streams)
+    return -ENFILE;
+  int error = callers_hold(r->callers, out, &h->member, rpc_call_peer(c), CALLER_STREAMS);
+  r->stream_count += error == 0;
+  return error;
+}
+
+static void stream_release(struct router *r, struct caller *caller)
+{
+  r->stream_count--;
+  callers_release(r->callers, caller, CALLER_STREAMS);
+}
+
 static void arrival_refuse(struct arrival *a, enum rpc_status status, const char *text)
 {
   rpc_message_free(a->leg.first);
-  callers_release(a->router->callers, a->caller, CALLER_STREAMS);
+  stream_release(a->router, a->caller);
   reply_refuse(a->leg.call, status, "%s", text);
 }
 
@@ -89,7 +104,7 @@ static void dial_on_closed(struct rpc_call *c, enum rpc_status status, const cha
   struct router *r = d->router;
   service_forget(d->service, d);
   rpc_message_free(d->leg.first);
-  callers_release(r->callers, d->caller, CALLER_STREAMS);
+  stream_release(r, d->caller);
   dial_free(d);
 }
 
@@ -147,8 +162,8 @@ static void on_over(void *arg)
 {
   struct pair *p = arg;
   struct router *r = p->router;
-  callers_release(r->callers, p->callers[0], CALLER_STREAMS);
-  callers_release(r->callers, p->callers[1], CALLER_STREAMS);
+  stream_release(r, p->callers[0]);
+  stream_release(r, p->callers[1]);
   free(p);
   router_bridge_over(r);
 }
@@ -194,11 +209,13 @@ static void stream_arrive(struct router *r, struct rpc_call *c, bool original, c
                           struct rpc_message *first)
 {
   struct arrival a = {.router = r, .leg = {.call = c, .original = original, .first = first}};
-  int error = callers_hold(r->callers, &a.caller, &h->member, rpc_call_peer(c), CALLER_STREAMS);
+  int error = stream_hold(r, &a.caller, h, c);
   if (error) {
     rpc_message_free(first);
     if (error == -EACCES)
       reply_refuse(c, RPC_PERMISSION_DENIED, "that is not the member's key");
+    else if (error == -ENFILE)
+      reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "this router carries %zu streams at once", r->limits.streams);
     else if (error == -ENOSPC)
       reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu streams at once", r->limits.streams_per_caller);
     else

@@ -12,7 +12,8 @@ struct router;
 /* How much there may be at once, and how long (ms) things may take. A caller is a member, or else a connection. */
 struct router_limits {
   size_t services, services_per_caller;
-  size_t streams_per_caller; /* of connections */
+  size_t streams; /* of connections, two for each that is bridged */
+  size_t streams_per_caller;
   size_t tokens, tokens_per_caller;
   size_t watchers;
   size_t openings;     /* calls that have not said yet what they want */

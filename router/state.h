@@ -31,7 +31,8 @@ struct router {
   struct watcher *watchers; /* watch.c */
   size_t watcher_count;
   struct rpc_timer *beat;
-  size_t bridge_count; /* rendezvous.c */
+  size_t stream_count; /* rendezvous.c */
+  size_t bridge_count;
 
   bool draining; /* router.c */
   bool ending;
