@@ -527,7 +527,7 @@ int main(void)
                                        {test_service_goes, 0},
                                        {test_forward_goes, 0},
                                        {test_slow_service, 0},
-                                       {test_limit_of_streams, 0},
+                                       {test_limit_of_streams, 2},
                                        {test_half_close, 0},
                                        {test_reset_is_passed_on, 0},
                                        {test_broken, 4},
