@@ -285,7 +285,6 @@ static void on_asked(enum rpc_status status, const char *text, struct rpc_messag
   }
   if (response != NULL)
     mindmeld__forward_to_service_response__free_unpacked(response, NULL);
-  rpc_message_free(answer);
   unhold(t);
 }
 
