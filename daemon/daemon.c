@@ -13,8 +13,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../proto/pump.h"
-#include "../proto/rpc.h"
 #include "catalogue.h"
 #include "daemon_internal.h"
 #include "forwards.h"
@@ -22,6 +20,8 @@
 #include "link.h"
 #include "mountpoint.h"
 #include "options.h"
+#include "proto/pump.h"
+#include "proto/rpc.h"
 #include "secret_file.h"
 #include "services.h"
 #include "tree.h"

@@ -27,8 +27,8 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#include "../proto/rpc.h"
 #include "mindmeld.pb-c.h"
+#include "proto/rpc.h"
 #include "trouble.h"
 
 enum {

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../proto/status.h"
+#include "proto/status.h"
 
 struct link;
 struct rpc_channel;

@@ -32,10 +32,10 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#include "../proto/rpc.h"
 #include "address.h"
 #include "link.h"
 #include "mindmeld.pb-c.h"
+#include "proto/rpc.h"
 
 enum {
   NAME_SIZE = 64,

@@ -190,16 +190,9 @@ void tree_wait_answer(struct tree_wait *w, int error, const char *why)
 
 /* ---- Open and close. ---- */
 
-static void fs_refused(struct fs_entry *file, int error, void *arg)
+static void fs_refused(const char *doing, const char *path, const char *why, int error, void *arg)
 {
-  struct tree *t = arg;
-  const char *why = error == -E2BIG ? "the line is too long" : "a line cannot hold a NUL byte";
-  const struct fs_entry *folder = fs_parent(file);
-
-  if (folder != NULL && fs_parent(folder) != fs_root(t->fs) && folder != fs_root(t->fs))
-    tree_refuse(t, error, why, "write %s/%s/%s", fs_name(fs_parent(folder)), fs_name(folder), fs_name(file));
-  else
-    tree_refuse(t, error, why, "write %s/%s", folder != NULL ? fs_name(folder) : "services", fs_name(file));
+  tree_refuse(arg, error, why, "%s %s", doing, path);
 }
 
 static void fs_unmounted(struct fs *fs, void *arg)

@@ -5,6 +5,16 @@
 #include "tree_internal.h"
 #include "tunnels.h"
 
+/* What counts connections is rendered anew: who has just seen one end wants to see it counted. */
+static void touch_counts(struct tree *t, const struct tunnel *tunnel)
+{
+  struct fs_entry *service = fs_find(tree_folder(t, "services"), tunnel_info(tunnel).service);
+
+  fs_touch(tree_folder(t, "status"));
+  if (service != NULL)
+    fs_touch(fs_find(service, "stats"));
+}
+
 void tree_connection_opened(struct tree *t, struct tunnel *tunnel)
 {
   struct fs_entry *entry;
@@ -14,15 +24,16 @@ void tree_connection_opened(struct tree *t, struct tunnel *tunnel)
   /* Short of memory, the connection lives unseen. */
   if (fs_add(tree_folder(t, "connections"), tree_row("connections/*", FS_TEXT), name, tunnel, &entry) == 0)
     tunnel_set_user(tunnel, entry);
+  touch_counts(t, tunnel);
 }
 
 void tree_connection_closed(struct tree *t, struct tunnel *tunnel)
 {
   struct fs_entry *entry = tunnel_user(tunnel);
 
-  (void)t;
   if (entry != NULL)
     fs_remove(entry);
+  touch_counts(t, tunnel);
 }
 
 int connection_row_render(struct fs_entry *file, struct fs_text *out)

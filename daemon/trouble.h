@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "../proto/status.h"
+#include "proto/status.h"
 
 enum { TROUBLE_MAX = 320 };
 

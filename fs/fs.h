@@ -75,8 +75,10 @@ struct fs_options {
   bool allow_other;
   const char *mount_options; /* NULL, or more for mount(8): "nosuid,nodev" */
   int session_fd; /* 0, or a SOCK_SEQPACKET that speaks FUSE in place of a mount: for tests; closed by the kit */
-  /* A line that never reached its handler: -E2BIG or -EINVAL, see struct fs_line. NULL: nobody wants to know. */
-  void (*refused)(struct fs_entry *file, int error, void *arg);
+  /* The kit itself refused something: an operation that no row provides for (-EPERM), or a line that never reached its
+   * handler (-E2BIG, -EINVAL). `doing` "write", "rename to", ...; the path from the root; why, in words. NULL: untold.
+   */
+  void (*refused)(const char *doing, const char *path, const char *why, int error, void *arg);
   void (*unmounted)(struct fs *fs, void *arg); /* somebody else unmounted the tree; the program should fs_close */
   void *arg;
 };

@@ -218,6 +218,9 @@ void fs_capture_begin(struct fs_capture *capture);
 /* The first sentence goes to `message`; or, when it is NULL, everything goes to where it was meant for. */
 void fs_capture_end(struct fs_capture *capture, char *message, size_t message_size);
 
+/* refusal.c: tells the program that the kit refused to do something to `name` in `at`, or (NULL) to `at` itself. */
+void fs_refusal_tell(const struct fs_entry *at, const char *name, const char *doing, const char *why, int error);
+
 /* session.c */
 struct fs {
   struct fs_table table;

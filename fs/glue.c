@@ -40,6 +40,13 @@ static void reply_error(fuse_req_t req, int error)
   fuse_reply_err(req, -error);
 }
 
+/* What the table does not provide for is refused here. */
+static int refuse(const struct fs_entry *at, const char *name, const char *doing, const char *why)
+{
+  fs_refusal_tell(at, name, doing, why, -EPERM);
+  return -EPERM;
+}
+
 /* Held until fs_entry_let; or NULL, and answered. */
 static struct fs_entry *hold_entry(fuse_req_t req, fuse_ino_t ino)
 {
@@ -167,8 +174,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
   if (entry == NULL)
     return;
   int owner = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
-  if ((to_set & owner) != 0 || entry->row->line == NULL)
-    reply_error(req, -EPERM);
+  if ((to_set & owner) != 0)
+    reply_error(req, refuse(entry, NULL, "change", "modes and owners are fixed"));
+  else if (entry->row->line == NULL)
+    reply_error(req, refuse(entry, NULL, "change", "it is a fixed file"));
   else
     reply_attr(req, entry, fi);
   fs_entry_let(entry);
@@ -180,19 +189,29 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
   reply_error(req, -EINVAL);
 }
 
+static void refuse_name(fuse_req_t req, fuse_ino_t parent, const char *name, const char *doing, const char *why)
+{
+  struct fs_entry *dir = hold_dir(req, parent, name);
+  if (dir == NULL)
+    return;
+  reply_error(req, refuse(dir, name, doing, why));
+  fs_entry_let(dir);
+}
+
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-  (void)parent;
   (void)mode;
   (void)rdev;
-  reply_error(req, strlen(name) > FS_NAME_MAX ? -ENAMETOOLONG : -EPERM);
+  refuse_name(req, parent, name, "mknod", "there are only files and directories here");
 }
 
 static int make_dir(struct fs_entry *dir, const char *name)
 {
   if (fs_entry_find(dir, name) != NULL)
     return -EEXIST;
-  return dir->row->mkdir == NULL ? -EPERM : dir->row->mkdir(dir, name);
+  if (dir->row->mkdir == NULL)
+    return refuse(dir, name, "mkdir", "no directory can be made here");
+  return dir->row->mkdir(dir, name);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -217,7 +236,7 @@ static int unlink_entry(struct fs_entry *entry)
   if (entry->row->kind == FS_DIR)
     return -EISDIR;
   if (entry->row->unlink == NULL)
-    return -EPERM;
+    return refuse(entry, NULL, "remove", "it is a fixed file");
   fs_entry_hold(entry);
   int error = entry->row->unlink(entry);
   fs_entry_let(entry);
@@ -241,7 +260,7 @@ static int rmdir_entry(struct fs_entry *entry)
   if (entry->row->kind != FS_DIR)
     return -ENOTDIR;
   if (entry->row->rmdir == NULL)
-    return -EPERM;
+    return refuse(entry, NULL, "rmdir", "it is a fixed directory");
   fs_entry_hold(entry);
   entry->dead = true;
   int error = entry->row->rmdir(entry);
@@ -266,8 +285,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
   (void)link;
-  (void)parent;
-  reply_error(req, strlen(name) > FS_NAME_MAX ? -ENAMETOOLONG : -EPERM);
+  refuse_name(req, parent, name, "link", "there are no links here");
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
@@ -275,16 +293,14 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 {
   (void)parent;
   (void)name;
-  (void)newparent;
   (void)flags;
-  reply_error(req, strlen(newname) > FS_NAME_MAX ? -ENAMETOOLONG : -EPERM);
+  refuse_name(req, newparent, newname, "rename to", "names are fixed");
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
   (void)ino;
-  (void)newparent;
-  reply_error(req, strlen(newname) > FS_NAME_MAX ? -ENAMETOOLONG : -EPERM);
+  refuse_name(req, newparent, newname, "link", "there are no links here");
 }
 
 static int open_handle(struct fs *fs, struct fs_entry *entry, struct fuse_file_info *fi)
@@ -304,6 +320,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
   if (entry == NULL)
     return;
   int error = open_handle(fs_of_request(req), entry, fi);
+  if (error == -EPERM)
+    error = refuse(entry, NULL, "write", "it is a fixed file");
   if (error != 0)
     reply_error(req, error);
   else if (fuse_reply_open(req, fi) != 0)
@@ -326,7 +344,7 @@ static struct fs_entry *create_entry(struct fs_entry *dir, const char *name, int
   if (entry != NULL)
     *error = (flags & O_EXCL) != 0 ? -EEXIST : entry->row->kind == FS_DIR ? -EISDIR : 0;
   else if (dir->row->create == NULL)
-    *error = -EPERM;
+    *error = refuse(dir, name, "create", "no file can be made here");
   else
     *error = dir->row->create(dir, name, &entry);
   if (*error != 0 || entry == NULL)

@@ -50,9 +50,9 @@ static bool settle(struct fs_request *request)
 
 static void tell_refusal(const struct fs_handle *handle, int error)
 {
-  const struct fs_options *options = &handle->entry->table->fs->options;
-  if (options->refused != NULL && fs_handle_alive(handle))
-    options->refused(handle->entry, error, options->arg);
+  const char *why = error == -E2BIG ? "the line is too long" : "a line cannot hold a NUL byte";
+  if (fs_handle_alive(handle))
+    fs_refusal_tell(handle->entry, NULL, "write", why, error);
 }
 
 static void carry_on(struct fs_request *request)

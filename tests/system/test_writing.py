@@ -296,3 +296,21 @@ def test_editors_and_sed_change_nothing(pair):
     assert run_any("sed", "-i", "s/80/81/", a / "services/web/target").returncode != 0
     assert a.read("services/web/target") == "localhost:80\n"
     assert a.listing("services/web") == ["stats", "status", "target"]
+
+
+@pytest.mark.parametrize("doing, sentence", [
+    (lambda m: open(f"{m}/status", "w"), "write status: it is a fixed file (EPERM)"),
+    (lambda m: open(f"{m}/services/web/stats", "a"), "write services/web/stats: it is a fixed file (EPERM)"),
+    (lambda m: os.mkdir(f"{m}/forwards/x"), "mkdir forwards/x: no directory can be made here (EPERM)"),
+    (lambda m: open(f"{m}/notes", "w"), "create notes: no file can be made here (EPERM)"),
+    (lambda m: os.unlink(f"{m}/errors"), "remove errors: it is a fixed file (EPERM)"),
+    (lambda m: os.rmdir(f"{m}/services"), "rmdir services: it is a fixed directory (EPERM)"),
+    (lambda m: os.rename(f"{m}/services/web", f"{m}/services/www"), "rename to services/www: names are fixed (EPERM)"),
+    (lambda m: os.symlink("x", f"{m}/services/link"), "link services/link: there are no links here (EPERM)"),
+    (lambda m: os.chmod(f"{m}/services/web/target", 0o600), "change services/web/target: modes and owners are fixed (EPERM)"),
+], ids=["open", "append", "mkdir", "create", "unlink", "rmdir", "rename", "symlink", "chmod"])
+def test_what_the_tree_does_not_provide_for_is_told(pair, doing, sentence):
+    mount, _ = pair
+    with pytest.raises(PermissionError):
+        doing(mount.path)
+    assert sentence in mount.read("errors")
