@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../proto/rpc.h"
+#include "proto/rpc.h"
 
 struct router_limits;
 

@@ -4,7 +4,7 @@
 #include <mindmeld.pb-c.h>
 #include <stdlib.h>
 
-#include "../proto/rpc.h"
+#include "proto/rpc.h"
 #include "registry.h"
 
 /* One entry, and the messages that point into it. */

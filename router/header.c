@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "../proto/payload.h"
-#include "../proto/rpc.h"
+#include "proto/payload.h"
+#include "proto/rpc.h"
 
 enum { PARTS_FEW = 16, CHUNK = 512 };
 

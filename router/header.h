@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-#include "../proto/status.h"
-#include "../proto/token_stream.h"
+#include "proto/status.h"
+#include "proto/token_stream.h"
 #include "callers.h"
 
 struct rpc_message;

@@ -6,7 +6,7 @@
 
 #include <utlist.h>
 
-#include "../proto/token_stream.h"
+#include "proto/token_stream.h"
 #include "reply.h"
 #include "state.h"
 

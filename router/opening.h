@@ -3,7 +3,7 @@
 #ifndef ROUTER_OPENING_H
 #define ROUTER_OPENING_H
 
-#include "../proto/rpc.h"
+#include "proto/rpc.h"
 
 struct opening;
 struct router;

@@ -2,7 +2,7 @@
 #ifndef ROUTER_REPLY_H
 #define ROUTER_REPLY_H
 
-#include "../proto/rpc.h"
+#include "proto/rpc.h"
 
 __attribute__((format(printf, 3, 4))) void reply_refuse(struct rpc_call *c, enum rpc_status status, const char *format,
                                                         ...);

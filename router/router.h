@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../proto/rpc.h"
+#include "proto/rpc.h"
 
 struct router;
 
