@@ -134,9 +134,8 @@ def test_port_of_the_environment(world):
     router = world.router("--open", listen=None, env={"PORT": str(port)})
     assert router.port == port and router.host == "0.0.0.0"
     world.mount(router)
-    for wrong in ("", "x", "99999"):
-        done = run_any("timeout", "5", BUILD / "mmrouter", "--open", env={**os.environ, "PORT": wrong})
-        assert done.returncode in (1, 2, 124 if wrong == "" else 2), wrong
+    for wrong in ("x", "-1", "99999"):
+        assert run_any(BUILD / "mmrouter", "--open", env={**os.environ, "PORT": wrong}).returncode in (1, 2), wrong
 
 
 def test_a_port_that_is_taken(world, router):

@@ -95,7 +95,6 @@ def test_a_plain_user_on_a_terminal(world, router, directory):
     assert lines == ["online", str(NOBODY), "ended", "0"], output
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="is the plain user's part; root becomes one in the test above")
 def test_my_own_mount_on_a_terminal(world, router, a):
     a.service("web", "localhost:80")
     status, output = on_a_terminal(["rm", "-r", str(a / "services/web")])
