@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's names are reserved */
 int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
   int accepted = (int)syscall(SYS_accept4, fd, address, size, flags);

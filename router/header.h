@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
+#include "callers.h"
 #include "proto/status.h"
 #include "proto/token_stream.h"
-#include "callers.h"
 
 struct rpc_message;
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +22,7 @@ struct program {
   char *cert, *cert_key;
   struct rpc_queue *queue;
   struct router *router;
-  bool over;               /* the router is freed */
-  atomic_bool unsignalled; /* signals are not waited for any more */
+  bool over; /* the router is freed */
 };
 
 static void say(void *arg, const char *line)
@@ -82,9 +80,12 @@ static void on_signal(void *arg)
     router_drain(p->router, on_done, p);
 }
 
+enum { NO_MORE_SIGNALS = SIGUSR1 }; /* to the thread that waits for them */
+
 static void end_signals(sigset_t *out)
 {
   sigemptyset(out);
+  sigaddset(out, NO_MORE_SIGNALS);
   sigaddset(out, SIGINT);
   sigaddset(out, SIGTERM);
 }
@@ -94,10 +95,14 @@ static void *wait_for_signals(void *arg)
   struct program *p = arg;
   sigset_t signals;
   end_signals(&signals);
-  int number;
-  while (sigwait(&signals, &number) == 0 && !atomic_load(&p->unsignalled))
-    rpc_queue_post(p->queue, on_signal, p);
-  return NULL;
+  for (;;) {
+    siginfo_t info;
+    int number = sigwaitinfo(&signals, &info);
+    if (number == NO_MORE_SIGNALS && info.si_pid == getpid())
+      return NULL;
+    if (number == SIGINT || number == SIGTERM)
+      rpc_queue_post(p->queue, on_signal, p);
+  }
 }
 
 /* Threads that are started later inherit the mask. */
@@ -136,8 +141,7 @@ static int serve(struct program *p)
   }
   rpc_queue_run(p->queue);
   if (!error) {
-    atomic_store(&p->unsignalled, true);
-    pthread_kill(waiter, SIGTERM);
+    pthread_kill(waiter, NO_MORE_SIGNALS);
     pthread_join(waiter, NULL);
   }
   return error ? EXIT_FAILURE : EXIT_SUCCESS;
