@@ -4,8 +4,8 @@ import contextlib
 import errno
 import os
 import pathlib
+import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -463,11 +463,9 @@ def is_reset(connection):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def copy_program(destination):
-    """Programs where others can run them."""
-    shutil.copy(BUILD / "mmfs", destination)
+    """A port that nobody has, from where the kernel does not take any for others that ask for port 0."""
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            port = random.randrange(10000, 32000)
+            s.bind(("127.0.0.1", port))
+            return port
