@@ -80,14 +80,21 @@ static unsigned remote_eof(struct connection *c)
   /* The end of our direction was said when the socket ended, so the stream has only to end. */
   if (c->local_eof && c->paired && !c->original)
     return both_ended(c, 0);
-  return CONNECTION_SHUTDOWN_SOCKET;
+  return c->has_socket ? CONNECTION_SHUTDOWN_SOCKET : 0;
 }
 
 static unsigned stream_ok(struct connection *c)
 {
   /* In order is: after both ends, or whenever a side of the first version is done. Otherwise something was lost. */
-  if (c->original || (c->local_eof && c->remote_eof))
+  if (c->local_eof && (c->original || c->remote_eof))
     return gone(c, CONNECTION_CLOSE_SOCKET);
+  if (c->original && !c->has_socket)
+    return gone(c, 0);
+  if (c->original) {
+    /* To close a socket with bytes unread would reset it, and destroy what its peer has not taken yet. */
+    c->lingering = true;
+    return closing(c, CONNECTION_LINGER);
+  }
   return gone(c, CONNECTION_RESET_SOCKET);
 }
 
@@ -111,7 +118,7 @@ static unsigned step_live(struct connection *c, enum connection_event event)
   switch (event) {
   case CONNECTION_DIALLED:
     c->has_socket = true;
-    return CONNECTION_ATTACH | open_if_ready(c);
+    return CONNECTION_ATTACH | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0) | open_if_ready(c);
   case CONNECTION_DIAL_FAILED:
     c->dial_failed = true;
     return c->paired ? broken(c) : 0;
@@ -142,11 +149,15 @@ static unsigned step_live(struct connection *c, enum connection_event event)
 static unsigned step_closing(struct connection *c, enum connection_event event)
 {
   switch (event) {
+  case CONNECTION_LOCAL_EOF:
+  case CONNECTION_SOCKET_FAILED:
+    return c->lingering ? gone(c, CONNECTION_CLOSE_SOCKET) : 0;
   case CONNECTION_STREAM_OK:
   case CONNECTION_STREAM_FAILED:
   case CONNECTION_TIMEOUT:
+    return gone(c, c->lingering ? CONNECTION_CLOSE_SOCKET : 0);
   case CONNECTION_CUT:
-    return gone(c, 0);
+    return gone(c, c->lingering ? CONNECTION_RESET_SOCKET : 0);
   default:
     return 0;
   }

@@ -11,7 +11,7 @@
  *           |                            |
  *           |               reset, cut, failure, both ends
  *           |                            |
- *           |                         CLOSING       our last word is said; the stream is to end
+ *           |                         CLOSING       our last word is said; the stream, or the socket, is to end
  *           |                            |
  *           +---- refused ------------> GONE
  *
@@ -56,9 +56,10 @@ enum connection_action {
   CONNECTION_SHUTDOWN_SOCKET = 1 << 7, /* its write side */
   CONNECTION_CLOSE_SOCKET = 1 << 8,
   CONNECTION_RESET_SOCKET = 1 << 9,
-  CONNECTION_START_TIMER = 1 << 10, /* again, if it runs: the time that is allowed for the state */
-  CONNECTION_STOP_TIMER = 1 << 11,
-  CONNECTION_FREE = 1 << 12,
+  CONNECTION_LINGER = 1 << 10,      /* end the socket's write side, throw away what it brings, until it ends */
+  CONNECTION_START_TIMER = 1 << 11, /* again, if it runs: the time that is allowed for the state */
+  CONNECTION_STOP_TIMER = 1 << 12,
+  CONNECTION_FREE = 1 << 13,
 };
 
 struct connection {
@@ -67,6 +68,7 @@ struct connection {
   bool paired, original;
   bool has_socket;
   bool local_eof, remote_eof;
+  bool lingering;   /* the stream is over; the socket is to take what it was given, however slowly */
   bool dial_failed; /* to be said once it is known to whom */
 };
 

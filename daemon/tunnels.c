@@ -34,6 +34,7 @@ enum {
   OPENING_MS = 15000,
   CLOSING_MS = 5000, /* for a last word to get through, before the stream is cancelled */
   CLOSING_MS_AT_END = 1000,
+  LINGER_MS = 60000,
   NOTHING = -1,
 };
 
@@ -411,7 +412,9 @@ static uint64_t time_allowed(const struct tunnel *t)
 {
   if (t->machine.state != CONNECTION_CLOSING)
     return OPENING_MS;
-  return t->table->closing ? CLOSING_MS_AT_END : CLOSING_MS;
+  if (t->table->closing)
+    return CLOSING_MS_AT_END;
+  return t->machine.lingering ? LINGER_MS : CLOSING_MS;
 }
 
 /* Returns the event that came of it, or NOTHING. */
@@ -435,9 +438,13 @@ static int act(struct tunnel *t, unsigned actions)
       pump_cancel(t->pump);
     if (actions & CONNECTION_SHUTDOWN_SOCKET)
       pump_shutdown_socket(t->pump);
+    if (actions & CONNECTION_LINGER)
+      pump_linger_socket(t->pump);
   }
   if (actions & (CONNECTION_CLOSE_SOCKET | CONNECTION_RESET_SOCKET))
     close_socket(t, actions & CONNECTION_RESET_SOCKET);
+  if (t->cut) /* the timer brings it */
+    actions &= ~(unsigned)(CONNECTION_START_TIMER | CONNECTION_STOP_TIMER);
   if (actions & CONNECTION_START_TIMER)
     uv_timer_start(&t->timer, on_timeout, time_allowed(t), 0);
   if (actions & CONNECTION_STOP_TIMER)

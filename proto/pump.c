@@ -290,7 +290,7 @@ int pump_open(struct pump **out, struct pump_set *set, const struct pump_options
 static void run_up(struct pump *p)
 {
   pthread_mutex_lock(&p->up.lock);
-  struct rpc_stray stray = pump_up_run(p, &p->set->loop_carver);
+  struct rpc_stray stray = pump_up_run(p);
   pthread_mutex_unlock(&p->up.lock);
   pump_complete_stray(stray);
 }
@@ -350,8 +350,18 @@ void pump_cancel(struct pump *p)
 
 void pump_shutdown_socket(struct pump *p)
 {
+  atomic_store(&p->shut, true);
   if (p->fd >= 0)
     shutdown(p->fd, SHUT_WR);
+}
+
+void pump_linger_socket(struct pump *p)
+{
+  pump_shutdown_socket(p);
+  pthread_mutex_lock(&p->up.lock);
+  p->up.stopped = p->up.discard = true;
+  pthread_mutex_unlock(&p->up.lock);
+  run_up(p);
 }
 
 void pump_close_socket(struct pump *p, bool reset)

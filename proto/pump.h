@@ -38,7 +38,8 @@ struct pump_events {
   /* The other side broke the connection; the strings live as long as this callback. At most once. */
   void (*remote_reset)(struct pump *p, const char *code, const char *reason, void *arg);
   /* The stream is over. With RPC_OK all that came on it was written first, once there is a socket; otherwise what was
-   * not written is dropped. `text` lives as long as this callback. At most once, and last. */
+   * not written is dropped. `text` lives as long as this callback. At most once, and last but for what the socket
+   * still tells. */
   void (*ended)(struct pump *p, enum rpc_status status, const char *text, void *arg);
 };
 
@@ -70,6 +71,9 @@ void pump_cancel(struct pump *p);
 
 /* Ends the socket's write side: after remote_eof or ended. */
 void pump_shutdown_socket(struct pump *p);
+/* After ended: ends the socket's write side, and throws away what it brings until local_eof or socket_failed, if
+ * neither came yet. Then it can be closed without a reset. */
+void pump_linger_socket(struct pump *p);
 /* Closes the socket, if there is one; with `reset` its peer sees a connection reset. The stream goes on. */
 void pump_close_socket(struct pump *p, bool reset);
 

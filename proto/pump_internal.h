@@ -26,6 +26,7 @@ struct pump_set {
   struct uv_loop_s *loop;
   struct pump_watch *watch; /* what libuv sees of the epoll set */
   int epoll;
+  pthread_t loop_thread;
   struct slab_carver loop_carver, cq_carver; /* one for each thread that reads sockets */
   atomic_int bulk;                           /* pumps that read large */
   size_t pumps;                              /* loop thread */
@@ -40,7 +41,9 @@ struct pump_up {
   size_t read_size;
   bool sending;
   bool bulk;
-  bool stopped; /* the socket is not read any more */
+  bool stopped;     /* the socket is not read any more */
+  bool discard;     /* but to throw away what it brings */
+  bool socket_over; /* it brings no more, which was told */
   bool eof_due, half_close_due;
   grpc_byte_buffer *reset_due;
   bool over; /* half-closed: nothing is sent any more */
@@ -74,6 +77,7 @@ struct pump {
   bool original_router;
   bool original_peer;
   int fd;
+  atomic_bool shut; /* the socket's write side */
 
   pthread_mutex_t arm_lock;
   uint32_t armed;
@@ -116,7 +120,7 @@ struct rpc_stray {
 void pump_complete_stray(struct rpc_stray stray);
 void pump_up_init(struct pump *p);
 int pump_up_start(struct pump *p, grpc_byte_buffer *header, const grpc_metadata *metadata, size_t metadata_count);
-struct rpc_stray pump_up_run(struct pump *p, struct slab_carver *carver);
+struct rpc_stray pump_up_run(struct pump *p);
 void pump_down_init(struct pump *p);
 void pump_down_run(struct pump *p);
 void pump_down_status(struct pump *p);

@@ -43,12 +43,15 @@ static uint32_t disarm(struct pump *p, uint32_t events)
   return got;
 }
 
+/* A socket tells its error once: under the lock, so that who reads the end after it does not tell that first. */
 static void tell_failure(struct pump *p)
 {
   int error = 0;
   socklen_t size = sizeof error;
+  pthread_mutex_lock(&p->up.lock);
   if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
     pump_tell_socket_failed(p, error);
+  pthread_mutex_unlock(&p->up.lock);
 }
 
 static void serve(struct pump *p, uint32_t events)
@@ -59,11 +62,12 @@ static void serve(struct pump *p, uint32_t events)
   if (got & EPOLLOUT) {
     pthread_mutex_lock(&p->down.lock);
     pump_down_run(p);
+    pump_arm(p, 0); /* a failure is to be told also when nothing is left to write */
     pthread_mutex_unlock(&p->down.lock);
   }
   if (got & EPOLLIN) {
     pthread_mutex_lock(&p->up.lock);
-    struct rpc_stray stray = pump_up_run(p, &p->set->loop_carver);
+    struct rpc_stray stray = pump_up_run(p);
     pthread_mutex_unlock(&p->up.lock);
     pump_complete_stray(stray);
   } else if (events & EPOLLERR) {
@@ -93,6 +97,7 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
   set->queue = q;
   set->loop = loop;
   set->watch = watch;
+  set->loop_thread = pthread_self();
   set->loop_carver.pool = set->cq_carver.pool = pool;
   set->epoll = epoll_create1(EPOLL_CLOEXEC);
   if (set->epoll < 0) {

@@ -3,6 +3,8 @@
  * completion continues on the queue's thread: that is the backpressure.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "pump_internal.h"
@@ -44,7 +46,7 @@ static void send_complete(struct rpc_tag *tag, bool ok)
   struct pump *p = (struct pump *)((char *)tag - offsetof(struct pump, up.tag));
   pthread_mutex_lock(&p->up.lock);
   send_done(p, ok);
-  struct rpc_stray stray = pump_up_run(p, &p->set->cq_carver);
+  struct rpc_stray stray = pump_up_run(p);
   pthread_mutex_unlock(&p->up.lock);
   pump_complete_stray(stray);
   pump_unref(p);
@@ -169,9 +171,55 @@ static struct rpc_stray say_last(struct pump *p)
   return send_close(p, last);
 }
 
-/* One read and its send. False: nothing was read. */
-static bool read_once(struct pump *p, struct slab_carver *carver, struct rpc_stray *stray)
+/* A reset is told to one of the threads that use a socket, and is an end to the other. Only as long as our own end is
+ * not said: both ends bring a connection to the same state. */
+static bool was_reset(const struct pump *p)
 {
+  struct tcp_info info = {0};
+  socklen_t size = sizeof info;
+  return !atomic_load(&p->shut) && getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+         info.tcpi_state == TCP_CLOSE;
+}
+
+/* What recv answered instead of bytes. */
+static void read_none(struct pump *p, ssize_t n)
+{
+  int error = n < 0 ? errno : was_reset(p) ? ECONNRESET : 0;
+  if (error == EAGAIN) {
+    pump_arm(p, EPOLLIN);
+    return;
+  }
+  stop_reading(p);
+  p->up.socket_over = true;
+  if (error == 0)
+    pump_tell_local_eof(p);
+  else
+    pump_tell_socket_failed(p, error);
+}
+
+static void discard(struct pump *p)
+{
+  char waste[16 << 10];
+  ssize_t n = 1;
+  for (int turn = 0; turn < TURNS_MAX && n > 0; turn++)
+    while ((n = recv(p->fd, waste, sizeof waste, MSG_DONTWAIT)) < 0 && errno == EINTR)
+      ;
+  if (n > 0)
+    pump_arm(p, EPOLLIN);
+  else
+    read_none(p, n);
+}
+
+/* The calling thread's. What was started on the queue's thread may complete on the loop's. */
+static struct slab_carver *carver_here(struct pump_set *set)
+{
+  return pthread_equal(pthread_self(), set->loop_thread) ? &set->loop_carver : &set->cq_carver;
+}
+
+/* One read and its send. False: nothing was read. */
+static bool read_once(struct pump *p, struct rpc_stray *stray)
+{
+  struct slab_carver *carver = carver_here(p->set);
   size_t size = p->up.read_size;
   void *room = slab_carver_room(carver, size);
   ssize_t n = -1;
@@ -186,19 +234,11 @@ static bool read_once(struct pump *p, struct slab_carver *carver, struct rpc_str
     adapt(p, size, (size_t)n);
     return true;
   }
-  if (n < 0 && errno == EAGAIN) {
-    pump_arm(p, EPOLLIN);
-    return false;
-  }
-  stop_reading(p);
-  if (n == 0)
-    pump_tell_local_eof(p);
-  else
-    pump_tell_socket_failed(p, errno);
+  read_none(p, n);
   return false;
 }
 
-struct rpc_stray pump_up_run(struct pump *p, struct slab_carver *carver)
+struct rpc_stray pump_up_run(struct pump *p)
 {
   struct rpc_stray stray = {NULL, false};
   for (int turn = 0; !p->up.sending && !p->up.over && stray.tag == NULL; turn++) {
@@ -210,9 +250,11 @@ struct rpc_stray pump_up_run(struct pump *p, struct slab_carver *carver)
       pump_arm(p, EPOLLIN);
       return stray;
     }
-    if (!read_once(p, carver, &stray))
+    if (!read_once(p, &stray))
       break;
   }
+  if (p->fd >= 0 && p->up.discard && !p->up.socket_over)
+    discard(p);
   if (p->fd >= 0)
     pump_arm(p, 0);
   return stray;

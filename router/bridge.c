@@ -2,9 +2,10 @@
  * after the last message to it, with OK.
  *
  * Between two of ours an end is said in-band, and a half-closed stream only means that nothing follows. An original
- * knows one end, of both directions: what is under way is delivered, then both streams get OK. The one that ended may
- * have stopped reading, so it is given less time than its partner. If a stream breaks, its partner is told with
- * ABORTED, after what is under way (which may be the reason); an original, which knows no difference, with OK.
+ * knows one end, of both directions: what is under way is delivered, then both streams get OK. An original may have
+ * stopped reading, the more so if it ended, and has a limited time; one of ours reads on, or breaks. If a stream
+ * breaks, its partner is told with ABORTED, after what is under way (which may be the reason); an original, which knows
+ * no difference, with OK.
  */
 #include "bridge.h"
 
@@ -119,8 +120,8 @@ static void side_ended(struct side *s)
     return;
   if (s->original || s->other->original) {
     b->ending = true;
-    side_end(s, RPC_OK, "", b->limits->leave_ms);
-    side_end(s->other, RPC_OK, "", b->limits->linger_ms);
+    side_end(s, RPC_OK, "", s->original ? b->limits->leave_ms : 0);
+    side_end(s->other, RPC_OK, "", s->other->original ? b->limits->linger_ms : 0);
   } else if (s->other->ended) {
     b->ending = true;
     side_end(s, RPC_OK, "", 0);

@@ -87,6 +87,28 @@ def test_what_is_queued_is_delivered_before_the_end(world, pair):
         assert hear(connection) == DATA * 20
 
 
+@pytest.mark.parametrize("pair", [(Ours, Theirs)], ids=["Ours-Theirs"], indirect=True)
+def test_what_is_queued_outlives_what_nobody_reads(world, pair):
+    """The target still speaks when the application has ended: that must not reset the target's connection under what
+    it has not heard yet."""
+    serving, forwarding = pair
+    target = world.target(Server)
+    serving.serve("web", target.port)
+    data = DATA * 30
+    with dial(forwarding.forward("web")) as near:
+        near.sendall(b"!")
+        far = target.connection()
+        assert hear_exactly(far, 1) == b"!"
+        near.sendall(data)
+        near.shutdown(socket.SHUT_WR)
+        mount = serving.mount
+        eventually(lambda: all(mount.values(f"connections/{i}")["state"] == "closing" for i in mount.listing("connections")))
+        far.sendall(b"nobody hears this" * 10)
+        assert hear(far) == data
+        far.close()
+    eventually(lambda: not mount.listing("connections"))
+
+
 def test_the_application_leaves(world, pair):
     serving, forwarding = pair
     target = world.target(Server)

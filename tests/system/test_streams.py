@@ -49,6 +49,19 @@ def test_a_target_speaks_first(world, link):
         assert hear_exactly(connection, len(Greeter.greeting)) == Greeter.greeting
 
 
+def test_an_end_is_quicker_than_the_dial(world, link):
+    """The target's name is still looked up when the application has ended."""
+    target = world.target(Server)
+    port = link(f"localhost:{target.port}")
+    for number in range(40):
+        with dial(port) as near:
+            near.shutdown(socket.SHUT_WR)
+            far = target.connection(number)
+            assert hear(far) == b""
+            far.close()
+            assert hear(near) == b""
+
+
 def test_http(world, link):
     port = link(world.target(Web))
     for _ in range(3):

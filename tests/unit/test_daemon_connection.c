@@ -55,7 +55,26 @@ static const struct life lives[] = {
      CONNECTION_SERVICE,
      {{CONNECTION_DIALLED, CONNECTION_ATTACH},
       {CONNECTION_PAIRED_ORIGINAL, CONNECTION_STOP_TIMER},
-      {CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
+      {CONNECTION_STREAM_OK, CONNECTION_LINGER | CONNECTION_START_TIMER},
+      {CONNECTION_LOCAL_EOF, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
+      {END_OF_LIFE, CONNECTION_GONE}}},
+    {"a peer of the first version ends, and the target never does",
+     CONNECTION_SERVICE,
+     {{CONNECTION_DIALLED, CONNECTION_ATTACH},
+      {CONNECTION_PAIRED_ORIGINAL, CONNECTION_STOP_TIMER},
+      {CONNECTION_STREAM_OK, CONNECTION_LINGER | CONNECTION_START_TIMER},
+      {CONNECTION_TIMEOUT, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
+      {END_OF_LIFE, CONNECTION_GONE}}},
+    {"a peer of the first version ends before the target answers",
+     CONNECTION_SERVICE,
+     {{CONNECTION_PAIRED_ORIGINAL, 0}, {CONNECTION_STREAM_OK, GONE_WITH(0)}, {END_OF_LIFE, CONNECTION_GONE}}},
+    {"an end that comes before the target answers is passed on",
+     CONNECTION_SERVICE,
+     {{CONNECTION_PAIRED, 0},
+      {CONNECTION_REMOTE_EOF, 0},
+      {CONNECTION_DIALLED, CONNECTION_ATTACH | CONNECTION_SHUTDOWN_SOCKET | CONNECTION_STOP_TIMER},
+      {CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF | CONNECTION_CLOSE_SOCKET | CONNECTION_STOP_TIMER},
+      {CONNECTION_STREAM_OK, GONE_WITH(0)},
       {END_OF_LIFE, CONNECTION_GONE}}},
     {"the target refuses before the pair exists",
      CONNECTION_SERVICE,
@@ -147,9 +166,13 @@ static void check_actions(struct world *w, const struct connection *c, unsigned 
     w->said_last = true;
   }
   if (actions & CONNECTION_SHUTDOWN_SOCKET) {
-    ck_assert(!w->shut && w->socket_open);
+    ck_assert(!w->shut && w->socket_open && w->socket_attached);
     w->shut = true;
   }
+  if (actions & CONNECTION_LINGER)
+    ck_assert(w->socket_open && w->socket_attached && c->original);
+  if (c->state == CONNECTION_OPEN && c->remote_eof)
+    ck_assert(w->shut);
   ck_assert(!(actions & CONNECTION_CLOSE_SOCKET && actions & CONNECTION_RESET_SOCKET));
   if (actions & (CONNECTION_CLOSE_SOCKET | CONNECTION_RESET_SOCKET))
     w->socket_open = false;
@@ -179,7 +202,6 @@ static bool possible(const struct world *w, const struct connection *c, enum con
   case CONNECTION_SOCKET_FAILED:
     return w->socket_attached && w->socket_open;
   case CONNECTION_REMOTE_EOF:
-    return w->socket_attached && w->socket_open && c->paired && !c->original;
   case CONNECTION_REMOTE_RESET:
     return c->paired && !c->original;
   case CONNECTION_STREAM_OK:

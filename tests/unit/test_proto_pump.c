@@ -16,7 +16,7 @@
 #include "proto/pump.h"
 #include "proto/rpc.h"
 
-enum { PATIENCE_MS = 20000 };
+enum { PATIENCE_MS = 20000, FINITE = 32 << 20 /* more than sockets hold */ };
 
 /* ---- The server: its own queue, in a thread of its own. What a stream does is chosen by its token. ---- */
 
@@ -63,6 +63,9 @@ static void peer_sent(struct rpc_call *c, void *arg)
   if (strcmp(peer->token, "flood") == 0) {
     atomic_fetch_add(&remote.flooded, 1 << 16);
     peer_send(peer, payload_of_data(1 << 16));
+  } else if (strcmp(peer->token, "finite") == 0) {
+    if (atomic_fetch_add(&remote.flooded, 1 << 16) + (1 << 16) < FINITE)
+      peer_send(peer, payload_of_data(1 << 16));
   } else if (peer->waiting != NULL) {
     struct rpc_message *m = peer->waiting;
     peer->waiting = NULL;
@@ -99,7 +102,7 @@ static void peer_begin(struct peer *peer, struct rpc_message *m)
     reset.reason = reason;
     out.reset = &reset;
     peer_send(peer, rpc_message_pack(&out.base));
-  } else if (strcmp(peer->token, "flood") == 0) {
+  } else if (strcmp(peer->token, "flood") == 0 || strcmp(peer->token, "finite") == 0) {
     peer_send(peer, payload_of_data(1 << 16));
   } else if (strcmp(peer->token, "data-then-end") == 0) {
     peer->ended = true;
@@ -284,8 +287,8 @@ static void open_pump(const char *token)
   ck_assert_int_eq(pump_open(&here.pump, here.set, &options, &events, NULL), 0);
 }
 
-/* A real TCP connection, since resets are TCP's. */
-static void attach(void)
+/* A real TCP connection, since resets are TCP's. Returns the end that a pump may have. */
+static int make_socket(void)
 {
   struct sockaddr_storage a;
   socklen_t size = sizeof a;
@@ -298,7 +301,20 @@ static void attach(void)
   ck_assert_int_ge(pumped, 0);
   close(listener);
   fcntl(here.fd, F_SETFL, O_NONBLOCK);
-  ck_assert_int_eq(pump_attach(here.pump, pumped), 0);
+  return pumped;
+}
+
+static void attach(void)
+{
+  ck_assert_int_eq(pump_attach(here.pump, make_socket()), 0);
+}
+
+static void reset_socket(void)
+{
+  struct linger at_once = {1, 0};
+  setsockopt(here.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  close(here.fd);
+  here.fd = -1;
 }
 
 static void setup(void)
@@ -541,12 +557,9 @@ START_TEST(test_stalled_socket_stops_the_sender)
 }
 END_TEST
 
-/* The other way round: a server that does not read what comes stops the reading of the socket. */
-START_TEST(test_socket_failure_is_seen_while_sending_is_held_back)
+/* Until nothing more is taken. */
+static void send_until_held_back(void)
 {
-  open_pump("flood");
-  WAIT_FOR(here.paired);
-  attach();
   static uint8_t out[1 << 16];
   int idle = 0;
   uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);
@@ -557,15 +570,89 @@ START_TEST(test_socket_failure_is_seen_while_sending_is_held_back)
     nanosleep(&ms, NULL);
   }
   uv_timer_stop(&here.patience);
-  struct linger at_once = {1, 0};
-  setsockopt(here.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  close(here.fd);
-  here.fd = -1;
+}
+
+/* Reads until `total` bytes have come. */
+static void hear(size_t total)
+{
+  static uint8_t in[1 << 16];
+  uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);
+  for (size_t got = 0; got < total;) {
+    ssize_t n = recv(here.fd, in, sizeof in, 0);
+    ck_assert(n > 0 || (n < 0 && errno == EAGAIN));
+    got += n > 0 ? (size_t)n : 0;
+    turn();
+  }
+  uv_timer_stop(&here.patience);
+}
+
+/* The other way round: a server that does not read what comes stops the reading of the socket. */
+START_TEST(test_socket_failure_is_seen_while_sending_is_held_back)
+{
+  open_pump("flood");
+  WAIT_FOR(here.paired);
+  attach();
+  send_until_held_back();
+  reset_socket();
   WAIT_FOR(here.socket_error != 0);
   pump_send_reset(here.pump, "", "gone"); /* cannot get through */
   pump_cancel(here.pump);
   WAIT_FOR(here.ended);
   ck_assert_int_eq(here.status, RPC_CANCELLED);
+}
+END_TEST
+
+/* And when the socket, full before, has taken all that came. */
+START_TEST(test_socket_failure_is_seen_when_nothing_is_to_be_done)
+{
+  open_pump("finite");
+  WAIT_FOR(here.paired);
+  attach();
+  send_until_held_back();
+  hear(FINITE);
+  reset_socket();
+  WAIT_FOR(here.socket_error != 0);
+}
+END_TEST
+
+/* A socket tells of a reset once; who reads it after that sees an end. */
+START_TEST(test_a_reset_is_not_taken_for_an_end)
+{
+  int error = 0;
+  socklen_t size = sizeof error;
+  open_pump("swallow");
+  WAIT_FOR(here.paired);
+  int fd = make_socket();
+  reset_socket();
+  while (error == 0)
+    ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
+  ck_assert_int_eq(pump_attach(here.pump, fd), 0);
+  WAIT_FOR(here.socket_error != 0 || here.local_eof);
+  ck_assert_int_eq(here.socket_error, ECONNRESET);
+}
+END_TEST
+
+/* A socket that brings bytes which nobody wants any more is not reset under what it was given. */
+START_TEST(test_linger)
+{
+  enum { TOTAL = 100000 };
+  static uint8_t out[1 << 16];
+  open_pump("data-then-end");
+  attach();
+  WAIT_FOR(here.ended);
+  ck_assert_int_gt(send(here.fd, out, sizeof out, MSG_NOSIGNAL), 0);
+  pump_linger_socket(here.pump);
+  for (int i = 0; i < 100; i++) {
+    send(here.fd, out, sizeof out, MSG_NOSIGNAL);
+    turn();
+  }
+  ck_assert(!here.local_eof);
+  shutdown(here.fd, SHUT_WR);
+  WAIT_FOR(here.local_eof);
+  pump_close_socket(here.pump, false);
+  hear(TOTAL);
+  uint8_t byte;
+  ck_assert_int_eq(recv(here.fd, &byte, 1, 0), 0);
 }
 END_TEST
 
@@ -604,6 +691,9 @@ int main(void)
   tcase_add_test(tcase, test_data_waits_for_the_socket);
   tcase_add_test(tcase, test_stalled_socket_stops_the_sender);
   tcase_add_test(tcase, test_socket_failure_is_seen_while_sending_is_held_back);
+  tcase_add_test(tcase, test_socket_failure_is_seen_when_nothing_is_to_be_done);
+  tcase_add_test(tcase, test_a_reset_is_not_taken_for_an_end);
+  tcase_add_test(tcase, test_linger);
   tcase_add_test(tcase, test_close_at_once);
   tcase_add_test(tcase, test_unreachable);
   suite_add_tcase(suite, tcase);

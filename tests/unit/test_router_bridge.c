@@ -372,6 +372,26 @@ START_TEST(test_original_stops_reading)
 }
 END_TEST
 
+START_TEST(test_ours_takes_its_time)
+{
+  /* An original and one of ours: whoever ends, ours may be slow to take the rest. */
+  bridge_of(true, false, 0, 0);
+  for (int i = 0; i < 2; i++)
+    ck_assert(comes(0));
+  ck_assert(comes(1));
+  if (_i == 0)
+    ck_assert(takes(1) && ends(0));
+  else
+    ck_assert(ends(1) && takes(1));
+  ck_assert(takes(0));
+  ck_assert(A.given && closes(0));
+  ck_assert_ptr_null(world.timers);
+  ck_assert(!B.given && takes(1));
+  ck_assert(B.given && B.status == RPC_OK && !B.cancelled);
+  all_over();
+}
+END_TEST
+
 START_TEST(test_first_messages)
 {
   bridge_of(true, true, 1, 1);
@@ -470,6 +490,7 @@ int main(void)
   tcase_add_loop_test(tcase, test_broken_with_original, 0, 2);
   tcase_add_loop_test(tcase, test_one_end_ends_both, 1, 4);
   tcase_add_test(tcase, test_original_stops_reading);
+  tcase_add_loop_test(tcase, test_ours_takes_its_time, 0, 2);
   tcase_add_test(tcase, test_first_messages);
   tcase_add_loop_test(tcase, test_broken_from_the_start, 0, 4);
   tcase_add_test(tcase, test_no_memory_for_timers);
