@@ -3,7 +3,10 @@
 #include "slab.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
+
+#include "rpc_tsan.h"
 
 enum { SLABS_KEPT = 8 };
 
@@ -82,13 +85,16 @@ static struct slab *pool_take(struct slab_pool *pool)
 static void slab_unused(void *arg)
 {
   struct slab *s = arg;
+  RPC_TSAN_ACQUIRE(s);
   pool_leave(s->pool, s);
 }
 
 void slab_carver_close(struct slab_carver *c)
 {
-  if (c->has_slab)
-    grpc_slice_unref(c->slab);
+  if (!c->has_slab)
+    return;
+  RPC_TSAN_RELEASE(GRPC_SLICE_START_PTR(c->slab) - offsetof(struct slab, bytes));
+  grpc_slice_unref(c->slab);
   c->has_slab = 0;
 }
 
