@@ -1,0 +1,421 @@
+/* A service is a name, perhaps a target, and while both the target and the router are there, a registration.
+ *
+ *     PENDING      no target, and back here from every state when the target goes
+ *        |  target
+ *        v
+ *     REGISTERING -- registered --> ONLINE
+ *        |      \                     |
+ *        |       \-- refused, or the router or the stream is lost --> OFFLINE
+ *        |  ALREADY_EXISTS
+ *        v
+ *      TAKEN
+ *
+ * OFFLINE and TAKEN ask again by themselves, and stay what they are until the answer differs: nobody wants to see a
+ * state flicker. They become REGISTERING when the router comes back, or when the target is written. The table below
+ * says the same, and is checked.
+ *
+ * A router may have the name still that this very daemon has just given up, or lost with its link. Then ALREADY_EXISTS
+ * is no verdict yet: for a second it is asked again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "link.h"
+#include "registration.h"
+#include "services_internal.h"
+
+enum {
+  WHY_SIZE = 256,
+  AGAIN_MS = 100, /* while the router may have our own former registration */
+  AGAIN_FOR_MS = 1000,
+  RETRY_MIN_MS = 500,  /* after a stream that was lost while the router is there */
+  RETRY_MAX_MS = 5000, /* and after a refusal */
+  CONFIRM_MS = 50,     /* between two looks at the list of a router of the first version */
+};
+
+struct service_wait {
+  struct service *service; /* NULL: answered */
+  struct service_wait *prev, *next;
+  uv_timer_t timer;
+  service_verdict_cb verdict;
+  void *arg;
+  int error; /* what to say when the timer ends */
+  bool had_target;
+  struct address former;
+};
+
+#define TO(state) (1u << (SERVICE_##state))
+
+static const unsigned allowed[] = {
+    [SERVICE_PENDING] = TO(REGISTERING) | TO(OFFLINE),
+    [SERVICE_REGISTERING] = TO(PENDING) | TO(ONLINE) | TO(OFFLINE) | TO(TAKEN),
+    [SERVICE_ONLINE] = TO(PENDING) | TO(OFFLINE),
+    [SERVICE_OFFLINE] = TO(PENDING) | TO(REGISTERING) | TO(ONLINE) | TO(TAKEN),
+    [SERVICE_TAKEN] = TO(PENDING) | TO(REGISTERING) | TO(ONLINE) | TO(OFFLINE),
+};
+
+static void begin(struct service *s);
+static void timer_fired(uv_timer_t *timer);
+
+static void move(struct service *s, enum service_state state, const char *why)
+{
+  enum service_state before = s->state;
+
+  if (before == state)
+    return;
+  if ((allowed[before] & (1u << state)) == 0)
+    abort();
+  s->state = state;
+  s->owner->events->changed(s, before, why, s->owner->arg);
+}
+
+static void ask_again(struct service *s, uint64_t ms)
+{
+  uv_timer_start(&s->timer, timer_fired, ms, 0);
+}
+
+static uint64_t next_retry(struct service *s)
+{
+  uint64_t ms = s->retry_ms;
+
+  s->retry_ms = ms * 2 < RETRY_MAX_MS ? ms * 2 : RETRY_MAX_MS;
+  return ms;
+}
+
+/* ---- Writers that wait for the verdict. ---- */
+
+static void wait_freed(uv_handle_t *handle)
+{
+  struct service_wait *w = handle->data;
+  struct services *ss = w->arg;
+
+  free(w);
+  services_release(ss);
+}
+
+static void answer(struct service_wait *w, int error, const char *why)
+{
+  struct service *s = w->service;
+  service_verdict_cb verdict = w->verdict;
+  void *arg = w->arg;
+
+  DL_DELETE(s->waits, w);
+  w->service = NULL;
+  w->arg = s->owner;
+  uv_close((uv_handle_t *)&w->timer, wait_freed);
+  verdict(error, why, arg);
+}
+
+static void answer_all(struct service *s, int error, const char *why)
+{
+  while (s->waits != NULL)
+    answer(s->waits, error, why);
+}
+
+static void wait_over(uv_timer_t *timer)
+{
+  struct service_wait *w = timer->data;
+
+  answer(w, w->error,
+         w->error == -ETIMEDOUT ? "the router gave no verdict in time; it is still being registered" : "interrupted");
+}
+
+/* The router refused: what was written by those who wait does not count. */
+static void revert(struct service *s)
+{
+  const struct service_wait *first = s->waits;
+
+  if (first == NULL)
+    return;
+  s->has_target = first->had_target;
+  if (first->had_target)
+    s->target = first->former;
+}
+
+/* ---- The registration. ---- */
+
+void service_drop(struct service *s)
+{
+  struct services *ss = s->owner;
+  struct registration *r = s->registration;
+
+  uv_timer_stop(&s->timer);
+  if (r == NULL)
+    return;
+  s->registration = NULL;
+  registration_drop(r);
+  if (s->state == SERVICE_TAKEN)
+    return;
+  left_names_add(&ss->left, s->name, uv_now(ss->loop));
+  if (ss->events->left != NULL)
+    ss->events->left(s->name, ss->arg);
+}
+
+static void registered(struct service *s)
+{
+  if (s->state == SERVICE_ONLINE)
+    return;
+  s->retry_ms = RETRY_MIN_MS;
+  uv_timer_stop(&s->timer);
+  move(s, SERVICE_ONLINE, NULL);
+  answer_all(s, 0, "");
+}
+
+static void refused(struct service *s, enum service_state state, int error, const char *why)
+{
+  bool news = s->waits == NULL && s->state != state;
+
+  revert(s);
+  if (s->has_target)
+    ask_again(s, RETRY_MAX_MS);
+  move(s, s->has_target || state == SERVICE_TAKEN ? state : SERVICE_PENDING, why);
+  if (news)
+    s->owner->events->refused(s, error, why, s->owner->arg);
+  answer_all(s, error, why);
+}
+
+/* The stream ended without a verdict that lasts: the link will tell if the router is gone, else it is asked again. */
+static void stream_lost(struct service *s, const char *text)
+{
+  if (s->state == SERVICE_ONLINE)
+    s->again_until = uv_now(s->owner->loop) + AGAIN_FOR_MS;
+  ask_again(s, next_retry(s));
+  if (s->state == SERVICE_ONLINE)
+    move(s, SERVICE_OFFLINE, text);
+}
+
+static void unlisted(struct service *s)
+{
+  ask_again(s, CONFIRM_MS);
+}
+
+static void token_arrived(struct service *s, const char *token)
+{
+  if (s->has_target)
+    s->owner->events->token(s, token, &s->target, s->owner->arg);
+}
+
+static void ended(struct service *s, enum rpc_status status, const char *text)
+{
+  char why[WHY_SIZE];
+
+  s->registration = NULL;
+  switch (status) {
+  case RPC_ALREADY_EXISTS:
+    if (uv_now(s->owner->loop) < s->again_until)
+      ask_again(s, AGAIN_MS);
+    else
+      refused(s, SERVICE_TAKEN, -EEXIST, "the name is taken by somebody else");
+    break;
+  case RPC_PERMISSION_DENIED:
+  case RPC_UNAUTHENTICATED:
+  case RPC_RESOURCE_EXHAUSTED:
+  case RPC_INVALID_ARGUMENT:
+    snprintf(why, sizeof why, "the router refuses it: %s", text);
+    refused(s, SERVICE_OFFLINE, -rpc_status_errno(status), why);
+    break;
+  default:
+    stream_lost(s, status == RPC_OK ? "the router ended the registration" : text);
+    break;
+  }
+}
+
+static const struct registration_events registration_events = {
+    .registered = registered, .unlisted = unlisted, .token = token_arrived, .ended = ended, .gone = services_release};
+
+static void begin(struct service *s)
+{
+  struct services *ss = s->owner;
+
+  uv_timer_stop(&s->timer);
+  if (registration_start(&s->registration, ss, s, ss->link, &registration_events) != 0) {
+    ask_again(s, next_retry(s));
+    return;
+  }
+  ss->holds++;
+  if (link_original(ss->link) && registration_look(s->registration) != 0)
+    ask_again(s, CONFIRM_MS);
+}
+
+static void timer_fired(uv_timer_t *timer)
+{
+  struct service *s = timer->data;
+
+  if (s->registration != NULL) {
+    if (registration_look(s->registration) != 0)
+      ask_again(s, next_retry(s));
+    return;
+  }
+  if (!s->has_target || !link_connected(s->owner->link))
+    return;
+  begin(s);
+}
+
+/* ---- What the link tells. ---- */
+
+void service_link_up(struct service *s)
+{
+  if (!s->has_target || s->state != SERVICE_OFFLINE)
+    return;
+  s->retry_ms = RETRY_MIN_MS;
+  s->again_until = uv_now(s->owner->loop) + AGAIN_FOR_MS;
+  move(s, SERVICE_REGISTERING, NULL);
+  begin(s);
+}
+
+void service_link_down(struct service *s)
+{
+  service_drop(s);
+  if (s->state == SERVICE_PENDING)
+    return;
+  move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, "the router is not reachable");
+  /* It will take effect later, as if it had been written now. */
+  answer_all(s, 0, "");
+}
+
+void service_name_free(struct service *s)
+{
+  if (s->state != SERVICE_TAKEN || s->registration != NULL)
+    return;
+  if (s->has_target)
+    begin(s);
+  else
+    move(s, SERVICE_PENDING, NULL);
+}
+
+/* ---- The target. ---- */
+
+static struct service_wait *wait_create(struct service *s, service_verdict_cb verdict, void *arg)
+{
+  struct service_wait *w = calloc(1, sizeof *w);
+
+  if (w == NULL)
+    return NULL;
+  *w = (struct service_wait){.service = s,
+                             .verdict = verdict,
+                             .arg = arg,
+                             .error = -ETIMEDOUT,
+                             .had_target = s->has_target,
+                             .former = s->target};
+  if (uv_timer_init(s->owner->loop, &w->timer) != 0) {
+    free(w);
+    return NULL;
+  }
+  w->timer.data = w;
+  uv_timer_start(&w->timer, wait_over, SERVICE_VERDICT_MS, 0);
+  DL_APPEND(s->waits, w);
+  s->owner->holds++;
+  return w;
+}
+
+static void retarget(struct service *s, const struct address *target)
+{
+  s->has_target = true;
+  s->target = *target;
+}
+
+int service_set_target(struct service *s, const struct address *target, service_verdict_cb verdict, void *arg,
+                       struct service_wait **out)
+{
+  struct services *ss = s->owner;
+  struct service_wait *w;
+
+  if (!link_connected(ss->link)) {
+    retarget(s, target);
+    if (s->state == SERVICE_PENDING)
+      move(s, SERVICE_OFFLINE, "the router is not reachable");
+    return 0;
+  }
+  if (s->state == SERVICE_ONLINE) {
+    retarget(s, target);
+    return 0;
+  }
+  w = wait_create(s, verdict, arg);
+  if (w == NULL)
+    return -ENOMEM;
+  *out = w;
+  retarget(s, target);
+  if (left_names_has(&ss->left, s->name, uv_now(ss->loop)))
+    s->again_until = uv_now(ss->loop) + AGAIN_FOR_MS;
+  move(s, SERVICE_REGISTERING, NULL);
+  if (s->registration == NULL)
+    begin(s);
+  return 1;
+}
+
+void service_wait_cancel(struct service_wait *w, int error)
+{
+  w->error = error;
+  uv_timer_start(&w->timer, wait_over, 0, 0);
+}
+
+void service_clear_target(struct service *s)
+{
+  if (s->state == SERVICE_PENDING)
+    return;
+  service_drop(s);
+  s->has_target = false;
+  move(s, SERVICE_PENDING, NULL);
+  answer_all(s, -ENOENT, "the target was removed meanwhile");
+}
+
+/* ---- Start, end, and what it is. ---- */
+
+int service_start(struct service *s, struct services *owner)
+{
+  int err = uv_timer_init(owner->loop, &s->timer);
+
+  if (err != 0)
+    return err;
+  s->owner = owner;
+  s->retry_ms = RETRY_MIN_MS;
+  s->timer.data = s;
+  owner->holds++;
+  return 0;
+}
+
+static void service_freed(uv_handle_t *handle)
+{
+  struct service *s = handle->data;
+  struct services *ss = s->owner;
+
+  free(s);
+  services_release(ss);
+}
+
+void service_end(struct service *s, int error, const char *why)
+{
+  struct services *ss = s->owner;
+
+  answer_all(s, error, why);
+  ss->events->withdrawn(s, ss->arg);
+  uv_close((uv_handle_t *)&s->timer, service_freed);
+}
+
+const char *service_name(const struct service *s)
+{
+  return s->name;
+}
+
+enum service_state service_state(const struct service *s)
+{
+  return s->state;
+}
+
+const struct address *service_target(const struct service *s)
+{
+  return s->has_target ? &s->target : NULL;
+}
+
+const char *service_state_name(enum service_state state)
+{
+  static const char *const names[] = {
+      [SERVICE_PENDING] = "pending", [SERVICE_REGISTERING] = "registering",
+      [SERVICE_ONLINE] = "online",   [SERVICE_OFFLINE] = "offline",
+      [SERVICE_TAKEN] = "taken",
+  };
+
+  return names[state];
+}
