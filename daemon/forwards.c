@@ -1,10 +1,9 @@
-/* A forward is a list of listeners. A write has up to three steps:
+/* A forward is a name and a set of listeners. A write has up to three steps:
  *
  *     ask the router, if the name is not known here -> open the listener, if there is none like it -> commit
  *
- * and any of them may refuse; until the commit nothing is changed. Only one case needs more: the new listener's port is
- * held by one that it replaces. That one *yields* then: it closes, the new one is tried again, and if it still cannot
- * be opened, the former one comes back.
+ * and any of them may refuse; until the commit nothing is changed. How listeners make way for each other is the matter
+ * of listener_set.c.
  */
 #include "forwards.h"
 
@@ -20,27 +19,16 @@
 
 #include "address.h"
 #include "link.h"
-#include "listener.h"
+#include "listener_set.h"
 
 enum { NAME_SIZE = 64, WHY_SIZE = 256 };
-
-struct item {
-  struct item *prev, *next;
-  struct forward *forward;
-  struct forward_write *write; /* whose it is until the commit */
-  struct listener *listener;   /* NULL: it yielded */
-  struct address declared, actual;
-  bool returning; /* opened again after it yielded in vain */
-  bool stale;     /* replaced, and to be closed when no line follows */
-};
 
 struct forward {
   UT_hash_handle hh;
   struct forwards *owner;
-  struct item *items;
+  struct listener_set set;
   struct forward_write *writes;
   char name[NAME_SIZE];
-  bool continued; /* the next line is of the same write as the one before */
 };
 
 struct forward_write {
@@ -48,10 +36,10 @@ struct forward_write {
   struct forward *forward; /* NULL: answered */
   struct forward_write *prev, *next;
   struct link_query *query;
-  struct item *item;
+  struct listener_item *trial;
   uv_timer_t timer;
   bool timer_closed;
-  bool replace, more, retried;
+  bool replace, more;
   struct address address;
   forward_verdict_cb verdict;
   void *arg;
@@ -80,104 +68,6 @@ static void release(struct forwards *fs)
 
   free(fs);
   closed(arg);
-}
-
-/* ---- Listeners. ---- */
-
-static void item_free(struct item *item)
-{
-  struct forward *f = item->forward;
-
-  if (item->listener != NULL)
-    listener_close(item->listener);
-  DL_DELETE(f->items, item);
-  free(item);
-}
-
-/* It was listening, as far as anybody was told. */
-static void item_drop(struct item *item, int error)
-{
-  struct forward *f = item->forward;
-  struct address address = item->actual;
-
-  item_free(item);
-  f->owner->events->silent(f, &address, error, f->owner->arg);
-}
-
-/* "0" means a listener of its own: it is served by one that was made by a "0", but no two lines of a write share it. */
-static bool serves(const struct item *item, const struct address *address)
-{
-  if (item->write != NULL || item->listener == NULL || item->returning)
-    return false;
-  if (address_equal(&item->actual, address))
-    return true;
-  if (item->forward->continued && address->kind == ADDRESS_TCP && address->port == 0 && !item->stale)
-    return false;
-  return address_equal(&item->declared, address);
-}
-
-static struct item *find_item(const struct forward *f, const struct address *address)
-{
-  struct item *item;
-
-  DL_FOREACH(f->items, item)
-  {
-    if (serves(item, address))
-      return item;
-  }
-  return NULL;
-}
-
-static void listener_opened(struct listener *l, int error, const char *why, void *arg);
-static void listener_accepted(struct listener *l, int fd, const char *peer, void *arg);
-static void listener_starved(struct listener *l, int error, void *arg);
-
-static const struct listener_events listener_events = {
-    .opened = listener_opened, .accepted = listener_accepted, .starved = listener_starved};
-
-/* ---- Yielding. ---- */
-
-static bool in_the_way(const struct item *item, const struct forward_write *w)
-{
-  const struct address *a = &w->address;
-
-  if (item->write != NULL || item->listener == NULL || item->returning || !(w->replace || item->stale))
-    return false;
-  return a->kind == ADDRESS_TCP && item->actual.kind == ADDRESS_TCP && a->port == item->actual.port;
-}
-
-static bool yield(struct forward_write *w)
-{
-  struct item *item;
-  bool any = false;
-
-  DL_FOREACH(w->forward->items, item)
-  {
-    if (!in_the_way(item, w))
-      continue;
-    listener_close(item->listener);
-    item->listener = NULL;
-    any = true;
-  }
-  return any;
-}
-
-static void unyield(struct forward *f)
-{
-  struct item *item, *next;
-  int err;
-
-  DL_FOREACH_SAFE(f->items, item, next)
-  {
-    if (item->listener != NULL || item->write != NULL || item->stale)
-      continue;
-    item->returning = true;
-    err = listener_open(&item->listener, f->owner->loop, &item->actual, &listener_events, item);
-    if (err != 0) {
-      item->listener = NULL;
-      item_drop(item, err);
-    }
-  }
 }
 
 /* ---- Writes. ---- */
@@ -214,110 +104,36 @@ static void write_end(struct forward_write *w)
 
 static void refuse(struct forward_write *w, int error, const char *why)
 {
-  struct forward *f = w->forward;
-
-  if (w->item != NULL) {
-    item_free(w->item);
-    w->item = NULL;
-    unyield(f);
-  }
+  if (w->trial != NULL)
+    listener_set_give_up(w->trial);
+  w->trial = NULL;
   write_end(w);
   w->verdict(error, why, w->arg);
 }
 
-static void apply(struct forward *f, struct item *kept, bool replace, bool more)
-{
-  struct item *item;
-
-  DL_FOREACH(f->items, item)
-  {
-    if (item == kept)
-      item->stale = false;
-    else if (replace && item->write == NULL)
-      item->stale = true;
-  }
-  f->continued = more;
-  if (!more)
-    forward_settle(f);
-}
-
 static void commit(struct forward_write *w)
 {
-  struct item *item = w->item;
   struct forward *f = w->forward;
+  struct listener_item *item = w->trial;
 
-  item->write = NULL;
-  item->actual = *listener_address(item->listener);
-  w->item = NULL;
-  f->owner->events->listening(f, &item->actual, f->owner->arg);
-  apply(f, item, w->replace, w->more);
+  w->trial = NULL;
+  f->owner->events->listening(f, listener_set_keep(item), f->owner->arg);
+  listener_set_apply(&f->set, item, w->replace, w->more);
   write_end(w);
   w->verdict(0, "", w->arg);
 }
 
-static int open_item(struct forward_write *w)
+static void tried(struct forward_write *w, int error, const char *why)
 {
-  struct forward *f = w->forward;
-  struct item *item = calloc(1, sizeof *item);
-  int err;
-
-  if (item == NULL)
-    return -ENOMEM;
-  *item = (struct item){.forward = f, .write = w, .declared = w->address, .actual = w->address};
-  err = listener_open(&item->listener, f->owner->loop, &w->address, &listener_events, item);
-  if (err != 0) {
-    free(item);
-    return err;
-  }
-  DL_APPEND(f->items, item);
-  w->item = item;
-  return 0;
-}
-
-static void listener_opened(struct listener *l, int error, const char *why, void *arg)
-{
-  struct item *item = arg;
-  struct forward_write *w = item->write;
-  int err;
-
-  if (w == NULL) {
-    item->returning = false;
-    if (error != 0)
-      item_drop(item, error);
-    return;
-  }
-  if (error == 0) {
+  if (error == 0)
     commit(w);
-    return;
-  }
-  if (error == -EADDRINUSE && !w->retried && yield(w)) {
-    w->retried = true;
-    listener_close(l);
-    item->listener = NULL;
-    err = listener_open(&item->listener, w->owner->loop, &w->address, &listener_events, item);
-    if (err == 0)
-      return;
-    item->listener = NULL;
-    refuse(w, err, "the listener cannot be opened");
-    return;
-  }
-  refuse(w, error, why);
+  else
+    refuse(w, error, why);
 }
 
-static void listener_accepted(struct listener *l, int fd, const char *peer, void *arg)
+static int try_listener(struct forward_write *w)
 {
-  struct item *item = arg;
-
-  (void)l;
-  item->forward->owner->events->accepted(item->forward, fd, peer, item->forward->owner->arg);
-}
-
-static void listener_starved(struct listener *l, int error, void *arg)
-{
-  struct item *item = arg;
-
-  (void)l;
-  item->forward->owner->events->starved(item->forward, error, item->forward->owner->arg);
+  return listener_set_try(&w->forward->set, &w->address, w->replace, w, &w->trial);
 }
 
 static void list_answer(enum rpc_status status, const char *text, bool found, void *arg)
@@ -341,7 +157,7 @@ static void list_answer(enum rpc_status status, const char *text, bool found, vo
     refuse(w, -rpc_status_errno(status), why);
     return;
   }
-  err = open_item(w);
+  err = try_listener(w);
   if (err != 0)
     refuse(w, err, "the listener cannot be opened");
 }
@@ -356,16 +172,11 @@ static void write_over(uv_timer_t *timer)
 static bool full(const struct forward *f, bool replace)
 {
   const struct forward_write *w;
-  const struct item *item;
-  size_t count = 0;
+  size_t count = replace ? 0 : listener_set_count(&f->set);
 
   DL_FOREACH(f->writes, w)
   {
     count++;
-  }
-  DL_FOREACH(f->items, item)
-  {
-    count += !replace && !item->stale && item->write == NULL;
   }
   return count >= FORWARD_LISTENERS_MAX;
 }
@@ -397,14 +208,14 @@ int forward_write(struct forward *f, const struct address *address, bool replace
                   void *arg, struct forward_write **out, const char **why)
 {
   struct forwards *fs = f->owner;
-  struct item *there = find_item(f, address);
+  struct listener_item *there = listener_set_find(&f->set, address);
   bool ask = link_connected(fs->link) && !fs->events->known(f->name, fs->arg);
   struct forward_write *w;
   int err;
 
   /* Where a listener is, the service was known once; the connections tell if it is not. */
   if (there != NULL) {
-    apply(f, there, replace, more);
+    listener_set_apply(&f->set, there, replace, more);
     return 0;
   }
   if (full(f, replace)) {
@@ -420,7 +231,7 @@ int forward_write(struct forward *f, const struct address *address, bool replace
   w->more = more;
   w->verdict = verdict;
   w->arg = arg;
-  err = ask ? link_ask(&w->query, fs->link, f->name, FORWARD_VERDICT_MS, list_answer, w) : open_item(w);
+  err = ask ? link_ask(&w->query, fs->link, f->name, FORWARD_VERDICT_MS, list_answer, w) : try_listener(w);
   if (err != 0) {
     write_end(w);
     return err;
@@ -437,15 +248,28 @@ void forward_write_cancel(struct forward_write *w, int error)
 
 void forward_settle(struct forward *f)
 {
-  struct item *item, *next;
-
-  f->continued = false;
-  DL_FOREACH_SAFE(f->items, item, next)
-  {
-    if (item->stale)
-      item_drop(item, 0);
-  }
+  listener_set_settle(&f->set);
 }
+
+/* ---- What the listeners tell. ---- */
+
+static void silent(struct forward *f, const struct address *address, int error)
+{
+  f->owner->events->silent(f, address, error, f->owner->arg);
+}
+
+static void accepted(struct forward *f, int fd, const char *peer)
+{
+  f->owner->events->accepted(f, fd, peer, f->owner->arg);
+}
+
+static void starved(struct forward *f, int error)
+{
+  f->owner->events->starved(f, error, f->owner->arg);
+}
+
+static const struct listener_set_events set_events = {
+    .tried = tried, .silent = silent, .accepted = accepted, .starved = starved};
 
 /* ---- Open, create, remove, close. ---- */
 
@@ -471,7 +295,6 @@ int forwards_open(struct forwards **out, struct uv_loop_s *loop, struct link *li
 static void remove_forward(struct forward *f, int error, const char *why)
 {
   struct forwards *fs = f->owner;
-  struct item *item, *next;
 
   HASH_DEL(fs->table, f);
   while (f->writes != NULL) {
@@ -480,13 +303,7 @@ static void remove_forward(struct forward *f, int error, const char *why)
     write_end(w);
     w->verdict(error, why, w->arg);
   }
-  DL_FOREACH_SAFE(f->items, item, next)
-  {
-    if (item->write != NULL || item->stale)
-      item_free(item);
-    else
-      item_drop(item, 0);
-  }
+  listener_set_clear(&f->set);
   fs->events->gone(f, fs->arg);
   free(f);
 }
@@ -535,6 +352,7 @@ int forwards_create(struct forwards *fs, const char *name, struct forward **out,
   if (f == NULL)
     return -ENOMEM;
   f->owner = fs;
+  f->set = (struct listener_set){.loop = fs->loop, .forward = f, .events = &set_events};
   snprintf(f->name, sizeof f->name, "%s", name);
   HASH_ADD_STR(fs->table, name, f);
   if (f->hh.tbl == NULL) {
@@ -565,15 +383,5 @@ const char *forward_name(const struct forward *f)
 
 const struct address *forward_listener(const struct forward *f, size_t index)
 {
-  const struct item *item;
-
-  DL_FOREACH(f->items, item)
-  {
-    if (item->write != NULL || item->stale)
-      continue;
-    if (index == 0)
-      return &item->actual;
-    index--;
-  }
-  return NULL;
+  return listener_set_address(&f->set, index);
 }
