@@ -1,0 +1,74 @@
+/* What the files of the tunnels share: tunnels.c has the table, tunnel.c what one tunnel does, tally.c what is counted.
+ * On the loop's thread.
+ */
+#ifndef DAEMON_TUNNELS_INTERNAL_H
+#define DAEMON_TUNNELS_INTERNAL_H
+
+#include <uv.h>
+
+#include "address.h"
+#include "connection.h"
+#include "proto/pump.h"
+#include "tunnels.h"
+
+enum { TUNNEL_NAME_SIZE = 64, TUNNEL_TOKEN_SIZE = 129, TUNNEL_PEER_SIZE = 96, TUNNEL_SENTENCE_SIZE = 512 };
+
+struct dial;
+struct rpc_call;
+struct tally;
+
+struct tunnel {
+  struct tunnels *table;
+  struct tally *tally;
+  struct tunnel *prev, *next; /* of the table */
+  struct tunnel *tally_prev, *tally_next;
+  struct connection machine;
+  uint64_t id, started_ms;
+  char service[TUNNEL_NAME_SIZE], token[TUNNEL_TOKEN_SIZE], peer[TUNNEL_PEER_SIZE];
+  struct address target;
+  int fd; /* until the pump has it */
+  struct pump *pump;
+  struct dial *dial;
+  struct rpc_call *asking;
+  uv_timer_t timer;
+  int holds; /* callbacks that are still to come */
+  bool failed, cut;
+  char reset_code[16], reset_reason[TUNNEL_SENTENCE_SIZE];
+  struct pump_counters counted; /* when the pump is gone */
+  void *user;
+};
+
+struct tunnels {
+  uv_loop_t *loop;
+  struct link *link;
+  struct pump_set *pumps;
+  const struct tunnels_events *events;
+  void *arg;
+  struct tunnel *live;
+  struct tally *tallies;
+  uint64_t last_id;
+  size_t count; /* live, and those whose memory is still held */
+  bool closing;
+  void (*closed)(void *arg);
+  void *closed_arg;
+};
+
+/* ---- tunnels.c ---- */
+
+/* It is gone for everybody: tells so, and counts what it carried. */
+void tunnels_remove(struct tunnel *t);
+/* Its memory is gone, too. May free the table. */
+void tunnels_release(struct tunnels *ts);
+
+/* ---- tunnel.c ---- */
+
+/* Not in the table yet. NULL when memory is short. */
+struct tunnel *tunnel_create(struct tunnels *ts, const char *service, const char *peer);
+/* In the table: starts, and tells that it is open. Either may be over when this returns. */
+void tunnel_start_forward(struct tunnel *t, int fd);
+void tunnel_start_service(struct tunnel *t, const char *token, const struct address *target);
+/* Resets both sides now. */
+void tunnel_end(struct tunnel *t, const char *reason);
+struct pump_counters tunnel_counters(const struct tunnel *t);
+
+#endif
