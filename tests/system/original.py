@@ -55,6 +55,7 @@ class Client:
         self.stubs = Stubs(self.channel)
         self.cut, self.glue = cut, glue
         self.listeners, self.services = [], []
+        self.streams = []  # a call that nobody holds any more is cancelled
         self.violations = []
 
     def close(self):
@@ -113,7 +114,9 @@ class Client:
         self.copy(self.open(token), local)
 
     def open(self, token):
-        return ClientStream(self.stubs.proxy, token, self.cut, self.glue, self.violations)
+        stream = ClientStream(self.stubs.proxy, token, self.cut, self.glue, self.violations)
+        self.streams.append(stream)
+        return stream
 
     @staticmethod
     def copy(stream, local):

@@ -30,25 +30,28 @@ class Plan:
         self.ends = source.random() < 0.5
 
 
-def say(connection, data, end):
+def say(connection, data, end, done):
     with contextlib.suppress(OSError):
         connection.sendall(data)
         if end:
             connection.shutdown(socket.SHUT_WR)
+            done.append(True)
 
 
 def hear_while_saying(connection, data, end):
     """All that came, and how it ended."""
     connection.settimeout(PATIENCE)
-    speaker = threading.Thread(target=say, args=(connection, data, end))
+    ended = []
+    speaker = threading.Thread(target=say, args=(connection, data, end, ended))
     speaker.start()
     heard = bytearray()
     try:
         while more := connection.recv(1 << 16):
             heard += more
         # Who speaks may have been told of the reset.
+        speaker.join()
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        return bytes(heard), "reset" if state == TCP_CLOSE and not end else "end"
+        return bytes(heard), "reset" if state == TCP_CLOSE and not ended else "end"
     except ConnectionResetError:
         return bytes(heard), "reset"
     except TimeoutError:
@@ -70,7 +73,7 @@ class Target(Server):
             number = struct.unpack("<Q", said)[0]
             plan = Plan(number)
             if plan.kind == "target resets":
-                say(connection, plan.down[: len(plan.down) // 2], False)
+                say(connection, plan.down[: len(plan.down) // 2], False, [])
                 reset(connection)
             elif plan.kind == "target resets after the end":
                 self.heard[number] = hear_while_saying(connection, b"", False)
@@ -85,7 +88,7 @@ def trouble(target, port, number):
     with dial(port) as connection:
         connection.sendall(struct.pack("<Q", number))
         if plan.kind == "application resets":
-            say(connection, plan.up[: len(plan.up) // 2], False)
+            say(connection, plan.up[: len(plan.up) // 2], False, [])
             reset(connection)
             return None
         ends = plan.kind != "target resets" or plan.ends
