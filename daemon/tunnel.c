@@ -21,7 +21,7 @@ enum {
   ASK_MS = 10000,
   DIAL_MS = 10000,
   OPENING_MS = 15000,
-  CLOSING_MS = 5000, /* for a last word to get through, before the stream is cancelled */
+  CLOSING_MS = 2000, /* for a last word to get through, before the stream is cancelled */
   CLOSING_MS_AT_END = 1000,
   LINGER_MS = 60000,
   NOTHING = -1,

@@ -462,6 +462,16 @@ def is_reset(connection):
     return False
 
 
+def dial_is_reset(address):
+    """The same of a new connection: a reset may come before connect has returned."""
+    try:
+        connection = dial(address)
+    except ConnectionResetError:
+        return True
+    with connection:
+        return is_reset(connection)
+
+
 def free_port():
     """A port that nobody has, from where the kernel does not take any for others that ask for port 0."""
     while True:

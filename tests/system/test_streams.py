@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness import Echo, Greeter, PATIENCE, Server, Web, dial, eventually, exchange, free_port, hear, hear_exactly, is_reset, reset
+from harness import Echo, Greeter, PATIENCE, Server, Web, dial, dial_is_reset, eventually, exchange, free_port, hear, hear_exactly, is_reset, reset
 
 pytestmark = pytest.mark.threads
 
@@ -108,15 +108,13 @@ def test_a_reset_after_half_close(ends):
 
 def test_a_target_that_refuses_resets(a, b, link):
     port = link(f"127.0.0.1:{free_port()}")
-    with dial(port) as connection:
-        assert is_reset(connection)
+    assert dial_is_reset(port)
     eventually(lambda: any("refused" in line for line in a.errors()), what="A tells why")
 
 
 def test_a_target_that_does_not_resolve_resets(a, link):
     port = link("no-such-host.invalid:80")
-    with dial(port) as connection:
-        assert is_reset(connection)
+    assert dial_is_reset(port)
     eventually(lambda: any("no-such-host.invalid" in line for line in a.errors()), what="A tells why")
 
 
