@@ -66,6 +66,41 @@ static void drop_older(struct journal *j, size_t needed)
   j->size -= drop;
 }
 
+/* How many bytes the UTF-8 character at `s`, before a NUL, has. 0: it is none, or a control character. */
+static size_t character_size(const unsigned char *s)
+{
+  static const struct {
+    unsigned char mask, lead;
+    unsigned least; /* smaller ones are controls, or written too long */
+  } shapes[] = {{0x80, 0x00, 0x20}, {0xe0, 0xc0, 0xa0}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+
+  for (size_t more = 0; more < sizeof(shapes) / sizeof(shapes[0]); more++) {
+    unsigned point = s[0] & ~(unsigned)shapes[more].mask & 0xff;
+
+    if ((s[0] & shapes[more].mask) != shapes[more].lead)
+      continue;
+    for (size_t i = 1; i <= more; i++) {
+      if ((s[i] & 0xc0) != 0x80)
+        return 0;
+      point = point << 6 | (s[i] & 0x3f);
+    }
+    bool character = point >= shapes[more].least && point != 0x7f && point <= 0x10ffff && (point & ~0x7ffU) != 0xd800;
+    return character ? more + 1 : 0;
+  }
+  return 0;
+}
+
+static void clean(char *text)
+{
+  while (*text != '\0') {
+    size_t size = character_size((const unsigned char *)text);
+
+    if (size == 0)
+      *text = '?';
+    text += size == 0 ? 1 : size;
+  }
+}
+
 void journal_add(struct journal *j, const char *format, ...)
 {
   char line[LINE_MAX_SIZE + 1];
@@ -81,10 +116,8 @@ void journal_add(struct journal *j, const char *format, ...)
   if (vsnprintf(line + begin, sizeof(line) - 1 - begin, format, args) < 0)
     line[begin] = '\0';
   va_end(args);
+  clean(line + begin);
   size = begin + strlen(line + begin);
-  for (size_t i = begin; i < size; i++)
-    if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-      line[i] = '?';
   if (j->label != NULL)
     fprintf(stderr, "%s: %s\n", j->label, line + begin);
   line[size++] = '\n';

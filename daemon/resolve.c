@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
@@ -139,6 +140,16 @@ static int explain(int status, const char *host, char why[RESOLVE_WHY_MAX])
   return error;
 }
 
+/* localhost, and all below it, is this machine, also where no hosts file says so (RFC 6761). */
+static bool is_localhost(const char *host)
+{
+  size_t size = strlen(host), want = strlen("localhost");
+
+  if (size < want || strcasecmp(host + size - want, "localhost") != 0)
+    return false;
+  return size == want || host[size - want - 1] == '.';
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
   struct resolve *r = request->data;
@@ -149,6 +160,10 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
   if (r->done != NULL) {
     if (status == 0)
       collect(list, r->address.port, &found);
+    if (found.count == 0 && is_localhost(r->address.host)) {
+      add_v4(&found, &(struct in_addr){.s_addr = htonl(INADDR_LOOPBACK)}, r->address.port);
+      add_v6(&found, &in6addr_loopback, r->address.port);
+    }
     if (found.count == 0)
       error = explain(status != 0 ? status : UV_EAI_NODATA, r->address.host, why);
     r->done(error, why, &found, r->arg);

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -218,6 +221,28 @@ START_TEST(test_name)
   struct outcome o;
 
   dial_to(&to, LONG_MS, &o);
+  check_connected(o.fd);
+  close(o.fd);
+  close(fd);
+}
+END_TEST
+
+/* A machine without a hosts file, and without anybody to ask. */
+START_TEST(test_localhost_needs_nobody)
+{
+  static const char *const files[] = {"/etc/hosts", "/etc/resolv.conf"};
+  uint16_t port;
+  int fd = listen_v4(&port, 8);
+  const struct address to = tcp("localhost", port);
+  struct outcome o;
+
+  ck_assert_msg(unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0, "unshare: %s", strerror(errno));
+  ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+  for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+    ck_assert_msg(access(files[i], F_OK) != 0 || mount("/dev/null", files[i], NULL, MS_BIND, NULL) == 0, "%s: %s",
+                  files[i], strerror(errno));
+  dial_to(&to, LONG_MS, &o);
+  ck_assert_msg(o.fd >= 0, "%s", o.why);
   check_connected(o.fd);
   close(o.fd);
   close(fd);
@@ -497,6 +522,7 @@ int main(void)
   tcase_add_test(tcase, test_literal);
   tcase_add_test(tcase, test_descriptor_can_be_polled_in_callback_loop);
   tcase_add_test(tcase, test_name);
+  tcase_add_test(tcase, test_localhost_needs_nobody);
   tcase_add_test(tcase, test_refused);
   tcase_add_test(tcase, test_name_does_not_resolve);
   tcase_add_test(tcase, test_no_answer);

@@ -36,6 +36,34 @@ START_TEST(test_line)
 }
 END_TEST
 
+/* A terminal may show the journal: it gets characters only. */
+START_TEST(test_characters)
+{
+  static const struct {
+    const char *text, *kept;
+  } cases[] = {
+      {"h\xc3\xb6st \xe2\x82\xac \xf0\x9f\x90\xa7", "h\xc3\xb6st \xe2\x82\xac \xf0\x9f\x90\xa7"},
+      {"\xff\x80 \xc3", "?? ?"},
+      {"\xc0\xaf \xe0\x80\xaf", "?? ???"},
+      {"\xed\xa0\x80 \xf4\x90\x80\x80", "??? ????"},
+      {"\xc2\x9b"
+       "31m \x1b[31m \x7f\t",
+       "??31m ?[31m ??"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct journal *j = journal_create(4096);
+    size_t size;
+    journal_add(j, "%s", cases[i].text);
+    const char *bytes = journal_bytes(j, &size);
+    const char *text = memchr(bytes, ' ', size);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_uint_eq(size - (size_t)(text + 1 - bytes), strlen(cases[i].kept) + 1);
+    ck_assert_mem_eq(text + 1, cases[i].kept, strlen(cases[i].kept));
+    journal_free(j);
+  }
+}
+END_TEST
+
 START_TEST(test_long_line)
 {
   struct journal *j = journal_create(8192);
@@ -155,6 +183,7 @@ int main(void)
 
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, test_line);
+  tcase_add_test(tcase, test_characters);
   tcase_add_test(tcase, test_long_line);
   tcase_add_test(tcase, test_bound);
   tcase_add_test(tcase, test_tiny);
