@@ -16,6 +16,7 @@
 
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
+#include <openssl/crypto.h>
 #include <utlist.h>
 #include <uv.h>
 
@@ -109,6 +110,8 @@ int rpc_queue_create(struct rpc_queue **out)
   /* The system's resolver knows what users expect (nsswitch, /etc/hosts); the one that gRPC prefers does not, and leaks
    * with each localhost. There is no other way to choose. */
   setenv("GRPC_DNS_RESOLVER", "native", 0);
+  /* gRPC's threads may still be in a handshake when the program returns from main: what they use is not taken away. */
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
   grpc_init();
   q->cq = grpc_completion_queue_create_for_next(NULL);
   q->bell = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "");
