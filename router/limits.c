@@ -12,7 +12,7 @@ struct router_limits router_limits_default(void)
       .tokens_per_caller = 4096,
       .watchers = 4096,
       .openings = 16384,
-      .unsent = 1024,
+      .unsent = 16384, /* a crowd that dials one service at once */
       .opening_ms = 10000,
       .token_ms = 30000,
       .dial_ms = 10000,
