@@ -35,8 +35,6 @@ struct daemon {
 
 /* A line in events. */
 void news_add(struct daemon *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A line in errors, and in events. */
-void news_add_failure(struct daemon *d, const char *sentence);
 
 /* All with the daemon as `arg`. */
 extern const struct link_events news_of_link;

@@ -29,7 +29,8 @@ void news_add(struct daemon *d, const char *format, ...)
     tree_journals_changed(d->tree);
 }
 
-void news_add_failure(struct daemon *d, const char *sentence)
+/* A line in errors, and in events. */
+static void add_failure(struct daemon *d, const char *sentence)
 {
   journal_add(d->errors, "%s", sentence);
   news_add(d, "%s", sentence);
@@ -167,7 +168,7 @@ static void forward_silent(struct forward *f, const struct address *address, int
   }
   snprintf(sentence, sizeof sentence, "forward %s: could not go on listening on %s: %s", forward_name(f), text,
            strerror(-error));
-  news_add_failure(d, sentence);
+  add_failure(d, sentence);
 }
 
 static void forward_accepted(struct forward *f, int fd, const char *peer, void *arg)
@@ -188,7 +189,7 @@ static void forward_starved(struct forward *f, int error, void *arg)
   }
   snprintf(sentence, sizeof sentence, "forward %s: cannot accept connections for now: %s", forward_name(f),
            strerror(-error));
-  news_add_failure(d, sentence);
+  add_failure(d, sentence);
 }
 
 static void forward_gone(struct forward *f, void *arg)
@@ -225,7 +226,7 @@ static void tunnel_closed(struct tunnel *t, void *arg)
 static void tunnel_failed(struct tunnel *t, const char *sentence, void *arg)
 {
   (void)t;
-  news_add_failure(arg, sentence);
+  add_failure(arg, sentence);
 }
 
 const struct tunnels_events news_of_tunnels = {

@@ -51,7 +51,7 @@ void pump_unref(struct pump *p)
 
 /* ---- Events ---- */
 
-void pump_tell(struct pump *p, struct rpc_tag *tag, void (*on_loop)(struct rpc_tag *tag, bool ok))
+static void tell(struct pump *p, struct rpc_tag *tag, void (*on_loop)(struct rpc_tag *tag, bool ok))
 {
   pump_ref(p);
   rpc_queue_deliver(p->set->queue, tag, true, on_loop);
@@ -77,7 +77,7 @@ static void local_eof_on_loop(struct rpc_tag *tag, bool ok)
 
 void pump_tell_local_eof(struct pump *p)
 {
-  pump_tell(p, &p->local_eof_tag, local_eof_on_loop);
+  tell(p, &p->local_eof_tag, local_eof_on_loop);
 }
 
 static void failed_on_loop(struct rpc_tag *tag, bool ok)
@@ -94,7 +94,7 @@ void pump_tell_socket_failed(struct pump *p, int error)
   if (atomic_flag_test_and_set(&p->socket_failure_told))
     return;
   atomic_store(&p->socket_error, error);
-  pump_tell(p, &p->failed_tag, failed_on_loop);
+  tell(p, &p->failed_tag, failed_on_loop);
 }
 
 static void remote_eof_on_loop(struct rpc_tag *tag, bool ok)
@@ -108,7 +108,7 @@ static void remote_eof_on_loop(struct rpc_tag *tag, bool ok)
 
 void pump_tell_remote_eof(struct pump *p)
 {
-  pump_tell(p, &p->remote_eof_tag, remote_eof_on_loop);
+  tell(p, &p->remote_eof_tag, remote_eof_on_loop);
 }
 
 static void reset_on_loop(struct rpc_tag *tag, bool ok)
@@ -122,7 +122,7 @@ static void reset_on_loop(struct rpc_tag *tag, bool ok)
 
 void pump_tell_remote_reset(struct pump *p)
 {
-  pump_tell(p, &p->reset_tag, reset_on_loop);
+  tell(p, &p->reset_tag, reset_on_loop);
 }
 
 static void ended_on_loop(struct rpc_tag *tag, bool ok)
@@ -139,7 +139,7 @@ static void ended_on_loop(struct rpc_tag *tag, bool ok)
 
 void pump_tell_ended(struct pump *p)
 {
-  pump_tell(p, &p->ended_tag, ended_on_loop);
+  tell(p, &p->ended_tag, ended_on_loop);
 }
 
 /* ---- The stream ---- */
@@ -151,7 +151,7 @@ static void metadata_complete(struct rpc_tag *tag, bool ok)
     if (grpc_slice_str_cmp(p->metadata.metadata[i].key, "mindmeld-peer") != 0)
       continue;
     p->original_peer = grpc_slice_str_cmp(p->metadata.metadata[i].value, "original") == 0;
-    pump_tell(p, &p->paired_tag, paired_on_loop);
+    tell(p, &p->paired_tag, paired_on_loop);
     break;
   }
   pump_unref(p);
@@ -229,7 +229,7 @@ static int start_stream(struct pump *p, const struct pump_options *o)
   }
   if (p->original_router) {
     p->original_peer = true;
-    pump_tell(p, &p->paired_tag, paired_on_loop);
+    tell(p, &p->paired_tag, paired_on_loop);
   }
   pthread_mutex_lock(&p->down.lock);
   pump_down_run(p);

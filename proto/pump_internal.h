@@ -23,7 +23,6 @@ enum { PUMP_RESET_CODE_MAX = 32, PUMP_RESET_REASON_MAX = 256 };
 
 struct pump_set {
   struct rpc_queue *queue;
-  struct uv_loop_s *loop;
   struct pump_watch *watch; /* what libuv sees of the epoll set */
   int epoll;
   pthread_t loop_thread;
@@ -99,8 +98,7 @@ struct pump {
 void pump_ref(struct pump *p);
 void pump_unref(struct pump *p);
 
-/* Sends an event to the loop. Any thread, with or without a direction lock. */
-void pump_tell(struct pump *p, struct rpc_tag *tag, void (*on_loop)(struct rpc_tag *tag, bool ok));
+/* Events, on their way to the loop. Any thread, with or without a direction lock. */
 void pump_tell_local_eof(struct pump *p);
 void pump_tell_socket_failed(struct pump *p, int error);
 void pump_tell_remote_eof(struct pump *p);

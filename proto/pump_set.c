@@ -95,7 +95,6 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
   if (set == NULL || watch == NULL || pool == NULL)
     goto fail;
   set->queue = q;
-  set->loop = loop;
   set->watch = watch;
   set->loop_thread = pthread_self();
   set->loop_carver.pool = set->cq_carver.pool = pool;
