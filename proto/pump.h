@@ -14,21 +14,32 @@
 
 #include "status.h"
 
+struct header;
 struct rpc_channel;
 struct rpc_queue;
 struct pump;
 struct pump_set;
 struct uv_loop_s;
 
-/* What the pumps of one loop share: the epoll set of their sockets, and the pool of read buffers. */
-int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop);
+/* In bytes. */
+struct pump_limits {
+  uint64_t window; /* the most that one direction of one connection has under way, or queues */
+  uint64_t budget; /* for all windows together beyond what each starts with, and for all queues together */
+};
+
+/* What the pumps of one loop share: the epoll set of their sockets, the pool of read buffers, the budget. */
+int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop, const struct pump_limits *limits);
 /* Every pump must be closed. `closed` runs on the loop, when the set is freed. */
 void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg);
+uint64_t pump_set_windows(const struct pump_set *set); /* what the windows have of the budget now */
+uint64_t pump_set_queued(const struct pump_set *set);  /* what the queues have of it */
 
 struct pump_events {
-  /* The stream is paired with the other side's. `original`: which speaks the first version, so that one end ends both,
-   * and nothing is said in-band. At most once. */
-  void (*paired)(struct pump *p, bool original, void *arg);
+  /* The other side's header: it is there, and speaks as we do; `h` lives as long as this callback. At most once. */
+  void (*header)(struct pump *p, const struct header *h, void *arg);
+  /* The other side is there, and speaks the first version: one end ends both, and nothing is said in-band. At most once,
+   * and not after `header`. */
+  void (*original)(struct pump *p, void *arg);
   /* The socket's peer sent its end. All that was read before is sent or being sent. At most once. */
   void (*local_eof)(struct pump *p, void *arg);
   /* The socket failed, with a positive errno; what comes for it is dropped from now on. At most once. */
@@ -45,22 +56,27 @@ struct pump_events {
 
 struct pump_options {
   struct rpc_channel *channel;
-  bool original_router; /* ProxyConnection, the token inside the data; else Connect */
-  const char *token;
-  const uint8_t *member, *member_key; /* 16 and 32 bytes; not used with an original router */
+  bool original_router;        /* ProxyConnection, the token inside the data; else Connect */
+  const struct header *header; /* what the stream begins with; copied. Of it an original router gets the token only */
 };
 
 /* Opens the stream and sends its header. */
 int pump_open(struct pump **out, struct pump_set *set, const struct pump_options *options,
               const struct pump_events *events, void *arg);
 
+/* From now on events go there. */
+void pump_hand_over(struct pump *p, const struct pump_events *events, void *arg);
+
+/* Answers the other side's header. Before pump_attach, if at all. */
+void pump_send_header(struct pump *p, const struct header *h);
+
 /* Gives the pump a connected, non-blocking socket, which becomes the pump's, also on failure; bytes flow both ways from
  * now on. Once. */
 int pump_attach(struct pump *p, int fd);
 
-/* Says in-band that no data follows, and half-closes the stream. After local_eof. */
+/* Says in-band that no data follows. After local_eof. */
 void pump_send_eof(struct pump *p);
-/* Only half-closes the stream, without a word; what the socket still brings is not read. */
+/* Half-closes the stream once what is due was said; what the socket still brings is not read. */
 void pump_half_close(struct pump *p);
 /* Says in-band that the connection is broken and half-closes the stream, as soon as it can take a message; if it was
  * half-closed before, cancels it. Strings are copied, and cut to what fits. What the socket still brings is not read.
@@ -84,7 +100,12 @@ void pump_close(struct pump *p);
 struct pump_counters {
   uint64_t bytes_read;    /* from the socket */
   uint64_t bytes_written; /* to the socket */
+  uint64_t window;        /* how much of what was read may be under way; 0: the other side does not tell how far it is */
+  uint64_t unacked;       /* how much is */
+  uint64_t queued;        /* came from the other side, and waits for the socket */
+  uint64_t rate;          /* bytes per second that the other side's socket took lately; 0: not known */
+  uint64_t rtt_us;        /* through the router and back, without queues; 0: not known */
 };
-struct pump_counters pump_counters(const struct pump *p);
+struct pump_counters pump_counters(struct pump *p);
 
 #endif

@@ -1,0 +1,76 @@
+/* How much of a direction may be under way: the sender's window, and the receiver's decision when to say how far it
+ * is. Pure: the clock (microseconds, monotonic) and the acks are handed in. One thread at a time.
+ *
+ * What a message costs of the window is its bytes and WINDOW_MESSAGE_COST, at both ends alike.
+ */
+#ifndef PROTO_WINDOW_H
+#define PROTO_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+  WINDOW_MIN = 256 << 10, /* what everybody starts with, and every receiver grants */
+  WINDOW_MAX = 16 << 20,
+  WINDOW_MESSAGE_COST = 256,
+  WINDOW_MESSAGE_MIN = 4 << 10, /* of the size that a message should have */
+  WINDOW_MESSAGE_MAX = 1 << 20,
+};
+
+struct ack {
+  uint64_t taken, messages; /* since the beginning */
+  uint64_t queued;          /* bytes that arrived and are not taken */
+  uint32_t held_us;         /* how long this was known before it was said */
+};
+
+/* ---- The sender ---- */
+
+struct window {
+  uint64_t size; /* now: at least WINDOW_MIN unless the limit is less */
+  uint64_t max;  /* ours, and not above the receiver's limit once that is known */
+  uint64_t sent, sent_messages;
+  uint64_t acked, acked_messages;
+  /* window.c's: what is measured */
+};
+
+void window_start(struct window *w, uint64_t max);
+/* The receiver said what it is ready to queue. */
+void window_limit(struct window *w, uint64_t limit);
+/* How many bytes the next message may have; 0: not before an ack. */
+uint64_t window_room(const struct window *w);
+/* `bytes` of data in one message; an end counts as a byte. */
+void window_sent(struct window *w, uint64_t bytes, uint64_t now);
+/* May grow by up to `budget` bytes. 0, or -EPROTO when it cannot be: then nothing has changed. */
+int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint64_t now);
+/* Every second or so: shrinks what is not used, or not acked for long, never below what is under way. */
+void window_rest(struct window *w, uint64_t now);
+/* What is under way, in bytes. */
+uint64_t window_unacked(const struct window *w);
+/* Bytes per second that the receiver has taken lately; 0: not known yet. */
+uint64_t window_rate(const struct window *w);
+/* The round trip without queues, in microseconds; 0: not known yet. */
+uint64_t window_rtt(const struct window *w);
+/* How large the next message should be, for the rate: what passes in 2 ms. */
+size_t window_message(const struct window *w);
+
+/* ---- The receiver ---- */
+
+enum { ACKS_DELAY_US = 5000 }; /* nothing taken stays unsaid for longer */
+
+struct acks {
+  uint64_t taken, messages; /* to be said */
+  /* window.c's: what was said, and when */
+};
+
+void acks_start(struct acks *a);
+/* The socket took `bytes` more, and with them so many whole messages. */
+void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now);
+/* An ack should be said now, also when there is no data for it to ride on. */
+bool acks_due(const struct acks *a, uint64_t now);
+/* Something is taken that was not said: one that rides on data costs next to nothing. */
+bool acks_any(const struct acks *a);
+/* The ack to say; counts as said. */
+struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now);
+
+#endif
