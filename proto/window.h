@@ -21,23 +21,41 @@ enum {
 struct ack {
   uint64_t taken, messages; /* since the beginning */
   uint64_t queued;          /* bytes that arrived and are not taken */
-  uint32_t held_us;         /* how long this was known before it was said */
+  uint32_t held_us;         /* how long ago the last of it was taken */
 };
 
 /* ---- The sender ---- */
 
 struct window {
   uint64_t size; /* now: at least WINDOW_MIN unless the limit is less */
-  uint64_t max;  /* ours, and not above the receiver's limit once that is known */
+  uint64_t max;  /* of the size: ours, and not above the receiver's limit; WINDOW_MIN until that is known */
   uint64_t sent, sent_messages;
   uint64_t acked, acked_messages;
-  /* window.c's: what is measured */
+
+  /* window.c's: */
+  uint64_t own_max;
+  uint64_t grown_at; /* what was acked when it grew last */
+  uint64_t peak;     /* the most that was under way since window_rest */
+  uint64_t rested_at;
+  uint64_t rate;     /* bytes per second */
+  uint64_t rtt;      /* the least lately, in microseconds */
+  uint64_t rtt_seen; /* when a round trip was last as short as that */
+  uint64_t drain;    /* not 0: no more than so much may be under way, until a round trip was timed */
+  struct {
+    bool running;
+    uint64_t end, since;
+  } timed; /* the message whose round trip is being timed */
+  struct {
+    bool idle; /* at some time in it there was nothing to carry */
+    uint64_t acked, since;
+  } interval; /* in which the rate is being measured */
 };
 
 void window_start(struct window *w, uint64_t max);
-/* The receiver said what it is ready to queue. */
+/* The receiver said what it is ready to queue; 0: it does not say, and WINDOW_MIN holds. */
 void window_limit(struct window *w, uint64_t limit);
-/* How many bytes the next message may have; 0: not before an ack. */
+/* How many bytes the next message may have; 0: not before an ack. With nothing under way at least 1, however small the
+ * limit; a message never has more than a quarter of the window. */
 uint64_t window_room(const struct window *w);
 /* `bytes` of data in one message; an end counts as a byte. */
 void window_sent(struct window *w, uint64_t bytes, uint64_t now);
@@ -60,11 +78,16 @@ enum { ACKS_DELAY_US = 5000 }; /* nothing taken stays unsaid for longer */
 
 struct acks {
   uint64_t taken, messages; /* to be said */
-  /* window.c's: what was said, and when */
+
+  /* window.c's: */
+  uint64_t said, said_messages;
+  uint64_t first_at, last_at; /* when the first byte was taken that is not said, and the last */
+  uint64_t largest;           /* of the messages lately */
 };
 
 void acks_start(struct acks *a);
-/* The socket took `bytes` more, and with them so many whole messages. */
+/* The socket took `bytes` more: a piece of a message, of which `messages` is 0, or 1 with its last byte; or so many
+ * whole ones. */
 void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now);
 /* An ack should be said now, also when there is no data for it to ride on. */
 bool acks_due(const struct acks *a, uint64_t now);

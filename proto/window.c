@@ -1,0 +1,256 @@
+/* The sender. The window is credit: it bounds what memory a direction may take on its way, and should never be what
+ * holds a path back. So it doubles whenever it might soon be, but not beyond a few times what the path carries in a
+ * round trip: on a path that is full a larger window only makes longer queues. What the path carries is known from the
+ * rate at which bytes are acked, and the round trip from timing one message at a time.
+ *
+ * The least round trip is the one without queues. A route may become longer, and a long transfer over a full path never
+ * sees the path without the queue that it makes itself. So when no round trip was nearly as short as the least for ten
+ * seconds, the sender waits until less is under way than the path needs to be full, and times a message then. That
+ * costs half a round trip of transfer. It is also when a window comes down that became too large because the path
+ * became slower. Loss is no reason to shrink: whoever sends the packets deals with that.
+ *
+ * The receiver. It does not know the sender's window, but no message has more than a quarter of it. So an ack after
+ * every two of the largest messages lately comes before the window is used up, and costs little beside them. What is
+ * too slow for that is acked after a delay.
+ */
+#include "window.h"
+
+#include <errno.h>
+
+#define SECOND UINT64_C(1000000)
+
+enum {
+  ROOM_MIN = 4 << 10,          /* a smaller message is not worth it while others are under way */
+  MESSAGE_UNKNOWN = 64 << 10,  /* its size before the rate is known */
+  MESSAGE_US = 2000,           /* how long a message takes */
+  CEILING = 4,                 /* the window, in what the path carries in a round trip */
+  RATE_INTERVAL_MIN_US = 5000, /* a round trip, but never less than this */
+  RATE_DECAY = 8,              /* a lower rate counts for one part of so many */
+  RTT_NEAR = 8,                /* a round trip is as short as the least if it is not longer by one part of so many */
+  ACKS_STEP_MIN = 64 << 10,
+  ACKS_STEP_MAX = 4 << 20,
+  ACKS_IDLE_US = 200000,
+};
+
+#define RTT_AGE (10 * SECOND)
+#define RTT_MAX (60 * SECOND)
+#define RATE_MAX UINT64_C(100000000000)
+
+static uint64_t min_of(uint64_t a, uint64_t b)
+{
+  return a < b ? a : b;
+}
+
+static uint64_t max_of(uint64_t a, uint64_t b)
+{
+  return a > b ? a : b;
+}
+
+/* ---- The sender ---- */
+
+void window_start(struct window *w, uint64_t max)
+{
+  *w = (struct window){.own_max = max};
+  window_limit(w, 0);
+  w->size = w->max;
+}
+
+void window_limit(struct window *w, uint64_t limit)
+{
+  w->max = min_of(w->own_max, limit > 0 ? limit : WINDOW_MIN);
+  w->size = min_of(w->size, w->max);
+}
+
+static uint64_t cost(const struct window *w)
+{
+  return w->sent - w->acked + WINDOW_MESSAGE_COST * (w->sent_messages - w->acked_messages);
+}
+
+static uint64_t floor_of(const struct window *w)
+{
+  return min_of(WINDOW_MIN, w->max);
+}
+
+static uint64_t carried(const struct window *w, uint64_t us)
+{
+  return w->rate * us / SECOND;
+}
+
+/* UINT64_MAX while it is not known. A message is sent as a whole: less than the time of one is no round trip. */
+static uint64_t ceiling(const struct window *w)
+{
+  return w->rate > 0 && w->rtt > 0 ? CEILING * carried(w, max_of(w->rtt, MESSAGE_US)) : UINT64_MAX;
+}
+
+uint64_t window_room(const struct window *w)
+{
+  uint64_t under_way = cost(w);
+  uint64_t size = w->drain > 0 ? min_of(w->size, w->drain) : w->size;
+  uint64_t room = min_of(size > under_way ? size - under_way : 0, w->size / 4);
+  room = room > WINDOW_MESSAGE_COST ? room - WINDOW_MESSAGE_COST : 0;
+  if (under_way == 0)
+    return max_of(room, 1);
+  return room >= min_of(ROOM_MIN, w->size / 8) ? room : 0;
+}
+
+void window_sent(struct window *w, uint64_t bytes, uint64_t now)
+{
+  if (cost(w) == 0) {
+    w->interval.idle = true;
+    w->interval.acked = w->acked;
+    w->interval.since = now;
+    w->rtt_seen = now;
+  }
+  w->sent += bytes;
+  w->sent_messages++;
+  w->peak = max_of(w->peak, cost(w));
+  if (w->timed.running)
+    return;
+  w->timed.running = true;
+  w->timed.end = w->sent;
+  w->timed.since = now;
+}
+
+static void time_round_trip(struct window *w, const struct ack *ack, uint64_t now)
+{
+  if (!w->timed.running || w->acked < w->timed.end)
+    return;
+  w->timed.running = false;
+  uint64_t passed = now - w->timed.since;
+  if (passed <= ack->held_us)
+    return;
+  uint64_t rtt = min_of(passed - ack->held_us, RTT_MAX);
+  if (w->rtt == 0 || w->drain > 0 || rtt <= w->rtt + w->rtt / RTT_NEAR)
+    w->rtt_seen = now;
+  if (w->rtt == 0 || w->drain > 0 || rtt < w->rtt)
+    w->rtt = rtt;
+  if (w->drain > 0) {
+    w->drain = 0;
+    w->size = min_of(w->size, max_of(ceiling(w), max_of(floor_of(w), cost(w))));
+  }
+}
+
+static void measure_rate(struct window *w, uint64_t now)
+{
+  w->interval.idle |= cost(w) == 0 || w->drain > 0;
+  uint64_t passed = now - w->interval.since;
+  if (w->rtt == 0 || passed < max_of(w->rtt, RATE_INTERVAL_MIN_US))
+    return;
+  uint64_t bytes = min_of(w->acked - w->interval.acked, UINT64_C(1) << 43);
+  uint64_t rate = min_of(bytes * SECOND / passed, RATE_MAX);
+  if (rate > w->rate)
+    w->rate = rate;
+  else if (!w->interval.idle)
+    w->rate -= (w->rate - rate) / RATE_DECAY;
+  w->interval.idle = cost(w) == 0 || w->drain > 0;
+  w->interval.acked = w->acked;
+  w->interval.since = now;
+}
+
+static void grow(struct window *w, uint64_t was_under_way, const struct ack *ack, uint64_t budget)
+{
+  bool held_back = was_under_way > w->size / 2;
+  if (!held_back || w->acked - w->grown_at < w->size / 4 || ack->queued >= w->size / 4)
+    return;
+  uint64_t size = min_of(min_of(2 * w->size, ceiling(w)), w->max);
+  if (size <= w->size || budget == 0)
+    return;
+  w->size += min_of(size - w->size, budget);
+  w->grown_at = w->acked;
+}
+
+int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint64_t now)
+{
+  if (ack->taken < w->acked || ack->taken > w->sent || ack->messages < w->acked_messages ||
+      ack->messages > w->sent_messages)
+    return -EPROTO;
+  uint64_t was_under_way = cost(w);
+  w->acked = ack->taken;
+  w->acked_messages = ack->messages;
+  time_round_trip(w, ack, now);
+  measure_rate(w, now);
+  grow(w, was_under_way, ack, budget);
+  if (w->drain == 0 && w->rtt > 0 && w->rate > 0 && now - w->rtt_seen > RTT_AGE) {
+    w->drain = max_of(carried(w, w->rtt) / 2, ROOM_MIN);
+    w->timed.running = false;
+  }
+  return 0;
+}
+
+void window_rest(struct window *w, uint64_t now)
+{
+  (void)now;
+  uint64_t under_way = cost(w);
+  if (w->peak < w->size / 4 || w->acked == w->rested_at)
+    w->size = min_of(w->size, max_of(w->size / 2, max_of(under_way, floor_of(w))));
+  w->peak = under_way;
+  w->rested_at = w->acked;
+}
+
+uint64_t window_unacked(const struct window *w)
+{
+  return w->sent - w->acked;
+}
+
+uint64_t window_rate(const struct window *w)
+{
+  return w->rate;
+}
+
+uint64_t window_rtt(const struct window *w)
+{
+  return w->rtt;
+}
+
+size_t window_message(const struct window *w)
+{
+  uint64_t size = w->rate > 0 ? carried(w, MESSAGE_US) : MESSAGE_UNKNOWN;
+  return (size_t)min_of(max_of(size, WINDOW_MESSAGE_MIN), WINDOW_MESSAGE_MAX);
+}
+
+/* ---- The receiver ---- */
+
+void acks_start(struct acks *a)
+{
+  *a = (struct acks){0};
+}
+
+void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now)
+{
+  if (now - a->last_at > ACKS_IDLE_US)
+    a->largest = 0;
+  if (!acks_any(a))
+    a->first_at = now;
+  a->last_at = now;
+  a->taken += bytes;
+  a->messages += messages;
+  a->largest = max_of(a->largest, messages > 1 ? bytes / messages : bytes);
+}
+
+bool acks_any(const struct acks *a)
+{
+  return a->taken != a->said || a->messages != a->said_messages;
+}
+
+bool acks_due(const struct acks *a, uint64_t now)
+{
+  if (!acks_any(a))
+    return false;
+  uint64_t unsaid = a->taken - a->said + WINDOW_MESSAGE_COST * (a->messages - a->said_messages);
+  uint64_t step = min_of(max_of(2 * a->largest, ACKS_STEP_MIN), ACKS_STEP_MAX);
+  return unsaid >= step || now - a->first_at >= ACKS_DELAY_US;
+}
+
+struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now)
+{
+  a->said = a->taken;
+  a->said_messages = a->messages;
+  a->largest -= a->largest / 16;
+  uint64_t held = now - a->last_at;
+  return (struct ack){
+      .taken = a->taken,
+      .messages = a->messages,
+      .queued = queued,
+      .held_us = (uint32_t)min_of(held, UINT32_MAX),
+  };
+}
