@@ -8,7 +8,41 @@
 
 #include "wire.h"
 
-enum { FIELD_HEADER = 1, FIELD_DATA = 2, FIELD_EOF = 3, FIELD_RESET = 4 };
+enum { FIELD_HEADER = 1, FIELD_DATA = 2, FIELD_EOF = 3, FIELD_RESET = 4, FIELD_ACK = 5 };
+enum { ACK_TAKEN = 1, ACK_MESSAGES = 2, ACK_HELD_US = 3, ACK_QUEUED = 4 };
+
+enum { ACK_BYTES_MAX = 256 }; /* of an ack with fields that we do not know */
+
+static int parse_ack(const uint8_t *bytes, size_t size, struct ack *out)
+{
+  struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+  struct wire w = wire_open(&part, 1);
+  struct wire_field field;
+  int result;
+  while ((result = wire_next(&w, &field)) > 0) {
+    if (field.type != WIRE_VARINT)
+      continue;
+    if (field.number == ACK_TAKEN)
+      out->taken = field.value;
+    else if (field.number == ACK_MESSAGES)
+      out->messages = field.value;
+    else if (field.number == ACK_HELD_US)
+      out->held_us = (uint32_t)field.value;
+    else if (field.number == ACK_QUEUED)
+      out->queued = field.value;
+  }
+  return result;
+}
+
+static int take_ack(const struct iovec *parts, size_t count, const struct wire_field *field, struct payload *out)
+{
+  uint8_t bytes[ACK_BYTES_MAX];
+  if (field->size > sizeof bytes)
+    return -EBADMSG;
+  payload_copy(parts, count, field->at, field->size, bytes);
+  out->has_ack = true;
+  return parse_ack(bytes, field->size, &out->ack);
+}
 
 static void take_field(struct payload *out, const struct wire_field *field)
 {
@@ -45,8 +79,11 @@ int payload_parse(const struct iovec *parts, size_t count, struct payload *out)
   struct wire_field field;
   int result;
   *out = (struct payload){0};
-  while ((result = wire_next(&w, &field)) > 0)
+  while ((result = wire_next(&w, &field)) > 0) {
     take_field(out, &field);
+    if (field.number == FIELD_ACK && field.type == WIRE_BYTES && take_ack(parts, count, &field, out) != 0)
+      return -EBADMSG;
+  }
   return result;
 }
 
@@ -68,6 +105,15 @@ void payload_copy(const struct iovec *parts, size_t count, size_t at, size_t siz
   }
 }
 
+static size_t put_varint(uint8_t *out, uint64_t value)
+{
+  size_t used = 0;
+  for (; value >= 0x80; value >>= 7)
+    out[used++] = (uint8_t)(value | 0x80);
+  out[used++] = (uint8_t)value;
+  return used;
+}
+
 size_t payload_prefix(uint8_t out[PAYLOAD_PREFIX_MAX], size_t data_size, bool eof)
 {
   size_t used = 0;
@@ -77,9 +123,28 @@ size_t payload_prefix(uint8_t out[PAYLOAD_PREFIX_MAX], size_t data_size, bool eo
   }
   if (data_size > 0) {
     out[used++] = FIELD_DATA << 3 | WIRE_BYTES;
-    for (; data_size >= 0x80; data_size >>= 7)
-      out[used++] = (uint8_t)(data_size | 0x80);
-    out[used++] = (uint8_t)data_size;
+    used += put_varint(out + used, data_size);
   }
+  return used;
+}
+
+static size_t put_field(uint8_t *out, int number, uint64_t value)
+{
+  if (value == 0)
+    return 0;
+  out[0] = (uint8_t)(number << 3 | WIRE_VARINT);
+  return 1 + put_varint(out + 1, value);
+}
+
+size_t payload_ack(uint8_t out[PAYLOAD_ACK_MAX], const struct ack *ack)
+{
+  enum { BEFORE = 2 };
+  size_t used = BEFORE;
+  used += put_field(out + used, ACK_TAKEN, ack->taken);
+  used += put_field(out + used, ACK_MESSAGES, ack->messages);
+  used += put_field(out + used, ACK_HELD_US, ack->held_us);
+  used += put_field(out + used, ACK_QUEUED, ack->queued);
+  out[0] = FIELD_ACK << 3 | WIRE_BYTES;
+  out[1] = (uint8_t)(used - BEFORE);
   return used;
 }

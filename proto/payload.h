@@ -7,20 +7,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "window.h"
+
 struct iovec;
 
-enum { PAYLOAD_PREFIX_MAX = 16 };
+enum { PAYLOAD_PREFIX_MAX = 16, PAYLOAD_ACK_MAX = 48 };
 
 /* Offsets are into the message. A field that occurs twice: the last one counts, as in protobuf; unknown fields are
  * passed over. */
 struct payload {
-  bool has_data, has_header, has_reset, eof;
+  bool has_data, has_header, has_reset, has_ack, eof;
   size_t data_at, data_size;
   size_t header_at, header_size;
   size_t reset_at, reset_size;
+  struct ack ack;
 };
 
-/* 0, or -EBADMSG. Looks only at tags and lengths, wherever the parts are cut. */
+/* 0, or -EBADMSG. Of data, header and reset looks only at tags and lengths, wherever the parts are cut. */
 int payload_parse(const struct iovec *parts, size_t count, struct payload *out);
 
 /* Copies bytes [at, at + size), which must lie inside. */
@@ -29,5 +32,8 @@ void payload_copy(const struct iovec *parts, size_t count, size_t at, size_t siz
 /* The bytes that stand before `data_size` bytes of data (0: no data field) in a message. Returns how many; at most
  * PAYLOAD_PREFIX_MAX. */
 size_t payload_prefix(uint8_t out[PAYLOAD_PREFIX_MAX], size_t data_size, bool eof);
+
+/* The bytes of an ack, which stand before that prefix, or are a message alone. Returns how many. */
+size_t payload_ack(uint8_t out[PAYLOAD_ACK_MAX], const struct ack *ack);
 
 #endif

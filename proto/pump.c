@@ -11,8 +11,6 @@
 #include "pump_internal.h"
 #include "token_stream.h"
 
-enum { MEMBER_SIZE = 16, MEMBER_KEY_SIZE = 32 };
-
 #define PUMP_OF(tag, member) ((struct pump *)((char *)(tag)-offsetof(struct pump, member)))
 
 void pump_ref(struct pump *p)
@@ -31,15 +29,11 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
     grpc_call_unref(p->call);
   if (p->channel != NULL)
     rpc_channel_unref(p->channel);
-  grpc_byte_buffer_destroy(p->up.reset_due);
-  grpc_byte_buffer_destroy(p->down.held);
-  grpc_byte_buffer_destroy(p->down.arriving);
-  if (p->up.bulk)
-    atomic_fetch_sub_explicit(&p->set->bulk, 1, memory_order_relaxed);
-  pthread_mutex_destroy(&p->up.lock);
-  pthread_mutex_destroy(&p->down.lock);
+  pump_up_free(p);
+  pump_down_free(p);
+  pump_ack_free(p);
   pthread_mutex_destroy(&p->arm_lock);
-  p->set->pumps--;
+  pump_set_remove(p->set, p);
   free(p);
 }
 
@@ -57,12 +51,28 @@ static void tell(struct pump *p, struct rpc_tag *tag, void (*on_loop)(struct rpc
   rpc_queue_deliver(p->set->queue, tag, true, on_loop);
 }
 
-static void paired_on_loop(struct rpc_tag *tag, bool ok)
+static void header_on_loop(struct rpc_tag *tag, bool ok)
 {
   (void)ok;
-  struct pump *p = PUMP_OF(tag, paired_tag);
+  struct pump *p = PUMP_OF(tag, header_tag);
   if (!p->closed)
-    p->events->paired(p, p->original_peer, p->arg);
+    p->events->header(p, p->down.header, p->arg);
+  free(p->down.header);
+  p->down.header = NULL;
+  pump_unref(p);
+}
+
+void pump_tell_header(struct pump *p)
+{
+  tell(p, &p->header_tag, header_on_loop);
+}
+
+static void original_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump *p = PUMP_OF(tag, original_tag);
+  if (!p->closed)
+    p->events->original(p, p->arg);
   pump_unref(p);
 }
 
@@ -111,12 +121,17 @@ void pump_tell_remote_eof(struct pump *p)
   tell(p, &p->remote_eof_tag, remote_eof_on_loop);
 }
 
+static const char *text_or_none(const char *text)
+{
+  return text != NULL ? text : "";
+}
+
 static void reset_on_loop(struct rpc_tag *tag, bool ok)
 {
   (void)ok;
   struct pump *p = PUMP_OF(tag, reset_tag);
   if (!p->closed)
-    p->events->remote_reset(p, p->down.reset_code, p->down.reset_reason, p->arg);
+    p->events->remote_reset(p, text_or_none(p->down.reset_code), text_or_none(p->down.reset_reason), p->arg);
   pump_unref(p);
 }
 
@@ -144,16 +159,24 @@ void pump_tell_ended(struct pump *p)
 
 /* ---- The stream ---- */
 
+/* It says nothing of how far it is, nor does it understand what we say of that. */
+static void meet_original(struct pump *p)
+{
+  pump_ack_stop(p);
+  pthread_mutex_lock(&p->down.lock);
+  p->down.queueing = false;
+  pthread_mutex_unlock(&p->down.lock);
+  pump_up_unwindowed(p);
+  tell(p, &p->original_tag, original_on_loop);
+}
+
 static void metadata_complete(struct rpc_tag *tag, bool ok)
 {
   struct pump *p = PUMP_OF(tag, metadata_tag);
-  for (size_t i = 0; ok && !p->original_router && i < p->metadata.count; i++) {
-    if (grpc_slice_str_cmp(p->metadata.metadata[i].key, "mindmeld-peer") != 0)
-      continue;
-    p->original_peer = grpc_slice_str_cmp(p->metadata.metadata[i].value, "original") == 0;
-    tell(p, &p->paired_tag, paired_on_loop);
-    break;
-  }
+  for (size_t i = 0; ok && !p->original_router && i < p->metadata.count; i++)
+    if (grpc_slice_str_cmp(p->metadata.metadata[i].key, "mindmeld-peer") == 0 &&
+        grpc_slice_str_cmp(p->metadata.metadata[i].value, "original") == 0)
+      meet_original(p);
   pump_unref(p);
 }
 
@@ -167,40 +190,38 @@ static void status_complete(struct rpc_tag *tag, bool ok)
   pump_unref(p);
 }
 
-/* The stream's first message: a Header, or for an original router the token as traffic. NULL when memory is short. */
-static grpc_byte_buffer *header_message(const struct pump_options *o)
+static grpc_byte_buffer *message_of(const uint8_t *bytes, size_t size)
 {
-  uint8_t bytes[PAYLOAD_PREFIX_MAX + TOKEN_STREAM_HEADER_MAX + 4];
-  size_t size;
-  if (o->original_router) {
-    uint8_t token[TOKEN_STREAM_HEADER_MAX + 4];
-    int n = token_stream_write(token, sizeof token, o->token);
-    if (n < 0)
-      return NULL;
-    size = payload_prefix(bytes, (size_t)n, false);
-    memcpy(bytes + size, token, (size_t)n);
-    size += (size_t)n;
-  } else {
-    Mindmeld__Header header = MINDMELD__HEADER__INIT;
-    header.token = (char *)(uintptr_t)o->token;
-    header.member = (ProtobufCBinaryData){MEMBER_SIZE, (uint8_t *)(uintptr_t)o->member};
-    header.member_key = (ProtobufCBinaryData){MEMBER_KEY_SIZE, (uint8_t *)(uintptr_t)o->member_key};
-    Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
-    payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
-    payload.header = &header;
-    if ((size = mindmeld__payload__get_packed_size(&payload)) > sizeof bytes)
-      return NULL;
-    mindmeld__payload__pack(&payload, bytes);
-  }
   grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, size);
   grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
   grpc_slice_unref(slice);
   return message;
 }
 
+static grpc_byte_buffer *header_message(const struct header *h)
+{
+  uint8_t bytes[HEADER_SIZE_MAX];
+  size_t size = header_pack(h, bytes);
+  grpc_byte_buffer *message = message_of(bytes, size);
+  explicit_bzero(bytes, sizeof bytes);
+  return message;
+}
+
+/* For an original router: the token as traffic. NULL: it is too long. */
+static grpc_byte_buffer *token_message(const char *token)
+{
+  uint8_t framed[TOKEN_STREAM_HEADER_MAX + 4], bytes[PAYLOAD_PREFIX_MAX + sizeof framed];
+  int n = token_stream_write(framed, sizeof framed, token);
+  if (n < 0)
+    return NULL;
+  size_t prefix = payload_prefix(bytes, (size_t)n, false);
+  memcpy(bytes + prefix, framed, (size_t)n);
+  return message_of(bytes, prefix + (size_t)n);
+}
+
 static int start_stream(struct pump *p, const struct pump_options *o)
 {
-  grpc_byte_buffer *header = header_message(o);
+  grpc_byte_buffer *header = o->original_router ? token_message(o->header->token) : header_message(o->header);
   if (header == NULL)
     return -EINVAL;
   size_t metadata_count;
@@ -227,10 +248,8 @@ static int start_stream(struct pump *p, const struct pump_options *o)
     pump_unref(p);
     return error;
   }
-  if (p->original_router) {
-    p->original_peer = true;
-    tell(p, &p->paired_tag, paired_on_loop);
-  }
+  if (p->original_router)
+    meet_original(p);
   pthread_mutex_lock(&p->down.lock);
   pump_down_run(p);
   pthread_mutex_unlock(&p->down.lock);
@@ -243,8 +262,6 @@ static int create(struct pump **out, struct pump_set *set)
   if (p == NULL)
     return -ENOMEM;
   /* Default mutexes: on Linux pthread_mutex_init cannot fail. */
-  pthread_mutex_init(&p->up.lock, NULL);
-  pthread_mutex_init(&p->down.lock, NULL);
   pthread_mutex_init(&p->arm_lock, NULL);
   p->set = set;
   p->fd = -1;
@@ -257,7 +274,8 @@ static int create(struct pump **out, struct pump_set *set)
   p->status_tag.complete = status_complete;
   pump_up_init(p);
   pump_down_init(p);
-  set->pumps++;
+  pump_ack_init(p);
+  pump_set_add(set, p);
   *out = p;
   return 0;
 }
@@ -287,12 +305,18 @@ int pump_open(struct pump **out, struct pump_set *set, const struct pump_options
 
 /* ---- What its owner asks for ---- */
 
-static void run_up(struct pump *p)
+void pump_hand_over(struct pump *p, const struct pump_events *events, void *arg)
+{
+  p->events = events;
+  p->arg = arg;
+}
+
+void pump_send_header(struct pump *p, const struct header *h)
 {
   pthread_mutex_lock(&p->up.lock);
-  struct rpc_stray stray = pump_up_run(p);
+  p->up.header_due = header_message(h);
   pthread_mutex_unlock(&p->up.lock);
-  pump_complete_stray(stray);
+  pump_up_go(p);
 }
 
 void pump_send_eof(struct pump *p)
@@ -300,7 +324,7 @@ void pump_send_eof(struct pump *p)
   pthread_mutex_lock(&p->up.lock);
   p->up.eof_due = true;
   pthread_mutex_unlock(&p->up.lock);
-  run_up(p);
+  pump_up_go(p);
 }
 
 void pump_half_close(struct pump *p)
@@ -308,7 +332,7 @@ void pump_half_close(struct pump *p)
   pthread_mutex_lock(&p->up.lock);
   p->up.half_close_due = p->up.stopped = true;
   pthread_mutex_unlock(&p->up.lock);
-  run_up(p);
+  pump_up_go(p);
 }
 
 static grpc_byte_buffer *reset_message(const char *code, const char *reason)
@@ -322,11 +346,7 @@ static grpc_byte_buffer *reset_message(const char *code, const char *reason)
   reset.code = short_code;
   reset.reason = short_reason;
   payload.reset = &reset;
-  size_t size = mindmeld__payload__pack(&payload, bytes);
-  grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, size);
-  grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
-  grpc_slice_unref(slice);
-  return message;
+  return message_of(bytes, mindmeld__payload__pack(&payload, bytes));
 }
 
 void pump_send_reset(struct pump *p, const char *code, const char *reason)
@@ -338,7 +358,7 @@ void pump_send_reset(struct pump *p, const char *code, const char *reason)
   p->up.stopped = true;
   pthread_mutex_unlock(&p->up.lock);
   if (can_be_said)
-    run_up(p);
+    pump_up_go(p);
   else
     pump_cancel(p);
 }
@@ -361,7 +381,7 @@ void pump_linger_socket(struct pump *p)
   pthread_mutex_lock(&p->up.lock);
   p->up.stopped = p->up.discard = true;
   pthread_mutex_unlock(&p->up.lock);
-  run_up(p);
+  pump_up_go(p);
 }
 
 void pump_close_socket(struct pump *p, bool reset)
@@ -401,23 +421,34 @@ int pump_attach(struct pump *p, int fd)
   pump_down_run(p);
   pthread_mutex_unlock(&p->down.lock);
   pthread_mutex_unlock(&p->up.lock);
-  run_up(p);
+  pump_up_go(p);
   return 0;
 }
 
 void pump_close(struct pump *p)
 {
   p->closed = true;
+  pump_ack_stop(p);
   if (p->call != NULL)
     grpc_call_cancel(p->call, NULL);
   pump_close_socket(p, false);
   pump_unref(p);
 }
 
-struct pump_counters pump_counters(const struct pump *p)
+struct pump_counters pump_counters(struct pump *p)
 {
-  return (struct pump_counters){
+  struct pump_counters c = {
       .bytes_read = atomic_load_explicit(&p->bytes_read, memory_order_relaxed),
       .bytes_written = atomic_load_explicit(&p->bytes_written, memory_order_relaxed),
+      .queued = atomic_load_explicit(&p->queued, memory_order_relaxed),
   };
+  pthread_mutex_lock(&p->up.lock);
+  if (p->up.windowed) {
+    c.window = p->up.window.size;
+    c.unacked = window_unacked(&p->up.window);
+    c.rate = window_rate(&p->up.window);
+    c.rtt_us = window_rtt(&p->up.window);
+  }
+  pthread_mutex_unlock(&p->up.lock);
+  return c;
 }

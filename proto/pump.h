@@ -37,8 +37,8 @@ uint64_t pump_set_queued(const struct pump_set *set);  /* what the queues have o
 struct pump_events {
   /* The other side's header: it is there, and speaks as we do; `h` lives as long as this callback. At most once. */
   void (*header)(struct pump *p, const struct header *h, void *arg);
-  /* The other side is there, and speaks the first version: one end ends both, and nothing is said in-band. At most once,
-   * and not after `header`. */
+  /* The other side is there, and speaks the first version: one end ends both, and nothing is said in-band. At most
+   * once, and not after `header`. */
   void (*original)(struct pump *p, void *arg);
   /* The socket's peer sent its end. All that was read before is sent or being sent. At most once. */
   void (*local_eof)(struct pump *p, void *arg);
@@ -100,11 +100,11 @@ void pump_close(struct pump *p);
 struct pump_counters {
   uint64_t bytes_read;    /* from the socket */
   uint64_t bytes_written; /* to the socket */
-  uint64_t window;        /* how much of what was read may be under way; 0: the other side does not tell how far it is */
-  uint64_t unacked;       /* how much is */
-  uint64_t queued;        /* came from the other side, and waits for the socket */
-  uint64_t rate;          /* bytes per second that the other side's socket took lately; 0: not known */
-  uint64_t rtt_us;        /* through the router and back, without queues; 0: not known */
+  uint64_t window;  /* how much of what was read may be under way; 0: the other side does not tell how far it is */
+  uint64_t unacked; /* how much is */
+  uint64_t queued;  /* came from the other side, and waits for the socket */
+  uint64_t rate;    /* bytes per second that the other side's socket took lately; 0: not known */
+  uint64_t rtt_us;  /* through the router and back, without queues; 0: not known */
 };
 struct pump_counters pump_counters(struct pump *p);
 

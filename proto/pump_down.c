@@ -1,7 +1,12 @@
-/* Stream to socket. The bytes go out from the very slices they arrived in, past the few bytes that name the field. The
- * next message is asked for only once this one is written: that is the backpressure.
+/* Stream to socket. The bytes go out from the very slices they arrived in, past the few bytes that name the field.
+ *
+ * With a window at the other side the next message is asked for at once, and what the socket does not take is queued:
+ * the window bounds that, and acks of our own direction do not wait behind data that nobody reads. Without, or when all
+ * queues together reach the budget, the next message is asked for only once this one is written: that is the
+ * backpressure then.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -9,13 +14,19 @@
 #include "mindmeld.pb-c.h"
 #include "pump_internal.h"
 
-enum { PARTS_MAX = 256 };
+enum {
+  PARTS_MAX = 256,
+  LOOK_PARTS_MAX = 1024,
+  COPY_MAX = 2 << 10, /* a small message that waits does not pin the buffer in which it arrived */
+};
 
 static void message_complete(struct rpc_tag *tag, bool ok);
 
 void pump_down_init(struct pump *p)
 {
+  pthread_mutex_init(&p->down.lock, NULL);
   p->down.tag.complete = message_complete;
+  p->down.queueing = true;
 }
 
 static void receive(struct pump *p)
@@ -32,6 +43,49 @@ static void receive(struct pump *p)
   }
 }
 
+/* ---- The queue ---- */
+
+static void charge(struct pump *p, uint64_t cost)
+{
+  p->down.cost += cost;
+  atomic_fetch_add_explicit(&p->queued, cost, memory_order_relaxed);
+  atomic_fetch_add_explicit(&p->set->queued, cost, memory_order_relaxed);
+}
+
+static void refund(struct pump *p, uint64_t cost)
+{
+  p->down.cost -= cost;
+  atomic_fetch_sub_explicit(&p->queued, cost, memory_order_relaxed);
+  atomic_fetch_sub_explicit(&p->set->queued, cost, memory_order_relaxed);
+}
+
+static void pop(struct pump *p)
+{
+  struct pump_message *m = p->down.first;
+  p->down.first = m->next;
+  if (m->charged)
+    refund(p, m->left + WINDOW_MESSAGE_COST);
+  grpc_byte_buffer_destroy(m->buffer);
+  free(m);
+}
+
+void pump_down_drop(struct pump *p)
+{
+  p->down.drop = true;
+  while (p->down.first != NULL)
+    pop(p);
+}
+
+void pump_down_free(struct pump *p)
+{
+  pump_down_drop(p);
+  grpc_byte_buffer_destroy(p->down.arriving);
+  free(p->down.header);
+  free(p->down.reset_code);
+  free(p->down.reset_reason);
+  pthread_mutex_destroy(&p->down.lock);
+}
+
 static size_t parts_of(const grpc_byte_buffer *b, struct iovec *parts, size_t max, size_t slice, size_t used)
 {
   const grpc_slice_buffer *slices = &b->data.raw.slice_buffer;
@@ -43,85 +97,142 @@ static size_t parts_of(const grpc_byte_buffer *b, struct iovec *parts, size_t ma
   return count;
 }
 
-static void advance(struct pump *p, size_t n)
+static void advance(struct pump_message *m, size_t n)
 {
-  const grpc_slice_buffer *slices = &p->down.held->data.raw.slice_buffer;
+  const grpc_slice_buffer *slices = &m->buffer->data.raw.slice_buffer;
   while (n > 0) {
-    size_t here = GRPC_SLICE_LENGTH(slices->slices[p->down.slice]) - p->down.slice_used;
+    size_t here = GRPC_SLICE_LENGTH(slices->slices[m->slice]) - m->slice_used;
     if (n < here) {
-      p->down.slice_used += n;
+      m->slice_used += n;
       return;
     }
     n -= here;
-    p->down.slice++;
-    p->down.slice_used = 0;
+    m->slice++;
+    m->slice_used = 0;
   }
 }
 
-static void copy_text(char *out, size_t size, const char *text)
+/* What of a message is still to be written, cut to it. Returns how many parts. */
+static size_t unwritten(const struct pump_message *m, struct iovec *parts, size_t max)
 {
-  size_t n = strnlen(text, size - 1);
-  memcpy(out, text, n);
-  out[n] = '\0';
+  size_t count = parts_of(m->buffer, parts, max, m->slice, m->slice_used), size = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (parts[i].iov_len > m->left - size)
+      parts[i].iov_len = m->left - size;
+    size += parts[i].iov_len;
+  }
+  return count;
 }
 
-static void keep_reset(struct pump *p, const struct iovec *parts, size_t count)
+static void make_small(struct pump_message *m)
 {
-  uint8_t bytes[PUMP_RESET_REASON_MAX * 2];
-  struct payload *m = &p->down.payload;
+  struct iovec parts[PARTS_MAX];
+  size_t count = unwritten(m, parts, PARTS_MAX), at = 0;
+  grpc_slice slice = grpc_slice_malloc(m->left);
+  for (size_t i = 0; i < count; at += parts[i++].iov_len)
+    memcpy(GRPC_SLICE_START_PTR(slice) + at, parts[i].iov_base, parts[i].iov_len);
+  grpc_byte_buffer_destroy(m->buffer);
+  m->buffer = grpc_raw_byte_buffer_create(&slice, 1);
+  grpc_slice_unref(slice);
+  m->slice = m->slice_used = 0;
+}
+
+/* The last message stays in the queue, if there is one. False: the other side sent more than it may. */
+static bool keep_last(struct pump *p)
+{
+  struct pump_message *m = p->down.last;
+  if (p->down.first == NULL || m->charged)
+    return true;
+  m->charged = true;
+  charge(p, m->left + WINDOW_MESSAGE_COST);
+  if (m->left > 0 && m->left <= COPY_MAX && m->buffer->data.raw.slice_buffer.count <= PARTS_MAX)
+    make_small(m);
+  /* An end and a first byte go beyond a window, however small. */
+  return !p->down.queueing || p->down.cost <= p->set->limits.window + (uint64_t)(3 * WINDOW_MESSAGE_COST);
+}
+
+/* ---- Arriving ---- */
+
+static void keep_reset(struct pump *p, const struct payload *m, const struct iovec *parts, size_t count)
+{
+  uint8_t bytes[2 * (PUMP_RESET_CODE_MAX + PUMP_RESET_REASON_MAX)];
   Mindmeld__Reset *reset = NULL;
-  if (m->reset_size <= sizeof bytes) {
+  if (p->down.reset_code == NULL && m->reset_size <= sizeof bytes) {
     payload_copy(parts, count, m->reset_at, m->reset_size, bytes);
     reset = mindmeld__reset__unpack(NULL, m->reset_size, bytes);
   }
   if (reset == NULL)
     return;
-  copy_text(p->down.reset_code, sizeof p->down.reset_code, reset->code);
-  copy_text(p->down.reset_reason, sizeof p->down.reset_reason, reset->reason);
+  p->down.reset_code = strndup(reset->code, PUMP_RESET_CODE_MAX - 1);
+  p->down.reset_reason = strndup(reset->reason, PUMP_RESET_REASON_MAX - 1);
   mindmeld__reset__free_unpacked(reset, NULL);
 }
 
-/* Looks at a message that arrived, and stands before its data. False: it is malformed. */
-static bool look(struct pump *p)
+/* The first message of a peer of ours. False: it is malformed, or memory is short. */
+static bool keep_header(struct pump *p, const struct payload *m, const struct iovec *parts, size_t count)
 {
-  enum { LOOK_PARTS_MAX = 1024 };
-  struct iovec parts[LOOK_PARTS_MAX];
-  size_t slices = p->down.held->data.raw.slice_buffer.count;
-  size_t count = parts_of(p->down.held, parts, LOOK_PARTS_MAX, 0, 0);
-  if (slices > LOOK_PARTS_MAX || payload_parse(parts, count, &p->down.payload) != 0)
+  uint8_t bytes[HEADER_SIZE_MAX];
+  const char *why;
+  if (p->down.has_header || !p->down.queueing || m->header_size > sizeof bytes)
     return false;
-  p->down.slice = p->down.slice_used = 0;
-  p->down.left = 0;
-  if (p->down.payload.has_reset)
-    keep_reset(p, parts, count);
-  if (p->down.payload.has_data && !p->down.drop) {
-    p->down.left = p->down.payload.data_size;
-    advance(p, p->down.payload.data_at);
-  }
+  p->down.has_header = true;
+  p->down.header = malloc(sizeof *p->down.header);
+  payload_copy(parts, count, m->header_at, m->header_size, bytes);
+  if (p->down.header == NULL || header_unpack(bytes, m->header_size, p->down.header, &why) != 0)
+    return false;
+  p->down.limit = p->down.header->limit;
+  pump_tell_header(p);
   return true;
 }
 
-void pump_down_drop(struct pump *p)
+static struct pump_message *append(struct pump *p, grpc_byte_buffer *buffer, const struct payload *payload)
 {
-  p->down.drop = true;
-  p->down.left = 0;
+  struct pump_message *m = calloc(1, sizeof *m);
+  if (m == NULL)
+    return NULL;
+  m->buffer = buffer;
+  m->eof = payload->eof;
+  m->reset = payload->has_reset;
+  if (payload->has_data) {
+    advance(m, payload->data_at);
+    m->left = payload->data_size;
+  }
+  if (p->down.first == NULL)
+    p->down.first = m;
+  else
+    p->down.last->next = m;
+  p->down.last = m;
+  return m;
 }
 
-/* 0: all is written. -EAGAIN: the socket is full, and armed. -ENOTCONN: there is no socket yet. */
-static int write_held(struct pump *p)
+/* Looks at what arrived, which is queued or freed. False: the stream cannot go on. */
+static bool look(struct pump *p, grpc_byte_buffer *buffer, struct payload *out)
+{
+  struct iovec parts[LOOK_PARTS_MAX];
+  size_t count = parts_of(buffer, parts, LOOK_PARTS_MAX, 0, 0);
+  bool good = buffer->data.raw.slice_buffer.count <= LOOK_PARTS_MAX && payload_parse(parts, count, out) == 0;
+  if (good && out->has_header)
+    good = keep_header(p, out, parts, count);
+  if (good && out->has_reset)
+    keep_reset(p, out, parts, count);
+  bool wanted = good && !p->down.drop && (out->has_data || out->eof || out->has_reset);
+  if (wanted && append(p, buffer, out) != NULL)
+    return true;
+  grpc_byte_buffer_destroy(buffer);
+  return good && !wanted;
+}
+
+/* ---- Writing ---- */
+
+/* 0: all is written. -EAGAIN: the socket is full, and armed. -ENOTCONN: there is no socket yet. -EPIPE: it failed. */
+static int write_message(struct pump *p, struct pump_message *m, uint64_t *written)
 {
   struct iovec parts[PARTS_MAX];
-  while (p->down.left > 0) {
+  while (m->left > 0) {
     if (p->fd < 0)
       return -ENOTCONN;
-    size_t count = parts_of(p->down.held, parts, PARTS_MAX, p->down.slice, p->down.slice_used), size = 0;
-    for (size_t i = 0; i < count; i++) {
-      if (parts[i].iov_len > p->down.left - size)
-        parts[i].iov_len = p->down.left - size;
-      size += parts[i].iov_len;
-    }
-    struct msghdr m = {.msg_iov = parts, .msg_iovlen = count};
-    ssize_t n = sendmsg(p->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct msghdr header = {.msg_iov = parts, .msg_iovlen = unwritten(m, parts, PARTS_MAX)};
+    ssize_t n = sendmsg(p->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0 && errno == EAGAIN) {
@@ -130,43 +241,86 @@ static int write_held(struct pump *p)
     }
     if (n < 0) {
       pump_tell_socket_failed(p, errno);
-      pump_down_drop(p);
-      return 0;
+      return -EPIPE;
     }
-    p->down.left -= (size_t)n;
-    atomic_fetch_add_explicit(&p->bytes_written, (uint64_t)n, memory_order_relaxed);
-    if (p->down.left > 0)
-      advance(p, (size_t)n);
+    m->left -= (size_t)n;
+    *written += (uint64_t)n;
+    if (m->left > 0)
+      advance(m, (size_t)n);
   }
   return 0;
 }
 
-static void finish_held(struct pump *p)
+static int write_first(struct pump *p)
 {
-  grpc_byte_buffer_destroy(p->down.held);
-  p->down.held = NULL;
-  if (p->down.payload.has_reset && !p->down.drop)
-    pump_tell_remote_reset(p);
-  else if (p->down.payload.eof && !p->down.drop)
+  struct pump_message *m = p->down.first;
+  uint64_t written = 0;
+  int error = write_message(p, m, &written);
+  bool whole = error == 0 && !m->reset;
+  if (m->charged)
+    refund(p, written);
+  atomic_fetch_add_explicit(&p->bytes_written, written, memory_order_relaxed);
+  if (written > 0 || whole)
+    pump_ack_taken(p, written + (whole && m->eof), whole);
+  return error;
+}
+
+static void tell_reset(struct pump *p)
+{
+  pump_tell_remote_reset(p);
+  pump_down_drop(p);
+}
+
+static void finish_first(struct pump *p)
+{
+  bool eof = p->down.first->eof;
+  if (p->down.first->reset) {
+    tell_reset(p);
+    return;
+  }
+  pop(p);
+  if (eof) {
     pump_tell_remote_eof(p);
-  if (p->down.payload.eof || p->down.payload.has_reset)
-    p->down.drop = true;
+    pump_down_drop(p);
+  }
+}
+
+/* Only what the socket takes now goes before a reset: who does not read would never hear of it. */
+static bool reset_waits(const struct pump *p)
+{
+  return p->down.last->reset;
+}
+
+static void write_queue(struct pump *p)
+{
+  while (p->down.first != NULL) {
+    int error = write_first(p);
+    if (error == -EPIPE)
+      pump_down_drop(p);
+    else if (error == 0)
+      finish_first(p);
+    else if (reset_waits(p))
+      tell_reset(p);
+    else
+      return;
+  }
+}
+
+static bool may_receive(const struct pump *p)
+{
+  if (p->down.receiving || p->down.over)
+    return false;
+  return p->down.first == NULL ||
+         (p->down.queueing && atomic_load_explicit(&p->set->queued, memory_order_relaxed) < p->set->limits.budget);
 }
 
 void pump_down_run(struct pump *p)
 {
-  for (;;) {
-    if (p->down.held != NULL) {
-      if (write_held(p) != 0)
-        break;
-      finish_held(p);
-    }
-    if (p->down.receiving || p->down.over)
-      break;
+  write_queue(p);
+  if (may_receive(p))
     receive(p);
-  }
-  bool unwritten = p->down.held != NULL || p->down.receiving || !p->down.over;
-  if (p->down.status_known && !p->down.ended && (!unwritten || p->status != GRPC_STATUS_OK)) {
+  bool open = p->down.first != NULL || p->down.receiving || !p->down.over;
+  if (p->down.status_known && !p->down.ended && (!open || p->status != GRPC_STATUS_OK)) {
     p->down.ended = true;
     pump_tell_ended(p);
   }
@@ -178,22 +332,36 @@ void pump_down_status(struct pump *p)
   pump_down_run(p);
 }
 
+static void fail(struct pump *p, const char *why)
+{
+  pump_down_drop(p);
+  p->down.over = true;
+  grpc_call_cancel_with_status(p->call, GRPC_STATUS_INTERNAL, why, NULL);
+}
+
 static void message_complete(struct rpc_tag *tag, bool ok)
 {
   struct pump *p = (struct pump *)((char *)tag - offsetof(struct pump, down.tag));
+  struct payload payload = {0};
   pthread_mutex_lock(&p->down.lock);
-  p->down.receiving = false;
-  p->down.held = p->down.arriving;
+  grpc_byte_buffer *buffer = p->down.arriving;
   p->down.arriving = NULL;
-  if (!ok || p->down.held == NULL) {
+  p->down.receiving = false;
+  if (!ok || buffer == NULL)
     p->down.over = true;
-  } else if (!look(p)) {
-    grpc_byte_buffer_destroy(p->down.held);
-    p->down.held = NULL;
-    p->down.over = true;
-    grpc_call_cancel_with_status(p->call, GRPC_STATUS_INTERNAL, "the other side sent a malformed message", NULL);
-  }
+  else if (!look(p, buffer, &payload))
+    fail(p, "the other side sent a malformed message");
+  write_queue(p);
+  if (!keep_last(p))
+    fail(p, "the other side sent more than it was told it may");
   pump_down_run(p);
+  uint64_t limit = payload.has_header ? p->down.limit : 0;
   pthread_mutex_unlock(&p->down.lock);
+  if (limit > 0)
+    pump_up_limit(p, limit);
+  if (payload.has_ack && pump_up_acked(p, &payload.ack) != 0)
+    grpc_call_cancel_with_status(p->call, GRPC_STATUS_INTERNAL, "the other side acknowledged what was never sent",
+                                 NULL);
+  pump_ack_go(p);
   pump_unref(p);
 }

@@ -1,19 +1,23 @@
-/* The epoll set of all pumps' sockets, nested in the libuv loop: one-shot, armed only after a socket had nothing more
- * to give or to take. */
+/* What all pumps of a loop share: the epoll set of their sockets, nested in the loop (one-shot, armed only after a
+ * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits, and one that
+ * lets windows shrink, while there is a pump.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utlist.h>
 #include <uv.h>
 
 #include "pump_internal.h"
 
-enum { EVENTS_MAX = 64 };
+enum { EVENTS_MAX = 64, REST_MS = 1000 };
 
 struct pump_watch {
   uv_poll_t poll;
   uv_check_t drained; /* waits for the last pump, once the set closes */
+  uv_timer_t ack_clock, rest_clock;
   int open_handles;
   struct pump_set *set;
 };
@@ -64,15 +68,12 @@ static void serve(struct pump *p, uint32_t events)
     pump_down_run(p);
     pump_arm(p, 0); /* a failure is to be told also when nothing is left to write */
     pthread_mutex_unlock(&p->down.lock);
+    pump_ack_go(p);
   }
-  if (got & EPOLLIN) {
-    pthread_mutex_lock(&p->up.lock);
-    struct rpc_stray stray = pump_up_run(p);
-    pthread_mutex_unlock(&p->up.lock);
-    pump_complete_stray(stray);
-  } else if (events & EPOLLERR) {
+  if (got & EPOLLIN)
+    pump_up_go(p);
+  else if (events & EPOLLERR)
     tell_failure(p);
-  }
 }
 
 static void readable(uv_poll_t *poll, int status, int ready)
@@ -86,7 +87,63 @@ static void readable(uv_poll_t *poll, int status, int ready)
     serve(events[i].data.ptr, events[i].events);
 }
 
-int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop)
+/* ---- The clocks ---- */
+
+static void ack_time(uv_timer_t *timer)
+{
+  struct pump_set *set = ((struct pump_watch *)timer->data)->set;
+  if (pump_ack_clock(set))
+    uv_timer_start(timer, ack_time, ACKS_DELAY_US / 1000, 0);
+}
+
+static void clock_on_loop(struct rpc_tag *tag, bool ok)
+{
+  (void)ok;
+  struct pump_set *set = (struct pump_set *)((char *)tag - offsetof(struct pump_set, clock_tag));
+  uv_timer_start(&set->watch->ack_clock, ack_time, ACKS_DELAY_US / 1000, 0);
+}
+
+void pump_set_start_clock(struct pump_set *set)
+{
+  rpc_queue_deliver(set->queue, &set->clock_tag, true, clock_on_loop);
+}
+
+static void rest_time(uv_timer_t *timer)
+{
+  struct pump_set *set = ((struct pump_watch *)timer->data)->set;
+  struct pump *p;
+  if (atomic_load_explicit(&set->windows, memory_order_relaxed) > 0)
+    DL_FOREACH(set->pumps, p)
+  pump_up_rest(p);
+  if (set->pumps == NULL)
+    uv_timer_stop(timer);
+}
+
+void pump_set_add(struct pump_set *set, struct pump *p)
+{
+  DL_APPEND(set->pumps, p);
+  if (!uv_is_active((uv_handle_t *)&set->watch->rest_clock))
+    uv_timer_start(&set->watch->rest_clock, rest_time, REST_MS, REST_MS);
+}
+
+void pump_set_remove(struct pump_set *set, struct pump *p)
+{
+  DL_DELETE(set->pumps, p);
+}
+
+uint64_t pump_set_windows(const struct pump_set *set)
+{
+  return atomic_load_explicit(&set->windows, memory_order_relaxed);
+}
+
+uint64_t pump_set_queued(const struct pump_set *set)
+{
+  return atomic_load_explicit(&set->queued, memory_order_relaxed);
+}
+
+/* ---- Opening and closing ---- */
+
+int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop, const struct pump_limits *limits)
 {
   struct pump_set *set = calloc(1, sizeof *set);
   struct pump_watch *watch = calloc(1, sizeof *watch);
@@ -96,6 +153,8 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
     goto fail;
   set->queue = q;
   set->watch = watch;
+  set->limits = *limits;
+  pthread_mutex_init(&set->clock_lock, NULL);
   set->loop_thread = pthread_self();
   set->loop_carver.pool = set->cq_carver.pool = pool;
   set->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -110,7 +169,11 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
   watch->poll.data = watch;
   uv_check_init(loop, &watch->drained);
   watch->drained.data = watch;
-  watch->open_handles = 2;
+  uv_timer_init(loop, &watch->ack_clock);
+  watch->ack_clock.data = watch;
+  uv_timer_init(loop, &watch->rest_clock);
+  watch->rest_clock.data = watch;
+  watch->open_handles = 4;
   uv_poll_start(&watch->poll, UV_READABLE, readable);
   *out = set;
   return 0;
@@ -132,6 +195,7 @@ static void handle_closed(uv_handle_t *handle)
     return;
   struct pump_set *set = watch->set;
   close(set->epoll);
+  pthread_mutex_destroy(&set->clock_lock);
   slab_carver_close(&set->loop_carver);
   slab_carver_close(&set->cq_carver);
   slab_pool_release(set->loop_carver.pool);
@@ -145,8 +209,10 @@ static void handle_closed(uv_handle_t *handle)
 static void close_if_drained(uv_check_t *check)
 {
   struct pump_watch *watch = check->data;
-  if (watch->set->pumps > 0)
+  if (watch->set->pumps != NULL)
     return;
+  uv_close((uv_handle_t *)&watch->ack_clock, handle_closed);
+  uv_close((uv_handle_t *)&watch->rest_clock, handle_closed);
   uv_close((uv_handle_t *)&watch->poll, handle_closed);
   uv_close((uv_handle_t *)&watch->drained, handle_closed);
 }

@@ -1,6 +1,6 @@
 /* Socket to stream. A read goes straight into a slab, whose used part becomes the message; the send is started at once.
  * Usually it completes before the call returns, and the next read follows. When flow control holds it back, the
- * completion continues on the queue's thread: that is the backpressure.
+ * completion continues on the queue's thread; when the window is full, an ack does.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,8 +22,11 @@ static void send_complete(struct rpc_tag *tag, bool ok);
 
 void pump_up_init(struct pump *p)
 {
+  pthread_mutex_init(&p->up.lock, NULL);
   p->up.tag.complete = send_complete;
   p->up.read_size = READ_MIN;
+  p->up.windowed = true;
+  window_start(&p->up.window, p->set->limits.window);
 }
 
 static void send_done(struct pump *p, bool ok)
@@ -109,23 +112,35 @@ static struct rpc_stray send_close(struct pump *p, grpc_byte_buffer *last)
   ops[0].data.send_message.send_message = last;
   p->up.message = last;
   p->up.over = p->up.stopped = true;
+  pump_ack_stop(p);
   return last != NULL ? start(p, ops, 2) : start(p, ops + 1, 1);
 }
 
-static grpc_byte_buffer *eof_message(void)
+/* What stands before `size` bytes of data: an ack, if there is one to say, and the names of the fields. */
+static size_t write_prefix(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX + PAYLOAD_PREFIX_MAX], size_t size, bool eof)
 {
-  uint8_t bytes[PAYLOAD_PREFIX_MAX];
-  grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, payload_prefix(bytes, 0, true));
+  size_t used = pump_ack_write(p, out);
+  return used + payload_prefix(out + used, size, eof);
+}
+
+/* NULL: there is nothing to say. */
+static grpc_byte_buffer *message_without_data(struct pump *p, bool eof)
+{
+  uint8_t bytes[PAYLOAD_ACK_MAX + PAYLOAD_PREFIX_MAX];
+  size_t size = write_prefix(p, bytes, 0, eof);
+  if (size == 0)
+    return NULL;
+  grpc_slice slice = grpc_slice_from_copied_buffer((const char *)bytes, size);
   grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&slice, 1);
   grpc_slice_unref(slice);
   return message;
 }
 
-static grpc_byte_buffer *data_message(struct slab_carver *carver, const void *room, size_t size)
+static grpc_byte_buffer *data_message(struct pump *p, struct slab_carver *carver, const void *room, size_t size)
 {
-  uint8_t prefix[PAYLOAD_PREFIX_MAX];
+  uint8_t prefix[PAYLOAD_ACK_MAX + PAYLOAD_PREFIX_MAX];
   grpc_slice slices[2];
-  slices[0] = grpc_slice_from_copied_buffer((const char *)prefix, payload_prefix(prefix, size, false));
+  slices[0] = grpc_slice_from_copied_buffer((const char *)prefix, write_prefix(p, prefix, size, false));
   slices[1] = size <= COPY_MAX ? grpc_slice_from_copied_buffer(room, size) : slab_carver_take(carver, size);
   grpc_byte_buffer *message = grpc_raw_byte_buffer_create(slices, 2);
   grpc_slice_unref(slices[0]);
@@ -140,6 +155,96 @@ static void set_bulk(struct pump *p, bool bulk)
   p->up.bulk = bulk;
   atomic_fetch_add_explicit(&p->set->bulk, bulk ? 1 : -1, memory_order_relaxed);
 }
+
+/* ---- The window ---- */
+
+/* Tells the budget what the window has beyond its beginning. */
+static void account(struct pump *p)
+{
+  uint64_t size = p->up.windowed ? p->up.window.size : 0;
+  uint64_t charged = size > WINDOW_MIN ? size - WINDOW_MIN : 0;
+  atomic_fetch_add_explicit(&p->set->windows, charged - p->up.charged, memory_order_relaxed);
+  p->up.charged = charged;
+}
+
+/* Half of what is left, so that there is always some for those that come later. */
+static uint64_t budget_here(const struct pump *p)
+{
+  uint64_t used = atomic_load_explicit(&p->set->windows, memory_order_relaxed);
+  return used < p->set->limits.budget ? (p->set->limits.budget - used) / 2 : 0;
+}
+
+void pump_up_free(struct pump *p)
+{
+  p->up.windowed = false;
+  account(p);
+  set_bulk(p, false);
+  grpc_byte_buffer_destroy(p->up.header_due);
+  grpc_byte_buffer_destroy(p->up.reset_due);
+  pthread_mutex_destroy(&p->up.lock);
+}
+
+static struct rpc_stray feed(struct pump *p)
+{
+  p->up.starved = false;
+  return pump_up_run(p);
+}
+
+int pump_up_acked(struct pump *p, const struct ack *ack)
+{
+  struct rpc_stray stray = {NULL, false};
+  pthread_mutex_lock(&p->up.lock);
+  int error = p->up.windowed ? window_acked(&p->up.window, ack, budget_here(p), pump_now_us()) : -EPROTO;
+  account(p);
+  if (p->up.starved && window_room(&p->up.window) > 0)
+    stray = feed(p);
+  pthread_mutex_unlock(&p->up.lock);
+  pump_complete_stray(stray);
+  return error;
+}
+
+void pump_up_limit(struct pump *p, uint64_t limit)
+{
+  pthread_mutex_lock(&p->up.lock);
+  window_limit(&p->up.window, limit);
+  account(p);
+  pthread_mutex_unlock(&p->up.lock);
+}
+
+void pump_up_rest(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  if (p->up.charged > 0) {
+    window_rest(&p->up.window, pump_now_us());
+    account(p);
+  }
+  pthread_mutex_unlock(&p->up.lock);
+}
+
+void pump_up_unwindowed(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  p->up.windowed = false;
+  account(p);
+  struct rpc_stray stray = p->up.starved ? feed(p) : (struct rpc_stray){NULL, false};
+  pthread_mutex_unlock(&p->up.lock);
+  pump_complete_stray(stray);
+}
+
+/* How much may be read now; 0: nothing, until an ack comes. */
+static size_t room_for_read(const struct pump *p)
+{
+  size_t most = p->up.read_size;
+  if (!p->up.windowed)
+    return most;
+  uint64_t room = window_room(&p->up.window);
+  size_t message = window_message(&p->up.window);
+  if (message < most)
+    most = message;
+  return room < most ? (size_t)room : most;
+}
+
+/* ---- Reading ---- */
 
 /* The next read is twice as large after a full one, half as large after one that filled less than a quarter. */
 static void adapt(struct pump *p, size_t asked, size_t got)
@@ -166,9 +271,26 @@ static struct rpc_stray say_last(struct pump *p)
   grpc_byte_buffer *last = p->up.reset_due;
   p->up.reset_due = NULL;
   stop_reading(p);
-  if (last == NULL && p->up.eof_due)
-    last = eof_message();
-  return send_close(p, last);
+  if (last != NULL)
+    return send_close(p, last);
+  if (p->up.eof_due)
+    window_sent(&p->up.window, 1, pump_now_us());
+  return send_close(p, message_without_data(p, p->up.eof_due));
+}
+
+static struct rpc_stray say_header(struct pump *p)
+{
+  grpc_byte_buffer *message = p->up.header_due;
+  p->up.header_due = NULL;
+  return send_message(p, message);
+}
+
+static struct rpc_stray say_eof(struct pump *p)
+{
+  p->up.eof_due = false;
+  stop_reading(p);
+  window_sent(&p->up.window, 1, pump_now_us());
+  return send_message(p, message_without_data(p, true));
 }
 
 /* A reset is told to one of the threads that use a socket, and is an end to the other. Only as long as our own end is
@@ -220,7 +342,10 @@ static struct slab_carver *carver_here(struct pump_set *set)
 static bool read_once(struct pump *p, struct rpc_stray *stray)
 {
   struct slab_carver *carver = carver_here(p->set);
-  size_t size = p->up.read_size;
+  size_t size = room_for_read(p);
+  p->up.starved = size == 0;
+  if (p->up.starved)
+    return false;
   void *room = slab_carver_room(carver, size);
   ssize_t n = -1;
   if (room == NULL)
@@ -230,7 +355,9 @@ static bool read_once(struct pump *p, struct rpc_stray *stray)
       ;
   if (n > 0) {
     atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
-    *stray = send_message(p, data_message(carver, room, (size_t)n));
+    if (p->up.windowed)
+      window_sent(&p->up.window, (uint64_t)n, pump_now_us());
+    *stray = send_message(p, data_message(p, carver, room, (size_t)n));
     adapt(p, size, (size_t)n);
     return true;
   }
@@ -238,24 +365,44 @@ static bool read_once(struct pump *p, struct rpc_stray *stray)
   return false;
 }
 
+/* One thing that is due, the most urgent first. False: nothing is. */
+static bool say_next(struct pump *p, struct rpc_stray *stray)
+{
+  if (p->up.header_due != NULL)
+    *stray = say_header(p);
+  else if (p->up.reset_due != NULL || p->up.half_close_due)
+    *stray = say_last(p);
+  else if (p->up.eof_due)
+    *stray = say_eof(p);
+  else if (p->up.stopped || p->fd < 0 || !read_once(p, stray))
+    return false;
+  return true;
+}
+
 struct rpc_stray pump_up_run(struct pump *p)
 {
   struct rpc_stray stray = {NULL, false};
   for (int turn = 0; !p->up.sending && !p->up.over && stray.tag == NULL; turn++) {
-    if (p->up.reset_due != NULL || p->up.eof_due || p->up.half_close_due)
-      return say_last(p);
-    if (p->up.stopped || p->fd < 0)
-      break;
-    if (turn == TURNS_MAX) {
+    if (turn == TURNS_MAX && p->fd >= 0 && !p->up.stopped) {
       pump_arm(p, EPOLLIN);
       return stray;
     }
-    if (!read_once(p, &stray))
+    if (!say_next(p, &stray))
       break;
   }
+  if (!p->up.sending && !p->up.over && stray.tag == NULL && pump_ack_due(p))
+    stray = send_message(p, message_without_data(p, false));
   if (p->fd >= 0 && p->up.discard && !p->up.socket_over)
     discard(p);
   if (p->fd >= 0)
     pump_arm(p, 0);
   return stray;
+}
+
+void pump_up_go(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  struct rpc_stray stray = pump_up_run(p);
+  pthread_mutex_unlock(&p->up.lock);
+  pump_complete_stray(stray);
 }

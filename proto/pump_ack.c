@@ -1,0 +1,116 @@
+/* What the other side is told of the local socket's progress. An ack rides on whatever is sent next; when it is due and
+ * nothing is, it goes alone. One that is not due yet waits for the set's clock, which runs only while one does.
+ */
+#include <time.h>
+
+#include "pump_internal.h"
+
+uint64_t pump_now_us(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void pump_ack_init(struct pump *p)
+{
+  pthread_mutex_init(&p->acks.lock, NULL);
+  acks_start(&p->acks.acks);
+}
+
+void pump_ack_free(struct pump *p)
+{
+  pthread_mutex_destroy(&p->acks.lock);
+}
+
+void pump_ack_taken(struct pump *p, uint64_t bytes, uint64_t messages)
+{
+  uint64_t now = pump_now_us();
+  pthread_mutex_lock(&p->acks.lock);
+  acks_taken(&p->acks.acks, bytes, messages, now);
+  pthread_mutex_unlock(&p->acks.lock);
+}
+
+void pump_ack_stop(struct pump *p)
+{
+  atomic_store_explicit(&p->acks.stopped, true, memory_order_relaxed);
+}
+
+bool pump_ack_due(struct pump *p)
+{
+  if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
+    return false;
+  pthread_mutex_lock(&p->acks.lock);
+  bool due = acks_any(&p->acks.acks) && acks_due(&p->acks.acks, pump_now_us());
+  pthread_mutex_unlock(&p->acks.lock);
+  return due;
+}
+
+static bool is_unsaid(struct pump *p)
+{
+  if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
+    return false;
+  pthread_mutex_lock(&p->acks.lock);
+  bool any = acks_any(&p->acks.acks);
+  pthread_mutex_unlock(&p->acks.lock);
+  return any;
+}
+
+size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX])
+{
+  struct ack ack = {0};
+  if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
+    return 0;
+  pthread_mutex_lock(&p->acks.lock);
+  bool any = acks_any(&p->acks.acks);
+  if (any)
+    ack = acks_say(&p->acks.acks, atomic_load_explicit(&p->queued, memory_order_relaxed), pump_now_us());
+  pthread_mutex_unlock(&p->acks.lock);
+  return any ? payload_ack(out, &ack) : 0;
+}
+
+/* ---- The clock ---- */
+
+static void wait_for_clock(struct pump *p)
+{
+  struct pump_set *set = p->set;
+  if (atomic_exchange_explicit(&p->acks.waiting, true, memory_order_acq_rel))
+    return;
+  pump_ref(p);
+  pthread_mutex_lock(&set->clock_lock);
+  p->acks.next = set->waiting;
+  set->waiting = p;
+  bool start = !set->clock_runs;
+  set->clock_runs = true;
+  pthread_mutex_unlock(&set->clock_lock);
+  if (start)
+    pump_set_start_clock(set);
+}
+
+void pump_ack_go(struct pump *p)
+{
+  if (pump_ack_due(p))
+    pump_up_go(p);
+  if (is_unsaid(p))
+    wait_for_clock(p);
+}
+
+bool pump_ack_clock(struct pump_set *set)
+{
+  pthread_mutex_lock(&set->clock_lock);
+  struct pump *next = set->waiting;
+  set->waiting = NULL;
+  pthread_mutex_unlock(&set->clock_lock);
+  while (next != NULL) {
+    struct pump *p = next;
+    next = p->acks.next;
+    atomic_store_explicit(&p->acks.waiting, false, memory_order_release);
+    pump_ack_go(p);
+    pump_unref(p);
+  }
+  pthread_mutex_lock(&set->clock_lock);
+  set->clock_runs = set->waiting != NULL;
+  bool runs = set->clock_runs;
+  pthread_mutex_unlock(&set->clock_lock);
+  return runs;
+}
