@@ -4,12 +4,14 @@
 
 #include "daemon.h"
 #include "options.h"
+#include "proto/heap.h"
 
 int main(int argc, char *argv[])
 {
   struct mmfs_options options;
   char why[OPTIONS_WHY_MAX];
   int status = 0;
+  heap_keep();
   int err = options_parse(&options, argc, (const char *const *)argv, why);
 
   if (err != 0) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "proto/heap.h"
 #include "router.h"
 #include "secret.h"
 
@@ -177,6 +178,7 @@ int main(int argc, char **argv)
 {
   static struct program p;
   char why[WHY_MAX], usage[2048];
+  heap_keep();
   if (options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {
     fprintf(stderr, "mmrouter: %s\n", why);
     return EXIT_USAGE;
