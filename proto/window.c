@@ -21,7 +21,7 @@
 
 enum {
   ROOM_MIN = 4 << 10,          /* a smaller message is not worth it while others are under way */
-  MESSAGE_UNKNOWN = 64 << 10,  /* its size before the rate is known */
+  MESSAGE_UNKNOWN = 12 << 10,  /* its size before the rate is known: goes in the first flight of a TCP connection */
   MESSAGE_US = 2000,           /* how long a message takes */
   CEILING = 4,                 /* the window, in what the path carries in a round trip */
   RATE_INTERVAL_MIN_US = 5000, /* a round trip, but never less than this */
@@ -35,6 +35,7 @@ enum {
 #define RTT_AGE (10 * SECOND)
 #define RTT_MAX (60 * SECOND)
 #define RATE_MAX UINT64_C(100000000000)
+#define BYTES_MAX (UINT64_C(1) << 43)
 
 static uint64_t min_of(uint64_t a, uint64_t b)
 {
@@ -44,6 +45,12 @@ static uint64_t min_of(uint64_t a, uint64_t b)
 static uint64_t max_of(uint64_t a, uint64_t b)
 {
   return a > b ? a : b;
+}
+
+/* The clock is read on two threads before they meet: it may seem to go back a little. */
+static uint64_t passed_since(uint64_t then, uint64_t now)
+{
+  return now > then ? now - then : 0;
 }
 
 /* ---- The sender ---- */
@@ -79,7 +86,9 @@ static uint64_t carried(const struct window *w, uint64_t us)
 /* UINT64_MAX while it is not known. A message is sent as a whole: less than the time of one is no round trip. */
 static uint64_t ceiling(const struct window *w)
 {
-  return w->rate > 0 && w->rtt > 0 ? CEILING * carried(w, max_of(w->rtt, MESSAGE_US)) : UINT64_MAX;
+  return w->rate > 0 && w->rtt > 0
+             ? (w->interval.rising ? 2 * CEILING : CEILING) * carried(w, max_of(w->rtt, MESSAGE_US))
+             : UINT64_MAX;
 }
 
 uint64_t window_room(const struct window *w)
@@ -103,7 +112,7 @@ void window_sent(struct window *w, uint64_t bytes, uint64_t now)
   }
   w->sent += bytes;
   w->sent_messages++;
-  w->peak = max_of(w->peak, cost(w));
+  w->rested.peak = max_of(w->rested.peak, cost(w));
   if (w->timed.running)
     return;
   w->timed.running = true;
@@ -116,7 +125,7 @@ static void time_round_trip(struct window *w, const struct ack *ack, uint64_t no
   if (!w->timed.running || w->acked < w->timed.end)
     return;
   w->timed.running = false;
-  uint64_t passed = now - w->timed.since;
+  uint64_t passed = passed_since(w->timed.since, now);
   if (passed <= ack->held_us)
     return;
   uint64_t rtt = min_of(passed - ack->held_us, RTT_MAX);
@@ -133,11 +142,11 @@ static void time_round_trip(struct window *w, const struct ack *ack, uint64_t no
 static void measure_rate(struct window *w, uint64_t now)
 {
   w->interval.idle |= cost(w) == 0 || w->drain > 0;
-  uint64_t passed = now - w->interval.since;
-  if (w->rtt == 0 || passed < max_of(w->rtt, RATE_INTERVAL_MIN_US))
+  uint64_t us = passed_since(w->interval.since, now);
+  if (w->rtt == 0 || us < max_of(w->rtt, w->rate > 0 ? RATE_INTERVAL_MIN_US : 0))
     return;
-  uint64_t bytes = min_of(w->acked - w->interval.acked, UINT64_C(1) << 43);
-  uint64_t rate = min_of(bytes * SECOND / passed, RATE_MAX);
+  uint64_t rate = min_of(min_of(w->acked - w->interval.acked, BYTES_MAX) * SECOND / us, RATE_MAX);
+  w->interval.rising = rate > w->rate + w->rate / 4;
   if (rate > w->rate)
     w->rate = rate;
   else if (!w->interval.idle)
@@ -170,7 +179,7 @@ int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint6
   time_round_trip(w, ack, now);
   measure_rate(w, now);
   grow(w, was_under_way, ack, budget);
-  if (w->drain == 0 && w->rtt > 0 && w->rate > 0 && now - w->rtt_seen > RTT_AGE) {
+  if (w->drain == 0 && w->rtt > 0 && w->rate > 0 && passed_since(w->rtt_seen, now) > RTT_AGE) {
     w->drain = max_of(carried(w, w->rtt) / 2, ROOM_MIN);
     w->timed.running = false;
   }
@@ -179,12 +188,14 @@ int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint6
 
 void window_rest(struct window *w, uint64_t now)
 {
-  (void)now;
+  if (passed_since(w->rested.at, now) < 2 * w->rtt)
+    return;
   uint64_t under_way = cost(w);
-  if (w->peak < w->size / 4 || w->acked == w->rested_at)
+  if (w->rested.peak < w->size / 4 || w->acked == w->rested.acked)
     w->size = min_of(w->size, max_of(w->size / 2, max_of(under_way, floor_of(w))));
-  w->peak = under_way;
-  w->rested_at = w->acked;
+  w->rested.peak = under_way;
+  w->rested.acked = w->acked;
+  w->rested.at = now;
 }
 
 uint64_t window_unacked(const struct window *w)
@@ -217,7 +228,7 @@ void acks_start(struct acks *a)
 
 void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now)
 {
-  if (now - a->last_at > ACKS_IDLE_US)
+  if (passed_since(a->last_at, now) > ACKS_IDLE_US)
     a->largest = 0;
   if (!acks_any(a))
     a->first_at = now;
@@ -238,7 +249,7 @@ bool acks_due(const struct acks *a, uint64_t now)
     return false;
   uint64_t unsaid = a->taken - a->said + WINDOW_MESSAGE_COST * (a->messages - a->said_messages);
   uint64_t step = min_of(max_of(2 * a->largest, ACKS_STEP_MIN), ACKS_STEP_MAX);
-  return unsaid >= step || now - a->first_at >= ACKS_DELAY_US;
+  return unsaid >= step || passed_since(a->first_at, now) >= ACKS_DELAY_US;
 }
 
 struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now)
@@ -246,11 +257,10 @@ struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now)
   a->said = a->taken;
   a->said_messages = a->messages;
   a->largest -= a->largest / 16;
-  uint64_t held = now - a->last_at;
   return (struct ack){
       .taken = a->taken,
       .messages = a->messages,
       .queued = queued,
-      .held_us = (uint32_t)min_of(held, UINT32_MAX),
+      .held_us = (uint32_t)min_of(passed_since(a->last_at, now), UINT32_MAX),
   };
 }

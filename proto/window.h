@@ -35,20 +35,23 @@ struct window {
   /* window.c's: */
   uint64_t own_max;
   uint64_t grown_at; /* what was acked when it grew last */
-  uint64_t peak;     /* the most that was under way since window_rest */
-  uint64_t rested_at;
   uint64_t rate;     /* bytes per second */
   uint64_t rtt;      /* the least lately, in microseconds */
-  uint64_t rtt_seen; /* when a round trip was last as short as that */
+  uint64_t rtt_seen; /* when a round trip was about as short as that */
   uint64_t drain;    /* not 0: no more than so much may be under way, until a round trip was timed */
   struct {
     bool running;
     uint64_t end, since;
   } timed; /* the message whose round trip is being timed */
   struct {
-    bool idle; /* at some time in it there was nothing to carry */
+    bool idle;   /* at some time in it there was nothing to carry */
+    bool rising; /* the one before had a rate that was much higher than ever before */
     uint64_t acked, since;
   } interval; /* in which the rate is being measured */
+  struct {
+    uint64_t at, acked;
+    uint64_t peak; /* the most that was under way since */
+  } rested;
 };
 
 void window_start(struct window *w, uint64_t max);
