@@ -20,6 +20,7 @@
 #include "link.h"
 #include "mountpoint.h"
 #include "options.h"
+#include "parked.h"
 #include "proto/pump.h"
 #include "proto/rpc.h"
 #include "secret_file.h"
@@ -51,6 +52,7 @@ static bool close_upper(struct daemon *d)
 {
   struct tree *tree = d->tree;
   struct forwards *forwards = d->forwards;
+  struct parked *parked = d->parked;
   struct services *services = d->services;
   struct tunnels *tunnels = d->tunnels;
 
@@ -60,6 +62,9 @@ static bool close_upper(struct daemon *d)
   } else if (forwards != NULL) {
     d->forwards = NULL;
     forwards_close(forwards, close_next, d);
+  } else if (parked != NULL) {
+    d->parked = NULL;
+    parked_close(parked, close_next, d);
   } else if (services != NULL) {
     d->services = NULL;
     services_close(services, close_next, d);
@@ -203,6 +208,7 @@ static int open_parts(struct daemon *d)
                                             .ca_pem = d->ca_pem,
                                             .key = d->key,
                                             .loopback = address_is_loopback(&d->options->router)};
+  const struct pump_limits limits = {.window = d->options->window, .budget = d->options->budget};
   int err = rpc_queue_create(&d->queue);
 
   if (err == 0) {
@@ -213,15 +219,17 @@ static int open_parts(struct daemon *d)
     }
   }
   if (err == 0)
-    err = pump_set_open(&d->pumps, d->queue, &d->loop);
+    err = pump_set_open(&d->pumps, d->queue, &d->loop, &limits);
   if (err == 0)
     err = catalogue_open(&d->catalogue, &d->loop, news_of_catalogue, d);
   if (err == 0)
     err = link_open(&d->link, &d->loop, d->queue, &link_options, &news_of_link, d);
   if (err == 0)
-    err = tunnels_open(&d->tunnels, &d->loop, d->link, d->pumps, &news_of_tunnels, d);
+    err = tunnels_open(&d->tunnels, &d->loop, d->link, d->pumps, limits.window, &news_of_tunnels, d);
   if (err == 0)
     err = services_open(&d->services, &d->loop, d->link, &news_of_services, d);
+  if (err == 0)
+    err = parked_open(&d->parked, &d->loop, d->link, d->pumps, news_of_parked, d);
   if (err == 0)
     err = forwards_open(&d->forwards, &d->loop, d->link, &news_of_forwards, d);
   if (err != 0)
@@ -237,6 +245,9 @@ static int open_tree(struct daemon *d)
                                    .services = d->services,
                                    .forwards = d->forwards,
                                    .tunnels = d->tunnels,
+                                   .pumps = d->pumps,
+                                   .window = d->options->window,
+                                   .budget = d->options->budget,
                                    .events = d->events,
                                    .errors = d->errors};
   const struct tree_options options = {.mountpoint = d->mountpoint,

@@ -8,6 +8,9 @@
 #include "address.h"
 #include "background.h"
 
+struct header;
+struct pump;
+
 enum { DAEMON_MESSAGE_MAX = 1200 };
 
 struct daemon {
@@ -28,6 +31,7 @@ struct daemon {
   struct services *services;
   struct forwards *forwards;
   struct tunnels *tunnels;
+  struct parked *parked;
   struct tree *tree;
   bool ending;
   int status;
@@ -41,6 +45,7 @@ extern const struct link_events news_of_link;
 extern const struct services_events news_of_services;
 extern const struct forwards_events news_of_forwards;
 extern const struct tunnels_events news_of_tunnels;
+void news_of_parked(struct pump *pump, const struct header *h, void *arg);
 void news_of_catalogue(const char *name, void *arg);
 
 #endif

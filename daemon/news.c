@@ -12,6 +12,9 @@
 #include "forwards.h"
 #include "journal.h"
 #include "link.h"
+#include "parked.h"
+#include "proto/header.h"
+#include "proto/pump.h"
 #include "services.h"
 #include "tree.h"
 #include "tunnels.h"
@@ -36,6 +39,13 @@ static void add_failure(struct daemon *d, const char *sentence)
   news_add(d, "%s", sentence);
 }
 
+/* After anything on which it depends whether somebody may dial us. */
+static void update_parked(struct daemon *d)
+{
+  if (d->parked != NULL)
+    parked_update(d->parked, services_online(d->services) > 0);
+}
+
 static void link_state(struct link *l, bool connected, const char *why, void *arg)
 {
   struct daemon *d = arg;
@@ -48,6 +58,7 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
     catalogue_lost(d->catalogue);
   if (d->services != NULL)
     services_link_changed(d->services);
+  update_parked(d);
 }
 
 static void link_service_up(struct link *l, const struct link_service *service, void *arg)
@@ -97,6 +108,7 @@ static void service_changed(struct service *s, enum service_state before, const 
     news_add(d, "service %s: %s", service_name(s), service_state_name(service_state(s)));
   if (d->tree != NULL)
     tree_service_changed(d->tree, service_name(s));
+  update_parked(d);
 }
 
 static void service_refused(struct service *s, int error, const char *why, void *arg)
@@ -129,6 +141,7 @@ static void service_withdrawn(struct service *s, void *arg)
   news_add(d, "service %s: withdrawn", service_name(s));
   if (d->tree != NULL)
     tree_service_changed(d->tree, service_name(s));
+  update_parked(d);
 }
 
 const struct services_events news_of_services = {.changed = service_changed,
@@ -136,6 +149,18 @@ const struct services_events news_of_services = {.changed = service_changed,
                                                  .token = service_token,
                                                  .left = service_left,
                                                  .withdrawn = service_withdrawn};
+
+void news_of_parked(struct pump *pump, const struct header *h, void *arg)
+{
+  struct daemon *d = arg;
+  const struct service *s = services_find(d->services, h->service);
+  const char *why;
+
+  if (service_name_check(h->service, &why) == 0)
+    tunnels_accept(d->tunnels, pump, h, s != NULL ? service_target(s) : NULL);
+  else
+    pump_close(pump);
+}
 
 static bool forward_known(const char *name, void *arg)
 {

@@ -12,6 +12,10 @@
 
 enum { ROUTER_PORT = 443 };
 
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
 struct parse {
   struct mmfs_options *out;
   char *why;
@@ -23,6 +27,7 @@ struct parse {
 enum option_kind {
   OPTION_FLAG,   /* name */
   OPTION_FILE,   /* name=FILE */
+  OPTION_SIZE,   /* name=SIZE */
   OPTION_OPEN,   /* name or name=ANYTHING */
   OPTION_PREFIX, /* nameANYTHING */
 };
@@ -95,6 +100,48 @@ static int apply_allow_other(struct parse *p, const char *name, const char *valu
   return 0;
 }
 
+/* Digits, and perhaps K, M or G. 0 for anything else, and for what is too large for any option. */
+static uint64_t parse_size(const char *text)
+{
+  uint64_t size = 0, unit = 1;
+  const char *c = text;
+
+  for (; *c >= '0' && *c <= '9'; c++) {
+    size = size * 10 + (uint64_t)(*c - '0');
+    if (size > 64 * GIB)
+      return 0;
+  }
+  if (*c == 'K' || *c == 'k')
+    unit = KIB;
+  else if (*c == 'M' || *c == 'm')
+    unit = MIB;
+  else if (*c == 'G' || *c == 'g')
+    unit = GIB;
+  if (unit != 1)
+    c++;
+  return *c == '\0' && size <= 64 * GIB / unit ? size * unit : 0;
+}
+
+static int apply_window(struct parse *p, const char *name, const char *value)
+{
+  uint64_t size = parse_size(value);
+
+  if (size < 256 * KIB || size > 64 * MIB)
+    return refuse(p, "option \"%s\": \"%.40s\" is no size from 256K to 64M", name, value);
+  p->out->window = size;
+  return 0;
+}
+
+static int apply_budget(struct parse *p, const char *name, const char *value)
+{
+  uint64_t size = parse_size(value);
+
+  if (size < MIB || size > 64 * GIB)
+    return refuse(p, "option \"%s\": \"%.40s\" is no size from 1M to 64G", name, value);
+  p->out->budget = size;
+  return 0;
+}
+
 static int apply_ignore(struct parse *p, const char *name, const char *value)
 {
   (void)p, (void)name, (void)value;
@@ -120,6 +167,8 @@ static const struct option_row rows[] = {
     {"insecure", OPTION_FLAG, apply_insecure},
     {"cafile", OPTION_FILE, apply_cafile},
     {"key", OPTION_FILE, apply_key},
+    {"window", OPTION_SIZE, apply_window},
+    {"budget", OPTION_SIZE, apply_budget},
     {"state", OPTION_FILE, apply_state},
     {"allow_other", OPTION_FLAG, apply_allow_other},
 
@@ -190,6 +239,8 @@ static int parse_option(struct parse *p, char *text)
     return refuse(p, "option \"%s\" takes no value", row->name);
   if (row->kind == OPTION_FILE && (value == NULL || value[0] == '\0'))
     return refuse(p, "option \"%s\" needs a file: %s=FILE", row->name, row->name);
+  if (row->kind == OPTION_SIZE && (value == NULL || value[0] == '\0'))
+    return refuse(p, "option \"%s\" needs a size: %s=SIZE", row->name, row->name);
   return row->apply(p, row->name, value);
 }
 
@@ -313,7 +364,7 @@ int options_parse(struct mmfs_options *out, int argc, const char *const argv[], 
   const char *slash = strrchr(program, '/');
   int rc;
 
-  memset(out, 0, sizeof(*out));
+  *out = (struct mmfs_options){.window = OPTIONS_WINDOW_DEFAULT, .budget = OPTIONS_BUDGET_DEFAULT};
   why[0] = '\0';
   p.helper = strncmp(slash != NULL ? slash + 1 : program, "mount.", strlen("mount.")) == 0;
   rc = take_arguments(&p, argc, argv);
@@ -348,6 +399,8 @@ const char *options_usage(void)
          "  insecure           no TLS (the default to loopback)\n"
          "  cafile=FILE        TLS, with the authorities in FILE instead of the system's\n"
          "  key=FILE           show the key in FILE to the router; over TLS only, except to loopback\n"
+         "  window=SIZE        what one connection has under way at most (256K to 64M; 16M)\n"
+         "  budget=SIZE        what all connections have together (1M to 64G; 32M)\n"
          "  allow_other        let other users look at the tree\n"
          "  state=FILE         not supported by this version\n"
          "\n"

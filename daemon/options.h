@@ -3,6 +3,7 @@
 #define DAEMON_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "address.h"
 
@@ -23,10 +24,15 @@ struct mmfs_options {
   char *mountpoint;    /* as it was written */
   char *cafile;        /* NULL: the system's authorities */
   char *key_file;      /* NULL: no key */
+  uint64_t window;     /* bytes that one connection has under way, or queues, at most */
+  uint64_t budget;     /* bytes for all connections together */
   char *mount_options; /* NULL, or what goes to the mount: "rw,nosuid,nodev" */
 };
 
 enum { OPTIONS_WHY_MAX = 512 };
+
+#define OPTIONS_WINDOW_DEFAULT (UINT64_C(16) << 20)
+#define OPTIONS_BUDGET_DEFAULT (UINT64_C(32) << 20)
 
 /* argv[0] decides the form: mount.SOMETHING is mount(8)'s helper, in which -f means to do nothing. 0, -EINVAL with a
  * sentence in `why` (exit status 2), or -ENOMEM with one too. Call options_free in any case. */

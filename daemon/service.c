@@ -67,6 +67,8 @@ static void move(struct service *s, enum service_state state, const char *why)
     return;
   if ((allowed[before] & (1u << state)) == 0)
     abort();
+  s->owner->online += state == SERVICE_ONLINE;
+  s->owner->online -= before == SERVICE_ONLINE;
   s->state = state;
   s->owner->events->changed(s, before, why, s->owner->arg);
 }
@@ -390,6 +392,7 @@ void service_end(struct service *s, int error, const char *why)
   struct services *ss = s->owner;
 
   answer_all(s, error, why);
+  ss->online -= s->state == SERVICE_ONLINE;
   ss->events->withdrawn(s, ss->arg);
   uv_close((uv_handle_t *)&s->timer, service_freed);
 }

@@ -146,6 +146,11 @@ size_t services_count(const struct services *ss)
   return HASH_COUNT(ss->table);
 }
 
+size_t services_online(const struct services *ss)
+{
+  return ss->online;
+}
+
 struct service *services_next(const struct services *ss, const struct service *s)
 {
   return s == NULL ? ss->table : s->hh.next;

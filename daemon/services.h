@@ -54,6 +54,7 @@ void services_name_free(struct services *ss, const char *name);
 int services_declare(struct services *ss, const char *name, struct service **out, const char **why);
 struct service *services_find(const struct services *ss, const char *name);
 size_t services_count(const struct services *ss);
+size_t services_online(const struct services *ss); /* of these, how many are SERVICE_ONLINE */
 /* The one after `s`, or the first: in the order in which they were declared. */
 struct service *services_next(const struct services *ss, const struct service *s);
 /* Live connections go on. Who waits is told -ENOENT. */

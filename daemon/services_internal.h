@@ -39,6 +39,7 @@ struct services {
   const struct services_events *events;
   void *arg;
   struct service *table;
+  size_t online;
   struct left_names left;
   bool linked;
   unsigned holds; /* registrations and handles that will call back */

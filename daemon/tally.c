@@ -63,6 +63,11 @@ struct tally *tally_get(struct tally **tallies, enum tunnel_role role, const cha
   return tally;
 }
 
+const char *tally_service(const struct tally *tally)
+{
+  return tally->key + 1;
+}
+
 static void add_bytes(struct tunnels_stats *stats, const struct tunnel *t)
 {
   struct pump_counters c = tunnel_counters(t);

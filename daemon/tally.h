@@ -12,6 +12,8 @@ struct tally;
 
 /* The one of this service and role, which is made if there is none. NULL when memory is short, or the name too long. */
 struct tally *tally_get(struct tally **tallies, enum tunnel_role role, const char *service);
+/* Lives as long as the tally. */
+const char *tally_service(const struct tally *tally);
 void tally_add(struct tally *tally, struct tunnel *t);
 /* It ended: what it counted stays. */
 void tally_remove(struct tally *tally, struct tunnel *t);

@@ -17,6 +17,7 @@
 #include "forwards.h"
 #include "journal.h"
 #include "link.h"
+#include "proto/pump.h"
 #include "services.h"
 #include "tree_internal.h"
 #include "tunnels.h"
@@ -117,6 +118,10 @@ static int status_row_render(struct fs_entry *file, struct fs_text *out)
   fs_printf(out, "failed %" PRIu64 "\n", forwarded.failed + served.failed);
   fs_printf(out, "bytes_in %" PRIu64 "\n", forwarded.bytes_in + served.bytes_in);
   fs_printf(out, "bytes_out %" PRIu64 "\n", forwarded.bytes_out + served.bytes_out);
+  fs_printf(out, "window %" PRIu64 "\n", p->window);
+  fs_printf(out, "budget %" PRIu64 "\n", p->budget);
+  fs_printf(out, "windows %" PRIu64 "\n", pump_set_windows(p->pumps));
+  fs_printf(out, "queued %" PRIu64 "\n", pump_set_queued(p->pumps));
   return 0;
 }
 

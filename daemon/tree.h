@@ -8,11 +8,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct catalogue;
 struct forwards;
 struct journal;
 struct link;
+struct pump_set;
 struct services;
 struct tree;
 struct tunnel;
@@ -27,6 +29,8 @@ struct tree_parts {
   struct services *services;
   struct forwards *forwards;
   struct tunnels *tunnels;
+  const struct pump_set *pumps;
+  uint64_t window, budget; /* the limits of the pumps */
   struct journal *events, *errors;
 };
 

@@ -47,6 +47,13 @@ int connection_row_render(struct fs_entry *file, struct fs_text *out)
   fs_printf(out, "bytes_in %" PRIu64 "\n", info.bytes_in);
   fs_printf(out, "bytes_out %" PRIu64 "\n", info.bytes_out);
   fs_printf(out, "age %" PRIu64 "\n", info.age_s);
+  fs_printf(out, "queued %" PRIu64 "\n", info.queued);
+  if (info.window == 0)
+    return 0;
+  fs_printf(out, "window %" PRIu64 "\n", info.window);
+  fs_printf(out, "unacked %" PRIu64 "\n", info.unacked);
+  fs_printf(out, "rate %" PRIu64 "\n", info.rate);
+  fs_printf(out, "rtt_us %" PRIu64 "\n", info.rtt_us);
   return 0;
 }
 

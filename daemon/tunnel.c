@@ -8,13 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "dial.h"
 #include "link.h"
 #include "mindmeld.pb-c.h"
 #include "proto/rpc.h"
+#include "tally.h"
 #include "tunnels_internal.h"
 
 enum {
@@ -24,6 +27,7 @@ enum {
   CLOSING_MS = 2000, /* for a last word to get through, before the stream is cancelled */
   CLOSING_MS_AT_END = 1000,
   LINGER_MS = 60000,
+  SENTENCE_SIZE = 512,
   NOTHING = -1,
 };
 
@@ -34,7 +38,7 @@ static void unhold(struct tunnel *t)
   struct tunnels *ts = t->table;
   if (--t->holds > 0)
     return;
-  free(t);
+  tunnel_free(t);
   tunnels_release(ts);
 }
 
@@ -44,31 +48,50 @@ static void fail(struct tunnel *t, const char *format, ...) __attribute__((forma
 
 static void fail(struct tunnel *t, const char *format, ...)
 {
-  char what[TUNNEL_SENTENCE_SIZE], sentence[TUNNEL_SENTENCE_SIZE + 2 * TUNNEL_NAME_SIZE + TUNNEL_PEER_SIZE];
+  char what[SENTENCE_SIZE], sentence[SENTENCE_SIZE + TUNNEL_NAME_SIZE + ADDRESS_TEXT_MAX + 64];
+  const char *service = tally_service(t->tally);
   va_list args;
   va_start(args, format);
   vsnprintf(what, sizeof what, format, args);
   va_end(args);
   t->failed = true;
   if (t->machine.role == CONNECTION_FORWARD)
-    snprintf(sentence, sizeof sentence, "connection from %s through forwards/%s: %s", t->peer, t->service, what);
+    snprintf(sentence, sizeof sentence, "connection from %s through forwards/%s: %s", t->peer, service, what);
   else
-    snprintf(sentence, sizeof sentence, "connection to services/%s: %s", t->service, what);
+    snprintf(sentence, sizeof sentence, "connection to services/%s: %s", service, what);
   t->table->events->failed(t, sentence, t->table->arg);
 }
 
+/* Both live as long as the tunnel. */
 static void set_reset(struct tunnel *t, const char *code, const char *reason)
 {
-  snprintf(t->reset_code, sizeof t->reset_code, "%s", code);
-  snprintf(t->reset_reason, sizeof t->reset_reason, "%s", reason);
+  t->reset_code = code;
+  t->reset_reason = reason;
 }
 
 /* ---- Edges: what calls back, as events for the machine ---- */
 
-static void on_paired(struct pump *p, bool original, void *arg)
+static void on_header(struct pump *p, const struct header *h, void *arg)
 {
   (void)p;
-  step(arg, original ? CONNECTION_PAIRED_ORIGINAL : CONNECTION_PAIRED);
+  struct tunnel *t = arg;
+  bool ours = h->has_connection;
+  if (ours && t->machine.role == CONNECTION_FORWARD)
+    ours = memcmp(h->connection, t->connection, sizeof t->connection) == 0;
+  if (!ours) {
+    fail(t, "the other side's header is not that of this connection");
+    set_reset(t, "EPROTO", "the header is not that of this connection");
+    step(t, CONNECTION_MISANSWERED);
+    return;
+  }
+  memcpy(t->connection, h->connection, sizeof t->connection);
+  step(t, CONNECTION_ANSWERED);
+}
+
+static void on_original(struct pump *p, void *arg)
+{
+  (void)p;
+  step(arg, CONNECTION_ORIGINAL);
 }
 
 static void on_local_eof(struct pump *p, void *arg)
@@ -113,7 +136,8 @@ static void on_ended(struct pump *p, enum rpc_status status, const char *text, v
 }
 
 static const struct pump_events pump_callbacks = {
-    .paired = on_paired,
+    .header = on_header,
+    .original = on_original,
     .local_eof = on_local_eof,
     .socket_failed = on_socket_failed,
     .remote_eof = on_remote_eof,
@@ -129,9 +153,10 @@ static void on_asked(enum rpc_status status, const char *text, struct rpc_messag
   if (t->machine.state == CONNECTION_ASKING && status == RPC_OK)
     response = (void *)rpc_message_unpack(answer, &mindmeld__forward_to_service_response__descriptor);
   rpc_message_free(answer);
-  if (response != NULL && strlen(response->token) < sizeof t->token) {
-    memcpy(t->token, response->token, strlen(response->token) + 1);
+  if (response != NULL && strlen(response->token) <= HEADER_TOKEN_MAX) {
+    t->token = response->token;
     step(t, CONNECTION_TOKEN);
+    t->token = NULL;
   } else if (t->machine.state == CONNECTION_ASKING) {
     if (status == RPC_OK)
       fail(t, "the router's answer is malformed");
@@ -156,7 +181,8 @@ static void on_dialled(int fd, const char *why, void *arg)
     step(t, CONNECTION_DIALLED);
   } else {
     fail(t, "%s", why);
-    set_reset(t, uv_err_name(fd), why);
+    t->why = strdup(why);
+    set_reset(t, uv_err_name(fd), t->why != NULL ? t->why : strerror(ENOMEM));
     step(t, CONNECTION_DIAL_FAILED);
   }
   unhold(t);
@@ -184,18 +210,35 @@ static void on_timer_closed(uv_handle_t *timer)
 
 /* ---- Actions. Those that can fail return the event that says so, or NOTHING. ---- */
 
+static int fill_header(struct tunnel *t, struct header *h)
+{
+  struct link *link = t->table->link;
+  h->has_member = h->has_member_key = true;
+  memcpy(h->member, link_member(link), sizeof h->member);
+  memcpy(h->member_key, link_member_key(link), sizeof h->member_key);
+  if (t->token != NULL) {
+    snprintf(h->token, sizeof h->token, "%s", t->token);
+    return 0;
+  }
+  if (getrandom(t->connection, sizeof t->connection, 0) != sizeof t->connection)
+    return -errno;
+  snprintf(h->service, sizeof h->service, "%s", tally_service(t->tally));
+  h->has_connection = true;
+  memcpy(h->connection, t->connection, sizeof h->connection);
+  h->limit = t->table->limit;
+  return 0;
+}
+
 static int open_stream(struct tunnel *t)
 {
   struct link *link = t->table->link;
+  struct header header = {0};
   const struct pump_options options = {
-      .channel = link_channel(link),
-      .original_router = link_original(link),
-      .token = t->token,
-      .member = link_member(link),
-      .member_key = link_member_key(link),
-  };
-  int error = pump_open(&t->pump, t->table->pumps, &options, &pump_callbacks, t);
-  explicit_bzero(t->token, sizeof t->token);
+      .channel = link_channel(link), .original_router = link_original(link), .header = &header};
+  int error = fill_header(t, &header);
+  if (error == 0)
+    error = pump_open(&t->pump, t->table->pumps, &options, &pump_callbacks, t);
+  explicit_bzero(&header, sizeof header);
   if (error == 0)
     return NOTHING;
   t->pump = NULL;
@@ -203,16 +246,31 @@ static int open_stream(struct tunnel *t)
   return CONNECTION_STREAM_FAILED;
 }
 
+static void say_header(struct tunnel *t)
+{
+  struct header header = {.has_member = true, .has_connection = true, .limit = t->table->limit};
+  memcpy(header.member, link_member(t->table->link), sizeof header.member);
+  memcpy(header.connection, t->connection, sizeof header.connection);
+  pump_send_header(t->pump, &header);
+}
+
 static int dial_target(struct tunnel *t)
 {
-  int error = dial_start(&t->dial, t->table->loop, &t->target, DIAL_MS, on_dialled, t);
+  int error = -ENOENT;
+  if (t->target != NULL)
+    error = dial_start(&t->dial, t->table->loop, t->target, DIAL_MS, on_dialled, t);
   if (error == 0) {
     t->holds++;
     return NOTHING;
   }
   t->dial = NULL;
-  fail(t, "cannot connect to the target: %s", strerror(-error));
-  set_reset(t, uv_err_name(error), "cannot connect to the target");
+  if (t->target == NULL) {
+    fail(t, "it has no target any more");
+    set_reset(t, "ENOENT", "the service has no target any more");
+  } else {
+    fail(t, "cannot connect to the target: %s", strerror(-error));
+    set_reset(t, uv_err_name(error), "cannot connect to the target");
+  }
   return CONNECTION_DIAL_FAILED;
 }
 
@@ -242,10 +300,12 @@ static void close_socket(struct tunnel *t, bool reset)
   }
 }
 
-static void free_tunnel(struct tunnel *t)
+static void end_tunnel(struct tunnel *t)
 {
   if (t->pump != NULL) {
-    t->counted = pump_counters(t->pump);
+    struct pump_counters c = pump_counters(t->pump);
+    t->bytes_read = c.bytes_read;
+    t->bytes_written = c.bytes_written;
     pump_close(t->pump);
     t->pump = NULL;
   }
@@ -272,6 +332,8 @@ static int act(struct tunnel *t, unsigned actions)
   int event = NOTHING;
   if (actions & CONNECTION_OPEN_STREAM)
     event = open_stream(t);
+  if (actions & CONNECTION_SAY_HEADER && t->pump != NULL)
+    say_header(t);
   if (actions & CONNECTION_DIAL && event == NOTHING)
     event = dial_target(t);
   if (actions & CONNECTION_ATTACH && event == NOTHING)
@@ -299,7 +361,7 @@ static int act(struct tunnel *t, unsigned actions)
   if (actions & CONNECTION_STOP_TIMER)
     uv_timer_stop(&t->timer);
   if (actions & CONNECTION_FREE)
-    free_tunnel(t);
+    end_tunnel(t);
   return event;
 }
 
@@ -317,42 +379,49 @@ static void step(struct tunnel *t, enum connection_event event)
 
 /* ---- A tunnel begins and ends ---- */
 
-struct tunnel *tunnel_create(struct tunnels *ts, const char *service, const char *peer)
+struct tunnel *tunnel_create(struct tunnels *ts, const char *peer)
 {
   struct tunnel *t = calloc(1, sizeof *t);
   if (t == NULL)
     return NULL;
+  t->peer = strdup(peer);
+  if (t->peer == NULL) {
+    free(t);
+    return NULL;
+  }
   t->table = ts;
   t->fd = -1;
   t->started_ms = uv_now(ts->loop);
-  snprintf(t->service, sizeof t->service, "%s", service);
-  snprintf(t->peer, sizeof t->peer, "%s", peer);
+  t->reset_code = t->reset_reason = "";
   uv_timer_init(ts->loop, &t->timer);
   t->timer.data = t;
   t->holds = 1;
   return t;
 }
 
-static void begin(struct tunnel *t, enum connection_role role)
+void tunnel_free(struct tunnel *t)
 {
-  unsigned actions = connection_start(&t->machine, role);
+  free(t->peer);
+  free(t->why);
+  free(t);
+}
+
+static void begin(struct tunnel *t, unsigned actions)
+{
   t->table->events->opened(t, t->table->arg);
   run(t, actions);
 }
 
+/* A router of the first version is asked for a token. */
 static void ask(struct tunnel *t)
 {
-  struct link *link = t->table->link;
   Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
   const struct rpc_call_options options = {.method = "/mindmeld.ControlService/ForwardToService",
                                            .deadline_ms = ASK_MS};
-  request.name = t->service;
-  if (!link_original(link)) {
-    request.member = (ProtobufCBinaryData){LINK_MEMBER_SIZE, (uint8_t *)(uintptr_t)link_member(link)};
-    request.member_key = (ProtobufCBinaryData){LINK_MEMBER_KEY_SIZE, (uint8_t *)(uintptr_t)link_member_key(link)};
-  }
+  request.name = (char *)(uintptr_t)tally_service(t->tally);
   struct rpc_message *message = rpc_message_pack(&request.base);
-  int error = message == NULL ? -ENOMEM : rpc_unary(&t->asking, link_channel(link), &options, message, on_asked, t);
+  int error =
+      message == NULL ? -ENOMEM : rpc_unary(&t->asking, link_channel(t->table->link), &options, message, on_asked, t);
   if (error == 0) {
     t->holds++;
     return;
@@ -365,9 +434,13 @@ static void ask(struct tunnel *t)
 void tunnel_start_forward(struct tunnel *t, int fd)
 {
   struct link *link = t->table->link;
+  bool connected = link_connected(link);
+  bool asks = !connected || link_original(link);
   t->fd = fd;
-  begin(t, CONNECTION_FORWARD);
-  if (link_connected(link)) {
+  begin(t, connection_start_forward(&t->machine, asks));
+  if (!asks)
+    return;
+  if (connected) {
     ask(t);
   } else {
     fail(t, "no router: %s", link_trouble(link));
@@ -377,9 +450,21 @@ void tunnel_start_forward(struct tunnel *t, int fd)
 
 void tunnel_start_service(struct tunnel *t, const char *token, const struct address *target)
 {
-  memcpy(t->token, token, strlen(token) + 1);
-  t->target = *target;
-  begin(t, CONNECTION_SERVICE);
+  t->token = token;
+  t->target = target;
+  begin(t, connection_start_service(&t->machine, false));
+  t->token = NULL;
+  t->target = NULL;
+}
+
+void tunnel_start_parked(struct tunnel *t, struct pump *pump, const struct header *h, const struct address *target)
+{
+  t->pump = pump;
+  pump_hand_over(pump, &pump_callbacks, t);
+  t->target = target;
+  begin(t, connection_start_service(&t->machine, true));
+  t->target = NULL;
+  on_header(pump, h, t);
 }
 
 void tunnel_end(struct tunnel *t, const char *reason)
@@ -390,7 +475,9 @@ void tunnel_end(struct tunnel *t, const char *reason)
 
 struct pump_counters tunnel_counters(const struct tunnel *t)
 {
-  return t->pump != NULL ? pump_counters(t->pump) : t->counted;
+  if (t->pump != NULL)
+    return pump_counters(t->pump);
+  return (struct pump_counters){.bytes_read = t->bytes_read, .bytes_written = t->bytes_written};
 }
 
 /* ---- For the tree ---- */
@@ -414,12 +501,17 @@ struct tunnel_info tunnel_info(const struct tunnel *t)
   return (struct tunnel_info){
       .id = t->id,
       .role = t->machine.role == CONNECTION_FORWARD ? TUNNEL_FORWARD : TUNNEL_SERVICE,
-      .service = t->service,
+      .service = tally_service(t->tally),
       .peer = t->peer,
       .state = state_name(t),
       .bytes_in = c.bytes_written,
       .bytes_out = c.bytes_read,
       .age_s = (uv_now(t->table->loop) - t->started_ms) / 1000,
+      .window = c.window,
+      .unacked = c.unacked,
+      .queued = c.queued,
+      .rate = c.rate,
+      .rtt_us = c.rtt_us,
   };
 }
 

@@ -9,11 +9,12 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "address.h"
 #include "tally.h"
 #include "tunnels_internal.h"
 
 int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
-                 const struct tunnels_events *events, void *arg)
+                 uint64_t limit, const struct tunnels_events *events, void *arg)
 {
   struct tunnels *ts = calloc(1, sizeof *ts);
   if (ts == NULL)
@@ -21,6 +22,7 @@ int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link
   ts->loop = loop;
   ts->link = link;
   ts->pumps = pumps;
+  ts->limit = limit;
   ts->events = events;
   ts->arg = arg;
   *out = ts;
@@ -30,7 +32,7 @@ int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link
 static struct tunnel *create(struct tunnels *ts, enum tunnel_role role, const char *service, const char *peer)
 {
   struct tally *tally = ts->closing ? NULL : tally_get(&ts->tallies, role, service);
-  struct tunnel *t = tally != NULL ? tunnel_create(ts, service, peer) : NULL;
+  struct tunnel *t = tally != NULL ? tunnel_create(ts, peer) : NULL;
   if (t == NULL)
     return NULL;
   t->tally = tally;
@@ -53,11 +55,21 @@ void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char
 void tunnels_answer(struct tunnels *ts, const char *service, const char *token, const struct address *target)
 {
   char peer[ADDRESS_TEXT_MAX];
-  if (strlen(token) >= TUNNEL_TOKEN_SIZE)
+  if (strlen(token) > HEADER_TOKEN_MAX)
     return;
   struct tunnel *t = create(ts, TUNNEL_SERVICE, service, address_format(target, peer));
   if (t != NULL)
     tunnel_start_service(t, token, target);
+}
+
+void tunnels_accept(struct tunnels *ts, struct pump *pump, const struct header *h, const struct address *target)
+{
+  char peer[ADDRESS_TEXT_MAX];
+  struct tunnel *t = create(ts, TUNNEL_SERVICE, h->service, target != NULL ? address_format(target, peer) : "none");
+  if (t != NULL)
+    tunnel_start_parked(t, pump, h, target);
+  else
+    pump_close(pump);
 }
 
 void tunnels_remove(struct tunnel *t)

@@ -10,7 +10,9 @@
 #include <stdint.h>
 
 struct address;
+struct header;
 struct link;
+struct pump;
 struct pump_set;
 struct tunnel;
 struct tunnels;
@@ -27,8 +29,9 @@ struct tunnels_events {
   void (*failed)(struct tunnel *t, const char *sentence, void *arg);
 };
 
+/* `limit`: what the pumps queue for one connection at most, in bytes; the other sides are told. */
 int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
-                 const struct tunnels_events *events, void *arg);
+                 uint64_t limit, const struct tunnels_events *events, void *arg);
 /* Resets every connection; `closed` when all are gone, and the table is freed. */
 void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
 
@@ -36,6 +39,9 @@ void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
 void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer);
 /* The router pushed a token on CreateService: dials `target`, and answers. */
 void tunnels_answer(struct tunnels *ts, const char *service, const char *token, const struct address *target);
+/* A stream that was parked (taken over in any case) was dialled, as `h` tells: dials `target`, and answers. NULL: the
+ * service is not ours any more, which the other side is told. */
+void tunnels_accept(struct tunnels *ts, struct pump *pump, const struct header *h, const struct address *target);
 
 struct tunnel_info {
   uint64_t id; /* small, never reused, not a secret */
@@ -46,6 +52,10 @@ struct tunnel_info {
   uint64_t bytes_in;  /* from the network to the local socket */
   uint64_t bytes_out; /* from the local socket to the network */
   uint64_t age_s;
+  /* As in pump_counters: */
+  uint64_t window, unacked, queued; /* bytes */
+  uint64_t rate;                    /* bytes per second */
+  uint64_t rtt_us;
 };
 struct tunnel_info tunnel_info(const struct tunnel *t);
 /* For the tree's entry of this tunnel. */

@@ -6,17 +6,19 @@
 
 #include <uv.h>
 
-#include "address.h"
 #include "connection.h"
+#include "proto/header.h"
 #include "proto/pump.h"
 #include "tunnels.h"
 
-enum { TUNNEL_NAME_SIZE = 64, TUNNEL_TOKEN_SIZE = 129, TUNNEL_PEER_SIZE = 96, TUNNEL_SENTENCE_SIZE = 512 };
+enum { TUNNEL_NAME_SIZE = HEADER_SERVICE_MAX + 1 };
 
+struct address;
 struct dial;
 struct rpc_call;
 struct tally;
 
+/* There may be thousands: what is rare is not in it. */
 struct tunnel {
   struct tunnels *table;
   struct tally *tally;
@@ -24,17 +26,21 @@ struct tunnel {
   struct tunnel *tally_prev, *tally_next;
   struct connection machine;
   uint64_t id, started_ms;
-  char service[TUNNEL_NAME_SIZE], token[TUNNEL_TOKEN_SIZE], peer[TUNNEL_PEER_SIZE];
-  struct address target;
+  char *peer;
   int fd; /* until the pump has it */
   struct pump *pump;
   struct dial *dial;
   struct rpc_call *asking;
+  uint8_t connection[HEADER_CONNECTION_SIZE]; /* a secret */
   uv_timer_t timer;
   int holds; /* callbacks that are still to come */
   bool failed, cut;
-  char reset_code[16], reset_reason[TUNNEL_SENTENCE_SIZE];
-  struct pump_counters counted; /* when the pump is gone */
+  /* Only inside the call that opens the stream, and dials. */
+  const char *token;
+  const struct address *target;
+  const char *reset_code, *reset_reason; /* what to say if it breaks; static, or `why` */
+  char *why;                             /* NULL, or how the dial failed */
+  uint64_t bytes_read, bytes_written;    /* when the pump is gone */
   void *user;
 };
 
@@ -42,6 +48,7 @@ struct tunnels {
   uv_loop_t *loop;
   struct link *link;
   struct pump_set *pumps;
+  uint64_t limit; /* what one connection may queue; the other side is told */
   const struct tunnels_events *events;
   void *arg;
   struct tunnel *live;
@@ -63,10 +70,12 @@ void tunnels_release(struct tunnels *ts);
 /* ---- tunnel.c ---- */
 
 /* Not in the table yet. NULL when memory is short. */
-struct tunnel *tunnel_create(struct tunnels *ts, const char *service, const char *peer);
-/* In the table: starts, and tells that it is open. Either may be over when this returns. */
+struct tunnel *tunnel_create(struct tunnels *ts, const char *peer);
+void tunnel_free(struct tunnel *t);
+/* In the table: starts, and tells that it is open. Each may be over when this returns. */
 void tunnel_start_forward(struct tunnel *t, int fd);
 void tunnel_start_service(struct tunnel *t, const char *token, const struct address *target);
+void tunnel_start_parked(struct tunnel *t, struct pump *pump, const struct header *h, const struct address *target);
 /* Resets both sides now. */
 void tunnel_end(struct tunnel *t, const char *reason);
 struct pump_counters tunnel_counters(const struct tunnel *t);

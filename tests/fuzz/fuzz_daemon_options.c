@@ -20,6 +20,10 @@ static void check(int rc, const struct mmfs_options *out, const char *why)
     return;
   if (out->source == NULL || out->mountpoint == NULL || out->router.port == 0)
     abort();
+  if (out->window < 256 << 10 || out->window > 64 << 20)
+    abort();
+  if (out->budget < 1 << 20 || out->budget > UINT64_C(64) << 30)
+    abort();
   if (out->key_file != NULL && !out->tls && !address_is_loopback(&out->router))
     abort();
 }

@@ -97,6 +97,34 @@ static const struct accepted accepted[] = {
      "localhost:7000"},
 };
 
+static const struct {
+  const char *list;
+  uint64_t window, budget;
+} sizes[] = {
+    {"rw", OPTIONS_WINDOW_DEFAULT, OPTIONS_BUDGET_DEFAULT},
+    {"window=256K", 256 << 10, OPTIONS_BUDGET_DEFAULT},
+    {"window=262144", 256 << 10, OPTIONS_BUDGET_DEFAULT},
+    {"window=64M,budget=1M", 64 << 20, 1 << 20},
+    {"window=1m,budget=2048k", 1 << 20, 2 << 20},
+    {"budget=64G", OPTIONS_WINDOW_DEFAULT, UINT64_C(64) << 30},
+    {"budget=68719476736", OPTIONS_WINDOW_DEFAULT, UINT64_C(64) << 30},
+    {"budget=1g,budget=0002M", OPTIONS_WINDOW_DEFAULT, 2 << 20},
+};
+
+START_TEST(test_sizes)
+{
+  struct mmfs_options out;
+  char line[128];
+  char why[OPTIONS_WHY_MAX];
+
+  snprintf(line, sizeof(line), "mmfs -o %s r.example /m", sizes[_i].list);
+  ck_assert_msg(parse(&out, line, why) == 0, "%s: %s", line, why);
+  ck_assert_uint_eq(out.window, sizes[_i].window);
+  ck_assert_uint_eq(out.budget, sizes[_i].budget);
+  options_free(&out);
+}
+END_TEST
+
 static void check_text(const char *line, const char *got, const char *expected)
 {
   if (expected == NULL)
@@ -154,6 +182,20 @@ static const struct {
     {"mmfs -o cafile r.example /m", "\"cafile\" needs a file"},
     {"mmfs -o state r.example /m", "\"state\" needs a file"},
     {"mmfs -o state=/s r.example /m", "state=FILE is not supported by this version"},
+    {"mmfs -o window r.example /m", "\"window\" needs a size: window=SIZE"},
+    {"mmfs -o budget= r.example /m", "\"budget\" needs a size: budget=SIZE"},
+    {"mmfs -o window=255K r.example /m", "option \"window\": \"255K\" is no size from 256K to 64M"},
+    {"mmfs -o window=65M r.example /m", "\"65M\" is no size"},
+    {"mmfs -o window=1G r.example /m", "\"1G\" is no size"},
+    {"mmfs -o window=-1 r.example /m", "\"-1\" is no size"},
+    {"mmfs -o window=M r.example /m", "\"M\" is no size"},
+    {"mmfs -o window=1MB r.example /m", "\"1MB\" is no size"},
+    {"mmfs -o window=1.5M r.example /m", "\"1.5M\" is no size"},
+    {"mmfs -o budget=1023K r.example /m", "option \"budget\": \"1023K\" is no size from 1M to 64G"},
+    {"mmfs -o budget=65G r.example /m", "\"65G\" is no size"},
+    {"mmfs -o budget=68719476737 r.example /m", "is no size"},
+    {"mmfs -o budget=18446744073709551617M r.example /m", "is no size"},
+    {"mmfs -o budget=17179869185G r.example /m", "is no size"},
     {"mmfs -o key=/k,insecure r.example /m", "over TLS only"},
     {"mmfs -o insecure,cafile=/c r.example /m", "contradict"},
     {"mmfs r.example:0 /m", "router \"r.example:0\": port is not a number"},
@@ -228,6 +270,7 @@ int main(void)
 
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_accepted, 0, sizeof(accepted) / sizeof(accepted[0]));
+  tcase_add_loop_test(tcase, test_sizes, 0, sizeof(sizes) / sizeof(sizes[0]));
   tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
   tcase_add_test(tcase, test_help_and_version);
   tcase_add_test(tcase, test_long_values);

@@ -1,0 +1,208 @@
+/* A slot for each stream. One that was taken is replaced at once, and one that was lost or refused a little later,
+ * together with all that were lost until then: the router may have no room for it, and nothing depends on it, since
+ * without a parked stream the router asks for one. For the same reason nobody is told.
+ */
+#include "parked.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "link.h"
+#include "proto/header.h"
+#include "proto/pump.h"
+
+enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 5000 };
+
+struct slot {
+  struct parked *owner;
+  struct pump *pump; /* NULL: empty */
+  uint64_t opened_ms;
+};
+
+struct parked {
+  uv_loop_t *loop;
+  struct link *link;
+  struct pump_set *pumps;
+  parked_taken_cb taken;
+  void *arg;
+  bool on;
+  struct slot slots[PARKED_COUNT];
+  uv_timer_t timer; /* runs while empty slots wait to be filled */
+  uint64_t retry_ms;
+  void (*closed)(void *arg);
+  void *closed_arg;
+};
+
+static void timer_fired(uv_timer_t *timer);
+
+static void fill_later(struct parked *p)
+{
+  if (uv_is_active((uv_handle_t *)&p->timer))
+    return;
+  uv_timer_start(&p->timer, timer_fired, p->retry_ms, 0);
+  p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;
+}
+
+static void empty(struct slot *s)
+{
+  struct pump *pump = s->pump;
+
+  s->pump = NULL;
+  if (pump != NULL)
+    pump_close(pump);
+}
+
+/* A router that kept it for long is asked again soon: it may cut every stream at some age. */
+static void lost(struct slot *s)
+{
+  struct parked *p = s->owner;
+
+  if (uv_now(p->loop) - s->opened_ms >= RETRY_MAX_MS)
+    p->retry_ms = RETRY_MIN_MS;
+  empty(s);
+  fill_later(p);
+}
+
+/* ---- What the streams tell. ---- */
+
+static void fill(struct slot *s);
+
+static void on_header(struct pump *pump, const struct header *h, void *arg)
+{
+  struct slot *s = arg;
+  struct parked *p = s->owner;
+
+  s->pump = NULL;
+  p->taken(pump, h, p->arg);
+  if (p->on)
+    fill(s);
+}
+
+/* An original has no use for a parked stream: the router is wrong. */
+static void on_original(struct pump *pump, void *arg)
+{
+  (void)pump;
+  lost(arg);
+}
+
+static void on_remote_eof(struct pump *pump, void *arg)
+{
+  (void)pump;
+  lost(arg);
+}
+
+static void on_remote_reset(struct pump *pump, const char *code, const char *reason, void *arg)
+{
+  (void)pump, (void)code, (void)reason;
+  lost(arg);
+}
+
+static void on_ended(struct pump *pump, enum rpc_status status, const char *text, void *arg)
+{
+  (void)pump, (void)status, (void)text;
+  lost(arg);
+}
+
+/* What a socket tells does not come: there is none. */
+static const struct pump_events pump_callbacks = {.header = on_header,
+                                                  .original = on_original,
+                                                  .remote_eof = on_remote_eof,
+                                                  .remote_reset = on_remote_reset,
+                                                  .ended = on_ended};
+
+/* ---- The slots. ---- */
+
+static void fill(struct slot *s)
+{
+  struct parked *p = s->owner;
+  struct header header = {.park = true, .has_member = true, .has_member_key = true};
+  const struct pump_options options = {.channel = link_channel(p->link), .header = &header};
+
+  memcpy(header.member, link_member(p->link), sizeof header.member);
+  memcpy(header.member_key, link_member_key(p->link), sizeof header.member_key);
+  s->opened_ms = uv_now(p->loop);
+  if (pump_open(&s->pump, p->pumps, &options, &pump_callbacks, s) != 0) {
+    s->pump = NULL;
+    fill_later(p);
+  }
+  explicit_bzero(&header, sizeof header);
+}
+
+static void fill_all(struct parked *p)
+{
+  for (size_t i = 0; i < PARKED_COUNT; i++) {
+    if (p->slots[i].pump == NULL)
+      fill(&p->slots[i]);
+  }
+}
+
+static void timer_fired(uv_timer_t *timer)
+{
+  fill_all(timer->data);
+}
+
+static void empty_all(struct parked *p)
+{
+  uv_timer_stop(&p->timer);
+  for (size_t i = 0; i < PARKED_COUNT; i++)
+    empty(&p->slots[i]);
+}
+
+void parked_update(struct parked *p, bool services)
+{
+  bool on = services && link_connected(p->link) && !link_original(p->link);
+
+  if (on == p->on)
+    return;
+  p->on = on;
+  p->retry_ms = RETRY_MIN_MS;
+  if (on)
+    fill_all(p);
+  else
+    empty_all(p);
+}
+
+/* ---- Open and close. ---- */
+
+int parked_open(struct parked **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+                parked_taken_cb taken, void *arg)
+{
+  struct parked *p = calloc(1, sizeof *p);
+  int err;
+
+  if (p == NULL)
+    return -ENOMEM;
+  *p = (struct parked){.loop = loop, .link = link, .pumps = pumps, .taken = taken, .arg = arg};
+  for (size_t i = 0; i < PARKED_COUNT; i++)
+    p->slots[i].owner = p;
+  err = uv_timer_init(loop, &p->timer);
+  if (err != 0) {
+    free(p);
+    return err;
+  }
+  p->timer.data = p;
+  *out = p;
+  return 0;
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+  struct parked *p = handle->data;
+  void (*closed)(void *) = p->closed;
+  void *arg = p->closed_arg;
+
+  free(p);
+  closed(arg);
+}
+
+void parked_close(struct parked *p, void (*closed)(void *arg), void *arg)
+{
+  p->on = false;
+  p->closed = closed;
+  p->closed_arg = arg;
+  empty_all(p);
+  uv_close((uv_handle_t *)&p->timer, timer_closed);
+}

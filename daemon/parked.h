@@ -1,0 +1,31 @@
+/* The streams that wait at the router, each for one connection to any service of this daemon: who dials finds one
+ * there, and reaches us without a message in between. On the loop's thread.
+ */
+#ifndef DAEMON_PARKED_H
+#define DAEMON_PARKED_H
+
+#include <stdbool.h>
+
+struct header;
+struct link;
+struct parked;
+struct pump;
+struct pump_set;
+struct uv_loop_s;
+
+enum { PARKED_COUNT = 16 };
+
+/* A stream was dialled, as `h` tells, which lives as long as this callback. The pump becomes the callee's, which hands
+ * it over or closes it. */
+typedef void (*parked_taken_cb)(struct pump *pump, const struct header *h, void *arg);
+
+/* Waits for nothing yet. */
+int parked_open(struct parked **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+                parked_taken_cb taken, void *arg);
+void parked_close(struct parked *p, void (*closed)(void *arg), void *arg);
+
+/* Whether there is a service to be dialled; also to be told when the link has changed. While there is one, and a router
+ * that is no original, PARKED_COUNT streams wait; otherwise none. */
+void parked_update(struct parked *p, bool services);
+
+#endif
