@@ -29,7 +29,7 @@ struct header {
 /* Writes a whole Payload message. Returns its size. */
 size_t header_pack(const struct header *h, uint8_t out[HEADER_SIZE_MAX]);
 
-/* Reads the field `Payload.header`. 0; -EBADMSG, with a sentence in `why`; -ENOMEM. */
+/* Reads the field `Payload.header`. 0, or -EBADMSG with a sentence in `why`. */
 int header_unpack(const uint8_t *bytes, size_t size, struct header *out, const char **why);
 
 #endif

@@ -216,8 +216,11 @@ int bridge_start(struct rpc_queue *q, const struct router_limits *limits, const 
   b->over = over;
   b->arg = arg;
   for (size_t i = 0; i < 2; i++) {
-    b->sides[i] =
-        (struct side){.bridge = b, .other = &b->sides[1 - i], .call = legs[i].call, .original = legs[i].original};
+    b->sides[i] = (struct side){.bridge = b,
+                                .other = &b->sides[1 - i],
+                                .call = legs[i].call,
+                                .original = legs[i].original,
+                                .receiving = legs[i].receiving};
     rpc_call_set_arg(legs[i].call, &events, &b->sides[i]);
   }
   for (size_t i = 0; i < 2; i++)

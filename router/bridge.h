@@ -18,10 +18,11 @@ struct router_limits;
 struct leg {
   struct rpc_call *call;
   bool original;             /* its one end ends both */
-  struct rpc_message *first; /* what came with its token, or NULL */
+  bool receiving;            /* a message was asked for already */
+  struct rpc_message *first; /* what its partner gets before all else, or NULL */
 };
 
-/* Takes both calls and what came with them. `over` runs once, when both have closed. -ENOMEM: nothing was taken. */
+/* Takes both calls and their first messages. `over` runs once, when both have closed. -ENOMEM: nothing was taken. */
 int bridge_start(struct rpc_queue *q, const struct router_limits *limits, const struct leg legs[2],
                  void (*over)(void *arg), void *arg);
 

@@ -12,6 +12,7 @@ struct caller {
   bool is_member;
   uint8_t key[MEMBER_KEY_SIZE];
   size_t held[CALLER_HOLDS];
+  struct parked *parked;
   UT_hash_handle hh;
   size_t name_size;
   char name[]; /* 'm' and the member, or 'p' and the peer */
@@ -105,8 +106,15 @@ int callers_hold(struct callers *cs, struct caller **out, const struct member *m
     c = caller_add(cs, m, name, name_size);
   if (!c)
     return -ENOMEM;
-  c->held[kind]++;
   *out = c;
+  return callers_hold_more(cs, c, kind);
+}
+
+int callers_hold_more(struct callers *cs, struct caller *c, enum caller_holds kind)
+{
+  if (c->held[kind] >= cs->max[kind])
+    return -ENOSPC;
+  c->held[kind]++;
   return 0;
 }
 
@@ -118,6 +126,16 @@ void callers_release(struct callers *cs, struct caller *c, enum caller_holds kin
   HASH_DEL(cs->by_name, c);
   explicit_bzero(c->key, sizeof c->key);
   free(c);
+}
+
+size_t caller_holds(const struct caller *c, enum caller_holds kind)
+{
+  return c->held[kind];
+}
+
+struct parked **caller_parked(struct caller *c)
+{
+  return &c->parked;
 }
 
 bool caller_matches(const struct caller *c, const struct member *m)

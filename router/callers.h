@@ -22,9 +22,10 @@ struct member {
   uint8_t key[MEMBER_KEY_SIZE];
 };
 
-enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_TOKENS, CALLER_HOLDS };
+enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_TOKENS, CALLER_HOLDS };
 
 struct caller;
+struct parked;
 
 /* False unless the fields are both empty, or of the right sizes. */
 bool member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size);
@@ -38,8 +39,14 @@ void callers_close(struct callers *cs); /* NULL is fine */
  * -ENOMEM. */
 int callers_hold(struct callers *cs, struct caller **out, const struct member *m, const char *peer,
                  enum caller_holds kind);
+/* The same, for one who holds something already. 0 or -ENOSPC. */
+int callers_hold_more(struct callers *cs, struct caller *c, enum caller_holds kind);
 /* Gives one back. The caller is gone with the last. */
 void callers_release(struct callers *cs, struct caller *c, enum caller_holds kind);
+
+size_t caller_holds(const struct caller *c, enum caller_holds kind);
+/* The list of its streams that are parked, which belongs to parked.c. */
+struct parked **caller_parked(struct caller *c);
 
 /* Whether this may use what was given to `c`: only a member's things are its own. */
 bool caller_matches(const struct caller *c, const struct member *m);

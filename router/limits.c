@@ -8,6 +8,8 @@ struct router_limits router_limits_default(void)
       .services_per_caller = 2048,
       .streams = 65536,
       .streams_per_caller = 16384,
+      .parked = 16384,
+      .parked_per_caller = 64,
       .tokens = 16384,
       .tokens_per_caller = 4096,
       .watchers = 4096,

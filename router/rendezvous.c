@@ -1,53 +1,27 @@
-/* A forward's stream becomes a dial, which waits for the service's stream and not longer than dial_ms; what it sends
- * meanwhile is not read. A token that is shown with a wrong key stays good for whom it was given to. */
+/* What a stream is for stands in its first message. Two of ours see each other's header: the forward's is handed on
+ * here, without what is only for the router; the service's answer passes as any message does.
+ *
+ *     Connect{service}              a forward of ours     a parked stream, or the service is told
+ *     Connect{park}                 a service of ours     waits
+ *     Connect{token}                a service of ours     the dial that the token stands for
+ *     ProxyConnection, token        an original           either end, as the token is a service's or a forward's
+ *
+ * Of an original forward no header can be handed on, so its partner is always one that was told of it. A token that is
+ * shown with a wrong key stays good for whom it was given to.
+ */
 #include "rendezvous.h"
 
-#include <errno.h>
-#include <mindmeld.pb-c.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "callers.h"
 #include "dial.h"
-#include "header.h"
+#include "first_message.h"
+#include "parked.h"
 #include "reply.h"
 #include "service.h"
 #include "state.h"
 #include "tokens.h"
-
-struct pair {
-  struct router *router;
-  struct caller *callers[2];
-};
-
-/* A stream whose token is known, on its way to be a dial or half of a pair. */
-struct arrival {
-  struct router *router;
-  struct leg leg;
-  struct caller *caller;
-};
-
-static int stream_hold(struct router *r, struct caller **out, const struct header *h, struct rpc_call *c)
-{
-  if (r->stream_count >= r->limits.streams)
-    return -ENFILE;
-  int error = callers_hold(r->callers, out, &h->member, rpc_call_peer(c), CALLER_STREAMS);
-  r->stream_count += error == 0;
-  return error;
-}
-
-static void stream_release(struct router *r, struct caller *caller)
-{
-  r->stream_count--;
-  callers_release(r->callers, caller, CALLER_STREAMS);
-}
-
-static void arrival_refuse(struct arrival *a, enum rpc_status status, const char *text)
-{
-  rpc_message_free(a->leg.first);
-  stream_release(a->router, a->caller);
-  reply_refuse(a->leg.call, status, "%s", text);
-}
 
 void rendezvous_token_lost(struct token *t, void *arg)
 {
@@ -58,144 +32,17 @@ void rendezvous_token_lost(struct token *t, void *arg)
     callers_release(r->callers, t->owner, CALLER_TOKENS);
 }
 
-static void token_use(struct router *r, struct token *t)
-{
-  rendezvous_token_lost(t, r);
-  tokens_spend(r->tokens, t);
-}
+/* ---- By token ---- */
 
-/* ---- Waiting ---- */
-
-static void dial_free(struct dial *d)
-{
-  if (d->late)
-    rpc_timer_cancel(d->late);
-  if (d->token)
-    token_use(d->router, d->token);
-  free(d);
-}
-
-void dial_fail(struct dial *d, enum rpc_status status, const char *text)
-{
-  struct arrival a = {.router = d->router, .leg = d->leg, .caller = d->caller};
-  dial_free(d);
-  arrival_refuse(&a, status, text);
-}
-
-static void dial_on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
-{
-  (void)c;
-  (void)arg;
-  rpc_message_free(m);
-}
-
-static void dial_on_sent(struct rpc_call *c, void *arg)
-{
-  (void)c;
-  (void)arg;
-}
-
-static void dial_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
-{
-  (void)c;
-  (void)status;
-  (void)text;
-  struct dial *d = arg;
-  struct router *r = d->router;
-  service_forget(d->service, d);
-  rpc_message_free(d->leg.first);
-  stream_release(r, d->caller);
-  dial_free(d);
-}
-
-static const struct rpc_call_events dial_events = {
-    .message = dial_on_message, .sent = dial_on_sent, .closed = dial_on_closed};
-
-static void dial_on_late(void *arg)
-{
-  struct dial *d = arg;
-  char sentence[REGISTRY_NAME_MAX + 64];
-  snprintf(sentence, sizeof sentence, "service \"%s\" did not answer", service_name(d->service));
-  router_log(d->router, "%s", sentence);
-  d->late = NULL;
-  service_forget(d->service, d);
-  dial_fail(d, RPC_DEADLINE_EXCEEDED, sentence);
-}
-
-static int dial_equip(struct dial *d)
-{
-  struct router *r = d->router;
-  int error = tokens_make(r->tokens, router_now(), &d->token);
-  if (error)
-    return error;
-  d->token->dial = d;
-  d->token->owner = service_caller(d->service);
-  return rpc_timer_start(&d->late, r->queue, r->limits.dial_ms, dial_on_late, d);
-}
-
-static void dial_start(struct arrival *a, struct service *s)
+/* An original's forward. */
+static void forward_arrived(const struct arrival *a, struct token *t)
 {
   struct router *r = a->router;
-  struct dial *d = calloc(1, sizeof *d);
-  if (!d) {
-    arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-    return;
-  }
-  *d = (struct dial){.router = r, .leg = a->leg, .caller = a->caller, .service = s};
-  int error = dial_equip(d);
-  if (error == -ENOSPC) {
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections are being set up");
-    return;
-  }
-  if (error) {
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-    return;
-  }
-  rpc_call_set_arg(d->leg.call, &dial_events, d);
-  if (service_tell(s, d) != 0)
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
-}
-
-/* ---- Arriving ---- */
-
-static void on_over(void *arg)
-{
-  struct pair *p = arg;
-  struct router *r = p->router;
-  stream_release(r, p->callers[0]);
-  stream_release(r, p->callers[1]);
-  free(p);
-  router_bridge_over(r);
-}
-
-static void pair_start(struct arrival *service_side, struct dial *d)
-{
-  struct router *r = d->router;
-  struct pair *p = calloc(1, sizeof *p);
-  const struct leg legs[2] = {d->leg, service_side->leg};
-  service_forget(d->service, d);
-  if (!p || bridge_start(r->queue, &r->limits, legs, on_over, p) != 0) {
-    free(p);
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-    arrival_refuse(service_side, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-    return;
-  }
-  *p = (struct pair){.router = r, .callers = {d->caller, service_side->caller}};
-  r->bridge_count++;
-  dial_free(d);
-}
-
-static void token_found(struct arrival *a, struct token *t)
-{
-  struct router *r = a->router;
-  if (t->dial) {
-    pair_start(a, t->dial);
-    return;
-  }
   struct service *s = registry_find(r->registry, t->service);
   char sentence[REGISTRY_NAME_MAX + 64];
   snprintf(sentence, sizeof sentence, "service \"%s\" is gone", t->service);
-  token_use(r, t);
+  rendezvous_token_lost(t, r);
+  tokens_spend(r->tokens, t);
   if (s) {
     dial_start(a, s);
   } else {
@@ -204,33 +51,114 @@ static void token_found(struct arrival *a, struct token *t)
   }
 }
 
-/* Takes `first`. */
-static void stream_arrive(struct router *r, struct rpc_call *c, bool original, const struct header *h,
-                          struct rpc_message *first)
+static void token_shown(const struct arrival *a, const char *token, const struct member *m)
 {
-  struct arrival a = {.router = r, .leg = {.call = c, .original = original, .first = first}};
-  int error = stream_hold(r, &a.caller, h, c);
-  if (error) {
-    rpc_message_free(first);
-    if (error == -EACCES)
-      reply_refuse(c, RPC_PERMISSION_DENIED, "that is not the member's key");
-    else if (error == -ENFILE)
-      reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "this router carries %zu streams at once", r->limits.streams);
-    else if (error == -ENOSPC)
-      reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu streams at once", r->limits.streams_per_caller);
-    else
-      reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  struct router *r = a->router;
+  struct token *t = tokens_find(r->tokens, router_now(), token);
+  if (!t) {
+    arrival_refuse(a, RPC_NOT_FOUND, "unknown or expired token");
+  } else if (!caller_matches(t->owner, m)) {
+    router_log(r, "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
+    arrival_refuse(a, RPC_PERMISSION_DENIED, "the token was given to another member");
+  } else if (t->dial) {
+    struct arrival forward = dial_take(t->dial);
+    arrival_pair(&forward, a);
+  } else if (a->leg.original) {
+    forward_arrived(a, t);
+  } else {
+    arrival_refuse(a, RPC_INVALID_ARGUMENT, "a token of ForwardToService is for ProxyConnection");
+  }
+}
+
+void rendezvous_proxy(struct opening *o, struct rpc_message *m)
+{
+  static const struct member nobody = {0};
+  struct router *r = opening_router(o);
+  struct token_stream *t = opening_token(o);
+  struct rpc_message *rest = NULL;
+  bool done = false;
+  const char *why = "the router is short of memory";
+  enum rpc_status status = t ? first_message_token(m, t, &done, &rest, &why) : RPC_RESOURCE_EXHAUSTED;
+  rpc_message_free(m);
+  if (status != RPC_OK) {
+    opening_refuse(o, status, why);
     return;
   }
-  struct token *t = tokens_find(r->tokens, router_now(), h->token);
-  if (!t) {
-    arrival_refuse(&a, RPC_NOT_FOUND, "unknown or expired token");
-  } else if (!caller_matches(t->owner, &h->member)) {
-    router_log(r, "%s showed a token that was given to another member", rpc_call_peer(c));
-    arrival_refuse(&a, RPC_PERMISSION_DENIED, "the token was given to another member");
-  } else {
-    token_found(&a, t);
+  if (!done) {
+    opening_more(o);
+    return;
   }
+  char token[TOKEN_MAX + 1];
+  memcpy(token, t->token, sizeof token);
+  struct arrival a;
+  const struct leg leg = {.call = opening_take(o), .original = true, .first = rest};
+  if (arrival_start(&a, r, &leg, &nobody))
+    token_shown(&a, token, &nobody);
+}
+
+/* ---- By header ---- */
+
+static void service_dialled(const struct arrival *a, struct service *s)
+{
+  struct arrival partner;
+  if (parked_take(service_caller(s), &partner))
+    arrival_pair(a, &partner);
+  else
+    dial_start(a, s);
+}
+
+/* The header as its partner gets it. */
+static struct rpc_message *header_for_partner(const struct header *h)
+{
+  struct header shown = *h;
+  uint8_t bytes[HEADER_SIZE_MAX];
+  shown.has_member_key = false;
+  explicit_bzero(shown.member_key, sizeof shown.member_key);
+  return rpc_message_copy(bytes, header_pack(&shown, bytes));
+}
+
+static void service_named(struct router *r, struct rpc_call *c, const struct header *h, const struct member *m)
+{
+  struct service *s = registry_find(r->registry, h->service);
+  struct leg leg = {.call = c};
+  struct arrival a;
+  if (!s) {
+    reply_refuse(c, RPC_NOT_FOUND, "service \"%s\" does not exist", registry_name_valid(h->service) ? h->service : "?");
+    return;
+  }
+  leg.first = header_for_partner(h);
+  if (!leg.first)
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  else if (arrival_start(&a, r, &leg, m))
+    service_dialled(&a, s);
+}
+
+/* NULL, or why the header says nothing that can be done. */
+static const char *header_check(const struct header *h)
+{
+  if ((h->service[0] != '\0') + h->park + (h->token[0] != '\0') != 1)
+    return "a connection's header says one of service, park, and token";
+  if (h->has_member != h->has_member_key)
+    return "a member has 16 bytes, and its key 32";
+  if (!h->has_member && (h->park || h->service[0] != '\0'))
+    return "who parks a stream, or dials a service by name, says its member and its member's key";
+  if (!h->has_connection && h->service[0] != '\0')
+    return "who dials a service by name chooses a connection of 16 bytes";
+  return NULL;
+}
+
+static void header_follow(struct router *r, struct rpc_call *c, const struct header *h)
+{
+  struct member m = {.given = h->has_member};
+  const struct leg leg = {.call = c};
+  struct arrival a;
+  memcpy(m.id, h->member, sizeof m.id);
+  memcpy(m.key, h->member_key, sizeof m.key);
+  if (h->service[0] != '\0')
+    service_named(r, c, h, &m);
+  else if (arrival_start(&a, r, &leg, &m))
+    h->park ? parked_start(&a) : token_shown(&a, h->token, &m);
+  explicit_bzero(&m, sizeof m);
 }
 
 void rendezvous_connect(struct opening *o, struct rpc_message *m)
@@ -238,85 +166,15 @@ void rendezvous_connect(struct opening *o, struct rpc_message *m)
   struct router *r = opening_router(o);
   struct header h;
   const char *why;
-  enum rpc_status status = header_read(m, &h, &why);
+  enum rpc_status status = first_message_header(m, &h, &why);
   rpc_message_free(m);
-  if (status != RPC_OK)
-    opening_refuse(o, status, why);
+  if (status == RPC_OK) {
+    why = header_check(&h);
+    status = why ? RPC_INVALID_ARGUMENT : RPC_OK;
+  }
+  if (status == RPC_OK)
+    header_follow(r, opening_take(o), &h);
   else
-    stream_arrive(r, opening_take(o), false, &h, NULL);
-}
-
-void rendezvous_proxy(struct opening *o, struct rpc_message *m)
-{
-  struct router *r = opening_router(o);
-  struct token_stream *t = opening_token(o);
-  struct header h = {0};
-  struct rpc_message *rest = NULL;
-  bool done = false;
-  const char *why = "the router is short of memory";
-  enum rpc_status status = t ? header_feed(m, t, &done, &rest, &why) : RPC_RESOURCE_EXHAUSTED;
-  rpc_message_free(m);
-  if (status != RPC_OK) {
     opening_refuse(o, status, why);
-  } else if (!done) {
-    opening_more(o);
-  } else {
-    snprintf(h.token, sizeof h.token, "%s", t->token);
-    stream_arrive(r, opening_take(o), true, &h, rest);
-  }
-}
-
-/* ---- Asking ---- */
-
-static void forward_answer(struct router *r, struct rpc_call *c, const char *name, const struct member *m)
-{
-  struct caller *caller;
-  tokens_expire(r->tokens, router_now());
-  int error = callers_hold(r->callers, &caller, m, rpc_call_peer(c), CALLER_TOKENS);
-  if (error == -EACCES) {
-    reply_refuse(c, RPC_PERMISSION_DENIED, "that is not the member's key");
-    return;
-  }
-  if (error == -ENOSPC) {
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu unused tokens at once", r->limits.tokens_per_caller);
-    return;
-  }
-  struct token *t = NULL;
-  if (!error) {
-    error = tokens_make(r->tokens, router_now(), &t);
-    if (error)
-      callers_release(r->callers, caller, CALLER_TOKENS);
-  }
-  if (error) {
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "%s",
-                 error == -ENOSPC ? "too many connections are being set up" : "the router is short of memory");
-    return;
-  }
-  t->owner = caller;
-  snprintf(t->service, sizeof t->service, "%s", name);
-  Mindmeld__ForwardToServiceResponse answer = MINDMELD__FORWARD_TO_SERVICE_RESPONSE__INIT;
-  answer.token = t->text;
-  reply_answer(c, rpc_message_pack(&answer.base));
-}
-
-void rendezvous_forward(struct opening *o, struct rpc_message *m)
-{
-  struct router *r = opening_router(o);
-  Mindmeld__ForwardToServiceRequest *request =
-      (Mindmeld__ForwardToServiceRequest *)rpc_message_unpack(m, &mindmeld__forward_to_service_request__descriptor);
-  rpc_message_free(m);
-  struct member member;
-  if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a ForwardToServiceRequest");
-    return;
-  }
-  if (!member_read(&member, request->member.data, request->member.len, request->member_key.data,
-                   request->member_key.len))
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "a member has 16 bytes, and its key 32");
-  else if (!registry_find(r->registry, request->name))
-    reply_refuse(opening_take(o), RPC_NOT_FOUND, "service \"%s\" does not exist",
-                 registry_name_valid(request->name) ? request->name : "?");
-  else
-    forward_answer(r, opening_take(o), request->name, &member);
-  mindmeld__forward_to_service_request__free_unpacked(request, NULL);
+  explicit_bzero(&h, sizeof h);
 }

@@ -16,6 +16,7 @@
 
 #include "callers.h"
 #include "catalogue.h"
+#include "forward.h"
 #include "opening.h"
 #include "registry.h"
 #include "rendezvous.h"
@@ -71,7 +72,7 @@ static const struct method {
 } methods[] = {
     {"/mindmeld.ProxyService/Connect", rendezvous_connect},
     {"/mindmeld.ProxyService/ProxyConnection", rendezvous_proxy},
-    {"/mindmeld.ControlService/ForwardToService", rendezvous_forward},
+    {"/mindmeld.ControlService/ForwardToService", forward_ask},
     {"/mindmeld.ControlService/CreateService", service_create},
     {"/mindmeld.ControlService/WatchServices", watch_start},
     {"/mindmeld.ControlService/ListServices", list_services},
@@ -138,6 +139,7 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   const size_t holds[CALLER_HOLDS] = {
       [CALLER_SERVICES] = r->limits.services_per_caller,
       [CALLER_STREAMS] = r->limits.streams_per_caller,
+      [CALLER_PARKED] = r->limits.parked_per_caller,
       [CALLER_TOKENS] = r->limits.tokens_per_caller,
   };
   r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
@@ -223,7 +225,7 @@ void router_drain(struct router *r, void (*done)(void *arg), void *arg)
   r->done_arg = arg;
   router_log(r, "draining, %zu connections live", r->bridge_count);
   openings_refuse_all(r, RPC_UNAVAILABLE, draining);
-  services_fail_dials(r, RPC_UNAVAILABLE, draining);
+  services_drain(r, RPC_UNAVAILABLE, draining);
   watch_wake(r);
   if (r->bridge_count == 0 || rpc_timer_start(&r->patience, r->queue, r->limits.drain_ms, on_drained, r) != 0)
     router_end(r);

@@ -14,13 +14,14 @@ struct router_limits {
   size_t services, services_per_caller;
   size_t streams; /* of connections, two for each that is bridged */
   size_t streams_per_caller;
+  size_t parked, parked_per_caller; /* of the streams, those that wait for a dial */
   size_t tokens, tokens_per_caller;
   size_t watchers;
   size_t openings;     /* calls that have not said yet what they want */
   size_t unsent;       /* connections that a service was not told of yet, because it reads too slowly */
   uint64_t opening_ms; /* from the start of a call to its first message */
   uint64_t token_ms;
-  uint64_t dial_ms; /* from a connection's token to its service's answer */
+  uint64_t dial_ms; /* from a dial to its service's answer */
   uint64_t heartbeat_ms;
   uint64_t reset_ms;    /* what is under way to the partner of a broken stream */
   uint64_t leave_ms;    /* what is under way to the one that ends a connection of the first version */

@@ -13,6 +13,7 @@
 
 #include "callers.h"
 #include "dial.h"
+#include "parked.h"
 #include "registry.h"
 #include "reply.h"
 #include "state.h"
@@ -108,6 +109,8 @@ static void service_remove(struct service *s)
   registry_remove(r->registry, s->name);
   watch_wake(r);
   DL_DELETE(r->services, s);
+  if (caller_holds(s->caller, CALLER_SERVICES) == 1)
+    parked_end(s->caller, RPC_FAILED_PRECONDITION, "its member has no service any more");
   callers_release(r->callers, s->caller, CALLER_SERVICES);
   router_log(r, "service \"%s\" is gone", s->name);
   free(s);
@@ -142,12 +145,13 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
 
-void services_fail_dials(struct router *r, enum rpc_status status, const char *text)
+void services_drain(struct router *r, enum rpc_status status, const char *text)
 {
   struct service *s;
   DL_FOREACH(r->services, s)
   {
     service_fail_dials(s, status, text);
+    parked_end(s->caller, status, text);
   }
 }
 

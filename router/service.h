@@ -21,8 +21,8 @@ struct caller *service_caller(const struct service *s);
 int service_tell(struct service *s, struct dial *d);
 void service_forget(struct service *s, struct dial *d);
 
-/* All dials of all services fail. */
-void services_fail_dials(struct router *r, enum rpc_status status, const char *text);
+/* No connection will begin any more: all dials of all services fail, and what is parked for them ends. */
+void services_drain(struct router *r, enum rpc_status status, const char *text);
 /* How the services end when the router does; the dials fail. */
 void services_end(struct router *r, enum rpc_status status, const char *text);
 

@@ -31,8 +31,9 @@ struct router {
   struct watcher *watchers; /* watch.c */
   size_t watcher_count;
   struct rpc_timer *beat;
-  size_t stream_count; /* rendezvous.c */
-  size_t bridge_count;
+  size_t stream_count; /* arrival.c */
+  size_t parked_count; /* parked.c */
+  size_t bridge_count; /* arrival.c */
 
   bool draining; /* router.c */
   bool ending;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "proto/rpc.h"
-#include "router/header.h"
+#include "router/first_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -16,7 +16,7 @@ static void read_header(const uint8_t *bytes, size_t size)
   struct rpc_message *m = rpc_message_copy(bytes, size);
   if (!m)
     return;
-  if (header_read(m, &h, &why) != RPC_OK && !why)
+  if (first_message_header(m, &h, &why) != RPC_OK && !why)
     abort();
   rpc_message_free(m);
 }
@@ -33,7 +33,7 @@ static void feed_messages(const uint8_t *bytes, size_t size)
     const char *why = NULL;
     if (!m)
       return;
-    status = header_feed(m, &t, &done, &rest, &why);
+    status = first_message_token(m, &t, &done, &rest, &why);
     if (status != RPC_OK && (!why || rest))
       abort();
     if (rest && (!done || rpc_message_size(rest) > length + 16))

@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 #include <uv.h>
 
+#include "proto/header.h"
 #include "proto/payload.h"
 #include "proto/rpc.h"
 #include "proto/token_stream.h"
@@ -40,6 +41,7 @@ struct fixture {
 struct stream {
   struct fixture *f;
   struct rpc_call *call; /* NULL once closed */
+  bool payloads;         /* that is what comes */
   bool headers, sending, receiving, reading, ended, closed;
   char peer[16], version[8]; /* metadata */
   unsigned sent, received;   /* messages */
@@ -49,6 +51,9 @@ struct stream {
   uint8_t bytes[FIXTURE_BYTES_MAX];
   size_t size; /* data that came, in all; the first of it is in `bytes` */
   bool eof, reset;
+  unsigned told;        /* headers that came */
+  size_t told_at;       /* how much data had come before the last of them */
+  struct header header; /* the last of them */
 };
 
 /* ---- Waiting ---- */
@@ -97,13 +102,24 @@ FIXTURE void stream_on_headers(struct rpc_call *c, void *arg)
 
 FIXTURE void stream_take(struct stream *s, const struct rpc_message *m)
 {
+  if (!s->payloads)
+    return;
   struct iovec parts[64];
   size_t count = rpc_message_parts(m, parts, 64);
   struct payload payload;
   if (count > 64 || payload_parse(parts, count, &payload) != 0)
-    return; /* not a Payload */
+    return;
   s->eof = s->eof || payload.eof;
   s->reset = s->reset || payload.has_reset;
+  if (payload.has_header) {
+    uint8_t bytes[HEADER_SIZE_MAX];
+    const char *why;
+    ck_assert_uint_le(payload.header_size, sizeof bytes);
+    payload_copy(parts, count, payload.header_at, payload.header_size, bytes);
+    ck_assert_int_eq(header_unpack(bytes, payload.header_size, &s->header, &why), 0);
+    s->told++;
+    s->told_at = s->size;
+  }
   if (!payload.has_data)
     return;
   if (s->size + payload.data_size <= sizeof s->bytes)
@@ -161,6 +177,7 @@ FIXTURE struct stream *stream_open_on(struct fixture *f, struct rpc_channel *cha
   const struct rpc_call_options options = {.method = method};
   s->f = f;
   s->reading = true;
+  s->payloads = strncmp(method, PROXY, strlen(PROXY)) == 0;
   ck_assert_int_eq(rpc_call_start(&s->call, channel, &options, &stream_events, s), 0);
   f->calls++;
   stream_receive(s);
@@ -390,41 +407,73 @@ FIXTURE struct asked list(struct fixture *f)
   return list_on(f, f->channel);
 }
 
-FIXTURE struct asked forward(struct fixture *f, const char *name, struct who who)
+FIXTURE struct asked forward_on(struct fixture *f, struct rpc_channel *channel, const char *name)
 {
   Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
-  struct who_bytes b = who_bytes(who);
   request.name = (char *)(uintptr_t)name;
-  if (who.id) {
-    request.member = binary(b.id, sizeof b.id);
-    request.member_key = binary(b.key, sizeof b.key);
-  }
-  return ask_on(f, f->channel, CONTROL "ForwardToService", &request.base,
+  return ask_on(f, channel, CONTROL "ForwardToService", &request.base,
                 &mindmeld__forward_to_service_response__descriptor);
+}
+
+FIXTURE struct asked forward(struct fixture *f, const char *name)
+{
+  return forward_on(f, f->channel, name);
+}
+
+FIXTURE struct header header_of(struct who who)
+{
+  struct header h = {.has_member = who.id != 0, .has_member_key = who.id != 0};
+  struct who_bytes b = who_bytes(who);
+  memcpy(h.member, b.id, sizeof h.member);
+  memcpy(h.member_key, b.key, sizeof h.member_key);
+  return h;
+}
+
+FIXTURE struct stream *connect_with(struct fixture *f, const struct header *h)
+{
+  struct stream *s = stream_open(f, PROXY "Connect");
+  uint8_t bytes[HEADER_SIZE_MAX];
+  stream_send(s, rpc_message_copy(bytes, header_pack(h, bytes)));
+  return s;
+}
+
+/* A forward of ours. The connection is one byte, repeated. */
+FIXTURE struct header header_of_dial(const char *name, struct who who, uint8_t connection)
+{
+  struct header h = header_of(who);
+  snprintf(h.service, sizeof h.service, "%s", name);
+  h.has_connection = true;
+  memset(h.connection, connection, sizeof h.connection);
+  h.limit = 1 << 20;
+  return h;
+}
+
+FIXTURE struct stream *dial(struct fixture *f, const char *name, struct who who)
+{
+  const struct header h = header_of_dial(name, who, 'c');
+  return connect_with(f, &h);
+}
+
+FIXTURE struct stream *park(struct fixture *f, struct who who)
+{
+  struct header h = header_of(who);
+  h.park = true;
+  return connect_with(f, &h);
 }
 
 /* A stream that shows a token, as one of ours or as an original. */
 FIXTURE struct stream *show(struct fixture *f, bool original, const char *token, struct who who)
 {
-  struct stream *s = stream_open(f, original ? PROXY "ProxyConnection" : PROXY "Connect");
-  if (original) {
-    uint8_t bytes[TOKEN_STREAM_HEADER_MAX];
-    int size = token_stream_write(bytes, sizeof bytes, token);
-    ck_assert_int_gt(size, 0);
-    stream_send_data(s, bytes, (size_t)size);
-    return s;
+  if (!original) {
+    struct header h = header_of(who);
+    snprintf(h.token, sizeof h.token, "%s", token);
+    return connect_with(f, &h);
   }
-  Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
-  Mindmeld__Header header = MINDMELD__HEADER__INIT;
-  struct who_bytes b = who_bytes(who);
-  header.token = (char *)(uintptr_t)token;
-  if (who.id) {
-    header.member = binary(b.id, sizeof b.id);
-    header.member_key = binary(b.key, sizeof b.key);
-  }
-  payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
-  payload.header = &header;
-  stream_send_pack(s, &payload.base);
+  struct stream *s = stream_open(f, PROXY "ProxyConnection");
+  uint8_t bytes[TOKEN_STREAM_HEADER_MAX];
+  int size = token_stream_write(bytes, sizeof bytes, token);
+  ck_assert_int_gt(size, 0);
+  stream_send_data(s, bytes, (size_t)size);
   return s;
 }
 
@@ -436,15 +485,18 @@ struct joined {
 FIXTURE struct joined join(struct fixture *f, struct stream *service, const char *name, bool original_f,
                            bool original_s)
 {
-  struct who who_f = original_f ? nobody : member_f, who_s = original_s ? nobody : member_s;
   char token[TOKEN_MAX + 1];
   unsigned nth = service->received + 1;
-  struct asked asked = forward(f, name, who_f);
-  ck_assert_msg(asked.status == RPC_OK, "%s", asked.text);
   struct joined j;
-  j.f = show(f, original_f, asked.token, who_f);
+  if (original_f) {
+    struct asked asked = forward(f, name);
+    ck_assert_msg(asked.status == RPC_OK, "%s", asked.text);
+    j.f = show(f, true, asked.token, nobody);
+  } else {
+    j.f = dial(f, name, member_f);
+  }
   pushed(service, nth, token);
-  j.s = show(f, original_s, token, who_s);
+  j.s = show(f, original_s, token, original_s ? nobody : member_s);
   return j;
 }
 

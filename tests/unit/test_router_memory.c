@@ -44,7 +44,7 @@ void *calloc(size_t nmemb, size_t size)
 #endif
 
 static const struct registry_time some_time = {.seconds = 1};
-static const size_t holds[CALLER_HOLDS] = {100, 100, 100};
+static const size_t holds[CALLER_HOLDS] = {100, 100, 100, 100};
 static int owner;
 
 enum { MANY = 100 }; /* so that the tables grow, too */

@@ -98,7 +98,8 @@ END_TEST
 
 /* ---- Callers ---- */
 
-static const size_t holds[CALLER_HOLDS] = {2, 3, 1};
+static const size_t holds[CALLER_HOLDS] = {
+    [CALLER_SERVICES] = 2, [CALLER_STREAMS] = 3, [CALLER_PARKED] = 1, [CALLER_TOKENS] = 1};
 
 static struct member member_of(uint8_t id, uint8_t key)
 {

@@ -253,8 +253,7 @@ START_TEST(test_drain_at_once)
   fixture_open(&f);
   struct stream *web = created(&f, "web", member_s);
   struct stream *opening = stream_open(&f, PROXY "Connect");
-  struct asked asked = forward(&f, "web", member_f);
-  struct stream *waiting = show(&f, false, asked.token, member_f);
+  struct stream *waiting = dial(&f, "web", member_f);
   view_open(&v, &f);
   FIXTURE_UNTIL(&f, v.whole && web->received == 1);
   fixture_drain(&f);
@@ -280,15 +279,14 @@ START_TEST(test_drain_waits)
   struct joined j = join(&f, web, "web", false, false);
   stream_say(j.f, "x");
   stream_hears(j.s, "x");
-  struct asked asked = forward(&f, "web", member_f);
   view_open(&v, &f);
   FIXTURE_UNTIL(&f, v.whole);
   fixture_drain(&f);
   FIXTURE_UNTIL(&f, v.draining);
   /* New work is refused; what lives goes on. */
   stream_closes_saying(create(&f, "new", member_s), RPC_UNAVAILABLE, "draining");
-  ck_assert_int_eq(forward(&f, "web", member_f).status, RPC_UNAVAILABLE);
-  stream_closes(show(&f, false, asked.token, member_f), RPC_UNAVAILABLE);
+  ck_assert_int_eq(forward(&f, "web").status, RPC_UNAVAILABLE);
+  stream_closes(dial(&f, "web", member_f), RPC_UNAVAILABLE);
   for (int i = 0; i < 10; i++) {
     stream_say(j.f, "still there");
     stream_hears(j.s, "still there");

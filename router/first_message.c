@@ -1,7 +1,6 @@
-/* Both kinds of header end as a token; of the traffic that may follow an original's, nothing is copied. */
-#include "header.h"
+/* Headers are copied, to be read; of the traffic that may follow an original's token, nothing is. */
+#include "first_message.h"
 
-#include <mindmeld.pb-c.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -41,22 +40,6 @@ static const struct iovec *parts_open(struct parts *p, const struct rpc_message 
   return p->many;
 }
 
-static enum rpc_status header_unpack(const uint8_t *bytes, size_t size, struct header *out, const char **why)
-{
-  Mindmeld__Header *h = mindmeld__header__unpack(NULL, size, bytes);
-  if (!h)
-    return malformed(why, "that is not a Header");
-  enum rpc_status status = RPC_OK;
-  if (strlen(h->token) > TOKEN_MAX)
-    status = malformed(why, "the token is too long");
-  else if (!member_read(&out->member, h->member.data, h->member.len, h->member_key.data, h->member_key.len))
-    status = malformed(why, "a member has 16 bytes, and its key 32");
-  else
-    memcpy(out->token, h->token, strlen(h->token) + 1);
-  mindmeld__header__free_unpacked(h, NULL);
-  return status;
-}
-
 static enum rpc_status header_find(const struct iovec *parts, size_t count, struct header *out, const char **why)
 {
   struct payload payload;
@@ -64,16 +47,16 @@ static enum rpc_status header_find(const struct iovec *parts, size_t count, stru
     return malformed(why, "that is not a Payload");
   if (!payload.has_header || payload.has_data || payload.has_reset || payload.eof)
     return malformed(why, "a connection begins with a header, alone in its message");
-  if (payload.header_size > TOKEN_STREAM_HEADER_MAX)
+  if (payload.header_size > HEADER_SIZE_MAX)
     return malformed(why, "the header is too long");
-  uint8_t bytes[TOKEN_STREAM_HEADER_MAX];
+  uint8_t bytes[HEADER_SIZE_MAX];
   payload_copy(parts, count, payload.header_at, payload.header_size, bytes);
-  enum rpc_status status = header_unpack(bytes, payload.header_size, out, why);
+  int error = header_unpack(bytes, payload.header_size, out, why);
   explicit_bzero(bytes, sizeof bytes);
-  return status;
+  return error ? RPC_INVALID_ARGUMENT : RPC_OK;
 }
 
-enum rpc_status header_read(const struct rpc_message *m, struct header *out, const char **why)
+enum rpc_status first_message_header(const struct rpc_message *m, struct header *out, const char **why)
 {
   memset(out, 0, sizeof *out);
   struct parts p;
@@ -130,8 +113,8 @@ static enum rpc_status token_find(const struct rpc_message *m, const struct iove
   return *done ? rest_cut(m, &payload, (size_t)used, rest, why) : RPC_OK;
 }
 
-enum rpc_status header_feed(const struct rpc_message *m, struct token_stream *t, bool *done, struct rpc_message **rest,
-                            const char **why)
+enum rpc_status first_message_token(const struct rpc_message *m, struct token_stream *t, bool *done,
+                                    struct rpc_message **rest, const char **why)
 {
   *done = false;
   *rest = NULL;

@@ -1,0 +1,28 @@
+/* A stream of a connection, let in and counted, on its way to its partner. */
+#ifndef ROUTER_ARRIVAL_H
+#define ROUTER_ARRIVAL_H
+
+#include <stdbool.h>
+
+#include "bridge.h"
+
+struct caller;
+struct member;
+struct router;
+
+struct arrival {
+  struct router *router;
+  struct leg leg;
+  struct caller *caller; /* holds a stream */
+};
+
+/* Takes the leg. False: it was refused. */
+bool arrival_start(struct arrival *out, struct router *r, const struct leg *leg, const struct member *m);
+/* A forward's and a service's become a connection. Takes both, also when memory is short: then they are refused. */
+void arrival_pair(const struct arrival *forward, const struct arrival *service);
+/* Ends it with a status. */
+void arrival_refuse(const struct arrival *a, enum rpc_status status, const char *text);
+/* Its call has closed. */
+void arrival_gone(const struct arrival *a);
+
+#endif
