@@ -108,16 +108,22 @@ void window_sent(struct window *w, uint64_t bytes, uint64_t now)
     w->interval.idle = true;
     w->interval.acked = w->acked;
     w->interval.since = now;
-    w->rtt_seen = now;
   }
+  bool alone = cost(w) == 0 || w->drain > 0;
   w->sent += bytes;
   w->sent_messages++;
   w->rested.peak = max_of(w->rested.peak, cost(w));
   if (w->timed.running)
     return;
   w->timed.running = true;
+  w->timed.alone = alone;
   w->timed.end = w->sent;
   w->timed.since = now;
+}
+
+static bool is_rtt_old(const struct window *w, uint64_t now)
+{
+  return passed_since(w->rtt_seen, now) > RTT_AGE;
 }
 
 static void time_round_trip(struct window *w, const struct ack *ack, uint64_t now)
@@ -129,14 +135,15 @@ static void time_round_trip(struct window *w, const struct ack *ack, uint64_t no
   if (passed <= ack->held_us)
     return;
   uint64_t rtt = min_of(passed - ack->held_us, RTT_MAX);
-  if (w->rtt == 0 || w->drain > 0 || rtt <= w->rtt + w->rtt / RTT_NEAR)
+  bool least = w->rtt == 0 || rtt < w->rtt || (w->timed.alone && is_rtt_old(w, now));
+  if (least || rtt <= w->rtt + w->rtt / RTT_NEAR)
     w->rtt_seen = now;
-  if (w->rtt == 0 || w->drain > 0 || rtt < w->rtt)
+  if (least)
     w->rtt = rtt;
-  if (w->drain > 0) {
-    w->drain = 0;
-    w->size = min_of(w->size, max_of(ceiling(w), max_of(floor_of(w), cost(w))));
-  }
+  if (w->drain == 0)
+    return;
+  w->drain = 0;
+  w->size = min_of(w->size, max_of(ceiling(w), max_of(floor_of(w), cost(w))));
 }
 
 static void measure_rate(struct window *w, uint64_t now)
@@ -168,6 +175,16 @@ static void grow(struct window *w, uint64_t was_under_way, const struct ack *ack
   w->grown_at = w->acked;
 }
 
+static void drain(struct window *w, uint64_t now)
+{
+  bool will_be_known = w->timed.running && w->timed.alone;
+  if (w->drain > 0 || w->rtt == 0 || w->rate == 0 || will_be_known || !is_rtt_old(w, now))
+    return;
+  w->drain = max_of(carried(w, w->rtt) / 2, ROOM_MIN);
+  w->timed.running = false;
+  w->interval.idle = true;
+}
+
 int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint64_t now)
 {
   if (ack->taken < w->acked || ack->taken > w->sent || ack->messages < w->acked_messages ||
@@ -179,10 +196,7 @@ int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint6
   time_round_trip(w, ack, now);
   measure_rate(w, now);
   grow(w, was_under_way, ack, budget);
-  if (w->drain == 0 && w->rtt > 0 && w->rate > 0 && passed_since(w->rtt_seen, now) > RTT_AGE) {
-    w->drain = max_of(carried(w, w->rtt) / 2, ROOM_MIN);
-    w->timed.running = false;
-  }
+  drain(w, now);
   return 0;
 }
 

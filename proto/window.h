@@ -41,6 +41,7 @@ struct window {
   uint64_t drain;    /* not 0: no more than so much may be under way, until a round trip was timed */
   struct {
     bool running;
+    bool alone; /* no queue of ours was before it */
     uint64_t end, since;
   } timed; /* the message whose round trip is being timed */
   struct {
@@ -62,7 +63,7 @@ void window_limit(struct window *w, uint64_t limit);
 uint64_t window_room(const struct window *w);
 /* `bytes` of data in one message; an end counts as a byte. */
 void window_sent(struct window *w, uint64_t bytes, uint64_t now);
-/* May grow by up to `budget` bytes. 0, or -EPROTO when it cannot be: then nothing has changed. */
+/* May grow by up to `budget` bytes, and shrink at times. 0, or -EPROTO when it cannot be: then nothing has changed. */
 int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint64_t now);
 /* Every second or so: shrinks what is not used, or not acked for long, never below what is under way. */
 void window_rest(struct window *w, uint64_t now);
