@@ -23,6 +23,7 @@ struct world;
 
 struct fake_call {
   struct world *w;
+  void *user;
   struct rpc_call *call;
   char name[300]; /* of CreateService */
   bool watch, create;
@@ -37,6 +38,7 @@ struct fake_router {
   enum rpc_status list_status, create_status;
   unsigned refuse_creates; /* so many are refused with create_status; 0: all, if it is not RPC_OK */
   bool create_mute;        /* no verdict */
+  const char *token;       /* for ForwardToService; NULL: it knows no service */
   bool first_version;      /* says nothing of itself, and lists what is registered */
   uint32_t heartbeat_ms;
   const char *names[WORLD_NAMES];
@@ -50,7 +52,7 @@ struct world {
   struct fake_router router;
   struct fake_call *calls;
   int port;
-  int watches, lists, creates; /* that came */
+  int watches, lists, creates, asks; /* that came */
   bool server_gone, link_gone, queue_gone;
 
   struct link *link;
@@ -61,6 +63,9 @@ struct world {
   size_t name_count;
   void (*on_state)(struct world *w);
   void (*on_down)(struct world *w, const char *name);
+  /* Of methods that the router does not know; `m` is freed afterwards. */
+  void (*on_message)(struct fake_call *f, struct rpc_message *m);
+  void (*on_closed)(struct fake_call *f, enum rpc_status status);
   void *user;
 };
 
@@ -226,11 +231,31 @@ WORLD void fake_token(struct fake_call *f, const char *token)
   ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&response.base)), 0);
 }
 
+WORLD void fake_forward(struct world *w, struct rpc_call *c)
+{
+  Mindmeld__ForwardToServiceResponse response = MINDMELD__FORWARD_TO_SERVICE_RESPONSE__INIT;
+  char token[64];
+
+  if (w->router.token == NULL) {
+    rpc_call_finish(c, RPC_NOT_FOUND, "no such service");
+    return;
+  }
+  snprintf(token, sizeof token, "%s", w->router.token);
+  response.token = token;
+  ck_assert_int_eq(rpc_call_send(c, rpc_message_pack(&response.base)), 0);
+  ck_assert_int_eq(rpc_call_finish(c, RPC_OK, NULL), 0);
+}
+
 WORLD void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   struct fake_call *f = arg;
   struct world *w = f->w;
 
+  if (w->on_message != NULL && strstr(rpc_call_method(c), "/mindmeld.ControlService/") == NULL) {
+    w->on_message(f, m);
+    rpc_message_free(m);
+    return;
+  }
   if (m == NULL)
     return;
   if (strstr(rpc_call_method(c), "/WatchServices") != NULL) {
@@ -246,6 +271,9 @@ WORLD void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   } else if (strstr(rpc_call_method(c), "/CreateService") != NULL) {
     w->creates++;
     fake_create(w, f, m);
+  } else if (strstr(rpc_call_method(c), "/ForwardToService") != NULL) {
+    w->asks++;
+    fake_forward(w, c);
   } else {
     rpc_call_finish(c, RPC_UNIMPLEMENTED, "unknown");
   }
@@ -265,8 +293,9 @@ WORLD void fake_closed(struct rpc_call *c, enum rpc_status status, const char *t
   struct fake_call *f = arg;
 
   (void)c;
-  (void)status;
   (void)text;
+  if (f->w->on_closed != NULL)
+    f->w->on_closed(f, status);
   DL_DELETE(f->w->calls, f);
   free(f);
 }

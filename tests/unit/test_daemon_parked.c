@@ -1,0 +1,264 @@
+/* Parked streams against a router that takes them, refuses them, loses them, and goes away. */
+#include "test_daemon_streams.h"
+
+#include "daemon/parked.h"
+#include "proto/header.h"
+#include "proto/pump.h"
+
+static struct world w;
+static struct pump_set *pumps;
+static struct parked *parked;
+static bool gone;
+static int taken;
+static struct header last_header;
+static bool withdraw; /* what was declared, inside `taken` */
+
+static const uint8_t connection[STREAM_CONNECTION_SIZE] = "0123456789abcde";
+
+static void on_taken(struct pump *pump, const struct header *h, void *arg)
+{
+  ck_assert_ptr_eq(arg, &w);
+  taken++;
+  last_header = *h;
+  pump_close(pump);
+  if (withdraw)
+    parked_update(parked, false);
+}
+
+static void on_gone(void *arg)
+{
+  (void)arg;
+  gone = true;
+}
+
+static void setup(void)
+{
+  const struct pump_limits limits = {.window = 1 << 20, .budget = 1 << 20};
+
+  gone = withdraw = false;
+  taken = 0;
+  world_open(&w);
+  streams_begin(&w);
+  ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
+}
+
+static void begin(void)
+{
+  world_link(&w, NULL);
+  ck_assert_int_eq(parked_open(&parked, &w.loop, w.link, pumps, on_taken, &w), 0);
+}
+
+static void begin_connected(void)
+{
+  begin();
+  WORLD_UNTIL(&w, w.connects == 1);
+}
+
+static void teardown(void)
+{
+  gone = false;
+  parked_close(parked, on_gone, NULL);
+  ck_assert(!gone);
+  WORLD_UNTIL(&w, gone);
+  gone = false;
+  pump_set_close(pumps, on_gone, NULL);
+  WORLD_UNTIL(&w, gone);
+  world_close(&w);
+}
+
+static struct stream *some_live(void)
+{
+  for (int i = 0; i < streams.count; i++) {
+    if (streams.all[i].call != NULL)
+      return &streams.all[i];
+  }
+  ck_abort_msg("no stream is parked");
+}
+
+START_TEST(sixteen_wait)
+{
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams.count == PARKED_COUNT);
+  parked_update(parked, true);
+  world_idle(&w, 50);
+  ck_assert_int_eq(streams.count, PARKED_COUNT);
+  for (int i = 0; i < streams.count; i++) {
+    const struct stream *s = &streams.all[i];
+    ck_assert(s->park && s->has_member && s->has_key && !s->has_connection);
+    ck_assert_str_eq(s->token, "");
+    ck_assert_str_eq(s->service, "");
+    ck_assert_int_eq(s->headers, 1);
+    ck_assert_ptr_nonnull(s->call);
+  }
+  parked_update(parked, false);
+  WORLD_UNTIL(&w, streams_live() == 0);
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+}
+END_TEST
+
+START_TEST(none_without_a_service_or_a_router)
+{
+  begin();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, w.connects == 1);
+  parked_update(parked, false);
+  world_idle(&w, 50);
+  ck_assert_int_eq(streams.count, 0);
+}
+END_TEST
+
+START_TEST(none_with_a_router_of_the_first_version)
+{
+  w.router.watch_status = RPC_UNIMPLEMENTED;
+  w.router.first_version = true;
+  begin_connected();
+  parked_update(parked, true);
+  world_idle(&w, 50);
+  ck_assert_int_eq(streams.count, 0);
+}
+END_TEST
+
+START_TEST(one_that_was_taken_is_handed_over_and_replaced)
+{
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams.count == PARKED_COUNT);
+  for (int i = 0; i < 20; i++) {
+    struct stream *s = some_live();
+    stream_meet(s, false);
+    stream_say_header(&w, s, "web", connection);
+    WORLD_UNTIL(&w, taken == i + 1);
+    WORLD_UNTIL(&w, s->call == NULL && streams_live() == PARKED_COUNT);
+    ck_assert_int_eq(streams.count, PARKED_COUNT + i + 1);
+  }
+  ck_assert_str_eq(last_header.service, "web");
+  ck_assert(last_header.has_connection && last_header.limit == 1 << 20);
+  ck_assert_mem_eq(last_header.connection, connection, sizeof connection);
+}
+END_TEST
+
+START_TEST(none_is_replaced_when_the_last_service_goes_meanwhile)
+{
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams.count == PARKED_COUNT);
+  withdraw = true;
+  struct stream *s = some_live();
+  stream_meet(s, false);
+  stream_say_header(&w, s, "web", connection);
+  WORLD_UNTIL(&w, streams_live() == 0);
+  ck_assert_int_eq(taken, 1);
+  world_idle(&w, 50);
+  ck_assert_int_eq(streams.count, PARKED_COUNT);
+}
+END_TEST
+
+START_TEST(those_that_were_refused_are_tried_again)
+{
+  begin_connected();
+  streams.refuse = true;
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams.refused >= 3 * PARKED_COUNT);
+  streams.refuse = false;
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+  ck_assert_int_eq(taken, 0);
+}
+END_TEST
+
+START_TEST(one_that_was_refused_does_not_hold_up_a_replacement)
+{
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+  stream_finish(some_live(), RPC_UNAVAILABLE, "lost");
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT - 1);
+  struct stream *s = some_live();
+  stream_meet(s, false);
+  stream_say_header(&w, s, "web", connection);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+  ck_assert_int_eq(taken, 1);
+  ck_assert_int_eq(streams.count, PARKED_COUNT + 2);
+}
+END_TEST
+
+/* What must not come on a parked stream. */
+static void misuse(struct stream *s, int how)
+{
+  switch (how) {
+  case 0:
+    stream_meet(s, true);
+    break;
+  case 1:
+    stream_say_reset(&w, s, "EPROTO", "what is this?");
+    break;
+  case 2:
+    stream_say_eof(&w, s);
+    break;
+  default:
+    stream_finish(s, RPC_OK, NULL);
+    break;
+  }
+}
+
+START_TEST(one_that_is_misused_is_closed_and_replaced)
+{
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+  struct stream *s = some_live();
+  misuse(s, _i);
+  WORLD_UNTIL(&w, s->call == NULL && streams_live() == PARKED_COUNT);
+  ck_assert_int_eq(taken, 0);
+}
+END_TEST
+
+START_TEST(they_come_back_with_the_router)
+{
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+  world_router_stop(&w);
+  WORLD_UNTIL(&w, w.losses == 1);
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == 0);
+  world_router_start(&w);
+  WORLD_UNTIL(&w, w.connects == 2);
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+}
+END_TEST
+
+START_TEST(closes_before_it_began)
+{
+  begin();
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("daemon parked");
+  TCase *t = tcase_create("with a router");
+  SRunner *r;
+  int failed;
+
+  tcase_add_checked_fixture(t, setup, teardown);
+  tcase_set_timeout(t, 60);
+  tcase_add_test(t, sixteen_wait);
+  tcase_add_test(t, none_without_a_service_or_a_router);
+  tcase_add_test(t, none_with_a_router_of_the_first_version);
+  tcase_add_test(t, one_that_was_taken_is_handed_over_and_replaced);
+  tcase_add_test(t, none_is_replaced_when_the_last_service_goes_meanwhile);
+  tcase_add_test(t, those_that_were_refused_are_tried_again);
+  tcase_add_test(t, one_that_was_refused_does_not_hold_up_a_replacement);
+  tcase_add_loop_test(t, one_that_is_misused_is_closed_and_replaced, 0, 4);
+  tcase_add_test(t, they_come_back_with_the_router);
+  tcase_add_test(t, closes_before_it_began);
+  suite_add_tcase(suite, t);
+  r = srunner_create(suite);
+  srunner_run_all(r, CK_NORMAL);
+  failed = srunner_ntests_failed(r);
+  srunner_free(r);
+  return failed != 0;
+}
