@@ -12,7 +12,11 @@
 
 #include "pump_internal.h"
 
-enum { EVENTS_MAX = 64, REST_MS = 1000 };
+enum {
+  EVENTS_MAX = 8,
+  TURN_US = 500, /* after which the rest of the loop gets its turn; what is left stays in the set */
+  REST_MS = 1000,
+};
 
 struct pump_watch {
   uv_poll_t poll;
@@ -82,9 +86,13 @@ static void readable(uv_poll_t *poll, int status, int ready)
   (void)ready;
   struct pump_set *set = ((struct pump_watch *)poll->data)->set;
   struct epoll_event events[EVENTS_MAX];
-  int n = epoll_wait(set->epoll, events, EVENTS_MAX, 0);
-  for (int i = 0; i < n; i++)
-    serve(events[i].data.ptr, events[i].events);
+  uint64_t until = pump_now_us() + TURN_US;
+  int n;
+  do {
+    n = epoll_wait(set->epoll, events, EVENTS_MAX, 0);
+    for (int i = 0; i < n; i++)
+      serve(events[i].data.ptr, events[i].events);
+  } while (n == EVENTS_MAX && pump_now_us() < until);
 }
 
 /* ---- The clocks ---- */

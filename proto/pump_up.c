@@ -15,7 +15,8 @@ enum {
   READ_MAX = SLAB_SIZE,
   COPY_MAX = 2 << 10,
   BULK_PUMPS_MAX = 2, /* with more of them, large messages only cost memory */
-  TURNS_MAX = 8,      /* reads in a row before other sockets get their turn */
+  TURNS_MAX = 8,      /* reads in a row, and bytes, before other sockets get their turn */
+  TURN_BYTES = 1 << 20,
 };
 
 static void send_complete(struct rpc_tag *tag, bool ok);
@@ -338,14 +339,14 @@ static struct slab_carver *carver_here(struct pump_set *set)
   return pthread_equal(pthread_self(), set->loop_thread) ? &set->loop_carver : &set->cq_carver;
 }
 
-/* One read and its send. False: nothing was read. */
-static bool read_once(struct pump *p, struct rpc_stray *stray)
+/* One read and its send. Returns how many bytes; 0: nothing was read. */
+static size_t read_once(struct pump *p, struct rpc_stray *stray)
 {
   struct slab_carver *carver = carver_here(p->set);
   size_t size = room_for_read(p);
   p->up.starved = size == 0;
   if (p->up.starved)
-    return false;
+    return 0;
   void *room = slab_carver_room(carver, size);
   ssize_t n = -1;
   if (room == NULL)
@@ -359,13 +360,13 @@ static bool read_once(struct pump *p, struct rpc_stray *stray)
       window_sent(&p->up.window, (uint64_t)n, pump_now_us());
     *stray = send_message(p, data_message(p, carver, room, (size_t)n));
     adapt(p, size, (size_t)n);
-    return true;
+    return (size_t)n;
   }
   read_none(p, n);
-  return false;
+  return 0;
 }
 
-/* One thing that is due, the most urgent first. False: nothing is. */
+/* One word that is due, the most urgent first. False: none is. */
 static bool say_next(struct pump *p, struct rpc_stray *stray)
 {
   if (p->up.header_due != NULL)
@@ -374,7 +375,7 @@ static bool say_next(struct pump *p, struct rpc_stray *stray)
     *stray = say_last(p);
   else if (p->up.eof_due)
     *stray = say_eof(p);
-  else if (p->up.stopped || p->fd < 0 || !read_once(p, stray))
+  else
     return false;
   return true;
 }
@@ -382,13 +383,20 @@ static bool say_next(struct pump *p, struct rpc_stray *stray)
 struct rpc_stray pump_up_run(struct pump *p)
 {
   struct rpc_stray stray = {NULL, false};
+  size_t bytes = 0;
   for (int turn = 0; !p->up.sending && !p->up.over && stray.tag == NULL; turn++) {
-    if (turn == TURNS_MAX && p->fd >= 0 && !p->up.stopped) {
-      pump_arm(p, EPOLLIN);
-      return stray;
-    }
-    if (!say_next(p, &stray))
+    if (say_next(p, &stray))
+      continue;
+    if (p->up.stopped || p->fd < 0)
       break;
+    if (turn >= TURNS_MAX || bytes >= TURN_BYTES) {
+      pump_arm(p, EPOLLIN);
+      break;
+    }
+    size_t n = read_once(p, &stray);
+    if (n == 0)
+      break;
+    bytes += n;
   }
   if (!p->up.sending && !p->up.over && stray.tag == NULL && pump_ack_due(p))
     stray = send_message(p, message_without_data(p, false));
