@@ -109,7 +109,6 @@ void rpc_call_delete(struct rpc_call *c)
   grpc_call_unref(c->call);
   if (c->channel)
     rpc_channel_unref(c->channel);
-  gpr_free(c->peer);
   free(c->method);
   free(c);
 }
@@ -285,6 +284,10 @@ int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
     ops[0].data.send_initial_metadata.metadata = &version;
     ops[1].data.send_message.send_message = rpc_message_buffer(m);
     c->headers_sent = true;
+    if (c->peer)
+      rpc_peer_sends(c->peer, rpc_message_size(m));
+    else
+      rpc_channel_sends(c->channel, c->call, rpc_message_size(m));
     error = rpc_call_batch(c, RPC_PART_SEND, alone ? ops + 1 : ops, alone ? 1 : 2);
   }
   if (error)
@@ -335,7 +338,7 @@ const char *rpc_call_method(const struct rpc_call *c)
 
 const char *rpc_call_peer(const struct rpc_call *c)
 {
-  return c->peer ? c->peer : "";
+  return c->peer ? rpc_peer_name(c->peer) : "";
 }
 
 int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count)

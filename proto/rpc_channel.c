@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <uv.h>
 
 #include "rpc_args.h"
+#include "unsent.h"
 
 enum { ROOTS_MAX = 8 << 20 };
 
@@ -22,6 +25,7 @@ struct rpc_channel {
   unsigned refs;
   grpc_metadata metadata[2];
   size_t metadata_count;
+  struct unsent unsent;
 };
 
 /* gRPC's own idea of where the roots are is not Debian's. NULL: errno says why. */
@@ -174,6 +178,18 @@ grpc_call *rpc_channel_create_call(struct rpc_channel *ch, const char *method, u
                                              NULL, deadline, NULL);
   grpc_slice_unref(path);
   return call;
+}
+
+void rpc_channel_sends(struct rpc_channel *ch, grpc_call *call, size_t size)
+{
+  if (size < UNSENT_MESSAGE)
+    return;
+  uint64_t now = uv_hrtime() / 1000;
+  if (!unsent_due(&ch->unsent, now))
+    return;
+  char *peer = grpc_call_get_peer(call); /* which may be another when gRPC has connected anew */
+  unsent_follow(&ch->unsent, peer, now);
+  gpr_free(peer);
 }
 
 const grpc_metadata *rpc_channel_metadata(struct rpc_channel *ch, size_t *count)

@@ -42,6 +42,8 @@ struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch);
  * none. */
 grpc_call *rpc_channel_create_call(struct rpc_channel *ch, const char *method, uint64_t deadline_ms);
 const grpc_metadata *rpc_channel_metadata(struct rpc_channel *ch, size_t *count);
+/* A message of `size` is about to go on this call of the channel's. Any thread. */
+void rpc_channel_sends(struct rpc_channel *ch, grpc_call *call, size_t size);
 /* Keeps the channel after rpc_channel_close, for as long as a call needs it. Home thread. */
 void rpc_channel_ref(struct rpc_channel *ch);
 void rpc_channel_unref(struct rpc_channel *ch);

@@ -3,6 +3,7 @@
 #define PROTO_RPC_PARTS_H
 
 #include "rpc_internal.h"
+#include "rpc_peer.h"
 
 /* The batches of a call that may run at the same time. */
 enum rpc_part {
@@ -39,9 +40,9 @@ struct rpc_call {
   grpc_slice text;
   enum rpc_status cancel_status; /* RPC_OK: not cancelled here */
   grpc_slice cancel_text;
-  int cancelled; /* server */
-  char *method;  /* server */
-  char *peer;    /* server; gRPC's memory */
+  int cancelled;         /* server */
+  char *method;          /* server */
+  struct rpc_peer *peer; /* server */
 
   bool headers_told; /* client */
   bool headers_sent; /* server */

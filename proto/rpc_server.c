@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
 #include <utlist.h>
 
 #include "rpc_args.h"
@@ -34,6 +35,7 @@ struct rpc_server {
   struct request requests[REQUESTS];
   unsigned posted;        /* requests that are with gRPC */
   struct rpc_call *calls; /* alive */
+  struct rpc_peers *peers;
   struct rpc_tag shut_tag;
   bool stopping, shut;
   void (*stopped)(void *arg);
@@ -49,12 +51,15 @@ static void server_settle(struct rpc_server *s)
   grpc_server_destroy(s->server);
   if (s->stopped)
     s->stopped(s->stopped_arg);
+  rpc_peers_close(s->peers);
   free(s);
 }
 
 void rpc_server_call_gone(struct rpc_server *s, struct rpc_call *c)
 {
   DL_DELETE(s->calls, c);
+  rpc_peer_put(s->peers, c->peer);
+  c->peer = NULL;
   server_settle(s);
 }
 
@@ -79,6 +84,14 @@ static char *method_of(grpc_slice path)
   return memchr(bytes, '\0', size) ? strdup("") : strndup((const char *)bytes, size);
 }
 
+static struct rpc_peer *peer_of(struct rpc_server *s, grpc_call *call)
+{
+  char *name = grpc_call_get_peer(call);
+  struct rpc_peer *peer = rpc_peer_get(s->peers, name);
+  gpr_free(name);
+  return peer;
+}
+
 /* NULL: the call was refused. */
 static struct rpc_call *accept_call(struct request *r)
 {
@@ -90,11 +103,12 @@ static struct rpc_call *accept_call(struct request *r)
     return NULL;
   }
   c->server = r->server;
-  c->peer = grpc_call_get_peer(r->call);
+  c->peer = peer_of(r->server, r->call);
   c->method = method_of(r->details.method);
   over.data.recv_close_on_server.cancelled = &c->cancelled;
-  if (!c->method || rpc_call_batch(c, RPC_PART_OVER, &over, 1) != 0) {
+  if (!c->method || !c->peer || rpc_call_batch(c, RPC_PART_OVER, &over, 1) != 0) {
     grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
+    rpc_peer_put(r->server->peers, c->peer);
     rpc_call_delete(c);
     return NULL;
   }
@@ -159,10 +173,14 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
   if (!credentials)
     return -EINVAL;
   struct rpc_server *s = calloc(1, sizeof *s);
-  if (!s) {
+  struct rpc_peers *peers = rpc_peers_open();
+  if (!s || !peers) {
     grpc_server_credentials_release(credentials);
+    rpc_peers_close(peers);
+    free(s);
     return -ENOMEM;
   }
+  s->peers = peers;
   s->queue = q;
   s->on_call = on_call;
   s->arg = arg;
@@ -173,6 +191,7 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
   if (bound == 0) {
     int error = rpc_bind_error(options->address);
     grpc_server_destroy(s->server);
+    rpc_peers_close(peers);
     free(s);
     return error ? error : -EINVAL; /* the address is good: the certificate is not */
   }

@@ -1,0 +1,205 @@
+/* gRPC does not tell its descriptors, but whom a stream is connected with. The descriptor with that peer is looked for
+ * once among all that this process has open, and again when it has become another's. gRPC's threads may close it at any
+ * moment: the option then falls on a newer socket, where it does no harm.
+ *
+ * The kernel's rate is that of the last flight which was not held back by us, or of one that was and was faster still.
+ * So a rate that was held back says what the path takes at least: the bound may grow for it, never shrink. It shrinks
+ * by half at most each time, so that a single slow flight does not throttle the next.
+ */
+#include "unsent.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <linux/tcp.h> /* glibc's own is older than the rate */
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { QUEUE_PER_SECOND = 250, AGAIN_US = 1000000, TEXT_MAX = 80 }; /* a queue of 4 ms */
+
+uint32_t unsent_bound(uint32_t now, uint64_t rate, bool limited)
+{
+  if (now == 0)
+    now = UNSENT_START;
+  uint64_t want = rate / QUEUE_PER_SECOND;
+  if (rate == 0 || (limited && want < now))
+    return now;
+  want = want < UNSENT_MIN ? UNSENT_MIN : want > UNSENT_MAX ? UNSENT_MAX : want;
+  if (want < now / 2)
+    want = now / 2;
+  uint64_t change = want > now ? want - now : now - want;
+  return change > now / 4 || want == UNSENT_MIN || want == UNSENT_MAX ? (uint32_t)want : now;
+}
+
+/* ---- Peers ---- */
+
+static int hex_digit(char c)
+{
+  static const char digits[] = "0123456789abcdef";
+  const char *found = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+  return found ? (int)(found - digits) : -1;
+}
+
+/* %5B is a bracket. False: it is too long, or malformed. */
+static bool decode(char out[TEXT_MAX], const char *text)
+{
+  size_t used = 0;
+  while (*text != '\0' && used < TEXT_MAX - 1) {
+    if (*text != '%') {
+      out[used++] = *text++;
+      continue;
+    }
+    int high = hex_digit(text[1]);
+    int low = high >= 0 ? hex_digit(text[2]) : -1;
+    if (low < 0)
+      return false;
+    out[used++] = (char)(high << 4 | low);
+    text += 3;
+  }
+  out[used] = '\0';
+  return *text == '\0';
+}
+
+static bool port_parse(uint16_t *out, const char *text)
+{
+  char *end;
+  if (*text < '0' || *text > '9')
+    return false;
+  unsigned long port = strtoul(text, &end, 10);
+  *out = (uint16_t)port;
+  return *end == '\0' && port <= UINT16_MAX;
+}
+
+static void map_ipv4(struct unsent_peer *out, const struct in_addr *address)
+{
+  memset(out->address, 0, 10);
+  memset(out->address + 10, 0xff, 2);
+  memcpy(out->address + 12, address, 4);
+}
+
+static bool ipv4_parse(struct unsent_peer *out, const char *host)
+{
+  struct in_addr address;
+  if (inet_pton(AF_INET, host, &address) != 1)
+    return false;
+  map_ipv4(out, &address);
+  return true;
+}
+
+/* The scope of a link-local address is left out: the port tells such peers apart. */
+static bool ipv6_parse(struct unsent_peer *out, char *host)
+{
+  size_t size = strlen(host);
+  if (size < 2 || host[0] != '[' || host[size - 1] != ']')
+    return false;
+  host[size - 1] = '\0';
+  host++;
+  host[strcspn(host, "%")] = '\0';
+  return inet_pton(AF_INET6, host, out->address) == 1;
+}
+
+bool unsent_peer_parse(struct unsent_peer *out, const char *text)
+{
+  char decoded[TEXT_MAX];
+  if (!decode(decoded, text))
+    return false;
+  char *host = strchr(decoded, ':');
+  char *port = strrchr(decoded, ':');
+  if (!host || host == port || !port_parse(&out->port, port + 1))
+    return false;
+  *host++ = *port = '\0';
+  if (strcmp(decoded, "ipv4") == 0)
+    return ipv4_parse(out, host);
+  return strcmp(decoded, "ipv6") == 0 && ipv6_parse(out, host);
+}
+
+/* ---- Sockets ---- */
+
+static bool connected_with(int fd, const struct unsent_peer *peer)
+{
+  union {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+    struct sockaddr_storage room;
+  } name;
+  socklen_t size = sizeof name;
+  struct unsent_peer its;
+  if (getpeername(fd, &name.any, &size) != 0)
+    return false;
+  if (name.any.sa_family == AF_INET) {
+    map_ipv4(&its, &name.ipv4.sin_addr);
+    its.port = ntohs(name.ipv4.sin_port);
+  } else if (name.any.sa_family == AF_INET6) {
+    memcpy(its.address, &name.ipv6.sin6_addr, sizeof its.address);
+    its.port = ntohs(name.ipv6.sin6_port);
+  } else {
+    return false;
+  }
+  return its.port == peer->port && memcmp(its.address, peer->address, sizeof its.address) == 0;
+}
+
+/* The descriptor, or -1. */
+static int look_for(const struct unsent_peer *peer)
+{
+  DIR *open = opendir("/proc/self/fd");
+  const struct dirent *entry;
+  int found = -1;
+  while (open && found < 0 && (entry = readdir(open))) {
+    char *end;
+    unsigned long fd = strtoul(entry->d_name, &end, 10);
+    if (end != entry->d_name && connected_with((int)fd, peer))
+      found = (int)fd;
+  }
+  if (open)
+    closedir(open);
+  return found;
+}
+
+static bool same(const struct unsent_peer *a, const struct unsent_peer *b)
+{
+  return a->port == b->port && memcmp(a->address, b->address, sizeof a->address) == 0;
+}
+
+/* False: there is no such connection. */
+static bool find(struct unsent *u, const struct unsent_peer *peer)
+{
+  if (u->bound != 0 && same(&u->peer, peer) && connected_with(u->fd, peer))
+    return true;
+  u->bound = 0;
+  u->peer = *peer;
+  u->fd = look_for(peer);
+  return u->fd >= 0;
+}
+
+/* False: the kernel does not know how. */
+static bool follow(struct unsent *u)
+{
+  struct tcp_info info;
+  socklen_t size = sizeof info;
+  memset(&info, 0, sizeof info);
+  if (getsockopt(u->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+    return false;
+  uint32_t bound = unsent_bound(u->bound, info.tcpi_delivery_rate, info.tcpi_delivery_rate_app_limited);
+  if (bound != u->bound && setsockopt(u->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, sizeof bound) != 0)
+    return false;
+  u->bound = bound;
+  return true;
+}
+
+bool unsent_due(const struct unsent *u, uint64_t now_us)
+{
+  return now_us >= atomic_load_explicit(&u->next, memory_order_relaxed);
+}
+
+void unsent_follow(struct unsent *u, const char *peer, uint64_t now_us)
+{
+  struct unsent_peer who;
+  if (!unsent_due(u, now_us) || atomic_exchange_explicit(&u->busy, true, memory_order_acquire))
+    return;
+  /* Until gRPC is connected, the peer is a name. */
+  bool soon = !unsent_peer_parse(&who, peer) || (find(u, &who) && follow(u));
+  atomic_store_explicit(&u->next, now_us + (soon ? UNSENT_EVERY_US : AGAIN_US), memory_order_relaxed);
+  atomic_store_explicit(&u->busy, false, memory_order_release);
+}
