@@ -1,5 +1,9 @@
 /* The settings that client and server share: large frames, nothing that costs and is not used, and bounds on what a
- * peer may send. */
+ * peer may send.
+ *
+ * gRPC's own flow control follows the path, as it does by default. Fixed windows would not fill a long one; the price
+ * is that gRPC takes in tens of megabytes for a stream that nobody reads. What one of ours has under way is bounded
+ * above gRPC, by a window that only the far end's socket opens (window.h). */
 #include "rpc_args.h"
 
 #include <stdint.h>
@@ -23,9 +27,6 @@ void rpc_args_add_common(struct rpc_args *args)
   rpc_args_add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);
   rpc_args_add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 2 << 20);
   rpc_args_add(args, GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
-  /* On, a receiver that stalls makes the other side buffer some 25 MiB for each stream. It can be on only when
-   * something else bounds that. */
-  rpc_args_add(args, GRPC_ARG_HTTP2_BDP_PROBE, 0);
   /* Nothing but plain messages: what was compressed could grow without bound. */
   rpc_args_add(args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
 }
