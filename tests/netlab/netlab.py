@@ -27,8 +27,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 
 SETTINGS = {
-    "ipv4/tcp_rmem": "4096 131072 67108864",
-    "ipv4/tcp_wmem": "4096 65536 67108864",
+    "ipv4/tcp_rmem": "4096 131072 16777216",  # 500 Mbit/s and 100 ms are 6 MB
+    "ipv4/tcp_wmem": "4096 65536 16777216",
     "ipv4/tcp_no_metrics_save": "1",  # no connection learns from a former one
     "ipv4/ip_forward": "1",
     "ipv6/conf/default/disable_ipv6": "1",  # nothing is on the links but what was put there
@@ -45,10 +45,12 @@ class Link:
     queue: float | None = None  # seconds
     mtu: int = 1500
 
-    def arguments(self):
+    def queue_bytes(self):
         seconds = max(2 * self.rtt, 0.05) if self.queue is None else self.queue
-        queue = max(int(self.rate / 8 * seconds), 64 * self.mtu)
-        return [str(int(self.rate)), str(int(self.rtt / 2 * 1e6)), str(queue), str(int(self.loss * 1e6))]
+        return max(int(self.rate / 8 * seconds), 64 * self.mtu)
+
+    def arguments(self):
+        return [str(int(self.rate)), str(int(self.rtt / 2 * 1e6)), str(self.queue_bytes()), str(int(self.loss * 1e6))]
 
 
 class Host:
