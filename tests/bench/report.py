@@ -1,0 +1,160 @@
+"""Figures by way and column, and how they are printed: medians with half their range, then ratios."""
+import dataclasses
+import statistics
+import textwrap
+
+OURS = "mindmeld"
+WIDTH = 120
+
+
+@dataclasses.dataclass
+class Column:
+    key: str
+    title: str  # what is measured
+    unit: str
+    better: str = "more"  # or "less"
+
+
+class Table:
+    """`compare` says whether ratios make sense; goals are (words, key, over, "least" | "most", value): see goal_line."""
+
+    def __init__(self, name, title, columns, notes=(), compare=True, goals=()):
+        self.name, self.title, self.columns = name, title, columns
+        self.notes, self.compare, self.goals = list(notes), compare, list(goals)
+        self.figures, self.absent = {}, {}
+
+    def add(self, way, key, value):
+        self.figures.setdefault(way, {}).setdefault(key, []).append(value)
+
+    def plain(self):
+        """As it goes into JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "notes": self.notes,
+            "compare": self.compare,
+            "goals": self.goals,
+            "columns": [dataclasses.asdict(column) for column in self.columns],
+            "figures": {
+                way: {
+                    key: {"median": statistics.median(rounds), "least": min(rounds), "most": max(rounds), "rounds": rounds}
+                    for key, rounds in figures.items()
+                }
+                for way, figures in self.figures.items()
+            },
+            "absent": self.absent,
+        }
+
+
+def number(value):
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def cell(figure):
+    """The median, and half the range of all rounds as a part of it."""
+    if not figure:
+        return "-"
+    if len(figure["rounds"]) == 1 or not figure["median"]:
+        return number(figure["median"])
+    half = (figure["most"] - figure["least"]) / 2 / abs(figure["median"])
+    return f"{number(figure['median'])} ±{100 * half:.0f}%"
+
+
+def ratio(table, way, key, over):
+    ours, theirs = (table["figures"].get(name, {}).get(key) for name in (way, over))
+    return ours["median"] / theirs["median"] if ours and theirs and theirs["median"] else None
+
+
+def loses(value, column):
+    return value is not None and (value < 1 if column["better"] == "more" else value > 1)
+
+
+def ratio_cell(value, column):
+    return "-" if value is None else f"{value:.2f}" + (" <" if loses(value, column) else "")
+
+
+def blocks(table):
+    """Rows of words: the medians, and the ratios."""
+    columns = table["columns"]
+    medians = [[way, *(cell(figures.get(c["key"])) for c in columns)] for way, figures in table["figures"].items()]
+    ratios = []
+    if table["compare"] and OURS in table["figures"]:
+        for way in table["figures"]:
+            if way != OURS:
+                ratios.append([f"/ {way}", *(ratio_cell(ratio(table, OURS, c["key"], way), c) for c in columns)])
+    return medians, ratios
+
+
+def goal_line(table, goal):
+    """Ours over somebody's, or against a number if there is nobody to compare with; `over` may name several, and the best of them counts."""
+    words, key, over, kind, wanted = goal
+    if over:
+        found = [value for name in over if (value := ratio(table, OURS, key, name)) is not None]
+        value = (min if kind == "least" else max)(found) if found else None
+    else:
+        figure = table["figures"].get(OURS, {}).get(key)
+        value = figure["median"] if figure else None
+    if value is None:
+        return f"{words}: not measured (at {kind} {wanted:g})"
+    reached = value >= wanted if kind == "least" else value <= wanted
+    return f"{words}: {number(value)} (at {kind} {wanted:g}){'' if reached else ' MISSED'}"
+
+
+def lines_of(rows, heads, widths):
+    def line(cells):
+        return (cells[0].ljust(widths[0]) + "".join(" " + word.rjust(width) for word, width in zip(cells[1:], widths[1:]))).rstrip()
+
+    return [line(row) for row in heads + rows]
+
+
+def text_table(table):
+    medians, ratios = blocks(table)
+    columns = table["columns"]
+    heads = [["", *(c["title"] for c in columns)], ["", *(c["unit"] for c in columns)]]
+    rows = heads + medians + ratios
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns) + 1)]
+    out = ["", *textwrap.wrap(table["title"], WIDTH), ""]
+    out += lines_of(medians, heads, widths)
+    if ratios:
+        out += ["", f"{OURS} /   (<: {OURS} is behind)"]
+        out += lines_of([[row[0], *row[1:]] for row in ratios], [], widths)
+    return out
+
+
+def remarks(table):
+    return [f"{way}: {words}" for way, words in table["absent"].items()] + table["notes"]
+
+
+def head(result):
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return [f"{result['date']}, {result['machine']}.", f"{versions}. Each figure is the median of all rounds, ± half their range."]
+
+
+def text(result):
+    out = [line for words in head(result) for line in textwrap.wrap(words, WIDTH)]
+    for table in result["tables"]:
+        out += text_table(table) + [""]
+        for words in remarks(table):
+            out += textwrap.wrap(words, WIDTH)
+        out += [f"goal: {goal_line(table, goal)}" for goal in table["goals"]]
+    return "\n".join([*out, "", f"took {result['seconds']} s"])
+
+
+def markdown_rows(heads, rows):
+    def line(cells):
+        return "| " + " | ".join(cells) + " |"
+
+    return [line(heads), line(["---"] + ["---:"] * (len(heads) - 1)), *map(line, rows)]
+
+
+def markdown(result):
+    out = [" ".join(head(result))]
+    for table in result["tables"]:
+        medians, ratios = blocks(table)
+        heads = [f"{c['title']}, {c['unit']}" for c in table["columns"]]
+        out += ["", table["title"], "", *markdown_rows(["", *heads], medians)]
+        if ratios:
+            out += ["", *markdown_rows([f"{OURS} /", *heads], [[row[0][2:], *row[1:]] for row in ratios])]
+        for words in remarks(table):
+            out += ["", words]
+    return "\n".join(out)
