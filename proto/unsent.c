@@ -123,7 +123,7 @@ static bool connected_with(int fd, const struct unsent_peer *peer)
     struct sockaddr_in ipv4;
     struct sockaddr_in6 ipv6;
     struct sockaddr_storage room;
-  } name;
+  } name = {.room = {0}};
   socklen_t size = sizeof name;
   struct unsent_peer its;
   if (getpeername(fd, &name.any, &size) != 0)

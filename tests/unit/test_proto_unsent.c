@@ -9,7 +9,9 @@
 
 #include "proto/unsent.h"
 
-enum { MBIT = 1000000 / 8, FDS_MAX = 256 };
+enum { FDS_MAX = 256 };
+
+static const uint64_t mbit = 1000000 / 8; /* a second */
 
 /* ---- The decision ---- */
 
@@ -23,10 +25,10 @@ END_TEST
 
 START_TEST(four_milliseconds)
 {
-  ck_assert_uint_eq(unsent_bound(100000, 100 * MBIT, false), 50000);
-  ck_assert_uint_eq(unsent_bound(64000, 80 * MBIT, false), 40000);
-  ck_assert_uint_eq(unsent_bound(64000, 1000 * MBIT, false), 500000);
-  ck_assert_uint_eq(unsent_bound(64000, 100000 * (uint64_t)MBIT, false), UNSENT_MAX);
+  ck_assert_uint_eq(unsent_bound(100000, 100 * mbit, false), 50000);
+  ck_assert_uint_eq(unsent_bound(64000, 80 * mbit, false), 40000);
+  ck_assert_uint_eq(unsent_bound(64000, 1000 * mbit, false), 500000);
+  ck_assert_uint_eq(unsent_bound(64000, 100000 * mbit, false), UNSENT_MAX);
   ck_assert_uint_eq(unsent_bound(64000, UINT64_MAX, true), UNSENT_MAX);
   ck_assert_uint_eq(unsent_bound(20000, 1, false), UNSENT_MIN);
 }
@@ -34,11 +36,11 @@ END_TEST
 
 START_TEST(small_changes)
 {
-  ck_assert_uint_eq(unsent_bound(100000, 240 * MBIT, false), 100000);
-  ck_assert_uint_eq(unsent_bound(100000, 160 * MBIT, false), 100000);
-  ck_assert_uint_eq(unsent_bound(100000, 260 * MBIT, false), 130000);
-  ck_assert_uint_eq(unsent_bound(UNSENT_MAX, 1900 * MBIT, false), UNSENT_MAX);
-  ck_assert_uint_eq(unsent_bound(UNSENT_MIN, 36 * MBIT, false), UNSENT_MIN);
+  ck_assert_uint_eq(unsent_bound(100000, 240 * mbit, false), 100000);
+  ck_assert_uint_eq(unsent_bound(100000, 160 * mbit, false), 100000);
+  ck_assert_uint_eq(unsent_bound(100000, 260 * mbit, false), 130000);
+  ck_assert_uint_eq(unsent_bound(UNSENT_MAX, 1900 * mbit, false), UNSENT_MAX);
+  ck_assert_uint_eq(unsent_bound(UNSENT_MIN, 36 * mbit, false), UNSENT_MIN);
 }
 END_TEST
 
@@ -46,8 +48,8 @@ END_TEST
 START_TEST(held_back)
 {
   ck_assert_uint_eq(unsent_bound(0, 1000, true), UNSENT_START);
-  ck_assert_uint_eq(unsent_bound(500000, 10 * MBIT, true), 500000);
-  ck_assert_uint_eq(unsent_bound(UNSENT_MIN, 1000 * MBIT, true), 500000);
+  ck_assert_uint_eq(unsent_bound(500000, 10 * mbit, true), 500000);
+  ck_assert_uint_eq(unsent_bound(UNSENT_MIN, 1000 * mbit, true), 500000);
 }
 END_TEST
 
@@ -56,7 +58,7 @@ START_TEST(shrinks_by_half)
   uint32_t bound = UNSENT_MAX;
   int steps = 0;
   for (; bound > UNSENT_MIN; steps++) {
-    uint32_t next = unsent_bound(bound, 10 * MBIT, false);
+    uint32_t next = unsent_bound(bound, 10 * mbit, false);
     ck_assert_uint_ge(next, bound / 2);
     ck_assert_uint_lt(next, bound);
     bound = next;
@@ -273,7 +275,7 @@ END_TEST
 static bool bounded(int port, bool dialled)
 {
   for (int fd = 3; fd < FDS_MAX; fd++) {
-    union name name;
+    union name name = {0};
     socklen_t size = sizeof name;
     bool connected = getpeername(fd, &name.any, &size) == 0;
     size = sizeof name;
