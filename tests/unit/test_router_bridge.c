@@ -19,6 +19,7 @@ struct rpc_message {
 struct rpc_call {
   struct rpc_call_events events;
   void *arg;
+  bool original;
   const char *greeting; /* mindmeld-peer */
   bool receiving, broken, closed;
   struct rpc_message *sending;
@@ -67,6 +68,7 @@ int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
   ck_assert(!c->closed);
   ck_assert(!c->given || c->broken);
   ck_assert_ptr_null(c->sending);
+  ck_assert(c->greeting || c->original);
   if (c->broken) {
     rpc_message_free(m);
     return -EPIPE;
@@ -142,6 +144,9 @@ void rpc_timer_cancel(struct rpc_timer *t)
   *at = t->next;
   free(t);
 }
+
+#define A world.calls[0]
+#define B world.calls[1]
 
 /* ---- What happens from outside ---- */
 
@@ -223,12 +228,14 @@ static struct router_limits limits;
 static void bridge_of(bool original_a, bool original_b, unsigned first_a, unsigned first_b)
 {
   limits = router_limits_default();
-  struct leg legs[2] = {{.call = &world.calls[0], .original = original_a},
-                        {.call = &world.calls[1], .original = original_b}};
+  A.original = original_a;
+  B.original = original_b;
+  struct leg legs[2] = {{.call = &A, .original = original_a, .receiving = A.receiving},
+                        {.call = &B, .original = original_b, .receiving = B.receiving}};
   if (first_a)
-    legs[0].first = message_make(world.calls[0].made = 1);
+    legs[0].first = message_make(A.made = 1);
   if (first_b)
-    legs[1].first = message_make(world.calls[1].made = 1);
+    legs[1].first = message_make(B.made = 1);
   ck_assert_int_eq(bridge_start(NULL, &limits, legs, on_over, NULL), 0);
 }
 
@@ -240,9 +247,6 @@ static void all_over(void)
   ck_assert_int_eq(world.messages, 0);
   ck_assert_ptr_null(world.timers);
 }
-
-#define A world.calls[0]
-#define B world.calls[1]
 
 /* ---- Scripts ---- */
 
@@ -403,6 +407,21 @@ START_TEST(test_first_messages)
 }
 END_TEST
 
+/* A header, for a stream of which a message was asked for while it was parked. */
+START_TEST(test_parked)
+{
+  B.receiving = true;
+  bridge_of(false, false, 1, 0);
+  ck_assert_ptr_nonnull(B.sending);
+  ck_assert(comes(1) && comes(1) && comes(0));
+  ck_assert(!A.receiving && takes(1) && A.receiving);
+  ck_assert(takes(0) && takes(0) && takes(1));
+  ck_assert(ends(1) && ends(0));
+  ck_assert(A.given && B.given);
+  all_over();
+}
+END_TEST
+
 START_TEST(test_broken_from_the_start)
 {
   A.broken = A.vanished = true;
@@ -434,7 +453,8 @@ START_TEST(test_random)
     memset(&world, 0, sizeof world);
     unsigned random = seed;
     bool original[2] = {rand_r(&random) % 2, rand_r(&random) % 2};
-    unsigned firsts[2] = {original[0] && rand_r(&random) % 2, original[1] && rand_r(&random) % 2};
+    unsigned firsts[2] = {rand_r(&random) % 2, original[1] && rand_r(&random) % 2};
+    B.receiving = !original[1] && rand_r(&random) % 2;
     bool calm = rand_r(&random) % 2; /* nobody vanishes, no timer fires */
     bridge_of(original[0], original[1], firsts[0], firsts[1]);
     unsigned made_at_end[2] = {0};
@@ -492,6 +512,7 @@ int main(void)
   tcase_add_test(tcase, test_original_stops_reading);
   tcase_add_loop_test(tcase, test_ours_takes_its_time, 0, 2);
   tcase_add_test(tcase, test_first_messages);
+  tcase_add_test(tcase, test_parked);
   tcase_add_loop_test(tcase, test_broken_from_the_start, 0, 4);
   tcase_add_test(tcase, test_no_memory_for_timers);
   tcase_add_loop_test(tcase, test_random, 0, 8);
