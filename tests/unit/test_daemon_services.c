@@ -157,11 +157,13 @@ static struct service *online(const char *name)
   struct service *s = declare(name);
 
   ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  size_t before = services_online(services);
   ck_assert_int_eq(v.calls, 0);
   ck_assert_int_eq(service_state(s), SERVICE_REGISTERING);
   WORLD_UNTIL(&w, v.calls == 1);
   ck_assert_int_eq(v.error, 0);
   ck_assert_int_eq(service_state(s), SERVICE_ONLINE);
+  ck_assert_uint_eq(services_online(services), before + 1);
   return s;
 }
 
@@ -227,6 +229,7 @@ START_TEST(withdrawing_ends_the_registration)
   services_withdraw(s);
   ck_assert_int_eq(withdrawals, 1);
   ck_assert_int_eq(lefts, 1);
+  ck_assert_uint_eq(services_online(services), 0);
   WORLD_UNTIL(&w, fake_find(&w, false, "web") == NULL);
 }
 END_TEST
@@ -238,6 +241,7 @@ START_TEST(clearing_the_target_leads_back_to_pending)
 
   service_clear_target(s);
   ck_assert_int_eq(service_state(s), SERVICE_PENDING);
+  ck_assert_uint_eq(services_online(services), 0);
   ck_assert_str_eq(target_of(s), "");
   WORLD_UNTIL(&w, fake_find(&w, false, "web") == NULL);
   ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
@@ -362,6 +366,7 @@ START_TEST(a_lost_router_is_come_back_to)
 
   world_router_stop(&w);
   WORLD_UNTIL(&w, service_state(s) == SERVICE_OFFLINE);
+  ck_assert_uint_eq(services_online(services), 0);
   ck_assert_str_eq(target_of(s), "localhost:80");
   world_router_start(&w);
   WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
