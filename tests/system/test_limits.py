@@ -3,11 +3,13 @@ import contextlib
 import os
 import resource
 import socket
+import threading
 import time
 
 import pytest
 
-from harness import Echo, Silent, dial, eventually, exchange, hear_exactly, is_reset
+from harness import PATIENCE, Echo, Silent, dial, eventually, exchange, hear_exactly, run
+from traffic import Flow, Meeting
 
 
 def fill(connection, limit):
@@ -88,6 +90,68 @@ def test_many_services_and_forwards(world, router, a, b):
         os.rmdir(a / f"services/s{number}")
         os.unlink(b / f"forwards/s{number}")
     eventually(lambda: not b.listing("services") or b.listing("services"), what="listing answers")
+
+
+def test_1000_services(world, router, a, b):
+    """As many as one machine may have, nearly; each is told to the other, and each can be dialled."""
+    target, names = world.target(Echo), [f"s{number}" for number in range(1000)]
+    for name in names:
+        a.service(name, target.address, state=None)
+    eventually(lambda: b.listing("services") == sorted(names), what="all are listed")
+    assert all(a.state(name) == "online" for name in names[::50])
+    c = world.mount(router, name="C")
+    eventually(lambda: c.listing("services") == sorted(names), what="all are listed for who comes later")
+    for name in names[::100]:
+        assert exchange(b.forward(name), name.encode()) == name.encode()
+    a.stop()
+    eventually(lambda: not b.listing("services"), what="all are gone")
+
+
+@pytest.mark.threads
+def test_the_tree_answers_while_bulk_streams_run(world, a, b):
+    """Eight of them, in both directions; both machines' trees."""
+    target = world.target(Meeting)
+    a.service("bulk", target.address)
+    port = b.forward("bulk")
+    flows = [Flow(number, 1 << 60, pauses=False) for number in range(8)]
+    with contextlib.ExitStack() as stack:
+        for number, flow in enumerate(flows):
+            stack.enter_context(running(target.ends(port)[:: (-1) ** number], flow))
+        for _ in range(20):
+            before = [flow.heard for flow in flows]
+            for mount in (a, b):
+                run("ls", "-l", mount / "services", mount / "services/bulk")
+                assert mount.values("status")["live"] == "8"
+                assert len(mount.connections()) == 8
+                os.mkdir(mount / "services/new")
+                os.rmdir(mount / "services/new")
+            eventually(lambda: all(flow.heard > size for flow, size in zip(flows, before)), what="they all run on")
+
+
+@contextlib.contextmanager
+def running(ends, flow):
+    """Bulk from the first end to the second, meanwhile."""
+
+    def say():
+        with contextlib.suppress(OSError):
+            flow.say(ends[0])
+
+    def hear():
+        with contextlib.suppress(OSError):
+            while flow.take(ends[1]):
+                pass
+
+    threads = [threading.Thread(target=work) for work in (say, hear)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(PATIENCE)
 
 
 def test_events_and_errors_are_bounded(a):

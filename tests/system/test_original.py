@@ -1,11 +1,13 @@
 """All pairings with the first version's wire: its clients at our router, ours at its router, one on each leg."""
 import socket
+import threading
 
 import grpc
 import pytest
 
 import original
 from harness import Echo, Greeter, Server, dial, eventually, exchange, free_port, hear, hear_exactly, is_reset, reset
+from traffic import Flow, Meeting, together
 
 DATA = bytes(range(256)) * 300
 
@@ -117,6 +119,73 @@ def test_the_application_leaves(world, pair):
     connection.sendall(b"bye")
     connection.close()
     assert hear(target.connection()) == b"bye"
+
+
+def test_an_early_end_brings_all_that_was_said_early(world, pair):
+    """Everything is said, and ended, before anybody has answered; more than may be under way until then."""
+    serving, forwarding = pair
+    target, data = world.target(Server), DATA * 20
+    serving.serve("web", target.port)
+    with dial(forwarding.forward("web")) as connection:
+        together(lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)))
+        far = target.connection()
+        assert hear(far) == data
+        far.close()
+        assert hear(connection) == b""
+
+
+def test_random_traffic_both_ways(world, pair):
+    """Several connections at once, until all was heard; then one end ends, first one, then the other."""
+    serving, forwarding = pair
+    target = world.target(Meeting)
+    serving.serve("web", target.port)
+    port = forwarding.forward("web")
+
+    def converse(number):
+        up, down = (Flow(f"{number} {way}", 2 << 20) for way in ("up", "down"))
+        near, far = target.ends(port, 60)
+        together(lambda: up.say(near, False), lambda: up.hear(far, False), lambda: down.say(far, False), lambda: down.hear(near, False))
+        first, second = (near, far) if number % 2 else (far, near)
+        first.shutdown(socket.SHUT_WR)
+        assert hear(second) == b""
+        second.close()
+        assert hear(first) == b""
+        first.close()
+
+    together(*(lambda n=number: converse(n) for number in range(4)))
+
+
+def test_a_stalled_receiver_is_no_hindrance(world, pair):
+    """Without acks too: what is not read bounds itself, and nobody else."""
+    serving, forwarding = pair
+    target = world.target(Meeting)
+    serving.serve("web", target.port)
+    port = forwarding.forward("web")
+    for way in (1, -1):
+        speaker, stalled = target.ends(port, 60)[::way]
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        slow, fast = Flow(f"slow {way}", 48 << 20, pauses=False), Flow(f"fast {way}", 4 << 20)
+        say = threading.Thread(target=lambda: slow.say(speaker, False), daemon=True)
+        say.start()
+        ends = target.ends(port, 60)[::way]
+        together(lambda: fast.say(ends[0], False), lambda: fast.hear(ends[1], False))
+        assert say.is_alive()
+        slow.hear(stalled, False)
+        say.join()
+
+
+def test_a_crowd_of_dials(world, pair):
+    """More at the same moment than streams stand ready."""
+    serving, forwarding = pair
+    serving.serve("echo", world.target(Echo).port)
+    port = forwarding.forward("echo")
+
+    def ask(word):
+        with dial(port) as connection:
+            connection.sendall(word)
+            assert hear_exactly(connection, len(word)) == word
+
+    together(*(lambda n=number: ask(b"%08d" % n) for number in range(60)))
 
 
 def test_one_end_ends_both_with_an_original(world, any_router):
