@@ -254,7 +254,7 @@ START_TEST(starts_as_fast_as_without_a_window)
   for (int i = 0; i < 30; i++) {
     run(w, SECOND / 10);
     run(bare, SECOND / 10);
-    ck_assert_uint_ge(w->taken + paths[_i].rate / 50, bare->taken);
+    ck_assert_uint_ge(w->taken + paths[_i].rate / 200, bare->taken);
   }
   free(w);
   free(bare);
@@ -451,6 +451,8 @@ START_TEST(acks_are_cheap)
   struct path path = {.rate = 24000 * MBIT, .rtt = 200, .queue = 4 << 20, .reader = FAST};
   struct world *w = world_create(path);
   w->local = 4 << 20;
+  run(w, 2000);
+  ck_assert_uint_ge(window_message(&w->window), 64 << 10);
   run(w, SECOND);
   uint64_t said = w->acks_said;
   ck_assert_uint_ge(run(w, 10 * SECOND), 10 * path.rate * 95 / 100);
@@ -574,6 +576,47 @@ START_TEST(does_not_grow_before_the_limit_is_known)
   window_start(&small, 1000);
   window_limit(&small, WINDOW_MAX);
   ck_assert_uint_eq(small.size, 1000);
+}
+END_TEST
+
+static int ack_more(struct window *w, uint64_t bytes, uint64_t queued, uint64_t now)
+{
+  struct ack ack = {.taken = w->acked + bytes, .messages = w->acked_messages, .queued = queued};
+  return window_acked(w, &ack, FOREVER, now);
+}
+
+START_TEST(grows_when_it_might_hold_back)
+{
+  struct window w;
+  window_start(&w, WINDOW_MAX);
+  window_limit(&w, WINDOW_MAX);
+  for (uint64_t room; (room = window_room(&w)) > 0;)
+    window_sent(&w, room, 0);
+  ck_assert_int_eq(ack_more(&w, WINDOW_MIN / 4 - 1000, 0, 1000), 0);
+  ck_assert_uint_eq(w.size, WINDOW_MIN);
+  ck_assert_int_eq(ack_more(&w, 1000, WINDOW_MIN / 4, 1000), 0); /* not into a far backlog */
+  ck_assert_uint_eq(w.size, WINDOW_MIN);
+  ck_assert_int_eq(ack_more(&w, 1, 0, 1000), 0);
+  ck_assert_uint_eq(w.size, 2 * WINDOW_MIN);
+
+  for (uint64_t room; (room = window_room(&w)) > 0;)
+    window_sent(&w, room, 1000);
+  ck_assert_int_eq(ack_more(&w, WINDOW_MIN / 2 - 1, 0, 2000), 0);
+  ck_assert_uint_eq(w.size, 2 * WINDOW_MIN);
+  ck_assert_int_eq(ack_more(&w, 1, 0, 2000), 0);
+  ck_assert_uint_gt(w.size, 2 * WINDOW_MIN);
+}
+END_TEST
+
+START_TEST(does_not_grow_unused)
+{
+  struct world *w = world_create(paths[1]);
+  for (int i = 0; i < 100; i++) {
+    w->offered = 60000;
+    run(w, SECOND / 10);
+  }
+  ck_assert_uint_eq(w->size_max, WINDOW_MIN);
+  free(w);
 }
 END_TEST
 
@@ -708,6 +751,8 @@ int main(void)
   tcase_add_test(window, refuses_acks_that_cannot_be);
   tcase_add_test(window, survives_times_that_cannot_be);
   tcase_add_test(window, does_not_grow_before_the_limit_is_known);
+  tcase_add_test(window, grows_when_it_might_hold_back);
+  tcase_add_test(window, does_not_grow_unused);
   tcase_add_test(window, gives_back_what_it_does_not_use);
   tcase_add_test(window, no_message_is_large_for_the_window);
   suite_add_tcase(suite, window);
