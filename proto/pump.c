@@ -170,13 +170,20 @@ static void meet_original(struct pump *p)
   tell(p, &p->original_tag, original_on_loop);
 }
 
+static bool says_original(const grpc_metadata_array *metadata)
+{
+  for (size_t i = 0; i < metadata->count; i++)
+    if (grpc_slice_str_cmp(metadata->metadata[i].key, "mindmeld-peer") == 0 &&
+        grpc_slice_str_cmp(metadata->metadata[i].value, "original") == 0)
+      return true;
+  return false;
+}
+
 static void metadata_complete(struct rpc_tag *tag, bool ok)
 {
   struct pump *p = PUMP_OF(tag, metadata_tag);
-  for (size_t i = 0; ok && !p->original_router && i < p->metadata.count; i++)
-    if (grpc_slice_str_cmp(p->metadata.metadata[i].key, "mindmeld-peer") == 0 &&
-        grpc_slice_str_cmp(p->metadata.metadata[i].value, "original") == 0)
-      meet_original(p);
+  if (ok && !p->original_router && says_original(&p->metadata))
+    meet_original(p);
   pump_unref(p);
 }
 
@@ -422,6 +429,7 @@ int pump_attach(struct pump *p, int fd)
   pthread_mutex_unlock(&p->down.lock);
   pthread_mutex_unlock(&p->up.lock);
   pump_up_go(p);
+  pump_ack_go(p); /* of what was waiting for the socket */
   return 0;
 }
 

@@ -192,7 +192,6 @@ static struct pump_message *append(struct pump *p, grpc_byte_buffer *buffer, con
     return NULL;
   m->buffer = buffer;
   m->eof = payload->eof;
-  m->reset = payload->has_reset;
   if (payload->has_data) {
     advance(m, payload->data_at);
     m->left = payload->data_size;
@@ -213,9 +212,9 @@ static bool look(struct pump *p, grpc_byte_buffer *buffer, struct payload *out)
   bool good = buffer->data.raw.slice_buffer.count <= LOOK_PARTS_MAX && payload_parse(parts, count, out) == 0;
   if (good && out->has_header)
     good = keep_header(p, out, parts, count);
-  if (good && out->has_reset)
+  if (good && out->has_reset && !p->down.reset_told)
     keep_reset(p, out, parts, count);
-  bool wanted = good && !p->down.drop && (out->has_data || out->eof || out->has_reset);
+  bool wanted = good && !p->down.drop && (out->has_data || out->eof);
   if (wanted && append(p, buffer, out) != NULL)
     return true;
   grpc_byte_buffer_destroy(buffer);
@@ -256,7 +255,7 @@ static int write_first(struct pump *p)
   struct pump_message *m = p->down.first;
   uint64_t written = 0;
   int error = write_message(p, m, &written);
-  bool whole = error == 0 && !m->reset;
+  bool whole = error == 0;
   if (m->charged)
     refund(p, written);
   atomic_fetch_add_explicit(&p->bytes_written, written, memory_order_relaxed);
@@ -265,30 +264,14 @@ static int write_first(struct pump *p)
   return error;
 }
 
-static void tell_reset(struct pump *p)
-{
-  pump_tell_remote_reset(p);
-  pump_down_drop(p);
-}
-
 static void finish_first(struct pump *p)
 {
   bool eof = p->down.first->eof;
-  if (p->down.first->reset) {
-    tell_reset(p);
-    return;
-  }
   pop(p);
   if (eof) {
     pump_tell_remote_eof(p);
     pump_down_drop(p);
   }
-}
-
-/* Only what the socket takes now goes before a reset: who does not read would never hear of it. */
-static bool reset_waits(const struct pump *p)
-{
-  return p->down.last->reset;
 }
 
 static void write_queue(struct pump *p)
@@ -299,11 +282,19 @@ static void write_queue(struct pump *p)
       pump_down_drop(p);
     else if (error == 0)
       finish_first(p);
-    else if (reset_waits(p))
-      tell_reset(p);
     else
       return;
   }
+}
+
+/* Only what the socket has taken by now goes before a reset: who does not read would never hear of it. An end may have
+ * gone before. */
+static void tell_reset(struct pump *p)
+{
+  pump_down_drop(p);
+  if (!p->down.reset_told)
+    pump_tell_remote_reset(p);
+  p->down.reset_told = true;
 }
 
 static bool may_receive(const struct pump *p)
@@ -316,6 +307,8 @@ static bool may_receive(const struct pump *p)
 
 void pump_down_run(struct pump *p)
 {
+  if (p->down.status_known && p->status != GRPC_STATUS_OK)
+    pump_down_drop(p);
   write_queue(p);
   if (may_receive(p))
     receive(p);
@@ -342,24 +335,27 @@ static void fail(struct pump *p, const char *why)
 static void message_complete(struct rpc_tag *tag, bool ok)
 {
   struct pump *p = (struct pump *)((char *)tag - offsetof(struct pump, down.tag));
-  struct payload payload = {0};
+  struct payload payload;
+  bool good = false;
   pthread_mutex_lock(&p->down.lock);
   grpc_byte_buffer *buffer = p->down.arriving;
   p->down.arriving = NULL;
   p->down.receiving = false;
   if (!ok || buffer == NULL)
     p->down.over = true;
-  else if (!look(p, buffer, &payload))
+  else if (!(good = look(p, buffer, &payload)))
     fail(p, "the other side sent a malformed message");
   write_queue(p);
+  if (good && payload.has_reset)
+    tell_reset(p);
   if (!keep_last(p))
     fail(p, "the other side sent more than it was told it may");
   pump_down_run(p);
-  uint64_t limit = payload.has_header ? p->down.limit : 0;
+  uint64_t limit = good && payload.has_header ? p->down.limit : 0;
   pthread_mutex_unlock(&p->down.lock);
   if (limit > 0)
     pump_up_limit(p, limit);
-  if (payload.has_ack && pump_up_acked(p, &payload.ack) != 0)
+  if (good && payload.has_ack && pump_up_acked(p, &payload.ack) != 0)
     grpc_call_cancel_with_status(p->call, GRPC_STATUS_INTERNAL, "the other side acknowledged what was never sent",
                                  NULL);
   pump_ack_go(p);

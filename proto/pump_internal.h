@@ -68,7 +68,7 @@ struct pump_message {
   grpc_byte_buffer *buffer;
   size_t slice, slice_used; /* where its data begins */
   size_t left;              /* bytes of data */
-  bool eof, reset, charged;
+  bool eof, charged;
 };
 
 struct pump_down {
@@ -81,6 +81,7 @@ struct pump_down {
   bool receiving;
   bool over; /* nothing more arrives */
   bool drop; /* data is not wanted any more */
+  bool reset_told;
   bool has_header;
   bool status_known;
   bool ended;
@@ -168,7 +169,7 @@ void pump_down_init(struct pump *p);
 /* The lock is to be let go before pump_ack_go. */
 void pump_down_run(struct pump *p);
 void pump_down_status(struct pump *p);
-/* Data is not wanted any more; what is queued is freed, but for what was to be told. */
+/* Data is not wanted any more, nor ends; what is queued is freed. */
 void pump_down_drop(struct pump *p);
 void pump_down_free(struct pump *p);
 

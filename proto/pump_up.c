@@ -35,8 +35,10 @@ static void send_done(struct pump *p, bool ok)
   grpc_byte_buffer_destroy(p->up.message);
   p->up.message = NULL;
   p->up.sending = false;
-  if (!ok)
-    p->up.stopped = p->up.over = true;
+  if (ok)
+    return;
+  p->up.stopped = p->up.over = true;
+  pump_ack_stop(p);
 }
 
 void pump_complete_stray(struct rpc_stray stray)
