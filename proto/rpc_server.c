@@ -14,6 +14,7 @@
 #include <grpc/support/alloc.h>
 #include <utlist.h>
 
+#include "heap.h"
 #include "rpc_args.h"
 #include "rpc_bind.h"
 
@@ -35,6 +36,8 @@ struct rpc_server {
   struct request requests[REQUESTS];
   unsigned posted;        /* requests that are with gRPC */
   struct rpc_call *calls; /* alive */
+  size_t call_count;
+  struct heap_crowd crowd;
   struct rpc_peers *peers;
   struct rpc_tag shut_tag;
   bool stopping, shut;
@@ -58,6 +61,7 @@ static void server_settle(struct rpc_server *s)
 void rpc_server_call_gone(struct rpc_server *s, struct rpc_call *c)
 {
   DL_DELETE(s->calls, c);
+  heap_crowd_is(&s->crowd, --s->call_count);
   rpc_peer_put(s->peers, c->peer);
   c->peer = NULL;
   server_settle(s);
@@ -115,6 +119,7 @@ static struct rpc_call *accept_call(struct request *r)
   c->metadata = r->metadata;
   grpc_metadata_array_init(&r->metadata);
   DL_APPEND(r->server->calls, c);
+  heap_crowd_is(&r->server->crowd, ++r->server->call_count);
   return c;
 }
 

@@ -44,11 +44,29 @@ START_TEST(test_kept)
 END_TEST
 #endif
 
+START_TEST(test_crowd)
+{
+  struct heap_crowd c = {0};
+  ck_assert(!heap_crowd_is(&c, 0));
+  ck_assert(!heap_crowd_is(&c, HEAP_CROWD - 1));
+  ck_assert(!heap_crowd_is(&c, 0)); /* they were not many */
+  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 20));
+  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 5 + 1));
+  ck_assert(heap_crowd_is(&c, HEAP_CROWD * 5));
+  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 4)); /* the crowd is as large as these now */
+  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 8));
+  ck_assert(heap_crowd_is(&c, HEAP_CROWD * 2));
+  ck_assert(heap_crowd_is(&c, 0));
+  ck_assert(!heap_crowd_is(&c, 0));
+}
+END_TEST
+
 int main(void)
 {
   Suite *s = suite_create("heap");
   TCase *t = tcase_create("heap");
   tcase_add_test(t, test_kept);
+  tcase_add_test(t, test_crowd);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);
