@@ -1,7 +1,7 @@
 """How fast mindmeld is, and what it costs, beside others that do the same: one table, from rounds in which all take turns.
 
-    bench.py [PART...] [--quick] [--rounds N] [--json FILE] [--markdown]
-    bench.py --show FILE [--markdown]
+    bench.py [PART...] [--rounds N] [--ways NAME,...] [--json FILE] [--markdown] [--into FILE]
+    bench.py --show FILE [--markdown] [--into FILE]
 
 A part is a module here with `measure(bench)`. It makes tables with `bench.table()` and fills them; each figure is kept per
 round, so that medians and spreads are made when the table is printed. Whatever was started has ended when this ends.
@@ -27,6 +27,7 @@ import ways
 from report import Column, Table, markdown, text
 
 PARTS = ("loopback", "memory", "scale", "long")
+BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
 LOAD = ways.BUILD / "tests" / "load"
 
 
@@ -95,7 +96,10 @@ class Bench:
         self.started = 0
 
     def rounds(self, full, quick):
-        return self.given_rounds or (quick if self.quick else full)
+        return self.given_rounds or self.choose(full, quick)
+
+    def choose(self, full, quick):
+        return quick if self.quick else full
 
     def table(self, name, title, columns, **more):
         table = Table(name, title, [Column(*column) for column in columns], **more)
@@ -106,16 +110,15 @@ class Bench:
         """Progress."""
         print(f"{time.monotonic() - self.begin:5.0f} s  {words}", file=sys.stderr, flush=True)
 
-    def kinds(self, table=None):
-        """The ways that can be measured here; a table is told which can not."""
-        for kind in ways.WAYS:
-            if self.names and kind.name not in self.names and kind not in (ways.Direct, ways.Mindmeld):
-                continue
-            if missing := kind.missing():
-                if table:
-                    table.absent[kind.name] = f"{', '.join(missing)}: not found"
-                continue
-            yield kind
+    def kinds(self):
+        """The ways that can be measured here."""
+        return [kind for kind in ways.WAYS if self.wanted(kind) and not kind.missing()]
+
+    def not_found(self):
+        return sorted({name for kind in ways.WAYS if self.wanted(kind) for name in kind.missing()})
+
+    def wanted(self, kind):
+        return not self.names or kind.name in self.names or kind in (ways.Direct, ways.Mindmeld)
 
     @contextlib.contextmanager
     def server(self, host):
@@ -159,7 +162,7 @@ class Bench:
                             table.add(one.name, key, value)
 
     def bulk(self, one, server, way, streams, seconds, warm_up=0.5):
-        """Bytes per second that are received, and the processor's seconds per byte: of the way's processes, and of the load at both ends."""
+        """Bytes per second that arrive, and the processor's seconds per byte: of the way's processes, and of the load at both ends."""
         with Load(one.f, "flood", one.entry, way, streams) as client:
             client.line()
             receiver = server if way == "sink" else client
@@ -184,6 +187,15 @@ def machine():
     with contextlib.suppress(OSError):
         congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, Linux {platform.release()}, TCP {congestion}"
+
+
+def unmount_below(directory):
+    """Trees whose daemon had to be killed."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        path = line.split()[4]
+        if path.startswith(f"{directory}/"):
+            command = ["umount", "-l"] if os.getuid() == 0 else ["fusermount3", "-uz"]
+            subprocess.run([*command, path], check=False)
 
 
 def end_by_exception():
@@ -212,15 +224,25 @@ def measure(options):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         processes.end_children()
+        unmount_below(directory)
         shutil.rmtree(directory, ignore_errors=True)
     result = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "versions": versions,
+        "not_found": bench.not_found(),
         "seconds": round(time.monotonic() - bench.begin),
         "tables": [table.plain() for table in bench.tables],
     }
     return result, stopped
+
+
+def put_into(path, words):
+    before, begin, rest = path.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"bench: {path} has no {BEGIN} and {END}")
+    path.write_text(f"{before}{begin}\n{words}\n\n{end}{after}")
 
 
 def main():
@@ -230,6 +252,7 @@ def main():
     arguments.add_argument("--ways", help="only these peers, by name, with commas between them")
     arguments.add_argument("--json", metavar="FILE", help="write everything, each round, to FILE")
     arguments.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    arguments.add_argument("--into", metavar="FILE", help=f"put them into FILE, as Markdown, between {BEGIN} and {END}")
     arguments.add_argument("--show", metavar="FILE", help="measure nothing: print what --json wrote")
     options = arguments.parse_args()
     options.quick = "quick" in options.parts
@@ -243,6 +266,8 @@ def main():
         result, stopped = measure(options)
         if options.json:
             pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+    if options.into:
+        put_into(pathlib.Path(options.into), markdown(result))
     print((markdown if options.markdown else text)(result))
     if stopped:
         sys.exit("bench: interrupted; this is what was measured until then")

@@ -17,8 +17,6 @@
 enum { PING = 64, CLIENTS_MAX = 256, EVENTS = 256 };
 static const double WARM_UP = 0.2, PATIENCE = 60;
 
-extern char **environ;
-
 int load_ping(char **arguments)
 {
   double seconds = strtod(arguments[1], NULL), interval = strtod(arguments[2], NULL);
@@ -199,6 +197,7 @@ int load_hold(char **arguments)
   load_samples_print(&samples);
   while (getchar() != EOF) {
   }
+  free(held);
   return 0;
 }
 
@@ -210,8 +209,8 @@ int load_spawn(char **arguments)
   if (posix_spawn_file_actions_init(&actions) ||
       posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0))
     load_fail("posix_spawn_file_actions");
-  double begin = load_now();
-  for (double start = begin; start < begin + seconds; start = load_now()) {
+  double begin = load_now(), start = begin;
+  while (start < begin + seconds) {
     pid_t pid;
     int status;
     if (posix_spawnp(&pid, arguments[2], &actions, NULL, arguments + 2, environ) || waitpid(pid, &status, 0) != pid ||
@@ -223,6 +222,7 @@ int load_spawn(char **arguments)
     load_sample(&samples, end - start);
     if (end < start + interval)
       load_pause(start + interval - end);
+    start = load_now();
   }
   posix_spawn_file_actions_destroy(&actions);
   load_samples_print(&samples);

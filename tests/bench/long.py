@@ -94,7 +94,7 @@ def measure_link(bench, name, link):
         lab = stack.enter_context(Lab(link, link))
         server, target = stack.enter_context(bench.server(lab.s))
         running = []
-        for kind in bench.kinds(table):
+        for kind in bench.kinds():
             bench.tell(f"{name}: {kind.name}")
             running.append(stack.enter_context(bench.way(kind, lab.hosts, target, table)))
 

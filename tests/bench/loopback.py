@@ -38,17 +38,17 @@ TITLE = (
 
 def measure(bench):
     table = bench.table("loopback", TITLE, COLUMNS, goals=GOALS)
-    seconds = 0.6 if bench.quick else 1.5
+    seconds, warm_up = bench.choose(1.5, 0.4), bench.choose(0.5, 0.3)
     with contextlib.ExitStack() as stack:
         server, target = stack.enter_context(bench.server(HERE[0]))
         running = []
-        for kind in bench.kinds(table):
+        for kind in bench.kinds():
             bench.tell(f"loopback: {kind.name}")
             running.append(stack.enter_context(bench.way(kind, HERE, target, table)))
         running = list(filter(None, running))
 
         def bulk(one, way, streams, *keys):
-            rate, used = bench.bulk(one, server, way, streams, seconds)
+            rate, used = bench.bulk(one, server, way, streams, seconds, warm_up)
             return dict(zip(keys, (rate / 1e6, used * 1e9)))
 
         def ping(one):
@@ -73,4 +73,4 @@ def measure(bench):
             ("connections, 1 client", lambda one: rate(one, 1, "rate1")),
             ("connections, 16 clients", lambda one: rate(one, 16, "rate16")),
         )
-        bench.in_turn(running, bench.rounds(7, 2), measures, table)
+        bench.in_turn(running, bench.rounds(5, 2), measures, table)

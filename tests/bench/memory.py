@@ -7,13 +7,13 @@ import processes
 from bench import Load, load
 from ways import HERE, Direct
 
-STREAMS, SETTLED, PATIENCE = 40, 2.0, 12.0
-WHERE = (("S", "at S"), ("R", "router"), ("F", "at F"), ("all", "all"))
+STREAMS, PATIENCE = 40, 12.0
+WHERE = (("S", "at S"), ("R", "at R"), ("F", "at F"), ("all", "all"))
 COLUMNS = tuple(
     (f"{way}-{at}", f"{word}, {title}", "MiB", "less") for way, word in (("ignore", "down"), ("neglect", "up")) for at, title in WHERE
 )
 GOALS = tuple(
-    (f"growth of {title} with {STREAMS} stalled receivers, {word}, MiB", f"{way}-{at}", None, "most", 64)
+    (f"growth {title} with {STREAMS} stalled receivers, {word}, MiB", f"{way}-{at}", None, "most", 64)
     for way, word in (("ignore", "down"), ("neglect", "up")) for at, title in WHERE[:3]
 )
 TITLE = (
@@ -22,10 +22,10 @@ TITLE = (
 )
 
 
-def most_seen(one):
+def most_seen(one, settled):
     """Watches until nothing has grown for a while."""
     most, grew, end = {}, time.monotonic(), time.monotonic() + PATIENCE
-    while time.monotonic() < min(grew + SETTLED, end):
+    while time.monotonic() < min(grew + settled, end):
         for at, size in processes.memory_of(one).items():
             if size > most.get(at, 0) * 1.005:
                 grew = time.monotonic()
@@ -34,12 +34,12 @@ def most_seen(one):
     return most
 
 
-def growth(one, way):
+def growth(one, way, settled):
     load(one.f, "hold", one.entry, STREAMS, STREAMS)
     before = processes.memory_of(one)
     with Load(one.f, "flood", one.entry, way, STREAMS) as client:
         client.line()
-        after = most_seen(one)
+        after = most_seen(one, settled)
     grown = {at: (after[at] - before[at]) / 2**20 for at in before}
     return {f"{way}-{at}": size for at, size in {**grown, "all": sum(grown.values())}.items()}
 
@@ -48,7 +48,7 @@ def measure(bench):
     table = bench.table("memory", TITLE, COLUMNS, compare=False, goals=GOALS)
     rounds = bench.rounds(3, 1)
     with bench.server(HERE[0]) as (_, target):
-        kinds = [kind for kind in bench.kinds(table) if kind is not Direct]
+        kinds = [kind for kind in bench.kinds() if kind is not Direct]
         for number in range(rounds):
             for kind in kinds:
                 bench.tell(f"memory, round {number + 1} of {rounds}: {kind.name}")
@@ -56,5 +56,5 @@ def measure(bench):
                     with bench.way(kind, HERE, target, table) as one:
                         if one:
                             with bench.noting(one, table):
-                                for key, value in growth(one, way).items():
+                                for key, value in growth(one, way, bench.choose(2.0, 1.0)).items():
                                     table.add(one.name, key, value)

@@ -47,7 +47,7 @@ class Table:
 
 
 def number(value):
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def cell(figure):
@@ -127,7 +127,8 @@ def remarks(table):
 
 def head(result):
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return [f"{result['date']}, {result['machine']}.", f"{versions}. Each figure is the median of all rounds, ± half their range."]
+    absent = f" Not found: {', '.join(result['not_found'])}." if result["not_found"] else ""
+    return [f"{result['date']}, {result['machine']}.", f"{versions}.{absent} Each figure is the median of all rounds, ± half their range."]
 
 
 def text(result):
@@ -151,7 +152,7 @@ def markdown(result):
     out = [" ".join(head(result))]
     for table in result["tables"]:
         medians, ratios = blocks(table)
-        heads = [f"{c['title']}, {c['unit']}" for c in table["columns"]]
+        heads = [", ".join(filter(None, (c["title"], c["unit"]))) for c in table["columns"]]
         out += ["", table["title"], "", *markdown_rows(["", *heads], medians)]
         if ratios:
             out += ["", *markdown_rows([f"{OURS} /", *heads], [[row[0][2:], *row[1:]] for row in ratios])]

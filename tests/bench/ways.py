@@ -70,7 +70,7 @@ class Way:
         done = subprocess.run(
             [program(cls.version[0]), *cls.version[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        found = re.search(r"\d+\.\d+[\w.+-]*", done.stdout)
+        found = re.search(r"(?<![\d:])\d+\.\d+[\w.+-]*", done.stdout)
         return found[0] if found else "?"
 
     def start(self):
@@ -201,6 +201,7 @@ class Ssh(Way):
     name = "ssh"
     needs = ("ssh", "sshd", "ssh-keygen")
     version = ("ssh", "-V")
+    crowd = 1000  # slow to make
     cipher = "aes128-gcm@openssh.com"
 
     def set_up(self):
