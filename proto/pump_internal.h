@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 
 #include "header.h"
+#include "heap.h"
 #include "payload.h"
 #include "pump.h"
 #include "rpc_internal.h"
@@ -34,6 +35,8 @@ struct pump_set {
   atomic_int bulk;                           /* pumps that read large */
   _Atomic uint64_t windows, queued;          /* of the budget */
   struct pump *pumps;                        /* loop thread; freed ones leave */
+  size_t pump_count;
+  struct heap_crowd crowd;
   void (*closed)(void *arg);
   void *closed_arg;
 

@@ -130,6 +130,7 @@ static void rest_time(uv_timer_t *timer)
 void pump_set_add(struct pump_set *set, struct pump *p)
 {
   DL_APPEND(set->pumps, p);
+  heap_crowd_is(&set->crowd, ++set->pump_count);
   if (!uv_is_active((uv_handle_t *)&set->watch->rest_clock))
     uv_timer_start(&set->watch->rest_clock, rest_time, REST_MS, REST_MS);
 }
@@ -137,6 +138,7 @@ void pump_set_add(struct pump_set *set, struct pump *p)
 void pump_set_remove(struct pump_set *set, struct pump *p)
 {
   DL_DELETE(set->pumps, p);
+  heap_crowd_is(&set->crowd, --set->pump_count);
 }
 
 uint64_t pump_set_windows(const struct pump_set *set)

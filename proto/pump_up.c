@@ -193,11 +193,21 @@ static struct rpc_stray feed(struct pump *p)
   return pump_up_run(p);
 }
 
+/* Messages complete on two threads, and acks may overtake each other on the way from there. */
+static bool is_overtaken(const struct window *w, const struct ack *ack)
+{
+  return ack->taken <= w->acked && ack->messages <= w->acked_messages;
+}
+
 int pump_up_acked(struct pump *p, const struct ack *ack)
 {
   struct rpc_stray stray = {NULL, false};
+  int error = 0;
   pthread_mutex_lock(&p->up.lock);
-  int error = p->up.windowed ? window_acked(&p->up.window, ack, budget_here(p), pump_now_us()) : -EPROTO;
+  if (!p->up.windowed)
+    error = -EPROTO;
+  else if (!is_overtaken(&p->up.window, ack))
+    error = window_acked(&p->up.window, ack, budget_here(p), pump_now_us());
   account(p);
   if (p->up.starved && window_room(&p->up.window) > 0)
     stray = feed(p);
@@ -360,6 +370,7 @@ static size_t read_once(struct pump *p, struct rpc_stray *stray)
     atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
     if (p->up.windowed)
       window_sent(&p->up.window, (uint64_t)n, pump_now_us());
+    rpc_channel_sends(p->channel, p->call, (size_t)n);
     *stray = send_message(p, data_message(p, carver, room, (size_t)n));
     adapt(p, size, (size_t)n);
     return (size_t)n;

@@ -23,6 +23,7 @@ enum {
   ROOM_MIN = 4 << 10,          /* a smaller message is not worth it while others are under way */
   MESSAGE_UNKNOWN = 12 << 10,  /* its size before the rate is known: goes in the first flight of a TCP connection */
   MESSAGE_US = 2000,           /* how long a message takes */
+  RTT_FLOOR_US = 250,          /* on one machine, where a larger window would only leave the caches */
   CEILING = 4,                 /* the window, in what the path carries in a round trip */
   RATE_INTERVAL_MIN_US = 5000, /* a round trip, but never less than this */
   RATE_DECAY = 8,              /* a lower rate counts for one part of so many */
@@ -83,11 +84,11 @@ static uint64_t carried(const struct window *w, uint64_t us)
   return w->rate * us / SECOND;
 }
 
-/* UINT64_MAX while it is not known. A message is sent as a whole: less than the time of one is no round trip. */
+/* UINT64_MAX while it is not known. */
 static uint64_t ceiling(const struct window *w)
 {
   return w->rate > 0 && w->rtt > 0
-             ? (w->interval.rising ? 2 * CEILING : CEILING) * carried(w, max_of(w->rtt, MESSAGE_US))
+             ? (w->interval.rising ? 2 * CEILING : CEILING) * carried(w, max_of(w->rtt, RTT_FLOOR_US))
              : UINT64_MAX;
 }
 

@@ -456,7 +456,7 @@ START_TEST(acks_are_cheap)
   run(w, SECOND);
   uint64_t said = w->acks_said;
   ck_assert_uint_ge(run(w, 10 * SECOND), 10 * path.rate * 95 / 100);
-  ck_assert_uint_le(w->acks_said - said, 10 * 3000);
+  ck_assert_uint_le(w->acks_said - said, 30000);
   free(w);
 }
 END_TEST
@@ -495,7 +495,7 @@ START_TEST(any_schedule)
     w->path.rate = MBIT + draw(w) % (100 * MBIT);
     w->budget = draw(w) % 3 == 0 ? 0 : draw(w) % WINDOW_MAX;
     w->local = draw(w) % 2 == 0 ? FOREVER : 128 << 10;
-    run(w, draw(w) % 500 * TICK_US);
+    run(w, draw(w) % 50000);
     if (draw(w) % 16 == 0)
       window_rest(&w->window, w->now);
   }
@@ -592,19 +592,19 @@ START_TEST(grows_when_it_might_hold_back)
   window_limit(&w, WINDOW_MAX);
   for (uint64_t room; (room = window_room(&w)) > 0;)
     window_sent(&w, room, 0);
-  ck_assert_int_eq(ack_more(&w, WINDOW_MIN / 4 - 1000, 0, 1000), 0);
+  ck_assert_int_eq(ack_more(&w, WINDOW_MIN / 4 - 1000, 0, 100), 0);
   ck_assert_uint_eq(w.size, WINDOW_MIN);
-  ck_assert_int_eq(ack_more(&w, 1000, WINDOW_MIN / 4, 1000), 0); /* not into a far backlog */
+  ck_assert_int_eq(ack_more(&w, 1000, WINDOW_MIN / 4, 100), 0); /* not into a far backlog */
   ck_assert_uint_eq(w.size, WINDOW_MIN);
-  ck_assert_int_eq(ack_more(&w, 1, 0, 1000), 0);
-  ck_assert_uint_eq(w.size, 2 * WINDOW_MIN);
+  ck_assert_int_eq(ack_more(&w, 1, 0, 100), 0);
+  ck_assert_uint_eq(w.size, UINT64_C(2) * WINDOW_MIN);
 
   for (uint64_t room; (room = window_room(&w)) > 0;)
-    window_sent(&w, room, 1000);
-  ck_assert_int_eq(ack_more(&w, WINDOW_MIN / 2 - 1, 0, 2000), 0);
-  ck_assert_uint_eq(w.size, 2 * WINDOW_MIN);
-  ck_assert_int_eq(ack_more(&w, 1, 0, 2000), 0);
-  ck_assert_uint_gt(w.size, 2 * WINDOW_MIN);
+    window_sent(&w, room, 100);
+  ck_assert_int_eq(ack_more(&w, WINDOW_MIN / 2 - 1, 0, 200), 0);
+  ck_assert_uint_eq(w.size, UINT64_C(2) * WINDOW_MIN);
+  ck_assert_int_eq(ack_more(&w, 1, 0, 200), 0);
+  ck_assert_uint_gt(w.size, UINT64_C(2) * WINDOW_MIN);
 }
 END_TEST
 
