@@ -1,8 +1,9 @@
 """Volume: connections in their thousands, bytes in their gigabytes, and what is left of them afterwards."""
 import contextlib
-import hashlib
+import itertools
 import os
 import pathlib
+import random
 import resource
 import socket
 import subprocess
@@ -13,7 +14,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 
-from harness import Echo, Server, World, dial, eventually, hear_exactly, reset
+from harness import Echo, World, dial, eventually, hear_exactly, make_stubs, reset
+from traffic import Flow, Meeting, any_size, together
 
 
 def use_of(programs):
@@ -52,10 +54,19 @@ def in_a_row(port, count, workers=16):
     return troubles
 
 
-def connections(world, router, a, b):
+@contextlib.contextmanager
+def echoing():
+    """The port of a target in a process of its own, which has the descriptors for it."""
     target = subprocess.Popen([sys.executable, __file__, "echo"], stdout=subprocess.PIPE, text=True)
     try:
-        port = int(target.stdout.readline())
+        yield int(target.stdout.readline())
+    finally:
+        target.kill()
+        target.wait()
+
+
+def connections(world, router, a, b):
+    with echoing() as port:
         a.service("echo", f"127.0.0.1:{port}")
         forward = b.forward("echo")
         programs = (router, a, b)
@@ -84,9 +95,6 @@ def connections(world, router, a, b):
         for (name, descriptors, _), (_, _, rss), (_, descriptors_after, rss_after) in zip(before, rests[1], rests[-1]):
             assert descriptors_after <= descriptors, f"{name} holds descriptors"
             assert rss_after < rss * 1.2 + 4096, f"{name} grew from {rss} to {rss_after} KiB"
-    finally:
-        target.kill()
-        target.wait()
 
 
 def at_once(port, count, tell):
@@ -102,43 +110,114 @@ def at_once(port, count, tell):
 
 
 def bytes_both_ways(world, router, a, b):
-    """10 GB each way at once, with a checksum of each."""
-    total = int(float(os.environ.get("MM_GIGABYTES", "10")) * 1e9)
-    target = world.target(Server)
+    """10 GB, by connections of any size, in pieces of any size, whose directions end when they like."""
+    total, seed = int(float(os.environ.get("MM_GIGABYTES", "10")) * 1e9), os.environ.get("MM_SEED") or time.time_ns()
+    target = world.target(Meeting)
     a.service("bulk", target.address)
-    near = dial(b.forward("bulk"), 600)
-    far = target.connection()
-    far.settimeout(600)
-    block = os.urandom(8 << 20)
-    sums = {}
+    port = b.forward("bulk")
+    lock, carried, numbers = threading.Lock(), [], itertools.count()
 
-    def send(name, end):
-        digest, left = hashlib.blake2b(), total
-        while left:
-            piece = memoryview(block)[: min(left, len(block))]
-            end.sendall(piece)
-            digest.update(piece)
-            left -= len(piece)
-        end.shutdown(socket.SHUT_WR)
-        sums[f"{name} sent"] = digest.hexdigest()
+    def sizes(source):
+        """What is left is taken in rather large parts, and now and then in small ones, or none."""
+        with lock:
+            left = total - sum(carried)
+            pair = [min(left, source.choice([0, any_size(source, 1 << 20), *3 * [source.randrange(1 << 29)]])) for _ in range(2)]
+            pair[1] = min(left - pair[0], pair[1])
+            carried.extend(pair)
+            return left and pair
 
-    def hear(name, end):
-        digest, size, room = hashlib.blake2b(), 0, bytearray(1 << 20)
-        while count := end.recv_into(room):
-            digest.update(memoryview(room)[:count])
-            size += count
-        assert size == total, f"{name} heard {size}"
-        sums[f"{name} heard"] = digest.hexdigest()
+    def converse():
+        number = next(numbers)
+        source = random.Random(f"{seed} {number}")
+        while pair := sizes(source):
+            up, down = (Flow(f"{seed} {number} {len(carried)} {way}", size) for way, size in zip(("up", "down"), pair))
+            near, far = target.ends(port, 600)
+            together(lambda: up.say(near), lambda: up.hear(far), lambda: down.say(far), lambda: down.hear(near), timeout=900)
+            near.close()
+            target.forget(far)
 
+    print(f"MM_SEED={seed}", flush=True)
     start = time.monotonic()
-    threads = [threading.Thread(target=work, args=(name, end)) for name, end in (("near", near), ("far", far)) for work in (send, hear)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    near.close()
-    print(f"{total / 1e9:g} GB each way in {time.monotonic() - start:.1f} s; now", use_of((router, a, b)))
-    assert sums["near sent"] == sums["far heard"] and sums["far sent"] == sums["near heard"]
+    together(*[converse] * 4, timeout=900)
+    seconds = time.monotonic() - start
+    assert sum(carried) == total
+    print(f"{total / 1e9:g} GB by {len(carried) // 2} connections in {seconds:.1f} s; now", use_of((router, a, b)))
+    rest(a, b)
+
+
+def scale(world, router, a, b):
+    """1,000 services, and 5,000 connections to them, dialled by 64 at once; an original dials some of them."""
+    make_stubs(world.directory / "stubs")
+    import original
+
+    names = [f"s{number}" for number in range(1000)]
+    with echoing() as port:
+        programs = (router, a, b)
+        print("at first", use_of(programs), flush=True)
+        for name in names:
+            a.service(name, f"127.0.0.1:{port}", state=None)
+        eventually(lambda: len(b.listing("services")) == len(names), 60)
+        ports = [b.forward(name) for name in names]
+        theirs = world.target(original.Client, router.address)
+        ports += [theirs.forward(name) for name in names[:10]]
+        print(f"{len(names)} services", use_of(programs), flush=True)
+        for _ in range(2):
+            with contextlib.ExitStack() as stack:
+                lock, held, numbers = threading.Lock(), [], iter(range(5000))
+
+                def work():
+                    while (number := next_of(lock, numbers)) is not None:
+                        connection = dial(ports[number % len(ports)], 60)
+                        with lock:
+                            held.append((number, stack.enter_context(connection)))
+                        connection.sendall(b"%08d" % number)
+                        assert hear_exactly(connection, 8) == b"%08d" % number
+
+                start = time.monotonic()
+                together(*[work] * 64, timeout=300)
+                print(f"{len(held)} connections in {time.monotonic() - start:.1f} s", use_of(programs), flush=True)
+                assert len(a.listing("connections")) == 5000
+                for number, connection in held:
+                    connection.sendall(b"%08d" % number)
+                for number, connection in held:
+                    assert hear_exactly(connection, 8) == b"%08d" % number
+            rest(a, b)
+            print("at rest", use_of(programs), flush=True)
+
+
+def next_of(lock, numbers):
+    with lock:
+        return next(numbers, None)
+
+
+def memory(world, router, a, b):
+    """40 receivers that stall, half of them in each direction: no program grows by more than 64 MiB."""
+    target = world.target(Meeting)
+    a.service("bulk", target.address)
+    port = b.forward("bulk")
+    programs = (router, a, b)
+    with contextlib.ExitStack() as stack:
+        before = use_of(programs)
+        flows = []
+        for number in range(40):
+            near, far = target.ends(port, 600)
+            speaker, hearer = (far, near) if number % 2 else (near, far)
+            hearer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            flow = Flow(number, 256 << 20, pauses=False)
+            speaking = threading.Thread(target=flow.say, args=(speaker,))
+            speaking.start()
+            stack.callback(speaking.join)
+            flows.append((flow, hearer))
+        # All are stuck when nothing more is taken for a while.
+        said = None
+        while said != (said := [flow.said for flow, _ in flows]):
+            time.sleep(1)
+        stuck = use_of(programs)
+        for (name, _, rss), (_, _, rss_stuck) in zip(before, stuck):
+            print(f"{name}: {rss} KiB, with 40 stalled {rss_stuck} KiB", flush=True)
+            assert rss_stuck - rss < 64 << 10, f"{name} grew from {rss} to {rss_stuck} KiB"
+        together(*(lambda f=flow, h=hearer: f.hear(h) for flow, hearer in flows), timeout=300)
+    print("all was heard", use_of(programs), flush=True)
 
 
 def echo():
@@ -152,7 +231,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, limit), limit))
     if sys.argv[1] == "echo":
         echo()
-    work = {"connections": connections, "bytes": bytes_both_ways}[sys.argv[1]]
+    work = {"connections": connections, "bytes": bytes_both_ways, "scale": scale, "memory": memory}[sys.argv[1]]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
     world = World(directory)
     try:

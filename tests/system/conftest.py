@@ -2,7 +2,6 @@
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -17,15 +16,10 @@ sys.path.insert(0, str(HERE))
 
 
 def pytest_configure(config):
-    """Makes the messages' Python from the one .proto file."""
+    from harness import make_stubs
+
     config.stubs = tempfile.mkdtemp(prefix="mm-stubs-")
-    proto = HERE.parents[1] / "proto"
-    subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", f"-I{proto}", "-I/usr/include", f"--python_out={config.stubs}",
-         f"--grpc_python_out={config.stubs}", str(proto / "mindmeld.proto")],
-        check=True, timeout=60,
-    )
-    sys.path.insert(0, config.stubs)
+    make_stubs(config.stubs)
 
 
 def pytest_unconfigure(config):

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -73,6 +74,16 @@ def dead(path):
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def make_stubs(directory):
+    """The messages' Python, from the one .proto file, to be imported from now on."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(exist_ok=True)
+    proto = pathlib.Path(__file__).resolve().parents[2] / "proto"
+    run(sys.executable, "-m", "grpc_tools.protoc", f"-I{proto}", "-I/usr/include", f"--python_out={directory}",
+        f"--grpc_python_out={directory}", proto / "mindmeld.proto", timeout=60)
+    sys.path.insert(0, str(directory))
 
 
 class Program:

@@ -115,6 +115,11 @@ class Meeting(Server):
         far.settimeout(timeout)
         return near, far
 
+    def forget(self, far):
+        far.close()
+        with self.lock:
+            self.connections = [end for end in self.connections if end.fileno() >= 0]
+
     def closed_at_the_end(self, near):
         with self.lock:
             self.connections.append(near)
