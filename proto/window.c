@@ -250,7 +250,10 @@ void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now)
   a->last_at = now;
   a->taken += bytes;
   a->messages += messages;
-  a->largest = max_of(a->largest, messages > 1 ? bytes / messages : bytes);
+  a->part += bytes;
+  a->largest = max_of(a->largest, messages > 1 ? a->part / messages : a->part);
+  if (messages > 0)
+    a->part = 0;
 }
 
 bool acks_any(const struct acks *a)

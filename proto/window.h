@@ -87,6 +87,7 @@ struct acks {
   uint64_t said, said_messages;
   uint64_t first_at, last_at; /* when the first byte was taken that is not said, and the last */
   uint64_t largest;           /* of the messages lately */
+  uint64_t part;              /* taken of one that is not whole */
 };
 
 void acks_start(struct acks *a);

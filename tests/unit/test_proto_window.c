@@ -10,7 +10,6 @@
 #include "proto/window.h"
 
 enum {
-  TICK_US = 100,
   RING = 1 << 13, /* ticks */
   MESSAGES = 1 << 17,
   SEGMENT = 1448,
@@ -34,7 +33,7 @@ struct world {
   struct path path;
   struct window window;
   struct acks acks;
-  uint64_t now;
+  uint64_t now, tick;   /* microseconds */
   uint64_t limit;       /* what the receiver is ready to queue */
   uint64_t budget;      /* what the window may have beyond what it starts with */
   uint64_t offered;     /* bytes that the sending socket still has */
@@ -69,6 +68,7 @@ static struct world *world_create_at(struct path path, uint64_t limit, uint64_t 
   struct world *w = calloc(1, sizeof *w);
   ck_assert_ptr_nonnull(w);
   w->path = path;
+  w->tick = path.rtt / 100;
   w->budget = FOREVER;
   w->offered = FOREVER;
   w->message_max = FOREVER;
@@ -118,9 +118,9 @@ static uint64_t under_way(const struct window *w)
 }
 
 /* What flows at `rate` in a tick; the fraction is kept. */
-static uint64_t flow(uint64_t *credit, uint64_t rate, uint64_t there)
+static uint64_t flow(const struct world *w, uint64_t *credit, uint64_t rate, uint64_t there)
 {
-  *credit += rate * TICK_US;
+  *credit += rate * w->tick;
   uint64_t bytes = least(*credit / SECOND, there);
   *credit = bytes == there ? 0 : *credit - bytes * SECOND;
   return bytes;
@@ -137,7 +137,7 @@ static void say(struct world *w)
 
 static void receive(struct world *w)
 {
-  uint64_t tick = w->now / TICK_US;
+  uint64_t tick = w->now / w->tick;
   uint64_t bytes = w->arriving[tick % RING];
   w->arriving[tick % RING] = 0;
   if (bytes > 0 && draw(w) % 10000 < w->path.loss * bytes / SEGMENT && w->stalled_until <= w->now)
@@ -153,7 +153,7 @@ static void receive(struct world *w)
     ck_assert_uint_le(w->arrived - w->taken + WINDOW_MESSAGE_COST * (w->next - w->first), most(w->limit));
   w->queued_max = greatest(w->queued_max, w->arrived - w->taken);
 
-  uint64_t room = flow(&w->read_credit, w->path.reader, w->arrived - w->taken);
+  uint64_t room = flow(w, &w->read_credit, w->path.reader, w->arrived - w->taken);
   while (room > 0) {
     uint64_t piece = least(room, w->ends[w->first % MESSAGES] - w->taken);
     w->taken += piece;
@@ -168,7 +168,7 @@ static void receive(struct world *w)
 
 static void carry(struct world *w)
 {
-  uint64_t tick = w->now / TICK_US;
+  uint64_t tick = w->now / w->tick;
   uint64_t confirmed = w->confirmed[tick % RING];
   w->confirmed[tick % RING] = 0;
   w->in_flight -= confirmed;
@@ -179,12 +179,12 @@ static void carry(struct world *w)
   w->waiting -= enters;
   w->in_flight += enters;
   w->in_queue += enters;
-  uint64_t leaves = flow(&w->credit, w->path.rate, w->in_queue);
+  uint64_t leaves = flow(w, &w->credit, w->path.rate, w->in_queue);
   w->in_queue -= leaves;
-  uint64_t at = tick + w->path.rtt / 2 / TICK_US + 1;
+  uint64_t at = tick + w->path.rtt / 2 / w->tick + 1;
   w->arriving_last = greatest(w->arriving_last, at); /* a shorter route does not overtake */
   w->arriving[w->arriving_last % RING] += leaves;
-  w->confirmed[(w->arriving_last + w->path.rtt / 2 / TICK_US) % RING] += leaves;
+  w->confirmed[(w->arriving_last + w->path.rtt / 2 / w->tick) % RING] += leaves;
 }
 
 static void hear(struct world *w)
@@ -222,7 +222,7 @@ static void send_on(struct world *w)
 static uint64_t run(struct world *w, uint64_t us)
 {
   uint64_t taken = w->taken;
-  for (uint64_t end = w->now + us; w->now < end; w->now += TICK_US) {
+  for (uint64_t end = w->now + us; w->now < end; w->now += w->tick) {
     if (w->now % SECOND == 0 && w->now > 0)
       window_rest(&w->window, w->now);
     hear(w);
@@ -330,7 +330,7 @@ START_TEST(measures_the_round_trip)
       ck_assert_uint_eq(run(w, SECOND), 64);
     }
     ck_assert_uint_ge(window_rtt(&w->window), (uint64_t)rtt);
-    ck_assert_uint_le(window_rtt(&w->window), (uint64_t)rtt + 1000);
+    ck_assert_uint_le(window_rtt(&w->window), (uint64_t)rtt + 2000);
   }
   free(w);
 }
@@ -705,8 +705,12 @@ START_TEST(ack_after_a_step)
   acks_taken(&a, 1 << 20, 1, 0);
   ck_assert(acks_due(&a, 0));
   acks_say(&a, 0, 0);
-  acks_taken(&a, 1 << 20, 0, 0);
-  ck_assert(!acks_due(&a, 0));
+  for (int i = 1; i <= 31; i++) { /* two in pieces */
+    acks_taken(&a, 64 << 10, i == 16, 0);
+    ck_assert(!acks_due(&a, 0));
+  }
+  acks_taken(&a, 64 << 10, 1, 0);
+  ck_assert(acks_due(&a, 0));
   acks_say(&a, 0, 0);
 
   acks_taken(&a, 64 << 10, 1, SECOND); /* after a pause */
@@ -744,7 +748,7 @@ int main(void)
   tcase_add_test(links, counts_what_a_message_costs);
   tcase_add_test(links, acks_are_cheap);
   tcase_add_loop_test(links, offsets_may_be_large, 0, 3);
-  tcase_add_loop_test(links, any_schedule, 0, 100);
+  tcase_add_loop_test(links, any_schedule, 0, 50);
   suite_add_tcase(suite, links);
 
   TCase *window = tcase_create("window");
