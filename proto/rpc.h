@@ -106,6 +106,8 @@ void rpc_call_cancel(struct rpc_call *c, enum rpc_status status, const char *tex
 /* Metadata of the peer: the server's after `headers`, the client's at any time. Copies the value with a final NUL.
  * Returns its length, -ENOENT, or -E2BIG. */
 int rpc_call_metadata(const struct rpc_call *c, const char *key, char *value, size_t size);
+/* Frees it, when it will not be asked for any more: a call may live long. */
+void rpc_call_forget_metadata(struct rpc_call *c);
 void rpc_call_set_arg(struct rpc_call *c, const struct rpc_call_events *events, void *arg);
 
 /* ---- Client ---- */

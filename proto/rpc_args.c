@@ -27,8 +27,10 @@ void rpc_args_add_common(struct rpc_args *args)
   rpc_args_add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);
   rpc_args_add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 2 << 20);
   rpc_args_add(args, GRPC_ARG_MAX_METADATA_SIZE, 16 << 10);
-  /* Nothing but plain messages: what was compressed could grow without bound. */
+  /* Nothing but plain messages: what was compressed could grow without bound. What would do it is left out, too. */
   rpc_args_add(args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
+  rpc_args_add(args, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  rpc_args_add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
 void rpc_args_add_keepalive(struct rpc_args *args)

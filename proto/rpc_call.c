@@ -77,6 +77,12 @@ int rpc_call_metadata(const struct rpc_call *c, const char *key, char *value, si
   return -ENOENT;
 }
 
+void rpc_call_forget_metadata(struct rpc_call *c)
+{
+  grpc_metadata_array_destroy(&c->metadata);
+  grpc_metadata_array_init(&c->metadata);
+}
+
 /* ---- Life ---- */
 
 struct rpc_call *rpc_call_new(struct rpc_queue *q, grpc_call *call)

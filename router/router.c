@@ -99,6 +99,7 @@ static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
   struct router *r = arg;
   if (!let_in(r, c))
     return;
+  rpc_call_forget_metadata(c);
   if (r->draining) {
     reply_refuse(c, RPC_UNAVAILABLE, "%s", draining);
     return;

@@ -1,7 +1,7 @@
 /* A real router: two streams find each other, whoever they are, and what passes between them. */
 #include "test_router_fixture.h"
 
-enum { SMALL = 100, BULK_MESSAGE = 256 * 1024, BULK_MESSAGES = 64 };
+enum { SMALL = 100, BULK_MESSAGE = 256 * 1024, BULK_MESSAGES = 512 };
 
 /* Loop tests run through the four pairings. */
 #define ORIGINAL_F ((_i & 1) != 0)
@@ -241,33 +241,18 @@ START_TEST(test_forward_goes)
 }
 END_TEST
 
-START_TEST(test_slow_service)
+/* How much a service that reads nothing lets pass before it is told no more is gRPC's matter. */
+START_TEST(test_limit_of_untold)
 {
   struct fixture f;
   struct router_limits limits = router_limits_default();
-  limits.unsent = 4;
+  limits.unsent = 0;
   fixture_open_with(&f, &limits, NULL);
-  /* A service that reads nothing: what it is told fills its stream's window, and then it is told no more. */
   struct stream *web = created(&f, "web", member_s);
-  web->reading = false;
-  enum { MANY = 4000 };
-  struct stream **streams = calloc(MANY, sizeof(struct stream *));
-  int count = 0, refused = 0;
-  while (count < MANY && !refused) {
-    struct asked asked = list(&f); /* so that the router keeps up */
-    ck_assert_int_eq(asked.status, RPC_OK);
-    streams[count++] = dial(&f, "web", member_f);
-    for (int i = 0; i < count; i++)
-      refused += streams[i]->closed;
-  }
-  ck_assert_int_gt(refused, 0);
-  for (int i = 0; i < count; i++) {
-    if (streams[i]->closed)
-      stream_closes_saying(streams[i], RPC_RESOURCE_EXHAUSTED, "wait for the service");
-    else
-      stream_drop(streams[i]);
-  }
-  free(streams);
+  stream_closes_saying(dial(&f, "web", member_f), RPC_RESOURCE_EXHAUSTED, "wait for the service");
+  struct asked asked = forward(&f, "web");
+  stream_closes_saying(show(&f, true, asked.token, nobody), RPC_RESOURCE_EXHAUSTED, "wait for the service");
+  ck_assert_uint_eq(web->received, 0);
   stream_drop(web);
   fixture_close(&f);
 }
@@ -513,7 +498,7 @@ int main(void)
                                        {test_service_does_not_answer, 2},
                                        {test_service_goes, 0},
                                        {test_forward_goes, 0},
-                                       {test_slow_service, 0},
+                                       {test_limit_of_untold, 0},
                                        {test_limit_of_streams, 2},
                                        {test_half_close, 0},
                                        {test_reset_is_passed_on, 0},

@@ -190,7 +190,7 @@ START_TEST(test_early_data_is_bounded)
   char token[TOKEN_MAX + 1];
   pushed(web, 1, token);
   uint8_t *bulk = calloc(1, BULK);
-  enum { MESSAGES = 64 };
+  enum { MESSAGES = 512 };
   unsigned count = 0;
   for (bool stuck = false; count < MESSAGES && !stuck; count++) {
     stream_send_data(a, bulk, BULK);
