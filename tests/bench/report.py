@@ -66,7 +66,7 @@ def ratio(table, way, key, over):
 
 
 def loses(value, column):
-    return value is not None and (value < 1 if column["better"] == "more" else value > 1)
+    return value is not None and (round(value, 2) < 1 if column["better"] == "more" else round(value, 2) > 1)
 
 
 def ratio_cell(value, column):
