@@ -248,7 +248,7 @@ class Frp(Way):
         host, port = self.target.split(":")
         self.run("S", "frpc", "-c", self.write(
             "S.toml",
-            f'{client}transport.poolCount = 5\n[[proxies]]\nname = "bench"\ntype = "stcp"\nsecretKey = "bench"\nlocalIP = "{host}"\nlocalPort = {port}\n',
+            f'transport.poolCount = 5\n{client}[[proxies]]\nname = "bench"\ntype = "stcp"\nsecretKey = "bench"\nlocalIP = "{host}"\nlocalPort = {port}\n',
         ))
         host, port = entry.split(":")
         self.run("F", "frpc", "-c", self.write(
