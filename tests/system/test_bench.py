@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from harness import PATIENCE, eventually, run, run_any
 
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench" / "bench.py"
@@ -18,6 +20,7 @@ def left_in(directory):
     return os.listdir(directory) or str(directory) in mounts or str(directory) in processes
 
 
+@pytest.mark.timeout(20 * PATIENCE)
 def test_each_figure_is_there_and_nothing_else_stays(tmp_path):
     work, found = tmp_path / "work", tmp_path / "found.json"
     work.mkdir()
