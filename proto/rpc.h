@@ -173,6 +173,9 @@ const char *rpc_call_method(const struct rpc_call *c);
 const char *rpc_call_peer(const struct rpc_call *c); /* "ipv4:127.0.0.1:55" */
 /* Sends initial metadata at once, which otherwise goes with the first message or the status. At most once. */
 int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count);
+/* The same, with the first message behind it: one write, and one wake-up of who receives it. Takes `m` also when it
+ * fails; as rpc_call_send. */
+int rpc_call_send_first(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count, struct rpc_message *m);
 /* Sends the status, after the message that is being sent, if there is one. `closed` follows; so it does when this fails
  * with -EPIPE. */
 int rpc_call_finish(struct rpc_call *c, enum rpc_status status, const char *text);

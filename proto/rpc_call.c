@@ -279,15 +279,15 @@ static int may_send(const struct rpc_call *c)
   return c->batches[RPC_PART_SEND].running ? -EBUSY : 0;
 }
 
-int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
+/* With metadata in front, unless that has gone already. */
+static int send_message(struct rpc_call *c, grpc_metadata *metadata, size_t count, struct rpc_message *m)
 {
-  grpc_metadata version = rpc_metadata_version();
   grpc_op ops[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE}};
   int error = may_send(c);
   if (!error) {
     bool alone = !c->server || c->headers_sent;
-    ops[0].data.send_initial_metadata.count = 1;
-    ops[0].data.send_initial_metadata.metadata = &version;
+    ops[0].data.send_initial_metadata.count = count;
+    ops[0].data.send_initial_metadata.metadata = metadata;
     ops[1].data.send_message.send_message = rpc_message_buffer(m);
     c->headers_sent = true;
     if (c->peer)
@@ -301,6 +301,12 @@ int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
   else
     c->sending = m;
   return error;
+}
+
+int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
+{
+  grpc_metadata version = rpc_metadata_version();
+  return send_message(c, &version, 1, m);
 }
 
 int rpc_call_receive(struct rpc_call *c)
@@ -361,6 +367,20 @@ int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadat
   op.data.send_initial_metadata.metadata = joined;
   c->headers_sent = true;
   error = rpc_call_batch(c, RPC_PART_OPEN, &op, 1);
+  rpc_metadata_free(joined, count + 1);
+  return error;
+}
+
+int rpc_call_send_first(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count, struct rpc_message *m)
+{
+  grpc_metadata version = rpc_metadata_version();
+  grpc_metadata *joined;
+  int error = c->headers_sent ? -EPIPE : rpc_metadata_join(&joined, &version, 1, metadata, count);
+  if (error) {
+    rpc_message_free(m);
+    return error;
+  }
+  error = send_message(c, joined, count + 1, m);
   rpc_metadata_free(joined, count + 1);
   return error;
 }

@@ -194,13 +194,21 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
 
-/* The sign, to one of ours, that the pair exists, and with whom. */
-static void side_greet(struct side *s)
+/* Tells one of ours that the pair exists, and with whom; then `first`, if there is any. */
+static void side_begin(struct side *s, struct rpc_message *first)
 {
-  if (s->original)
-    return;
   const struct rpc_metadata peer = {"mindmeld-peer", s->other->original ? "original" : "2"};
-  int error = rpc_call_send_headers(s->call, &peer, 1);
+  int error = 0;
+  if (s->bridge->ending) {
+    rpc_message_free(first);
+  } else if (!s->original && first) {
+    error = rpc_call_send_first(s->call, &peer, 1, first);
+    s->sending = error == 0;
+  } else if (!s->original) {
+    error = rpc_call_send_headers(s->call, &peer, 1);
+  } else if (first) {
+    side_send(s, first);
+  }
   if (error && error != -EPIPE)
     bridge_break(s->bridge);
 }
@@ -224,11 +232,7 @@ int bridge_start(struct rpc_queue *q, const struct router_limits *limits, const 
     rpc_call_set_arg(legs[i].call, &events, &b->sides[i]);
   }
   for (size_t i = 0; i < 2; i++)
-    side_greet(&b->sides[i]);
-  for (size_t i = 0; i < 2; i++) {
-    if (legs[i].first)
-      side_pass(b->sides[i].other, legs[i].first);
-  }
+    side_begin(&b->sides[i], legs[1 - i].first);
   for (size_t i = 0; i < 2; i++)
     side_receive(&b->sides[i]);
   return 0;

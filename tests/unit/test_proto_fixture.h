@@ -157,6 +157,12 @@ static inline void serve_call(struct rpc_server *server, struct rpc_call *c, voi
     ck_assert_int_eq(rpc_call_send_headers(c, extra, 1), 0);
     ck_assert_int_eq(rpc_call_send_headers(c, extra, 1), -EPIPE);
   }
+  if (serves(c, "/t/first")) { /* what is behind it is asked for once it is sent */
+    ck_assert_int_eq(rpc_call_send_first(c, extra, 1, text_message("first")), 0);
+    ck_assert_int_eq(rpc_call_send_first(c, extra, 1, text_message("second")), -EPIPE);
+    ck_assert_int_eq(rpc_call_send(c, text_message("second")), -EBUSY);
+    return;
+  }
   if (serves(c, "/t/hang"))
     return;
   ck_assert_int_eq(rpc_call_receive(c), 0);

@@ -151,6 +151,22 @@ START_TEST(headers_alone)
 }
 END_TEST
 
+START_TEST(headers_with_a_message)
+{
+  struct record r;
+  record_start(&r, &client, "/t/first");
+  ck_assert_int_eq(rpc_call_receive(r.call), 0);
+  loop_until(&client.loop, &r.messages, 1);
+  ck_assert_str_eq(r.message, "first");
+  ck_assert_str_eq(r.extra, "value");
+  ck_assert_int_eq(r.headers, 1);
+  ck_assert_int_eq(rpc_call_end(r.call), 0);
+  loop_until(&client.loop, &r.closed, 1);
+  ck_assert_int_eq(r.status, RPC_OK);
+  ck_assert_int_eq(r.headers + r.messages, 2);
+}
+END_TEST
+
 START_TEST(client_metadata)
 {
   static const struct rpc_metadata extra[] = {{"extra", "more"},
@@ -513,6 +529,7 @@ int main(void)
   tcase_add_loop_test(calls, status, RPC_OK, RPC_UNAUTHENTICATED + 1);
   tcase_add_test(calls, unknown_status);
   tcase_add_test(calls, headers_alone);
+  tcase_add_test(calls, headers_with_a_message);
   tcase_add_test(calls, client_metadata);
   tcase_add_test(calls, illegal_metadata);
   tcase_add_test(calls, deadline);

@@ -123,6 +123,15 @@ int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadat
   return c->broken ? -EPIPE : 0;
 }
 
+int rpc_call_send_first(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count, struct rpc_message *m)
+{
+  int error = rpc_call_send_headers(c, metadata, count);
+  if (!error)
+    return rpc_call_send(c, m);
+  rpc_message_free(m);
+  return error;
+}
+
 int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg)
 {
   (void)q;
