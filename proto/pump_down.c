@@ -297,12 +297,19 @@ static void tell_reset(struct pump *p)
   p->down.reset_told = true;
 }
 
-static bool may_receive(const struct pump *p)
+/* Who waits for the budget is asked again once there is some: its own socket may never take anything. */
+static bool may_receive(struct pump *p)
 {
   if (p->down.receiving || p->down.over)
     return false;
-  return p->down.first == NULL ||
-         (p->down.queueing && atomic_load_explicit(&p->set->queued, memory_order_relaxed) < p->set->limits.budget);
+  if (p->down.first == NULL)
+    return true;
+  if (!p->down.queueing)
+    return false;
+  if (pump_set_has_budget(p->set))
+    return true;
+  atomic_store_explicit(&p->set->held_back, true, memory_order_relaxed);
+  return false;
 }
 
 void pump_down_run(struct pump *p)

@@ -34,6 +34,7 @@ struct pump_set {
   struct slab_carver loop_carver, cq_carver; /* one for each thread that reads sockets */
   atomic_int bulk;                           /* pumps that read large */
   _Atomic uint64_t windows, queued;          /* of the budget */
+  atomic_bool held_back;                     /* a queue was, by the budget */
   struct pump *pumps;                        /* loop thread; freed ones leave */
   size_t pump_count;
   struct heap_crowd crowd;
@@ -195,6 +196,8 @@ bool pump_ack_clock(struct pump_set *set);
 
 /* Has pump_ack_clock called until it returns false. Any thread. */
 void pump_set_start_clock(struct pump_set *set);
+/* For queues. */
+bool pump_set_has_budget(const struct pump_set *set);
 /* On the loop. */
 void pump_set_add(struct pump_set *set, struct pump *p);
 void pump_set_remove(struct pump_set *set, struct pump *p);

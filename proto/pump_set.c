@@ -1,6 +1,6 @@
 /* What all pumps of a loop share: the epoll set of their sockets, nested in the loop (one-shot, armed only after a
  * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits, and one that
- * lets windows shrink, while there is a pump.
+ * lets windows shrink and queues go on that the budget held back, while there is a pump.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -116,13 +116,34 @@ void pump_set_start_clock(struct pump_set *set)
   rpc_queue_deliver(set->queue, &set->clock_tag, true, clock_on_loop);
 }
 
+bool pump_set_has_budget(const struct pump_set *set)
+{
+  return atomic_load_explicit(&set->queued, memory_order_relaxed) < set->limits.budget;
+}
+
+static void go_on(struct pump *p)
+{
+  if (p->closed)
+    return;
+  pthread_mutex_lock(&p->down.lock);
+  pump_down_run(p);
+  pthread_mutex_unlock(&p->down.lock);
+  pump_ack_go(p);
+}
+
 static void rest_time(uv_timer_t *timer)
 {
   struct pump_set *set = ((struct pump_watch *)timer->data)->set;
+  bool shrink = atomic_load_explicit(&set->windows, memory_order_relaxed) > 0;
+  bool held_back = pump_set_has_budget(set) && atomic_exchange_explicit(&set->held_back, false, memory_order_relaxed);
   struct pump *p;
-  if (atomic_load_explicit(&set->windows, memory_order_relaxed) > 0)
-    DL_FOREACH(set->pumps, p)
-  pump_up_rest(p);
+  DL_FOREACH(set->pumps, p)
+  {
+    if (shrink)
+      pump_up_rest(p);
+    if (held_back)
+      go_on(p);
+  }
   if (set->pumps == NULL)
     uv_timer_stop(timer);
 }

@@ -28,6 +28,7 @@
 
 enum {
   PATIENCE_MS = 20000,
+  TICK_MS = 5,
   SIDES_MAX = 4,
   FLOOD_MESSAGE = 1 << 16,
   FINITE = 32 << 20, /* more than sockets hold */
@@ -50,11 +51,11 @@ struct seen {
   bool begun;               /* the header that opens the stream */
   char order[64];           /* of what came: Header, Data, Eof, Reset, Ack alone, half-close (.); once for several */
   uint64_t bytes, messages; /* of data and ends, as acks count them */
-  Mindmeld__Ack ack;        /* the last */
-  bool ack_rode;            /* the last came with data */
-  bool acked;               /* there was one */
+  uint64_t acks;
+  Mindmeld__Ack ack; /* the last */
   char reset_code[64], reset_reason[300];
-  uint64_t said, said_messages; /* of data and ends, as acks count them */
+  uint64_t said, said_messages;   /* the same of what it said */
+  uint64_t acked, acked_messages; /* as it said last */
 };
 
 struct other {
@@ -88,7 +89,7 @@ static struct {
 static struct {
   uv_loop_t loop;
   uv_timer_t patience;
-  uv_async_t seen; /* another side saw something */
+  int ticks; /* that are left of it */
   struct rpc_queue *queue;
   struct rpc_channel *channel;
   struct pump_set *set;
@@ -259,9 +260,8 @@ static inline void other_see(struct other *o, const Mindmeld__Payload *p)
   if (p->eof)
     see_order(o, 'E');
   if (p->ack != NULL) {
+    o->seen.acks++;
     o->seen.ack = *p->ack;
-    o->seen.ack_rode = data;
-    o->seen.acked = true;
     if (!data && !p->eof)
       see_order(o, 'A');
   }
@@ -286,6 +286,16 @@ static inline void other_echo(struct other *o, Mindmeld__Payload *p)
     other_send(o, pack(p));
 }
 
+/* All that it saw. */
+static inline void other_ack(struct other *o)
+{
+  pthread_mutex_lock(&remote.lock);
+  o->seen.acked = o->seen.bytes;
+  o->seen.acked_messages = o->seen.messages;
+  pthread_mutex_unlock(&remote.lock);
+  other_send(o, ack_message(o->seen.acked, o->seen.acked_messages));
+}
+
 static inline void other_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   struct other *o = arg;
@@ -297,7 +307,6 @@ static inline void other_message(struct rpc_call *c, struct rpc_message *m, void
     pthread_mutex_unlock(&remote.lock);
     if (!o->sending)
       rpc_call_finish(c, RPC_OK, "");
-    uv_async_send(&here.seen);
     return;
   }
   Mindmeld__Payload *p = (void *)rpc_message_unpack(m, &mindmeld__payload__descriptor);
@@ -311,13 +320,12 @@ static inline void other_message(struct rpc_call *c, struct rpc_message *m, void
     if (o->kind == OTHER_ECHO || o->kind == OTHER_ORIGINAL)
       other_echo(o, p);
     else if (o->acks && (p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA || p->eof))
-      other_send(o, ack_message(o->seen.bytes, o->seen.messages));
+      other_ack(o);
     other_fill(o);
     if (!o->sending || (o->kind != OTHER_ECHO && o->kind != OTHER_ORIGINAL))
       other_receive(o);
   }
   mindmeld__payload__free_unpacked(p, NULL);
-  uv_async_send(&here.seen);
 }
 
 static inline void other_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
@@ -407,10 +415,9 @@ static inline void tell_other_eof(int other, size_t size)
 static inline void order_ack(struct other *o, struct order *order)
 {
   (void)order;
-  other_send(o, ack_message(o->seen.bytes, o->seen.messages));
+  other_ack(o);
 }
 
-/* All that it saw. */
 static inline void tell_other_ack(int other)
 {
   give_order((struct order){.other = other, .carry_out = order_ack});
@@ -556,18 +563,30 @@ static const struct pump_events events = {.header = on_header,
                                           .remote_reset = on_remote_reset,
                                           .ended = on_ended};
 
-static inline void out_of_patience(uv_timer_t *timer)
+/* Not everything that is waited for wakes the loop. */
+static inline void tick(uv_timer_t *timer)
 {
   (void)timer;
-  ck_abort_msg("what was waited for did not happen");
+  ck_assert_msg(here.ticks-- > 0, "what was waited for did not happen");
+}
+
+static inline void start_patience(void)
+{
+  here.ticks = PATIENCE_MS / TICK_MS;
+  uv_timer_start(&here.patience, tick, TICK_MS, TICK_MS);
+}
+
+static inline void stop_patience(void)
+{
+  uv_timer_stop(&here.patience);
 }
 
 #define WAIT_FOR(condition)                                                                                            \
   do {                                                                                                                 \
-    uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);                                                   \
+    start_patience();                                                                                                  \
     while (!(condition))                                                                                               \
       uv_run(&here.loop, UV_RUN_ONCE);                                                                                 \
-    uv_timer_stop(&here.patience);                                                                                     \
+    stop_patience();                                                                                                   \
   } while (0)
 
 static inline void open_pump(int side, const char *token)
@@ -706,7 +725,6 @@ static inline void setup(void)
     sides[i].fd = -1;
   uv_loop_init(&here.loop);
   uv_timer_init(&here.loop, &here.patience);
-  uv_async_init(&here.loop, &here.seen, NULL);
 
   remote.count = 0;
   memset(remote.others, 0, sizeof remote.others);
@@ -743,7 +761,6 @@ static inline void teardown(void)
   rpc_queue_free(remote.queue);
 
   uv_close((uv_handle_t *)&here.patience, NULL);
-  uv_close((uv_handle_t *)&here.seen, NULL);
   uv_run(&here.loop, UV_RUN_DEFAULT);
   ck_assert_int_eq(uv_loop_close(&here.loop), 0);
 }
@@ -776,23 +793,23 @@ static inline size_t push(int side)
 
 #define PUSH_UNTIL(side, condition)                                                                                    \
   do {                                                                                                                 \
-    uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);                                                   \
+    start_patience();                                                                                                  \
     while (!(condition))                                                                                               \
       push(side);                                                                                                      \
-    uv_timer_stop(&here.patience);                                                                                     \
+    stop_patience();                                                                                                   \
   } while (0)
 
 /* Until nothing more is taken. */
 static inline void push_until_held_back(int side)
 {
   int idle = 0;
-  uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);
+  start_patience();
   while (idle < 200) {
     idle = push(side) > 0 ? 0 : idle + 1;
     struct timespec ms = {0, 1000000};
     nanosleep(&ms, NULL);
   }
-  uv_timer_stop(&here.patience);
+  stop_patience();
 }
 
 /* Reads until `total` bytes have come, which are those from `at` on. */
@@ -800,7 +817,7 @@ static inline void hear(int side, size_t at, size_t total)
 {
   static uint8_t in[1 << 16];
   size_t wrong = 0;
-  uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);
+  start_patience();
   for (size_t got = 0; got < total;) {
     size_t most = total - got < sizeof in ? total - got : sizeof in;
     ssize_t n = recv(sides[side].fd, in, most, 0);
@@ -809,7 +826,7 @@ static inline void hear(int side, size_t at, size_t total)
       wrong += in[i] != byte_at(at + got);
     turn();
   }
-  uv_timer_stop(&here.patience);
+  stop_patience();
   ck_assert_uint_eq(wrong, 0);
 }
 
@@ -817,10 +834,10 @@ static inline void hear_end(int side)
 {
   uint8_t byte;
   ssize_t n;
-  uv_timer_start(&here.patience, out_of_patience, PATIENCE_MS, 0);
+  start_patience();
   while ((n = recv(sides[side].fd, &byte, 1, 0)) < 0 && errno == EAGAIN)
     turn();
-  uv_timer_stop(&here.patience);
+  stop_patience();
   ck_assert_int_eq(n, 0);
 }
 

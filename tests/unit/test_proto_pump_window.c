@@ -1,0 +1,393 @@
+/* The pump's windows, acks, queues and budgets, against a server of the test's own. */
+#include "test_proto_pump_fixture.h"
+
+static struct side *const it = &sides[0];
+
+enum { MESSAGE = 64 << 10, WHOLE = MESSAGE - WINDOW_MESSAGE_COST /* a message that costs so much */ };
+
+static uint64_t cost_of(const struct seen *seen)
+{
+  return seen->bytes - seen->acked + WINDOW_MESSAGE_COST * (seen->messages - seen->acked_messages);
+}
+
+/* Nothing more is read of the socket, however much it has. */
+static bool is_full(int side)
+{
+  struct seen seen = seen_by(side);
+  uint64_t window = counters(side).window;
+  return seen.bytes == counters(side).bytes_read && cost_of(&seen) + 4096 + WINDOW_MESSAGE_COST > window;
+}
+
+/* All of a full window is acked at once. */
+static void use_window(int side)
+{
+  PUSH_UNTIL(side, is_full(side));
+  uint64_t read = counters(side).bytes_read;
+  tell_other_ack(side);
+  PUSH_UNTIL(side, counters(side).bytes_read > read);
+}
+
+/* ---- The window ---- */
+
+START_TEST(test_no_more_than_the_window_is_under_way)
+{
+  open_answered(0, "ours");
+  attach(0);
+  ck_assert_uint_eq(counters(0).window, WINDOW_MIN);
+  PUSH_UNTIL(0, is_full(0));
+  push_until_held_back(0);
+  struct seen seen = seen_by(0);
+  ck_assert_uint_le(cost_of(&seen), WINDOW_MIN);
+  ck_assert_uint_eq(counters(0).bytes_read, seen.bytes);
+  ck_assert_uint_eq(counters(0).unacked, seen.bytes);
+
+  tell_other_ack(0);
+  WAIT_FOR(counters(0).bytes_read > seen.bytes);
+  tell_other_acks(0);
+  PUSH_UNTIL(0, seen_by(0).bytes > 4 * (uint64_t)WINDOW_MAX);
+  WAIT_FOR(counters(0).unacked == 0 && seen_by(0).bytes == counters(0).bytes_read);
+}
+END_TEST
+
+/* An ack of less than all. */
+START_TEST(test_an_ack_in_part)
+{
+  open_answered(0, "ours");
+  attach(0);
+  PUSH_UNTIL(0, is_full(0));
+  uint64_t bytes = counters(0).bytes_read;
+  tell_other(0, ack_message(1000, 0));
+  WAIT_FOR(counters(0).unacked == bytes - 1000);
+  tell_other(0, ack_message(bytes / 2, 1));
+  WAIT_FOR(counters(0).bytes_read > bytes);
+  struct seen seen = seen_by(0);
+  ck_assert_uint_le(cost_of(&seen), counters(0).window + bytes / 2 + WINDOW_MESSAGE_COST);
+}
+END_TEST
+
+/* It grows when it was what held us back, but not beyond what the other side is ready to queue. */
+START_TEST(test_window_grows_up_to_the_limit)
+{
+  remote.limit = WINDOW_MIN + (_i == 0 ? 100000 : 0);
+  open_answered(0, "ours");
+  attach(0);
+  for (int i = 0; i < 3; i++) {
+    use_window(0);
+    ck_assert_uint_le(counters(0).window, remote.limit);
+  }
+  ck_assert_uint_eq(counters(0).window, remote.limit);
+  ck_assert_uint_eq(pump_set_windows(here.set), remote.limit - WINDOW_MIN);
+}
+END_TEST
+
+START_TEST(test_small_limit)
+{
+  remote.limit = _i == 0 ? 20000 : 1;
+  open_answered(0, "ours");
+  WAIT_FOR(counters(0).window == remote.limit);
+  attach(0);
+  uint64_t bound = remote.limit + WINDOW_MESSAGE_COST;
+  PUSH_UNTIL(0, seen_by(0).bytes > 0);
+  push_until_held_back(0);
+  struct seen seen = seen_by(0);
+  ck_assert_uint_le(cost_of(&seen), bound);
+  for (int i = 0; i < 3; i++) {
+    uint64_t before = seen_by(0).bytes;
+    tell_other_ack(0);
+    WAIT_FOR(seen_by(0).bytes > before);
+  }
+  ck_assert_uint_eq(pump_set_windows(here.set), 0);
+}
+END_TEST
+
+/* Who turns out to be an original never acks. */
+START_TEST(test_full_window_opens_for_an_original)
+{
+  open_silent(0);
+  attach(0);
+  PUSH_UNTIL(0, is_full(0));
+  tell_other_answer(0, true);
+  WAIT_FOR(it->original);
+  PUSH_UNTIL(0, seen_by(0).bytes > 4 * WINDOW_MIN);
+  ck_assert_uint_eq(counters(0).window, 0);
+  ck_assert_uint_eq(counters(0).unacked, 0);
+}
+END_TEST
+
+START_TEST(test_socket_failure_is_seen_while_the_window_is_full)
+{
+  open_answered(0, "ours");
+  attach(0);
+  PUSH_UNTIL(0, is_full(0));
+  push_until_held_back(0);
+  reset_socket(0);
+  WAIT_FOR(it->socket_error != 0);
+  ck_assert_int_eq(it->socket_error, ECONNRESET);
+  pump_send_reset(it->pump, "", "gone");
+  WAIT_FOR(it->ended);
+  ck_assert_int_eq(it->status, RPC_OK);
+  struct seen seen = seen_by(0);
+  ck_assert_str_eq(seen.reset_reason, "gone");
+}
+END_TEST
+
+/* The end goes also when the window is full. */
+START_TEST(test_end_behind_a_full_window)
+{
+  open_answered(0, "ours");
+  attach(0);
+  PUSH_UNTIL(0, is_full(0));
+  shutdown(it->fd, SHUT_WR);
+  tell_other_acks(0);
+  WAIT_FOR(it->local_eof && counters(0).unacked == 0);
+  WAIT_FOR(seen_by(0).bytes == counters(0).bytes_read + 1);
+  ck_assert_str_eq(seen_by(0).order, "DE");
+}
+END_TEST
+
+/* ---- Acks ---- */
+
+/* Nothing goes our way for it to ride on. */
+START_TEST(test_ack_goes_alone)
+{
+  open_answered(0, "ours");
+  attach(0);
+  tell_other_data(0, 1000, 3);
+  hear(0, 0, 3000);
+  WAIT_FOR(seen_by(0).ack.taken == 3000);
+  ck_assert_uint_eq(seen_by(0).ack.messages, 3);
+  ck_assert_uint_eq(seen_by(0).ack.queued, 0);
+  tell_other_eof(0, 0);
+  WAIT_FOR(seen_by(0).ack.taken == 3001);
+  ck_assert_uint_eq(seen_by(0).ack.messages, 4);
+  ck_assert_uint_eq(counters(0).queued, 0);
+  ck_assert_str_eq(seen_by(0).order, "A");
+}
+END_TEST
+
+/* What waited for the socket is taken when it comes, and the first data that it brings says so. Without data it goes
+ * alone. */
+START_TEST(test_ack_of_what_waited)
+{
+  open_answered(0, "ours");
+  tell_other_data(0, 1000, 2);
+  WAIT_FOR(counters(0).queued > 2000);
+  int fd = make_socket(0, false);
+  if (_i == 0)
+    ck_assert_int_eq(send(it->fd, "x", 1, MSG_NOSIGNAL), 1);
+  ck_assert_int_eq(pump_attach(it->pump, fd), 0);
+  WAIT_FOR(seen_by(0).acks > 0);
+  struct seen seen = seen_by(0);
+  ck_assert_uint_eq(seen.ack.taken, 2000);
+  ck_assert_uint_eq(seen.ack.messages, 2);
+  ck_assert_str_eq(seen.order, _i == 0 ? "D" : "A");
+  hear(0, 0, 2000);
+}
+END_TEST
+
+/* Some of it is not taken: that is said, too. */
+START_TEST(test_ack_says_what_is_queued)
+{
+  open_answered(0, "ours");
+  attach_small(0);
+  tell_other_fill(0, true);
+  WAIT_FOR(seen_by(0).ack.queued > 0);
+  tell_other_fill(0, false);
+  WAIT_FOR(counters(0).queued > WINDOW_MIN / 2);
+  ck_assert_uint_eq(pump_set_queued(here.set), counters(0).queued);
+  struct seen seen = seen_by(0);
+  hear(0, 0, seen.said);
+  WAIT_FOR(seen_by(0).ack.taken == seen.said);
+  seen = seen_by(0);
+  ck_assert_uint_eq(seen.ack.messages, seen.said_messages);
+  ck_assert_uint_eq(seen.ack.queued, 0);
+  ck_assert_uint_eq(counters(0).queued, 0);
+  ck_assert_uint_eq(pump_set_queued(here.set), 0);
+}
+END_TEST
+
+/* Nobody reads what the other side sends, up to the window; what we send it is acked all the same. */
+START_TEST(test_upload_goes_on_beside_an_ignored_download)
+{
+  enum { UPLOAD = 4 << 20 };
+  open_answered(0, "ours");
+  attach_small(0);
+  tell_other_fill(0, true);
+  tell_other_acks(0);
+  WAIT_FOR(counters(0).queued > WINDOW_MIN / 2);
+  PUSH_UNTIL(0, seen_by(0).bytes > UPLOAD);
+  ck_assert_uint_gt(counters(0).queued, WINDOW_MIN / 2);
+  ck_assert_uint_le(counters(0).queued, WINDOW_MIN);
+  ck_assert(!it->ended);
+  hear(0, 0, 2 * WINDOW_MIN);
+}
+END_TEST
+
+/* ---- The queue ---- */
+
+START_TEST(test_more_than_the_limit_ends_it)
+{
+  enum { QUEUE = 1 << 20 };
+  use_limits(QUEUE, 4 * QUEUE);
+  open_answered(0, "ours");
+  tell_other_data(0, WHOLE, QUEUE / MESSAGE);
+  WAIT_FOR(counters(0).queued == QUEUE);
+  tell_other_eof(0, 0); /* costs nothing of the window */
+  WAIT_FOR(counters(0).queued == QUEUE + WINDOW_MESSAGE_COST);
+  ck_assert(!it->ended);
+  tell_other_data(0, WHOLE, 1);
+  WAIT_FOR(it->ended);
+  ck_assert_int_eq(it->status, RPC_INTERNAL);
+  ck_assert_uint_eq(counters(0).queued, 0);
+}
+END_TEST
+
+/* Messages without data are not free. */
+START_TEST(test_many_empty_messages_end_it)
+{
+  open_answered(0, "ours");
+  attach_small(0);
+  tell_other_fill(0, true);
+  WAIT_FOR(counters(0).queued > WINDOW_MIN / 2);
+  tell_other_fill(0, false);
+  for (int i = 0; i <= WINDOW_MAX / WINDOW_MESSAGE_COST && !it->ended; i++) {
+    tell_other(0, rpc_message_copy("\x12\x00", 2));
+    if (i % 1000 == 0)
+      turn();
+  }
+  WAIT_FOR(it->ended);
+  ck_assert_int_eq(it->status, RPC_INTERNAL);
+}
+END_TEST
+
+/* ---- The budgets ---- */
+
+static uint64_t beyond_the_beginning(int side)
+{
+  return counters(side).window - WINDOW_MIN;
+}
+
+START_TEST(test_budget_of_windows)
+{
+  enum { BUDGET = 100000 };
+  use_limits(WINDOW_MAX, BUDGET);
+  for (int side = 0; side < 2; side++) {
+    open_answered(side, "ours");
+    attach(side);
+    use_window(side);
+    ck_assert_uint_gt(beyond_the_beginning(side), 0);
+    ck_assert_uint_le(pump_set_windows(here.set), BUDGET);
+  }
+  ck_assert_uint_eq(pump_set_windows(here.set), beyond_the_beginning(0) + beyond_the_beginning(1));
+  close_pump(0);
+  WAIT_FOR(pump_set_windows(here.set) == beyond_the_beginning(1));
+  close_pump(1);
+  WAIT_FOR(pump_set_windows(here.set) == 0);
+}
+END_TEST
+
+/* A window that is not used comes down by itself. */
+START_TEST(test_unused_window_gives_back)
+{
+  open_answered(0, "ours");
+  attach(0);
+  use_window(0);
+  ck_assert_uint_gt(pump_set_windows(here.set), 0);
+  tell_other_acks(0);
+  close(it->fd);
+  it->fd = -1;
+  WAIT_FOR(pump_set_windows(here.set) == 0);
+  ck_assert_uint_eq(counters(0).window, WINDOW_MIN);
+}
+END_TEST
+
+/* Nobody reads; all queues together stop at the budget, but for the message that each had asked for. Then they are
+ * read, and everything comes. */
+START_TEST(test_budget_of_queues)
+{
+  enum { COUNT = 3, QUEUE = 1 << 20, BUDGET = QUEUE / 2 };
+  use_limits(QUEUE, BUDGET);
+  for (int side = 0; side < COUNT; side++) {
+    open_answered(side, "ours");
+    tell_other_data(side, WHOLE, QUEUE / MESSAGE);
+  }
+  WAIT_FOR(pump_set_queued(here.set) >= BUDGET);
+  turn_for_a_while();
+  ck_assert_uint_le(pump_set_queued(here.set), BUDGET + COUNT * MESSAGE);
+  for (int side = 0; side < COUNT; side++) {
+    attach(side);
+    hear(side, 0, WHOLE * (QUEUE / MESSAGE));
+    WAIT_FOR(seen_by(side).ack.taken == WHOLE * (QUEUE / MESSAGE));
+  }
+  ck_assert_uint_eq(pump_set_queued(here.set), 0);
+}
+END_TEST
+
+/* One that stopped asking goes on when there is room again, also if its own socket takes nothing. */
+START_TEST(test_budget_that_comes_back)
+{
+  enum { QUEUE = 1 << 20, BUDGET = QUEUE / 2, GREEDY = 1 };
+  use_limits(QUEUE, BUDGET);
+  open_answered(0, "ours");
+  attach_small(0);
+  tell_other_fill(0, true);
+  WAIT_FOR(counters(0).queued > 0);
+  tell_other_fill(0, false);
+  open_answered(GREEDY, "ours");
+  tell_other_data(GREEDY, WHOLE, QUEUE / MESSAGE);
+  WAIT_FOR(pump_set_queued(here.set) >= BUDGET);
+  ck_assert_int_eq(send(it->fd, "x", 1, MSG_NOSIGNAL), 1);
+  WAIT_FOR(seen_by(0).bytes == 1);
+  /* What it had asked for, and what it does not ask for any more. */
+  tell_other_data(0, 1, 1);
+  turn_for_a_while();
+  tell_other_ack(0);
+  turn_for_a_while();
+  ck_assert_uint_eq(counters(0).unacked, 1);
+  close_pump(GREEDY);
+  WAIT_FOR(counters(0).unacked == 0);
+}
+END_TEST
+
+/* A pump that goes takes what it had queued along. */
+START_TEST(test_queue_goes_with_its_pump)
+{
+  open_answered(0, "ours");
+  tell_other_data(0, WHOLE, 10);
+  WAIT_FOR(pump_set_queued(here.set) == 10 * MESSAGE);
+  close_pump(0);
+  WAIT_FOR(pump_set_queued(here.set) == 0);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("pump windows");
+  TCase *tcase = tcase_create("pump windows");
+  tcase_set_timeout(tcase, 60);
+  tcase_add_checked_fixture(tcase, setup, teardown);
+  tcase_add_test(tcase, test_no_more_than_the_window_is_under_way);
+  tcase_add_test(tcase, test_an_ack_in_part);
+  tcase_add_loop_test(tcase, test_window_grows_up_to_the_limit, 0, 2);
+  tcase_add_loop_test(tcase, test_small_limit, 0, 2);
+  tcase_add_test(tcase, test_full_window_opens_for_an_original);
+  tcase_add_test(tcase, test_socket_failure_is_seen_while_the_window_is_full);
+  tcase_add_test(tcase, test_end_behind_a_full_window);
+  tcase_add_test(tcase, test_ack_goes_alone);
+  tcase_add_loop_test(tcase, test_ack_of_what_waited, 0, 2);
+  tcase_add_test(tcase, test_ack_says_what_is_queued);
+  tcase_add_test(tcase, test_upload_goes_on_beside_an_ignored_download);
+  tcase_add_test(tcase, test_more_than_the_limit_ends_it);
+  tcase_add_test(tcase, test_many_empty_messages_end_it);
+  tcase_add_test(tcase, test_budget_of_windows);
+  tcase_add_test(tcase, test_unused_window_gives_back);
+  tcase_add_test(tcase, test_budget_of_queues);
+  tcase_add_test(tcase, test_budget_that_comes_back);
+  tcase_add_test(tcase, test_queue_goes_with_its_pump);
+  suite_add_tcase(suite, tcase);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_ENV);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? 0 : 1;
+}
