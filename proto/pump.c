@@ -21,7 +21,7 @@ void pump_ref(struct pump *p)
 static void free_on_loop(struct rpc_tag *tag, bool ok)
 {
   (void)ok;
-  struct pump *p = PUMP_OF(tag, free_tag);
+  struct pump *p = PUMP_OF(tag, loop_tag);
   grpc_metadata_array_destroy(&p->metadata);
   grpc_metadata_array_destroy(&p->trailers);
   grpc_slice_unref(p->status_details);
@@ -40,121 +40,87 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
 void pump_unref(struct pump *p)
 {
   if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
-    rpc_queue_deliver(p->set->queue, &p->free_tag, true, free_on_loop);
+    rpc_queue_deliver(p->set->queue, &p->loop_tag, true, free_on_loop);
 }
 
 /* ---- Events ---- */
-
-static void tell(struct pump *p, struct rpc_tag *tag, void (*on_loop)(struct rpc_tag *tag, bool ok))
-{
-  pump_ref(p);
-  rpc_queue_deliver(p->set->queue, tag, true, on_loop);
-}
-
-static void header_on_loop(struct rpc_tag *tag, bool ok)
-{
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, header_tag);
-  if (!p->closed)
-    p->events->header(p, p->down.header, p->arg);
-  free(p->down.header);
-  p->down.header = NULL;
-  pump_unref(p);
-}
-
-void pump_tell_header(struct pump *p)
-{
-  tell(p, &p->header_tag, header_on_loop);
-}
-
-static void original_on_loop(struct rpc_tag *tag, bool ok)
-{
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, original_tag);
-  if (!p->closed)
-    p->events->original(p, p->arg);
-  pump_unref(p);
-}
-
-static void local_eof_on_loop(struct rpc_tag *tag, bool ok)
-{
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, local_eof_tag);
-  if (!p->closed)
-    p->events->local_eof(p, p->arg);
-  pump_unref(p);
-}
-
-void pump_tell_local_eof(struct pump *p)
-{
-  tell(p, &p->local_eof_tag, local_eof_on_loop);
-}
-
-static void failed_on_loop(struct rpc_tag *tag, bool ok)
-{
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, failed_tag);
-  if (!p->closed)
-    p->events->socket_failed(p, atomic_load(&p->socket_error), p->arg);
-  pump_unref(p);
-}
-
-void pump_tell_socket_failed(struct pump *p, int error)
-{
-  if (atomic_flag_test_and_set(&p->socket_failure_told))
-    return;
-  atomic_store(&p->socket_error, error);
-  tell(p, &p->failed_tag, failed_on_loop);
-}
-
-static void remote_eof_on_loop(struct rpc_tag *tag, bool ok)
-{
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, remote_eof_tag);
-  if (!p->closed)
-    p->events->remote_eof(p, p->arg);
-  pump_unref(p);
-}
-
-void pump_tell_remote_eof(struct pump *p)
-{
-  tell(p, &p->remote_eof_tag, remote_eof_on_loop);
-}
 
 static const char *text_or_none(const char *text)
 {
   return text != NULL ? text : "";
 }
 
-static void reset_on_loop(struct rpc_tag *tag, bool ok)
+static void tell_header(struct pump *p)
 {
+  struct header *h = p->down.header;
+  p->events->header(p, h, p->arg);
+  p->down.header = NULL;
+  free(h);
+}
+
+static void tell_original(struct pump *p)
+{
+  p->events->original(p, p->arg);
+}
+
+static void tell_local_eof(struct pump *p)
+{
+  p->events->local_eof(p, p->arg);
+}
+
+static void tell_socket_failed(struct pump *p)
+{
+  p->events->socket_failed(p, atomic_load(&p->socket_error), p->arg);
+}
+
+static void tell_remote_eof(struct pump *p)
+{
+  p->events->remote_eof(p, p->arg);
+}
+
+static void tell_remote_reset(struct pump *p)
+{
+  p->events->remote_reset(p, text_or_none(p->down.reset_code), text_or_none(p->down.reset_reason), p->arg);
+}
+
+static void tell_ended(struct pump *p)
+{
+  char *text = grpc_slice_to_c_string(p->status_details);
+  p->events->ended(p, (enum rpc_status)p->status, text, p->arg);
+  gpr_free(text);
+}
+
+static void events_on_loop(struct rpc_tag *tag, bool ok)
+{
+  static void (*const tellers[PUMP_EVENTS])(struct pump * p) = {
+      [PUMP_HEADER] = tell_header,         [PUMP_ORIGINAL] = tell_original,
+      [PUMP_LOCAL_EOF] = tell_local_eof,   [PUMP_SOCKET_FAILED] = tell_socket_failed,
+      [PUMP_REMOTE_EOF] = tell_remote_eof, [PUMP_REMOTE_RESET] = tell_remote_reset,
+      [PUMP_ENDED] = tell_ended,
+  };
   (void)ok;
-  struct pump *p = PUMP_OF(tag, reset_tag);
-  if (!p->closed)
-    p->events->remote_reset(p, text_or_none(p->down.reset_code), text_or_none(p->down.reset_reason), p->arg);
+  struct pump *p = PUMP_OF(tag, loop_tag);
+  unsigned due = atomic_exchange(&p->untold, 0);
+  for (size_t i = 0; i < PUMP_EVENTS && !p->closed; i++)
+    if (due & 1U << i)
+      tellers[i](p);
   pump_unref(p);
 }
 
-void pump_tell_remote_reset(struct pump *p)
+void pump_tell(struct pump *p, enum pump_event event)
 {
-  tell(p, &p->reset_tag, reset_on_loop);
+  pump_ref(p);
+  if (atomic_fetch_or(&p->untold, 1U << event) == 0)
+    rpc_queue_deliver(p->set->queue, &p->loop_tag, true, events_on_loop);
+  else
+    pump_unref(p);
 }
 
-static void ended_on_loop(struct rpc_tag *tag, bool ok)
+void pump_tell_socket_failed(struct pump *p, int error)
 {
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, ended_tag);
-  if (!p->closed) {
-    char *text = grpc_slice_to_c_string(p->status_details);
-    p->events->ended(p, (enum rpc_status)p->status, text, p->arg);
-    gpr_free(text);
-  }
-  pump_unref(p);
-}
-
-void pump_tell_ended(struct pump *p)
-{
-  tell(p, &p->ended_tag, ended_on_loop);
+  int none = 0;
+  if (atomic_compare_exchange_strong(&p->socket_error, &none, error))
+    pump_tell(p, PUMP_SOCKET_FAILED);
 }
 
 /* ---- The stream ---- */
@@ -167,7 +133,7 @@ static void meet_original(struct pump *p)
   p->down.queueing = false;
   pthread_mutex_unlock(&p->down.lock);
   pump_up_unwindowed(p);
-  tell(p, &p->original_tag, original_on_loop);
+  pump_tell(p, PUMP_ORIGINAL);
 }
 
 static bool says_original(const grpc_metadata_array *metadata)
@@ -273,7 +239,6 @@ static int create(struct pump **out, struct pump_set *set)
   p->set = set;
   p->fd = -1;
   atomic_init(&p->refs, 1);
-  atomic_flag_clear(&p->socket_failure_told);
   grpc_metadata_array_init(&p->metadata);
   grpc_metadata_array_init(&p->trailers);
   p->status_details = grpc_empty_slice();
@@ -391,6 +356,15 @@ void pump_linger_socket(struct pump *p)
   pump_up_go(p);
 }
 
+static void close_descriptor(struct pump_set *set, int fd, bool reset)
+{
+  struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+  if (reset)
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  epoll_ctl(set->epoll, EPOLL_CTL_DEL, fd, NULL);
+  close(fd);
+}
+
 void pump_close_socket(struct pump *p, bool reset)
 {
   pthread_mutex_lock(&p->up.lock);
@@ -401,13 +375,8 @@ void pump_close_socket(struct pump *p, bool reset)
   pump_down_drop(p);
   pthread_mutex_unlock(&p->down.lock);
   pthread_mutex_unlock(&p->up.lock);
-  if (fd < 0)
-    return;
-  struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-  if (reset)
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  epoll_ctl(p->set->epoll, EPOLL_CTL_DEL, fd, NULL);
-  close(fd);
+  if (fd >= 0)
+    close_descriptor(p->set, fd, reset);
   pthread_mutex_lock(&p->down.lock);
   pump_down_run(p);
   pthread_mutex_unlock(&p->down.lock);

@@ -181,7 +181,7 @@ static bool keep_header(struct pump *p, const struct payload *m, const struct io
   if (p->down.header == NULL || header_unpack(bytes, m->header_size, p->down.header, &why) != 0)
     return false;
   p->down.limit = p->down.header->limit;
-  pump_tell_header(p);
+  pump_tell(p, PUMP_HEADER);
   return true;
 }
 
@@ -269,7 +269,7 @@ static void finish_first(struct pump *p)
   bool eof = p->down.first->eof;
   pop(p);
   if (eof) {
-    pump_tell_remote_eof(p);
+    pump_tell(p, PUMP_REMOTE_EOF);
     pump_down_drop(p);
   }
 }
@@ -293,7 +293,7 @@ static void tell_reset(struct pump *p)
 {
   pump_down_drop(p);
   if (!p->down.reset_told)
-    pump_tell_remote_reset(p);
+    pump_tell(p, PUMP_REMOTE_RESET);
   p->down.reset_told = true;
 }
 
@@ -322,7 +322,7 @@ void pump_down_run(struct pump *p)
   bool open = p->down.first != NULL || p->down.receiving || !p->down.over;
   if (p->down.status_known && !p->down.ended && (!open || p->status != GRPC_STATUS_OK)) {
     p->down.ended = true;
-    pump_tell_ended(p);
+    pump_tell(p, PUMP_ENDED);
   }
 }
 

@@ -123,11 +123,11 @@ struct pump {
   struct pump_down down;
   struct pump_acks acks;
   _Atomic uint64_t bytes_read, bytes_written, queued;
-  atomic_int socket_error;
-  atomic_flag socket_failure_told;
+  atomic_int socket_error; /* the first */
 
   struct rpc_tag metadata_tag, status_tag;
-  struct rpc_tag header_tag, original_tag, local_eof_tag, failed_tag, remote_eof_tag, reset_tag, ended_tag, free_tag;
+  struct rpc_tag loop_tag; /* events on their way to the loop; in the end, to be freed there */
+  atomic_uint untold;      /* bits: events that loop_tag brings */
   grpc_metadata_array metadata, trailers;
   grpc_status_code status;
   grpc_slice status_details;
@@ -136,13 +136,21 @@ struct pump {
 void pump_ref(struct pump *p);
 void pump_unref(struct pump *p);
 
-/* Events, on their way to the loop. Any thread, with or without a direction lock. */
-void pump_tell_header(struct pump *p);
-void pump_tell_local_eof(struct pump *p);
+/* In this order, if several are told at once. */
+enum pump_event {
+  PUMP_HEADER,
+  PUMP_ORIGINAL,
+  PUMP_LOCAL_EOF,
+  PUMP_SOCKET_FAILED,
+  PUMP_REMOTE_EOF,
+  PUMP_REMOTE_RESET,
+  PUMP_ENDED,
+  PUMP_EVENTS,
+};
+
+/* Tells the owner, on the loop. Each but the failure at most once. Any thread, with or without a direction lock. */
+void pump_tell(struct pump *p, enum pump_event event);
 void pump_tell_socket_failed(struct pump *p, int error);
-void pump_tell_remote_eof(struct pump *p);
-void pump_tell_remote_reset(struct pump *p);
-void pump_tell_ended(struct pump *p);
 
 /* Arms the socket for EPOLLIN or EPOLLOUT in addition to what is armed; with 0 only failures are told. With a direction
  * lock held and fd >= 0. */

@@ -327,7 +327,7 @@ static void read_none(struct pump *p, ssize_t n)
   stop_reading(p);
   p->up.socket_over = true;
   if (error == 0)
-    pump_tell_local_eof(p);
+    pump_tell(p, PUMP_LOCAL_EOF);
   else
     pump_tell_socket_failed(p, error);
 }
