@@ -300,8 +300,8 @@ START_TEST(test_refused_headers)
                        .has_member = (rows[i].fields & MEMBER) != 0,
                        .has_member_key = (rows[i].fields & KEY) != 0,
                        .has_connection = (rows[i].fields & CONNECTION) != 0};
-    strcpy(h.service, rows[i].fields & DIAL ? "web" : "");
-    strcpy(h.token, rows[i].fields & TOKEN ? "abc" : "");
+    snprintf(h.service, sizeof h.service, "%s", rows[i].fields & DIAL ? "web" : "");
+    snprintf(h.token, sizeof h.token, "%s", rows[i].fields & TOKEN ? "abc" : "");
     stream_closes_saying(connect_with(&f, &h), RPC_INVALID_ARGUMENT, rows[i].why);
   }
   stream_drop(web);
