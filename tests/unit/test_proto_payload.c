@@ -51,6 +51,21 @@ static const struct row good[] = {
            "1234"),
      {0}},
     {BYTES("\xfa\xff\xff\xff\x0f\x01x"), {0}},
+    /* acks: empty, whole, before data; another type is not one */
+    {BYTES("\x2a\x00"), {.has_ack = true}},
+    {BYTES("\x2a\x09\x08\x80\x02\x10\x03\x18\x04\x20\x05"),
+     {.has_ack = true, .ack = {.taken = 256, .messages = 3, .held_us = 4, .queued = 5}}},
+    {BYTES("\x2a\x02\x08\x07\x18\x01\x12\x01z"),
+     {.has_ack = true, .ack = {.taken = 7}, .eof = true, .has_data = true, .data_at = 8, .data_size = 1}},
+    {BYTES("\x28\x01"), {0}},
+    {BYTES("\x2a\x04\x08\x07\x08\x08"), {.has_ack = true, .ack = {.taken = 8}}},
+    /* within: unknown fields of each type, known numbers of another, more than 32 bits where 32 are read */
+    {BYTES("\x2a\x1e\x28\x96\x01\x31"
+           "12345678\x3d"
+           "1234\x42\x01x\x0a\x01y\x08\x06\x15"
+           "1234"),
+     {.has_ack = true, .ack = {.taken = 6}}},
+    {BYTES("\x2a\x06\x18\x83\x80\x80\x80\x10"), {.has_ack = true, .ack = {.held_us = 3}}},
 };
 
 static const struct row bad[] = {
@@ -79,6 +94,12 @@ static const struct row bad[] = {
     {BYTES("\x12\x01"
            "a\x00"),
      {0}},
+    {BYTES("\x2a\x01"), {0}},             /* an ack beyond the end */
+    {BYTES("\x2a\x01\x08\x01"), {0}},     /* a number beyond the end of its ack */
+    {BYTES("\x2a\x02\x08\x80\x01"), {0}}, /* and one that goes on there */
+    {BYTES("\x2a\x02\x42\x01x"), {0}},    /* and bytes */
+    {BYTES("\x2a\x02\x0b\x0c"), {0}},     /* a group within */
+    {BYTES("\x2a\x00\x2a\x01\x08"), {0}}, /* the second one */
 };
 
 static int parse_cut(const struct row *row, size_t first, size_t second, struct payload *out)
@@ -102,6 +123,27 @@ static void check_same(const struct payload *p, const struct payload *q)
   ck_assert_uint_eq(p->header_size, q->header_size);
   ck_assert_uint_eq(p->reset_at, q->reset_at);
   ck_assert_uint_eq(p->reset_size, q->reset_size);
+  ck_assert_int_eq(p->has_ack, q->has_ack);
+  ck_assert_uint_eq(p->ack.taken, q->ack.taken);
+  ck_assert_uint_eq(p->ack.messages, q->ack.messages);
+  ck_assert_uint_eq(p->ack.held_us, q->ack.held_us);
+  ck_assert_uint_eq(p->ack.queued, q->ack.queued);
+}
+
+/* What protobuf-c says of the ack, unless it refuses what others pass over. */
+static void check_ack(const struct row *row)
+{
+  Mindmeld__Payload *m = mindmeld__payload__unpack(NULL, row->size, row->bytes);
+  if (m == NULL)
+    return;
+  ck_assert_int_eq(m->ack != NULL, row->want.has_ack);
+  if (m->ack != NULL) {
+    ck_assert_uint_eq(m->ack->taken, row->want.ack.taken);
+    ck_assert_uint_eq(m->ack->messages, row->want.ack.messages);
+    ck_assert_uint_eq(m->ack->held_us, row->want.ack.held_us);
+    ck_assert_uint_eq(m->ack->queued, row->want.ack.queued);
+  }
+  mindmeld__payload__free_unpacked(m, NULL);
 }
 
 static void check_row(const struct row *row, int want)
@@ -118,6 +160,7 @@ static void check_row(const struct row *row, int want)
 START_TEST(well_formed)
 {
   check_row(&good[_i], 0);
+  check_ack(&good[_i]);
 }
 END_TEST
 
@@ -177,6 +220,77 @@ START_TEST(prefix_is_what_protobuf_writes)
 }
 END_TEST
 
+static const uint64_t extremes[] = {0, 1, 127, 128, UINT32_MAX, UINT64_C(1) << 63, UINT64_MAX};
+
+enum { EXTREMES = sizeof extremes / sizeof *extremes };
+
+/* As protobuf-c writes it, byte by byte, and read back by both. */
+START_TEST(ack_is_what_protobuf_writes)
+{
+  size_t longest = 0;
+  for (int taken = 0; taken < EXTREMES; taken++)
+    for (int messages = 0; messages < EXTREMES; messages++)
+      for (int held = 0; held < EXTREMES; held++)
+        for (int queued = 0; queued < EXTREMES; queued++) {
+          struct ack ack = {extremes[taken], extremes[messages], extremes[queued], (uint32_t)extremes[held]};
+          Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
+          Mindmeld__Ack same = MINDMELD__ACK__INIT;
+          uint8_t want[2 * PAYLOAD_ACK_MAX], got[PAYLOAD_ACK_MAX + PAYLOAD_PREFIX_MAX + 1];
+          same.taken = ack.taken;
+          same.messages = ack.messages;
+          same.held_us = ack.held_us;
+          same.queued = ack.queued;
+          p.ack = &same;
+          size_t size = payload_ack(got, &ack);
+          ck_assert_uint_le(size, PAYLOAD_ACK_MAX);
+          ck_assert_uint_eq(size, mindmeld__payload__pack(&p, want));
+          ck_assert_mem_eq(got, want, size);
+          longest = size > longest ? size : longest;
+
+          size += payload_prefix(got + size, 1, true) + 1;
+          got[size - 1] = 'x';
+          struct row row = {got, size, {.has_ack = true, .ack = ack, .eof = true, .has_data = true}};
+          row.want.data_at = size - 1;
+          row.want.data_size = 1;
+          struct payload found;
+          ck_assert_int_eq(parse_cut(&row, size / 3, size / 2, &found), 0);
+          check_same(&found, &row.want);
+        }
+  ck_assert_uint_eq(longest, 2 + 3 * 11 + 6);
+}
+END_TEST
+
+/* Of two acks, as protobuf would have it, which protobuf-c does not do. */
+START_TEST(acks_merge)
+{
+  const struct row row = {BYTES("\x2a\x04\x08\x07\x10\x02\x2a\x02\x08\x09"),
+                          {.has_ack = true, .ack = {.taken = 9, .messages = 2}}};
+  check_row(&row, 0);
+}
+END_TEST
+
+/* An ack with fields that we do not know may have up to 256 bytes. */
+START_TEST(ack_too_long)
+{
+  uint8_t bytes[300] = {0x2a};
+  for (size_t size = 130; size <= 270; size++) {
+    struct payload found;
+    bytes[1] = (uint8_t)(0x80 | (size & 0x7f));
+    bytes[2] = (uint8_t)(size >> 7);
+    bytes[3] = 0x42; /* what fills it */
+    bytes[4] = (uint8_t)(0x80 | ((size - 5) & 0x7f));
+    bytes[5] = (uint8_t)((size - 5) >> 7);
+    bytes[3 + size - 2] = 0x08;
+    bytes[3 + size - 1] = 9;
+    struct row row = {bytes, 3 + size, {0}};
+    ck_assert_int_eq(parse_cut(&row, size / 2, size, &found), size <= 256 ? 0 : -EBADMSG);
+    if (size <= 256)
+      ck_assert(found.has_ack && found.ack.taken == 9);
+    bytes[3 + size - 2] = bytes[3 + size - 1] = 0;
+  }
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("payload");
@@ -186,6 +300,9 @@ int main(void)
   tcase_add_test(tests, no_parts);
   tcase_add_test(tests, copies_across_cuts);
   tcase_add_test(tests, prefix_is_what_protobuf_writes);
+  tcase_add_test(tests, ack_is_what_protobuf_writes);
+  tcase_add_test(tests, acks_merge);
+  tcase_add_test(tests, ack_too_long);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
