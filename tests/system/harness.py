@@ -499,6 +499,12 @@ def is_reset(connection):
     return False
 
 
+def ends_somehow(connection):
+    """Waits for the end, abrupt or not."""
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        hear(connection)
+
+
 def dial_is_reset(address):
     """The same of a new connection: a reset may come before connect has returned."""
     try:
