@@ -46,16 +46,17 @@ END_TEST
 
 START_TEST(test_crowd)
 {
+  const size_t crowd = HEAP_CROWD;
   struct heap_crowd c = {0};
   ck_assert(!heap_crowd_is(&c, 0));
-  ck_assert(!heap_crowd_is(&c, HEAP_CROWD - 1));
+  ck_assert(!heap_crowd_is(&c, crowd - 1));
   ck_assert(!heap_crowd_is(&c, 0)); /* they were not many */
-  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 20));
-  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 5 + 1));
-  ck_assert(heap_crowd_is(&c, HEAP_CROWD * 5));
-  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 4)); /* the crowd is as large as these now */
-  ck_assert(!heap_crowd_is(&c, HEAP_CROWD * 8));
-  ck_assert(heap_crowd_is(&c, HEAP_CROWD * 2));
+  ck_assert(!heap_crowd_is(&c, crowd * 20));
+  ck_assert(!heap_crowd_is(&c, crowd * 5 + 1));
+  ck_assert(heap_crowd_is(&c, crowd * 5));
+  ck_assert(!heap_crowd_is(&c, crowd * 4)); /* the crowd is as large as these now */
+  ck_assert(!heap_crowd_is(&c, crowd * 8));
+  ck_assert(heap_crowd_is(&c, crowd * 2));
   ck_assert(heap_crowd_is(&c, 0));
   ck_assert(!heap_crowd_is(&c, 0));
 }
