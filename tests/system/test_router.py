@@ -109,6 +109,48 @@ def test_a_name_has_one_owner(control):
     first.cancel()
 
 
+@pytest.fixture
+def park(channel):
+    """Parks a stream as somebody, and answers its call."""
+    over, calls = threading.Event(), []
+
+    def said(member):
+        yield pb.Payload(header=pb.Header(park=True, **member))
+        over.wait()
+
+    def park(member):
+        calls.append(stubs.ProxyServiceStub(channel).Connect(said(member)))
+        return calls[-1]
+
+    yield park
+    over.set()
+    for call in calls:
+        call.cancel()
+
+
+def test_nobody_parks_for_others(control, park):
+    """A stream that stands ready is of who shows the member's key."""
+    owner = control.CreateService(pb.CreateServiceRequest(name="web", **MEMBER))
+    owner.initial_metadata()
+    thief = {"member": MEMBER["member"], "member_key": b"x" * 32}
+    assert code(lambda: list(park(thief))) == CODE.PERMISSION_DENIED
+    parked = park(MEMBER)
+    owner.cancel()
+    assert code(lambda: list(parked)) == CODE.FAILED_PRECONDITION
+
+
+def test_parked_streams_are_limited(world, router, control, park, a, b):
+    """Somewhere there is an end, with a clear status, and others dial on."""
+    owner = control.CreateService(pb.CreateServiceRequest(name="web", **MEMBER))
+    owner.initial_metadata()
+    calls = [park(MEMBER) for _ in range(300)]
+    refused = eventually(lambda: [call for call in calls if call.done()], what="some are refused")
+    assert {call.code() for call in refused} == {CODE.RESOURCE_EXHAUSTED}
+    a.service("echo", world.target(Echo).address)
+    assert exchange(b.forward("echo"), b"x") == b"x"
+    owner.cancel()
+
+
 def test_a_member_needs_its_key(control):
     first = control.CreateService(pb.CreateServiceRequest(name="web", **MEMBER))
     first.initial_metadata()
@@ -117,6 +159,11 @@ def test_a_member_needs_its_key(control):
     first.cancel()
 
 
+def header(**more):
+    return pb.Payload(header=pb.Header(**more)).SerializeToString()
+
+
+ID = b"c" * 16
 HOSTILE = {
     "nothing": b"",
     "random": random.Random(1).randbytes(200),
@@ -130,10 +177,23 @@ HOSTILE = {
     "large": b"\x12" + b"\x80\x80\x60" + b"x" * (96 << 14),
     "an end at once": pb.Payload(eof=True).SerializeToString(),
     "a reset at once": pb.Payload(reset=pb.Reset(code="X" * 5000, reason="\u2620" * 5000)).SerializeToString(),
-    "a header without a token": pb.Payload(header=pb.Header()).SerializeToString(),
-    "a header with a long token": pb.Payload(header=pb.Header(token="x" * 100000)).SerializeToString(),
-    "an unknown token": pb.Payload(header=pb.Header(token="0" * 64, **MEMBER)).SerializeToString(),
+    "a header without a token": header(),
+    "a header with a long token": header(token="x" * 100000),
+    "an unknown token": header(token="0" * 64, **MEMBER),
     "data first": pb.Payload(data=b"x" * 100).SerializeToString(),
+    "a dial of nothing": header(service="nothing", connection=ID, **MEMBER),
+    "a dial of no name": header(service="No Name", connection=ID, **MEMBER),
+    "a dial of a long name": header(service="x" * 64, connection=ID, **MEMBER),
+    "a dial without a connection": header(service="bystander", **MEMBER),
+    "a dial with a short connection": header(service="bystander", connection=ID[:15], **MEMBER),
+    "a dial without a member": header(service="bystander", connection=ID),
+    "a dial without a key": header(service="bystander", connection=ID, member=MEMBER["member"]),
+    "a stream parked by nobody": header(park=True),
+    "a stream parked by who has no service": header(park=True, **MEMBER),
+    "a stream parked without a key": header(park=True, member=MEMBER["member"]),
+    "a stream for two things": header(park=True, service="bystander", connection=ID, **MEMBER),
+    "a token and a name": header(token="0" * 64, service="bystander", connection=ID, **MEMBER),
+    "an ack at once": pb.Payload(ack=pb.Ack(taken=1, messages=1)).SerializeToString(),
     "a token's length that lies": pb.Payload(data=struct.pack("<I", 0xFFFFFFFF) + b"x" * 100).SerializeToString(),
     "a token's length of zero": pb.Payload(data=struct.pack("<I", 0)).SerializeToString(),
     "a token that is no header": pb.Payload(data=struct.pack("<I", 8) + b"\xff" * 8).SerializeToString(),
