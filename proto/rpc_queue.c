@@ -42,7 +42,8 @@ struct rpc_queue {
 
 struct rpc_timer {
   struct rpc_queue *queue;
-  uint64_t at; /* uv_hrtime */
+  uint64_t at;        /* uv_hrtime */
+  gpr_timespec until; /* the same, for gRPC, which sleeps in whole milliseconds */
   void (*cb)(void *arg);
   void *arg;
   struct rpc_timer *prev, *next;
@@ -236,6 +237,7 @@ int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, vo
   if (!t)
     return -ENOMEM;
   *t = (struct rpc_timer){.queue = q, .at = uv_hrtime() + ms * 1000000, .cb = cb, .arg = arg};
+  t->until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)ms + 1, GPR_TIMESPAN));
   /* Most timers run as long as the ones before them, and belong at the end. */
   struct rpc_timer *before = q->timers ? q->timers->prev : NULL;
   while (before && before->at > t->at)
@@ -259,13 +261,9 @@ static gpr_timespec timers_serve(struct rpc_queue *q)
 {
   while (q->timers) {
     struct rpc_timer *t = q->timers;
-    uint64_t now = uv_hrtime();
     /* The analyzer takes what was just freed for still in the list. */
-    if (t->at > now) { /* NOLINT(clang-analyzer-unix.Malloc) */
-      /* gRPC sleeps in whole milliseconds. */
-      gpr_timespec wait = gpr_time_from_millis((int64_t)((t->at - now) / 1000000) + 1, GPR_TIMESPAN);
-      return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), wait);
-    }
+    if (t->at > uv_hrtime()) /* NOLINT(clang-analyzer-unix.Malloc) */
+      return t->until;
     void (*cb)(void *) = t->cb;
     void *arg = t->arg;
     rpc_timer_cancel(t);
