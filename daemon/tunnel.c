@@ -1,4 +1,5 @@
-/* One tunnel: the actions of its state machine, carried out on a socket (through the pump), a dial, a call and a timer.
+/* One tunnel: how it begins, what calls back, as events for its state machine, and what is told of it. What the machine
+ * answers is carried out in tunnel_act.c.
  *
  * A tunnel is gone for everybody when the machine says so; its memory stays until its timer, its dial and its call have
  * called back for the last time.
@@ -8,28 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "address.h"
-#include "dial.h"
 #include "link.h"
 #include "mindmeld.pb-c.h"
 #include "proto/rpc.h"
 #include "tally.h"
 #include "tunnels_internal.h"
 
-enum {
-  ASK_MS = 10000,
-  DIAL_MS = 10000,
-  OPENING_MS = 15000,
-  CLOSING_MS = 2000, /* for a last word to get through, before the stream is cancelled */
-  CLOSING_MS_AT_END = 1000,
-  LINGER_MS = 60000,
-  SENTENCE_SIZE = 512,
-  NOTHING = -1,
-};
+enum { ASK_MS = 10000, SENTENCE_SIZE = 512 };
 
 static void step(struct tunnel *t, enum connection_event event);
 
@@ -44,9 +33,7 @@ static void unhold(struct tunnel *t)
 
 /* ---- What went wrong, for the user ---- */
 
-static void fail(struct tunnel *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void fail(struct tunnel *t, const char *format, ...)
+void tunnel_fail(struct tunnel *t, const char *format, ...)
 {
   char what[SENTENCE_SIZE], sentence[SENTENCE_SIZE + TUNNEL_NAME_SIZE + ADDRESS_TEXT_MAX + 64];
   const char *service = tally_service(t->tally);
@@ -62,8 +49,7 @@ static void fail(struct tunnel *t, const char *format, ...)
   t->table->events->failed(t, sentence, t->table->arg);
 }
 
-/* Both live as long as the tunnel. */
-static void set_reset(struct tunnel *t, const char *code, const char *reason)
+void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason)
 {
   t->reset_code = code;
   t->reset_reason = reason;
@@ -79,8 +65,8 @@ static void on_header(struct pump *p, const struct header *h, void *arg)
   if (ours && t->machine.role == CONNECTION_FORWARD)
     ours = memcmp(h->connection, t->connection, sizeof t->connection) == 0;
   if (!ours) {
-    fail(t, "the other side's header is not that of this connection");
-    set_reset(t, "EPROTO", "the header is not that of this connection");
+    tunnel_fail(t, "the other side's header is not that of this connection");
+    tunnel_set_reset(t, "EPROTO", "the header is not that of this connection");
     step(t, CONNECTION_MISANSWERED);
     return;
   }
@@ -105,8 +91,8 @@ static void on_socket_failed(struct pump *p, int error, void *arg)
   (void)p;
   struct tunnel *t = arg;
   if (error != ECONNRESET && error != EPIPE)
-    fail(t, "the local socket failed: %s", strerror(error));
-  set_reset(t, "", "the local socket was reset");
+    tunnel_fail(t, "the local socket failed: %s", strerror(error));
+  tunnel_set_reset(t, "", "the local socket was reset");
   step(t, CONNECTION_SOCKET_FAILED);
 }
 
@@ -121,7 +107,7 @@ static void on_remote_reset(struct pump *p, const char *code, const char *reason
   (void)p;
   struct tunnel *t = arg;
   if (code[0] != '\0')
-    fail(t, "the other side: %s", reason);
+    tunnel_fail(t, "the other side: %s", reason);
   step(t, CONNECTION_REMOTE_RESET);
 }
 
@@ -131,11 +117,11 @@ static void on_ended(struct pump *p, enum rpc_status status, const char *text, v
   struct tunnel *t = arg;
   bool live = t->machine.state != CONNECTION_CLOSING;
   if (status != RPC_OK && live)
-    fail(t, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended", rpc_status_name(status));
+    tunnel_fail(t, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended", rpc_status_name(status));
   step(t, status == RPC_OK ? CONNECTION_STREAM_OK : CONNECTION_STREAM_FAILED);
 }
 
-static const struct pump_events pump_callbacks = {
+const struct pump_events tunnel_pump_events = {
     .header = on_header,
     .original = on_original,
     .local_eof = on_local_eof,
@@ -159,9 +145,9 @@ static void on_asked(enum rpc_status status, const char *text, struct rpc_messag
     t->token = NULL;
   } else if (t->machine.state == CONNECTION_ASKING) {
     if (status == RPC_OK)
-      fail(t, "the router's answer is malformed");
+      tunnel_fail(t, "the router's answer is malformed");
     else
-      fail(t, "%s (%s)", text, rpc_status_name(status));
+      tunnel_fail(t, "%s (%s)", text, rpc_status_name(status));
     step(t, CONNECTION_TOKEN_REFUSED);
   }
   if (response != NULL)
@@ -169,7 +155,7 @@ static void on_asked(enum rpc_status status, const char *text, struct rpc_messag
   unhold(t);
 }
 
-static void on_dialled(int fd, const char *why, void *arg)
+void tunnel_dialled(int fd, const char *why, void *arg)
 {
   struct tunnel *t = arg;
   t->dial = NULL;
@@ -180,15 +166,15 @@ static void on_dialled(int fd, const char *why, void *arg)
     t->fd = fd;
     step(t, CONNECTION_DIALLED);
   } else {
-    fail(t, "%s", why);
+    tunnel_fail(t, "%s", why);
     t->why = strdup(why);
-    set_reset(t, uv_err_name(fd), t->why != NULL ? t->why : strerror(ENOMEM));
+    tunnel_set_reset(t, uv_err_name(fd), t->why != NULL ? t->why : strerror(ENOMEM));
     step(t, CONNECTION_DIAL_FAILED);
   }
   unhold(t);
 }
 
-static void on_timeout(uv_timer_t *timer)
+void tunnel_timeout(uv_timer_t *timer)
 {
   struct tunnel *t = timer->data;
   if (t->cut) {
@@ -197,178 +183,23 @@ static void on_timeout(uv_timer_t *timer)
     return;
   }
   if (t->machine.state == CONNECTION_OPENING) {
-    fail(t, "nobody answered in %d s", OPENING_MS / 1000);
-    set_reset(t, "ETIMEDOUT", "no answer in time");
+    tunnel_fail(t, "nobody answered in %d s", TUNNEL_OPENING_MS / 1000);
+    tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
   }
   step(t, CONNECTION_TIMEOUT);
 }
 
-static void on_timer_closed(uv_handle_t *timer)
+void tunnel_timer_closed(uv_handle_t *timer)
 {
   unhold(timer->data);
 }
 
-/* ---- Actions. Those that can fail return the event that says so, or NOTHING. ---- */
-
-static int fill_header(struct tunnel *t, struct header *h)
-{
-  struct link *link = t->table->link;
-  h->has_member = h->has_member_key = true;
-  memcpy(h->member, link_member(link), sizeof h->member);
-  memcpy(h->member_key, link_member_key(link), sizeof h->member_key);
-  if (t->token != NULL) {
-    snprintf(h->token, sizeof h->token, "%s", t->token);
-    return 0;
-  }
-  if (getrandom(t->connection, sizeof t->connection, 0) != sizeof t->connection)
-    return -errno;
-  snprintf(h->service, sizeof h->service, "%s", tally_service(t->tally));
-  h->has_connection = true;
-  memcpy(h->connection, t->connection, sizeof h->connection);
-  h->limit = t->table->limit;
-  return 0;
-}
-
-static int open_stream(struct tunnel *t)
-{
-  struct link *link = t->table->link;
-  struct header header = {0};
-  const struct pump_options options = {
-      .channel = link_channel(link), .original_router = link_original(link), .header = &header};
-  int error = fill_header(t, &header);
-  if (error == 0)
-    error = pump_open(&t->pump, t->table->pumps, &options, &pump_callbacks, t);
-  explicit_bzero(&header, sizeof header);
-  if (error == 0)
-    return NOTHING;
-  t->pump = NULL;
-  fail(t, "cannot open a stream to the router: %s", strerror(-error));
-  return CONNECTION_STREAM_FAILED;
-}
-
-static void say_header(struct tunnel *t)
-{
-  struct header header = {.has_member = true, .has_connection = true, .limit = t->table->limit};
-  memcpy(header.member, link_member(t->table->link), sizeof header.member);
-  memcpy(header.connection, t->connection, sizeof header.connection);
-  pump_send_header(t->pump, &header);
-}
-
-static int dial_target(struct tunnel *t)
-{
-  int error = -ENOENT;
-  if (t->target != NULL)
-    error = dial_start(&t->dial, t->table->loop, t->target, DIAL_MS, on_dialled, t);
-  if (error == 0) {
-    t->holds++;
-    return NOTHING;
-  }
-  t->dial = NULL;
-  if (t->target == NULL) {
-    fail(t, "it has no target any more");
-    set_reset(t, "ENOENT", "the service has no target any more");
-  } else {
-    fail(t, "cannot connect to the target: %s", strerror(-error));
-    set_reset(t, uv_err_name(error), "cannot connect to the target");
-  }
-  return CONNECTION_DIAL_FAILED;
-}
-
-static int attach(struct tunnel *t)
-{
-  if (t->pump == NULL)
-    return NOTHING;
-  int fd = t->fd;
-  t->fd = -1;
-  int error = pump_attach(t->pump, fd);
-  if (error == 0)
-    return NOTHING;
-  fail(t, "cannot watch the socket: %s", strerror(-error));
-  set_reset(t, uv_err_name(error), "out of resources");
-  return CONNECTION_SOCKET_FAILED;
-}
-
-static void close_socket(struct tunnel *t, bool reset)
-{
-  if (t->pump != NULL)
-    pump_close_socket(t->pump, reset);
-  if (t->fd >= 0) {
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    close(t->fd);
-    t->fd = -1;
-  }
-}
-
-static void end_tunnel(struct tunnel *t)
-{
-  if (t->pump != NULL) {
-    struct pump_counters c = pump_counters(t->pump);
-    t->bytes_read = c.bytes_read;
-    t->bytes_written = c.bytes_written;
-    pump_close(t->pump);
-    t->pump = NULL;
-  }
-  if (t->asking != NULL)
-    rpc_call_cancel(t->asking, RPC_CANCELLED, "");
-  if (t->dial != NULL)
-    dial_cancel(t->dial);
-  tunnels_remove(t);
-  uv_close((uv_handle_t *)&t->timer, on_timer_closed);
-}
-
-static uint64_t time_allowed(const struct tunnel *t)
-{
-  if (t->machine.state != CONNECTION_CLOSING)
-    return OPENING_MS;
-  if (t->table->closing)
-    return CLOSING_MS_AT_END;
-  return t->machine.lingering ? LINGER_MS : CLOSING_MS;
-}
-
-/* Returns the event that came of it, or NOTHING. */
-static int act(struct tunnel *t, unsigned actions)
-{
-  int event = NOTHING;
-  if (actions & CONNECTION_OPEN_STREAM)
-    event = open_stream(t);
-  if (actions & CONNECTION_SAY_HEADER && t->pump != NULL)
-    say_header(t);
-  if (actions & CONNECTION_DIAL && event == NOTHING)
-    event = dial_target(t);
-  if (actions & CONNECTION_ATTACH && event == NOTHING)
-    event = attach(t);
-  if (t->pump != NULL) {
-    if (actions & CONNECTION_SAY_EOF)
-      pump_send_eof(t->pump);
-    if (actions & CONNECTION_HALF_CLOSE)
-      pump_half_close(t->pump);
-    if (actions & CONNECTION_SAY_RESET)
-      pump_send_reset(t->pump, t->reset_code, t->reset_reason);
-    if (actions & CONNECTION_CANCEL)
-      pump_cancel(t->pump);
-    if (actions & CONNECTION_SHUTDOWN_SOCKET)
-      pump_shutdown_socket(t->pump);
-    if (actions & CONNECTION_LINGER)
-      pump_linger_socket(t->pump);
-  }
-  if (actions & (CONNECTION_CLOSE_SOCKET | CONNECTION_RESET_SOCKET))
-    close_socket(t, actions & CONNECTION_RESET_SOCKET);
-  if (t->cut) /* the timer brings it */
-    actions &= ~(unsigned)(CONNECTION_START_TIMER | CONNECTION_STOP_TIMER);
-  if (actions & CONNECTION_START_TIMER)
-    uv_timer_start(&t->timer, on_timeout, time_allowed(t), 0);
-  if (actions & CONNECTION_STOP_TIMER)
-    uv_timer_stop(&t->timer);
-  if (actions & CONNECTION_FREE)
-    end_tunnel(t);
-  return event;
-}
+/* ---- From events to actions ---- */
 
 static void run(struct tunnel *t, unsigned actions)
 {
   int event;
-  while ((event = act(t, actions)) != NOTHING)
+  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING)
     actions = connection_step(&t->machine, (enum connection_event)event);
 }
 
@@ -427,7 +258,7 @@ static void ask(struct tunnel *t)
     return;
   }
   t->asking = NULL;
-  fail(t, "cannot ask the router: %s", strerror(-error));
+  tunnel_fail(t, "cannot ask the router: %s", strerror(-error));
   step(t, CONNECTION_TOKEN_REFUSED);
 }
 
@@ -443,7 +274,7 @@ void tunnel_start_forward(struct tunnel *t, int fd)
   if (connected) {
     ask(t);
   } else {
-    fail(t, "no router: %s", link_trouble(link));
+    tunnel_fail(t, "no router: %s", link_trouble(link));
     step(t, CONNECTION_TOKEN_REFUSED);
   }
 }
@@ -460,7 +291,7 @@ void tunnel_start_service(struct tunnel *t, const char *token, const struct addr
 void tunnel_start_parked(struct tunnel *t, struct pump *pump, const struct header *h, const struct address *target)
 {
   t->pump = pump;
-  pump_hand_over(pump, &pump_callbacks, t);
+  pump_hand_over(pump, &tunnel_pump_events, t);
   t->target = target;
   begin(t, connection_start_service(&t->machine, true));
   t->target = NULL;
@@ -469,7 +300,7 @@ void tunnel_start_parked(struct tunnel *t, struct pump *pump, const struct heade
 
 void tunnel_end(struct tunnel *t, const char *reason)
 {
-  set_reset(t, "ECONNABORTED", reason);
+  tunnel_set_reset(t, "ECONNABORTED", reason);
   step(t, CONNECTION_CUT);
 }
 
@@ -527,8 +358,8 @@ void *tunnel_user(const struct tunnel *t)
 
 void tunnel_cut(struct tunnel *t)
 {
-  set_reset(t, "ECONNABORTED", "the connection was cut on the other side");
+  tunnel_set_reset(t, "ECONNABORTED", "the connection was cut on the other side");
   /* The machine may be done at once, which its owner must not see inside this call. */
   t->cut = true;
-  uv_timer_start(&t->timer, on_timeout, 0, 0);
+  uv_timer_start(&t->timer, tunnel_timeout, 0, 0);
 }

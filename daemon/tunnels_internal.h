@@ -1,5 +1,5 @@
-/* What the files of the tunnels share: tunnels.c has the table, tunnel.c what one tunnel does, tally.c what is counted.
- * On the loop's thread.
+/* What the files of the tunnels share: tunnels.c has the table, tunnel.c what becomes of one tunnel, tunnel_act.c
+ * what it does, tally.c what is counted. On the loop's thread.
  */
 #ifndef DAEMON_TUNNELS_INTERNAL_H
 #define DAEMON_TUNNELS_INTERNAL_H
@@ -11,7 +11,7 @@
 #include "proto/pump.h"
 #include "tunnels.h"
 
-enum { TUNNEL_NAME_SIZE = HEADER_SERVICE_MAX + 1 };
+enum { TUNNEL_NAME_SIZE = HEADER_SERVICE_MAX + 1, TUNNEL_OPENING_MS = 15000, TUNNEL_NOTHING = -1 };
 
 struct address;
 struct dial;
@@ -79,5 +79,21 @@ void tunnel_start_parked(struct tunnel *t, struct pump *pump, const struct heade
 /* Resets both sides now. */
 void tunnel_end(struct tunnel *t, const char *reason);
 struct pump_counters tunnel_counters(const struct tunnel *t);
+
+/* Tells the user, in a sentence, what went wrong. */
+void tunnel_fail(struct tunnel *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What to say if the connection breaks. Both live as long as the tunnel. */
+void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason);
+
+/* What calls back, with the tunnel as its argument. */
+extern const struct pump_events tunnel_pump_events;
+void tunnel_dialled(int fd, const char *why, void *arg);
+void tunnel_timeout(uv_timer_t *timer);
+void tunnel_timer_closed(uv_handle_t *timer);
+
+/* ---- tunnel_act.c ---- */
+
+/* Carries them out. Returns the event that came of it, or TUNNEL_NOTHING. */
+int tunnel_act(struct tunnel *t, unsigned actions);
 
 #endif
