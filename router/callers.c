@@ -10,7 +10,7 @@
 
 struct caller {
   bool is_member;
-  uint8_t key[MEMBER_KEY_SIZE];
+  uint8_t key[HEADER_MEMBER_KEY_SIZE];
   size_t held[CALLER_HOLDS];
   struct parked *parked;
   UT_hash_handle hh;
@@ -30,11 +30,11 @@ bool member_read(struct member *out, const void *id, size_t id_size, const void 
   memset(out, 0, sizeof *out);
   if (id_size == 0 && key_size == 0)
     return true;
-  if (id_size != MEMBER_SIZE || key_size != MEMBER_KEY_SIZE)
+  if (id_size != HEADER_MEMBER_SIZE || key_size != HEADER_MEMBER_KEY_SIZE)
     return false;
   out->given = true;
-  memcpy(out->id, id, MEMBER_SIZE);
-  memcpy(out->key, key, MEMBER_KEY_SIZE);
+  memcpy(out->id, id, HEADER_MEMBER_SIZE);
+  memcpy(out->key, key, HEADER_MEMBER_KEY_SIZE);
   return true;
 }
 
@@ -56,8 +56,8 @@ static size_t name_write(char out[NAME_MAX_SIZE], const struct member *m, const 
 {
   if (m->given) {
     out[0] = 'm';
-    memcpy(out + 1, m->id, MEMBER_SIZE);
-    return 1 + MEMBER_SIZE;
+    memcpy(out + 1, m->id, HEADER_MEMBER_SIZE);
+    return 1 + HEADER_MEMBER_SIZE;
   }
   size_t size = strnlen(peer, NAME_MAX_SIZE - 1);
   out[0] = 'p';
@@ -98,7 +98,7 @@ int callers_hold(struct callers *cs, struct caller **out, const struct member *m
   size_t name_size = name_write(name, m, peer);
   struct caller *c;
   HASH_FIND(hh, cs->by_name, name, name_size, c);
-  if (c && c->is_member && !secret_equal(c->key, m->key, MEMBER_KEY_SIZE))
+  if (c && c->is_member && !secret_equal(c->key, m->key, HEADER_MEMBER_KEY_SIZE))
     return -EACCES;
   if ((c ? c->held[kind] : 0) >= cs->max[kind])
     return -ENOSPC;
@@ -142,5 +142,6 @@ bool caller_matches(const struct caller *c, const struct member *m)
 {
   if (!c->is_member)
     return true;
-  return m->given && memcmp(c->name + 1, m->id, MEMBER_SIZE) == 0 && secret_equal(c->key, m->key, MEMBER_KEY_SIZE);
+  return m->given && memcmp(c->name + 1, m->id, HEADER_MEMBER_SIZE) == 0 &&
+         secret_equal(c->key, m->key, HEADER_MEMBER_KEY_SIZE);
 }

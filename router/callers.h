@@ -11,15 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MEMBER_SIZE = 16, MEMBER_KEY_SIZE = 32 };
+#include "proto/header.h"
 
 struct callers;
 
 /* Part of a message: both absent, or both there. */
 struct member {
   bool given;
-  uint8_t id[MEMBER_SIZE];
-  uint8_t key[MEMBER_KEY_SIZE];
+  uint8_t id[HEADER_MEMBER_SIZE];
+  uint8_t key[HEADER_MEMBER_KEY_SIZE];
 };
 
 enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_TOKENS, CALLER_HOLDS };
