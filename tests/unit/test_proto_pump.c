@@ -389,6 +389,21 @@ START_TEST(test_what_came_is_dropped_when_the_stream_fails)
 }
 END_TEST
 
+/* A service whose target could not be dialled: nobody will write what came. */
+START_TEST(test_end_of_a_stream_without_a_socket)
+{
+  open_answered(0, "ours");
+  tell_other_data(0, 1000, 1);
+  WAIT_FOR(counters(0).queued >= 1000);
+  tell_other_finish(0, RPC_OK);
+  turn_for_a_while();
+  ck_assert(!it->ended);
+  pump_close_socket(it->pump, true);
+  WAIT_FOR(it->ended);
+  ck_assert_int_eq(it->status, RPC_OK);
+}
+END_TEST
+
 START_TEST(test_header_goes_before_data)
 {
   struct header h = {.has_connection = true, .connection = {7}, .limit = LIMIT};
@@ -558,6 +573,7 @@ int main(void)
   tcase_add_test(tcase, test_data_waits_for_the_socket);
   tcase_add_test(tcase, test_what_came_is_written_after_the_stream);
   tcase_add_test(tcase, test_what_came_is_dropped_when_the_stream_fails);
+  tcase_add_test(tcase, test_end_of_a_stream_without_a_socket);
   tcase_add_test(tcase, test_header_goes_before_data);
   tcase_add_test(tcase, test_events_go_to_the_new_owner);
   tcase_add_test(tcase, test_stalled_socket_stops_the_sender);
