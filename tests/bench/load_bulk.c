@@ -48,7 +48,10 @@ int load_flood(char **arguments)
     char role = (char)ways[way].role;
     flows[i].offset = i * (LOAD_DATA / 8) % LOAD_DATA;
     flows[i].fd = load_dial(arguments[0], false);
-    if (flows[i].fd < 0 || send(flows[i].fd, &role, 1, MSG_NOSIGNAL) != 1)
+    /* What is still queued when this ends is dropped, so that it is not in the way of what is measured next. */
+    struct linger drop = {.l_onoff = 1};
+    if (flows[i].fd < 0 || setsockopt(flows[i].fd, SOL_SOCKET, SO_LINGER, &drop, sizeof(drop)) ||
+        send(flows[i].fd, &role, 1, MSG_NOSIGNAL) != 1)
       load_fail("connect");
     if (ways[way].work)
       load_thread(ways[way].work, &flows[i]);

@@ -38,7 +38,7 @@ TITLE = (
 
 def measure(bench):
     table = bench.table("loopback", TITLE, COLUMNS, goals=GOALS)
-    seconds, warm_up = bench.choose(1.5, 0.4), bench.choose(0.5, 0.3)
+    seconds, warm_up = bench.choose(1.2, 0.4), bench.choose(0.5, 0.3)
     with contextlib.ExitStack() as stack:
         server, target = stack.enter_context(bench.server(HERE[0]))
         running = []
