@@ -172,6 +172,26 @@ START_TEST(test_counts)
 }
 END_TEST
 
+START_TEST(test_more)
+{
+  struct callers *cs = callers_open(holds);
+  struct member m = member_of(1, 1);
+  struct caller *c;
+  ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_STREAMS), 0);
+  ck_assert_uint_eq(caller_holds(c, CALLER_PARKED), 0);
+  ck_assert_ptr_null(*caller_parked(c));
+  ck_assert_int_eq(callers_hold_more(cs, c, CALLER_PARKED), 0);
+  ck_assert_int_eq(callers_hold_more(cs, c, CALLER_PARKED), -ENOSPC);
+  ck_assert_uint_eq(caller_holds(c, CALLER_PARKED), 1);
+  callers_release(cs, c, CALLER_PARKED);
+  ck_assert_int_eq(callers_hold_more(cs, c, CALLER_PARKED), 0);
+  callers_release(cs, c, CALLER_STREAMS);
+  ck_assert_uint_eq(caller_holds(c, CALLER_PARKED), 1);
+  callers_release(cs, c, CALLER_PARKED);
+  callers_close(cs);
+}
+END_TEST
+
 START_TEST(test_nothing_allowed)
 {
   const size_t nothing[CALLER_HOLDS] = {0};
@@ -195,6 +215,7 @@ int main(void)
   tcase_add_test(tcase, test_member_read);
   tcase_add_test(tcase, test_member_key);
   tcase_add_test(tcase, test_counts);
+  tcase_add_test(tcase, test_more);
   tcase_add_test(tcase, test_nothing_allowed);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
