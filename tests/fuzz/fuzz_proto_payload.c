@@ -58,8 +58,9 @@ static void check_same(const struct payload *p, const uint8_t *bytes, size_t siz
   const Mindmeld__Ack *ack = m->ack;
   if ((ack != NULL) != p->has_ack)
     abort();
-  if (acks_in(bytes, size) == 1 && (ack->taken != p->ack.taken || ack->messages != p->ack.messages ||
-                                    ack->held_us != p->ack.held_us || ack->queued != p->ack.queued))
+  if (ack != NULL && acks_in(bytes, size) == 1 &&
+      (ack->taken != p->ack.taken || ack->messages != p->ack.messages || ack->held_us != p->ack.held_us ||
+       ack->queued != p->ack.queued))
     abort();
   mindmeld__payload__free_unpacked(m, NULL);
 }

@@ -54,14 +54,14 @@ END_TEST
 /* Our end is said; the other side goes on, and hears how far its own direction is. */
 START_TEST(test_acks_are_said_after_the_end)
 {
-  enum { SIZE = 50000, COUNT = 100 };
+  enum { SIZE = 50000, COUNT = 100, TOTAL = SIZE * COUNT };
   open_answered(0, "ours");
   attach(0);
   shutdown(it->fd, SHUT_WR);
   WAIT_FOR(strcmp(seen_by(0).order, "E") == 0);
   tell_other_data(0, SIZE, COUNT);
-  hear(0, 0, SIZE * COUNT);
-  WAIT_FOR(seen_by(0).ack.taken == SIZE * COUNT);
+  hear(0, 0, TOTAL);
+  WAIT_FOR(seen_by(0).ack.taken == TOTAL);
   ck_assert_uint_eq(seen_by(0).ack.messages, COUNT);
   ck_assert(!it->ended);
   tell_other_eof(0, 0);
@@ -69,7 +69,7 @@ START_TEST(test_acks_are_said_after_the_end)
   ck_assert_int_eq(it->status, RPC_OK);
   hear_end(0);
   ck_assert_str_eq(seen_by(0).order, "EA.");
-  ck_assert_uint_eq(seen_by(0).ack.taken, SIZE * COUNT + 1);
+  ck_assert_uint_eq(seen_by(0).ack.taken, TOTAL + 1);
   ck_assert_uint_eq(seen_by(0).ack.messages, COUNT + 1);
 }
 END_TEST
@@ -335,20 +335,20 @@ END_TEST
 /* A parked stream is taken: the header, with data right behind it. */
 START_TEST(test_data_waits_for_the_socket)
 {
-  enum { SIZE = 1000, COUNT = 100 };
+  enum { SIZE = 1000, COUNT = 100, TOTAL = SIZE * COUNT };
   open_silent(0);
   tell_other_answer(0, false);
   tell_other_data(0, SIZE, COUNT);
   tell_other_eof(0, 0);
   WAIT_FOR(it->header);
-  WAIT_FOR(counters(0).queued >= SIZE * COUNT);
+  WAIT_FOR(counters(0).queued >= TOTAL);
   ck_assert(!it->remote_eof);
   ck_assert_uint_eq(counters(0).bytes_written, 0);
   ck_assert_uint_eq(seen_by(0).acks, 0);
   attach(0);
   WAIT_FOR(it->remote_eof);
   ck_assert_uint_eq(counters(0).queued, 0);
-  hear(0, 0, SIZE * COUNT);
+  hear(0, 0, TOTAL);
   hear_end(0);
 }
 END_TEST

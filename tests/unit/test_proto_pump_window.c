@@ -108,7 +108,7 @@ START_TEST(test_full_window_opens_for_an_original)
   PUSH_UNTIL(0, is_full(0));
   tell_other_answer(0, true);
   WAIT_FOR(it->original);
-  PUSH_UNTIL(0, seen_by(0).bytes > 4 * WINDOW_MIN);
+  PUSH_UNTIL(0, seen_by(0).bytes > 4 * (uint64_t)WINDOW_MIN);
   ck_assert_uint_eq(counters(0).window, 0);
   ck_assert_uint_eq(counters(0).unacked, 0);
 }
@@ -219,7 +219,7 @@ START_TEST(test_upload_goes_on_beside_an_ignored_download)
   ck_assert_uint_gt(counters(0).queued, WINDOW_MIN / 2);
   ck_assert_uint_le(counters(0).queued, WINDOW_MIN);
   ck_assert(!it->ended);
-  hear(0, 0, 2 * WINDOW_MIN);
+  hear(0, 0, (size_t)2 * WINDOW_MIN);
 }
 END_TEST
 
@@ -227,8 +227,8 @@ END_TEST
 
 START_TEST(test_more_than_the_limit_ends_it)
 {
-  enum { QUEUE = 1 << 20 };
-  use_limits(QUEUE, 4 * QUEUE);
+  enum { QUEUE = 1 << 20, BUDGET = 4 * QUEUE };
+  use_limits(QUEUE, BUDGET);
   open_answered(0, "ours");
   tell_other_data(0, WHOLE, QUEUE / MESSAGE);
   WAIT_FOR(counters(0).queued == QUEUE);
@@ -305,7 +305,13 @@ END_TEST
  * read, and everything comes. */
 START_TEST(test_budget_of_queues)
 {
-  enum { COUNT = 3, QUEUE = 1 << 20, BUDGET = QUEUE / 2 };
+  enum {
+    COUNT = 3,
+    QUEUE = 1 << 20,
+    BUDGET = QUEUE / 2,
+    BOUND = BUDGET + COUNT * MESSAGE,
+    TOTAL = WHOLE * (QUEUE / MESSAGE)
+  };
   use_limits(QUEUE, BUDGET);
   for (int side = 0; side < COUNT; side++) {
     open_answered(side, "ours");
@@ -313,11 +319,11 @@ START_TEST(test_budget_of_queues)
   }
   WAIT_FOR(pump_set_queued(here.set) >= BUDGET);
   turn_for_a_while();
-  ck_assert_uint_le(pump_set_queued(here.set), BUDGET + COUNT * MESSAGE);
+  ck_assert_uint_le(pump_set_queued(here.set), BOUND);
   for (int side = 0; side < COUNT; side++) {
     attach(side);
-    hear(side, 0, WHOLE * (QUEUE / MESSAGE));
-    WAIT_FOR(seen_by(side).ack.taken == WHOLE * (QUEUE / MESSAGE));
+    hear(side, 0, TOTAL);
+    WAIT_FOR(seen_by(side).ack.taken == TOTAL);
   }
   ck_assert_uint_eq(pump_set_queued(here.set), 0);
 }
@@ -354,7 +360,7 @@ START_TEST(test_queue_goes_with_its_pump)
 {
   open_answered(0, "ours");
   tell_other_data(0, WHOLE, 10);
-  WAIT_FOR(pump_set_queued(here.set) == 10 * MESSAGE);
+  WAIT_FOR(pump_set_queued(here.set) == 10 * (uint64_t)MESSAGE);
   close_pump(0);
   WAIT_FOR(pump_set_queued(here.set) == 0);
 }
