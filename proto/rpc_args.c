@@ -3,7 +3,7 @@
  *
  * gRPC's own flow control follows the path, as it does by default. Fixed windows would not fill a long one; the price
  * is that gRPC takes in tens of megabytes for a stream that nobody reads. What one of ours has under way is bounded
- * above gRPC, by a window that only the far end's socket opens (window.h). */
+ * above gRPC, by a window that only the far end's socket opens (window.h); the quota bounds what others cause. */
 #include "rpc_args.h"
 
 #include <stdint.h>
@@ -20,8 +20,17 @@ grpc_channel_args rpc_args_view(struct rpc_args *args)
   return (grpc_channel_args){.num_args = args->count, .args = args->all};
 }
 
-void rpc_args_add_common(struct rpc_args *args)
+static void add_quota(struct rpc_args *args, grpc_resource_quota *quota)
 {
+  if (args->count < RPC_ARGS_MAX)
+    args->all[args->count++] = (grpc_arg){.type = GRPC_ARG_POINTER,
+                                          .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+                                          .value.pointer = {quota, grpc_resource_quota_arg_vtable()}};
+}
+
+void rpc_args_add_common(struct rpc_args *args, grpc_resource_quota *quota)
+{
+  add_quota(args, quota);
   rpc_args_add(args, GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 65536);
   rpc_args_add(args, GRPC_ARG_ENABLE_RETRIES, 0);
   rpc_args_add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);

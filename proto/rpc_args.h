@@ -1,4 +1,4 @@
-/* gRPC's settings, as integers by name. Private to rpc_*.c. */
+/* gRPC's settings, by name. Private to rpc_*.c. */
 #ifndef PROTO_RPC_ARGS_H
 #define PROTO_RPC_ARGS_H
 
@@ -17,7 +17,7 @@ void rpc_args_add(struct rpc_args *args, const char *key, int value);
 grpc_channel_args rpc_args_view(struct rpc_args *args);
 
 /* What holds at both ends. */
-void rpc_args_add_common(struct rpc_args *args);
+void rpc_args_add_common(struct rpc_args *args, grpc_resource_quota *quota);
 /* A peer that does not answer is given up after some 20 seconds. */
 void rpc_args_add_keepalive(struct rpc_args *args);
 

@@ -156,10 +156,10 @@ static grpc_server_credentials *make_credentials(const struct rpc_server_options
   return grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
 }
 
-static grpc_server *make_server(void)
+static grpc_server *make_server(struct rpc_queue *q)
 {
   struct rpc_args args = {.count = 0};
-  rpc_args_add_common(&args);
+  rpc_args_add_common(&args, rpc_queue_quota(q));
   rpc_args_add_keepalive(&args);
   rpc_args_add(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS);
   rpc_args_add(&args, GRPC_ARG_ENABLE_DEADLINE_CHECKS, 0);           /* the client cancels its call by itself */
@@ -190,7 +190,7 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
   s->queue = q;
   s->on_call = on_call;
   s->arg = arg;
-  s->server = make_server();
+  s->server = make_server(q);
   grpc_server_register_completion_queue(s->server, rpc_queue_cq(q), NULL);
   int bound = grpc_server_add_http2_port(s->server, options->address, credentials);
   grpc_server_credentials_release(credentials);
