@@ -28,6 +28,7 @@ from report import Column, Table, markdown, text
 
 PARTS = ("loopback", "memory", "scale", "long")
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
+WHOLE = 43 * 60  # seconds that everything together may take
 LOAD = ways.BUILD / "tests" / "load"
 
 
@@ -148,9 +149,17 @@ class Bench:
             table.absent[kind.name] = " ".join(str(trouble).split())[:500]
             self.tell(f"{kind.name}: {trouble}")
 
-    def in_turn(self, running, rounds, measures, table):
-        """Each measure is (name, function of a way that answers figures by column). Ways take turns at each, in another order each round."""
+    def left(self):
+        """Seconds."""
+        return WHOLE - (time.monotonic() - self.begin)
+
+    def in_turn(self, running, rounds, measures, table, within=WHOLE):
+        """Each measure is (name, function of a way that answers figures by column). Ways take turns at each, in another order each round.
+        After the first, no round begins that would end after so many seconds."""
+        begin = time.monotonic()
         for number in range(rounds):
+            if number and (time.monotonic() - begin) * (number + 1) / number > within and not self.given_rounds:
+                break
             for name, measure in measures:
                 self.tell(f"{table.name}, round {number + 1} of {rounds}: {name}")
                 shift = number % len(running)

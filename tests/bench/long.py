@@ -88,9 +88,9 @@ def under_bulk(one, server, times):
     return {"busy50": middle, "busy99": late, "busy": (after - before) * 8 / (end - start) / 1e6}
 
 
-def measure_link(bench, name, link):
+def measure_link(bench, name, link, within):
     table = bench.table(name, title(link), COLUMNS, goals=goals(link))
-    times = bench.choose(Times(max(1.5, 40 * link.rtt), 1.2, 1.5), Times(1, 0.8, 0.8))
+    times = bench.choose(Times(max(1, 40 * link.rtt), 1.2, 1.5), Times(1, 0.8, 0.8))
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(Lab(link, link))
         server, target = stack.enter_context(bench.server(lab.s))
@@ -121,10 +121,10 @@ def measure_link(bench, name, link):
             ("64 bytes there and back", idle),
             ("64 bytes there and back under bulk", busy),
         )
-        running = list(filter(None, running))
-        bench.in_turn(running, bench.rounds(5 if len(running) <= 6 else 3, 1), measures, table)
+        bench.in_turn(list(filter(None, running)), bench.rounds(5, 1), measures, table, within)
 
 
 def measure(bench):
-    for name, link in list(LINKS.items())[: 1 if bench.quick else None]:
-        measure_link(bench, name, link)
+    links = list(LINKS.items())[: 1 if bench.quick else None]
+    for number, (name, link) in enumerate(links):
+        measure_link(bench, name, link, bench.left() / (len(links) - number))

@@ -107,13 +107,21 @@ def lines_of(rows, heads, widths):
     return [line(row) for row in heads + rows]
 
 
+def rounds_of(table):
+    return max((len(figure["rounds"]) for figures in table["figures"].values() for figure in figures.values()), default=0)
+
+
+def title(table):
+    return f"{table['title']} {rounds_of(table)} rounds." if rounds_of(table) != 1 else f"{table['title']} One round."
+
+
 def text_table(table):
     medians, ratios = blocks(table)
     columns = table["columns"]
     heads = [["", *(c["title"] for c in columns)], ["", *(c["unit"] for c in columns)]]
     rows = heads + medians + ratios
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns) + 1)]
-    out = ["", *textwrap.wrap(table["title"], WIDTH), ""]
+    out = ["", *textwrap.wrap(title(table), WIDTH), ""]
     out += lines_of(medians, heads, widths)
     if ratios:
         out += ["", f"{OURS} /   (<: {OURS} is behind)"]
@@ -153,7 +161,7 @@ def markdown(result):
     for table in result["tables"]:
         medians, ratios = blocks(table)
         heads = [", ".join(filter(None, (c["title"], c["unit"]))) for c in table["columns"]]
-        out += ["", table["title"], "", *markdown_rows(["", *heads], medians)]
+        out += ["", title(table), "", *markdown_rows(["", *heads], medians)]
         if ratios:
             out += ["", *markdown_rows([f"{OURS} /", *heads], [[row[0][2:], *row[1:]] for row in ratios])]
         for words in remarks(table):
