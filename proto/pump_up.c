@@ -306,12 +306,14 @@ static struct rpc_stray say_eof(struct pump *p)
   return send_message(p, message_without_data(p, true));
 }
 
-/* A reset is told to one of the threads that use a socket, and is an end to the other. Only as long as our own end is
- * not said: both ends bring a connection to the same state. */
+/* A reset is told to one of the threads that use a socket, and is an end to the other. The socket's state tells it only
+ * as long as our own end is not said: both ends bring a connection to the same state. */
 static bool was_reset(const struct pump *p)
 {
   struct tcp_info info = {0};
   socklen_t size = sizeof info;
+  if (atomic_load(&p->socket_error) != 0)
+    return true;
   return !atomic_load(&p->shut) && getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
          info.tcpi_state == TCP_CLOSE;
 }
