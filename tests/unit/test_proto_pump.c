@@ -51,6 +51,20 @@ START_TEST(test_echo_and_both_ends)
 }
 END_TEST
 
+/* While the header is still being sent: both go at once then. */
+START_TEST(test_end_and_half_close_at_once)
+{
+  remote.acks = true;
+  open_pump(0, "ours");
+  pump_send_eof(it->pump);
+  pump_half_close(it->pump);
+  WAIT_FOR(it->ended);
+  ck_assert_int_eq(it->status, RPC_OK);
+  ck_assert_str_eq(seen_by(0).order, "E.");
+  ck_assert_uint_eq(counters(0).unacked, 0);
+}
+END_TEST
+
 /* Our end is said; the other side goes on, and hears how far its own direction is. */
 START_TEST(test_acks_are_said_after_the_end)
 {
@@ -554,6 +568,7 @@ int main(void)
   tcase_set_timeout(tcase, 60);
   tcase_add_checked_fixture(tcase, setup, teardown);
   tcase_add_test(tcase, test_echo_and_both_ends);
+  tcase_add_test(tcase, test_end_and_half_close_at_once);
   tcase_add_test(tcase, test_acks_are_said_after_the_end);
   tcase_add_test(tcase, test_data_is_said_after_the_other_end);
   tcase_add_test(tcase, test_original_peer_is_told_nothing);

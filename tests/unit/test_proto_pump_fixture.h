@@ -79,7 +79,8 @@ static struct {
   pthread_t thread;
   pthread_barrier_t started;
   int port;
-  uint64_t limit; /* what others say */
+  _Atomic uint64_t limit; /* what others say */
+  atomic_bool acks;       /* they ack each message from the beginning */
   atomic_uint_fast64_t flooded;
   pthread_mutex_t lock; /* over what was seen */
   struct other others[SIDES_MAX];
@@ -352,6 +353,7 @@ static inline void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
   struct other *o = &remote.others[remote.count++];
   o->kind = OTHER_KINDS;
   o->call = c;
+  o->acks = remote.acks;
   o->end = &o->first;
   rpc_call_set_arg(c, &events, o);
   other_receive(o);
@@ -729,6 +731,7 @@ static inline void setup(void)
   remote.count = 0;
   memset(remote.others, 0, sizeof remote.others);
   remote.limit = LIMIT;
+  remote.acks = false;
   atomic_store(&remote.flooded, 0);
   pthread_mutex_init(&remote.lock, NULL);
   pthread_barrier_init(&remote.started, NULL, 2);
