@@ -17,9 +17,11 @@ def some_size(source):
     return source.choice([0, any_size(source, 4096), any_size(source, MOST), MOST])
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, "new"])
-def test_both_ways_with_any_sizes_and_ends(world, a, b, seed):
+@pytest.mark.parametrize("options", ["", "window=256K,budget=1M"], ids=["as it is", "small windows"])
+@pytest.mark.parametrize("seed", [1, 2, "new"])
+def test_both_ways_with_any_sizes_and_ends(world, router, seed, options):
     """Several connections at once; each direction ends by itself."""
+    a, b = (world.mount(router, options, name=name) for name in "AB")
     seed = random.randrange(1 << 32) if seed == "new" else seed
     source, target = random.Random(seed), world.target(Meeting)
     a.service("web", target.address)
