@@ -116,7 +116,9 @@ static void on_ended(struct pump *p, enum rpc_status status, const char *text, v
   (void)p;
   struct tunnel *t = arg;
   bool live = t->machine.state != CONNECTION_CLOSING;
-  if (status != RPC_OK && live)
+  /* Who dials and gives up before our header came can only cancel. That is as usual as a reset, and no failure here. */
+  bool given_up = status == RPC_ABORTED && t->machine.role == CONNECTION_SERVICE;
+  if (status != RPC_OK && live && !given_up)
     tunnel_fail(t, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended", rpc_status_name(status));
   step(t, status == RPC_OK ? CONNECTION_STREAM_OK : CONNECTION_STREAM_FAILED);
 }

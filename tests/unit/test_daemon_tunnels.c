@@ -642,6 +642,21 @@ START_TEST(a_parked_stream_is_dialled_without_a_connection)
 }
 END_TEST
 
+START_TEST(who_dialled_gave_up)
+{
+  int fd;
+
+  begin_connected();
+  struct stream *s = dial_parked("web", connection);
+  WORLD_UNTIL(&w, accept_target(&fd));
+  expect(fd, "early");
+  stream_finish(s, RPC_ABORTED, "the other side is gone");
+  WORLD_UNTIL(&w, closed == 1);
+  ck_assert_int_eq(failed, 0);
+  expect_reset(fd);
+}
+END_TEST
+
 START_TEST(the_router_is_lost)
 {
   struct stream *s;
@@ -715,6 +730,7 @@ static void add_services(Suite *suite)
   tcase_add_test(t, a_target_refuses_after_early_data);
   tcase_add_test(t, a_service_that_is_gone_was_dialled);
   tcase_add_test(t, a_parked_stream_is_dialled_without_a_connection);
+  tcase_add_test(t, who_dialled_gave_up);
   tcase_add_test(t, the_router_is_lost);
   tcase_add_test(t, closes_with_connections_in_every_state);
   suite_add_tcase(suite, t);
