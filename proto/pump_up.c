@@ -259,11 +259,12 @@ static size_t room_for_read(const struct pump *p)
 
 /* ---- Reading ---- */
 
-/* The next read is twice as large after a full one, half as large after one that filled less than a quarter. */
+/* The next read may be twice as large after a full one, and is half as large after one that filled less than a quarter.
+ * One that the window cut short says nothing. */
 static void adapt(struct pump *p, size_t asked, size_t got)
 {
   size_t most = atomic_load_explicit(&p->set->bulk, memory_order_relaxed) > BULK_PUMPS_MAX ? READ_BULK : READ_MAX;
-  if (got == asked && asked < READ_MAX)
+  if (got == p->up.read_size && asked < READ_MAX)
     p->up.read_size *= 2;
   else if (got < asked / 4 && asked > READ_MIN)
     p->up.read_size /= 2;

@@ -20,7 +20,7 @@ enum {
 
 struct ack {
   uint64_t taken, messages; /* since the beginning */
-  uint64_t queued;          /* bytes that arrived and are not taken */
+  uint64_t queued;          /* what arrived and is not taken, as the window counts it */
   uint32_t held_us;         /* how long ago the last of it was taken */
 };
 
