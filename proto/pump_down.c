@@ -16,7 +16,6 @@
 
 enum {
   PARTS_MAX = 256,
-  LOOK_PARTS_MAX = 1024,
   COPY_MAX = 2 << 10, /* a small message that waits does not pin the buffer in which it arrived */
 };
 
@@ -204,16 +203,23 @@ static struct pump_message *append(struct pump *p, grpc_byte_buffer *buffer, con
   return m;
 }
 
+static bool look_at_parts(struct pump *p, const struct iovec *parts, size_t count, struct payload *out)
+{
+  if (payload_parse(parts, count, out) != 0 || (out->has_header && !keep_header(p, out, parts, count)))
+    return false;
+  if (out->has_reset && !p->down.reset_told)
+    keep_reset(p, out, parts, count);
+  return true;
+}
+
 /* Looks at what arrived, which is queued or freed. False: the stream cannot go on. */
 static bool look(struct pump *p, grpc_byte_buffer *buffer, struct payload *out)
 {
-  struct iovec parts[LOOK_PARTS_MAX];
-  size_t count = parts_of(buffer, parts, LOOK_PARTS_MAX, 0, 0);
-  bool good = buffer->data.raw.slice_buffer.count <= LOOK_PARTS_MAX && payload_parse(parts, count, out) == 0;
-  if (good && out->has_header)
-    good = keep_header(p, out, parts, count);
-  if (good && out->has_reset && !p->down.reset_told)
-    keep_reset(p, out, parts, count);
+  size_t count = buffer->data.raw.slice_buffer.count;
+  struct iovec few[PARTS_MAX], *parts = count <= PARTS_MAX ? few : calloc(count, sizeof *parts);
+  bool good = parts != NULL && look_at_parts(p, parts, parts_of(buffer, parts, count, 0, 0), out);
+  if (parts != few)
+    free(parts);
   bool wanted = good && !p->down.drop && (out->has_data || out->eof);
   if (wanted && append(p, buffer, out) != NULL)
     return true;
