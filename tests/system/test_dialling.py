@@ -1,6 +1,7 @@
 """From a dial to its target: what is said before anybody has answered, targets that refuse, crowds, and names that
 change hands while streams stand ready for them."""
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -144,8 +145,8 @@ def early_is_reset(port, size, ends):
             if ends:
                 near.shutdown(socket.SHUT_WR)
             assert not near.recv(1)
-    except (ConnectionResetError, BrokenPipeError):
-        return True
+    except OSError as error:
+        return error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
     return False
 
 

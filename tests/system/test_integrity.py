@@ -9,7 +9,7 @@ from traffic import Flow, Meeting, any_size, together
 
 pytestmark = pytest.mark.threads
 
-CONNECTIONS, MOST = 8, 6 << 20
+CONNECTIONS, MOST = 8, 16 << 20
 
 
 def some_size(source):
