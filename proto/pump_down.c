@@ -217,7 +217,9 @@ static bool look(struct pump *p, grpc_byte_buffer *buffer, struct payload *out)
 {
   size_t count = buffer->data.raw.slice_buffer.count;
   struct iovec few[PARTS_MAX], *parts = count <= PARTS_MAX ? few : calloc(count, sizeof *parts);
-  bool good = parts != NULL && look_at_parts(p, parts, parts_of(buffer, parts, count, 0, 0), out);
+  if (parts != NULL)
+    parts_of(buffer, parts, count, 0, 0);
+  bool good = parts != NULL && look_at_parts(p, parts, count, out);
   if (parts != few)
     free(parts);
   bool wanted = good && !p->down.drop && (out->has_data || out->eof);
