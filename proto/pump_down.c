@@ -203,8 +203,11 @@ static struct pump_message *append(struct pump *p, grpc_byte_buffer *buffer, con
   return m;
 }
 
-static bool look_at_parts(struct pump *p, const struct iovec *parts, size_t count, struct payload *out)
+/* `parts`: room for `count`, which is how many the message has. */
+static bool look_at(struct pump *p, const grpc_byte_buffer *buffer, struct iovec *parts, size_t count,
+                    struct payload *out)
 {
+  parts_of(buffer, parts, count, 0, 0);
   if (payload_parse(parts, count, out) != 0 || (out->has_header && !keep_header(p, out, parts, count)))
     return false;
   if (out->has_reset && !p->down.reset_told)
@@ -216,12 +219,13 @@ static bool look_at_parts(struct pump *p, const struct iovec *parts, size_t coun
 static bool look(struct pump *p, grpc_byte_buffer *buffer, struct payload *out)
 {
   size_t count = buffer->data.raw.slice_buffer.count;
-  struct iovec few[PARTS_MAX], *parts = count <= PARTS_MAX ? few : calloc(count, sizeof *parts);
-  if (parts != NULL)
-    parts_of(buffer, parts, count, 0, 0);
-  bool good = parts != NULL && look_at_parts(p, parts, count, out);
-  if (parts != few)
-    free(parts);
+  struct iovec few[PARTS_MAX], *many = count > PARTS_MAX ? calloc(count, sizeof *many) : NULL;
+  bool good = false;
+  if (count <= PARTS_MAX)
+    good = look_at(p, buffer, few, count, out);
+  else if (many != NULL)
+    good = look_at(p, buffer, many, count, out);
+  free(many);
   bool wanted = good && !p->down.drop && (out->has_data || out->eof);
   if (wanted && append(p, buffer, out) != NULL)
     return true;
