@@ -400,7 +400,7 @@ const char *options_usage(void)
          "  cafile=FILE        TLS, with the authorities in FILE instead of the system's\n"
          "  key=FILE           show the key in FILE to the router; over TLS only, except to loopback\n"
          "  window=SIZE        what one connection has under way at most (256K to 64M; 16M)\n"
-         "  budget=SIZE        what all connections have together (1M to 64G; 32M)\n"
+         "  budget=SIZE        what all connections have together (1M to 64G; 24M)\n"
          "  allow_other        let other users look at the tree\n"
          "  state=FILE         not supported by this version\n"
          "\n"

@@ -32,7 +32,7 @@ struct mmfs_options {
 enum { OPTIONS_WHY_MAX = 512 };
 
 #define OPTIONS_WINDOW_DEFAULT (UINT64_C(16) << 20)
-#define OPTIONS_BUDGET_DEFAULT (UINT64_C(32) << 20)
+#define OPTIONS_BUDGET_DEFAULT (UINT64_C(24) << 20)
 
 /* argv[0] decides the form: mount.SOMETHING is mount(8)'s helper, in which -f means to do nothing. 0, -EINVAL with a
  * sentence in `why` (exit status 2), or -ENOMEM with one too. Call options_free in any case. */
