@@ -18,7 +18,9 @@ LINKS = {
     "long-500": Link(500e6, 0.050),
     "long-10": Link(10e6, 0.040),
     "long-lossy": Link(100e6, 0.020, loss=0.01),
+    "long-lossy-reno": Link(100e6, 0.020, loss=0.01),
 }
+CONGESTION = {"long-lossy-reno": "reno"}  # takes each loss for congestion, as most machines' TCP does; else the kernel's default
 COLUMNS = (
     ("out1", "1 stream", "Mbit/s"),
     ("in1", "reverse", "Mbit/s"),
@@ -52,11 +54,11 @@ def goals(link):
     )
 
 
-def title(link):
+def title(link, congestion):
     loss = f", {link.loss:.0%} of the packets lost each way" if link.loss else ""
     return (
         f"Two links of {link.rate / 1e6:.0f} Mbit/s and {link.rtt * 1e3:.0f} ms there and back each{loss}; packets of {link.mtu} bytes, a queue of "
-        f"{link.queue_bytes() / 1e3:.0f} KB. Under bulk: while four streams run the same way."
+        f"{link.queue_bytes() / 1e3:.0f} KB{f'; TCP {congestion}' if congestion else ''}. Under bulk: while four streams run the same way."
     )
 
 
@@ -90,10 +92,12 @@ def under_bulk(one, server, times):
 
 
 def measure_link(bench, name, link, within):
-    table = bench.table(name, title(link), COLUMNS, goals=goals(link))
+    congestion = CONGESTION.get(name)
+    settings = {"ipv4/tcp_congestion_control": congestion} if congestion else {}
+    table = bench.table(name, title(link, congestion), COLUMNS, goals=goals(link))
     times = bench.choose(Times(max(1, 40 * link.rtt), 1.2, 1.5), Times(1, 0.8, 0.8))
     with contextlib.ExitStack() as stack:
-        lab = stack.enter_context(Lab(link, link))
+        lab = stack.enter_context(Lab(link, link, settings=settings))
         server, target = stack.enter_context(bench.server(lab.s))
         running = []
         for kind in bench.kinds():
