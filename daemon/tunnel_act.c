@@ -149,10 +149,10 @@ int tunnel_act(struct tunnel *t, unsigned actions)
   if (actions & CONNECTION_ATTACH && event == TUNNEL_NOTHING)
     event = attach(t);
   if (t->pump != NULL) {
-    if (actions & CONNECTION_SAY_EOF)
-      pump_send_eof(t->pump);
     if (actions & CONNECTION_HALF_CLOSE)
-      pump_half_close(t->pump);
+      pump_half_close(t->pump, actions & CONNECTION_SAY_EOF);
+    else if (actions & CONNECTION_SAY_EOF)
+      pump_send_eof(t->pump);
     if (actions & CONNECTION_SAY_RESET)
       pump_send_reset(t->pump, t->reset_code, t->reset_reason);
     if (actions & CONNECTION_CANCEL)

@@ -299,10 +299,11 @@ void pump_send_eof(struct pump *p)
   pump_up_go(p);
 }
 
-void pump_half_close(struct pump *p)
+void pump_half_close(struct pump *p, bool eof)
 {
   pthread_mutex_lock(&p->up.lock);
   p->up.half_close_due = p->up.stopped = true;
+  p->up.eof_due |= eof;
   pthread_mutex_unlock(&p->up.lock);
   pump_up_go(p);
 }

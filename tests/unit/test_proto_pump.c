@@ -56,8 +56,7 @@ START_TEST(test_end_and_half_close_at_once)
 {
   remote.acks = true;
   open_pump(0, "ours");
-  pump_send_eof(it->pump);
-  pump_half_close(it->pump);
+  pump_half_close(it->pump, true);
   WAIT_FOR(it->ended);
   ck_assert_int_eq(it->status, RPC_OK);
   ck_assert_str_eq(seen_by(0).order, "E.");
@@ -169,7 +168,7 @@ START_TEST(test_remote_reset)
   char byte;
   ck_assert_int_eq(recv(it->fd, &byte, 1, 0), -1);
   ck_assert_int_eq(errno, ECONNRESET);
-  pump_half_close(it->pump);
+  pump_half_close(it->pump, false);
   WAIT_FOR(it->ended);
   ck_assert_int_eq(it->status, RPC_OK);
 }

@@ -512,12 +512,12 @@ static inline void on_local_eof(struct pump *p, void *arg)
   ck_assert(!s->local_eof);
   s->local_eof = true;
   if (s->original) {
-    pump_half_close(p);
+    pump_half_close(p, false);
     return;
   }
   pump_send_eof(p);
   if (s->remote_eof)
-    pump_half_close(p);
+    pump_half_close(p, false);
 }
 
 static inline void on_socket_failed(struct pump *p, int error, void *arg)
@@ -535,7 +535,7 @@ static inline void on_remote_eof(struct pump *p, void *arg)
   s->remote_eof = true;
   pump_shutdown_socket(p);
   if (s->local_eof)
-    pump_half_close(p);
+    pump_half_close(p, false);
 }
 
 static inline void on_remote_reset(struct pump *p, const char *code, const char *reason, void *arg)
