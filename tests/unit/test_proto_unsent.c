@@ -196,6 +196,32 @@ static void follows_its_own(int family)
   close(other), close(fd), close(again), close(listener), close(other_listener);
 }
 
+static void congestion_control_of(int fd, char out[16])
+{
+  socklen_t size = 16;
+  ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, out, &size), 0);
+}
+
+/* BBR where the kernel has it for us; else what the socket had. */
+START_TEST(congestion_control)
+{
+  struct unsent u = {0};
+  union name at;
+  char peer[64], want[16], got[16];
+  int listener = listener_open(AF_INET, &at, peer);
+  int fd = connect_to(&at), probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
+  congestion_control_of(fd, want);
+  ck_assert_str_eq(want, "reno");
+  if (setsockopt(probe, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) == 0)
+    congestion_control_of(probe, want);
+  unsent_follow(&u, peer, 1);
+  congestion_control_of(fd, got);
+  ck_assert_str_eq(got, want);
+  close(probe), close(fd), close(listener);
+}
+END_TEST
+
 START_TEST(ipv4_socket)
 {
   follows_its_own(AF_INET);
@@ -332,6 +358,7 @@ int main(void)
   tcase_add_test(tests, held_back);
   tcase_add_test(tests, shrinks_by_half);
   tcase_add_loop_test(tests, each_peer, 0, sizeof peers / sizeof *peers);
+  tcase_add_test(tests, congestion_control);
   tcase_add_test(tests, ipv4_socket);
   tcase_add_test(tests, ipv6_socket);
   tcase_add_test(tests, mapped_socket);
