@@ -76,8 +76,8 @@ int pump_attach(struct pump *p, int fd);
 
 /* Says in-band that no data follows. After local_eof. */
 void pump_send_eof(struct pump *p);
-/* Half-closes the stream once what is due was said, with `eof` also that no data follows, in one message; what the socket
- * still brings is not read. */
+/* Half-closes the stream once what is due was said, with `eof` also that no data follows, in one message; what the
+ * socket still brings is not read. */
 void pump_half_close(struct pump *p, bool eof);
 /* Says in-band that the connection is broken and half-closes the stream, as soon as it can take a message; if it was
  * half-closed before, cancels it. Strings are copied, and cut to what fits. What the socket still brings is not read.
