@@ -3,7 +3,8 @@
  *
  * gRPC's own flow control follows the path, as it does by default. Fixed windows would not fill a long one; the price
  * is that gRPC takes in tens of megabytes for a stream that nobody reads. What one of ours has under way is bounded
- * above gRPC, by a window that only the far end's socket opens (window.h); the quota bounds what others cause. */
+ * above gRPC, by a window that only the far end's socket opens (window.h); a server's quota bounds what others cause.
+ */
 #include "rpc_args.h"
 
 #include <stdint.h>
@@ -15,12 +16,7 @@ void rpc_args_add(struct rpc_args *args, const char *key, int value)
         (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
 }
 
-grpc_channel_args rpc_args_view(struct rpc_args *args)
-{
-  return (grpc_channel_args){.num_args = args->count, .args = args->all};
-}
-
-static void add_quota(struct rpc_args *args, grpc_resource_quota *quota)
+void rpc_args_add_quota(struct rpc_args *args, grpc_resource_quota *quota)
 {
   if (args->count < RPC_ARGS_MAX)
     args->all[args->count++] = (grpc_arg){.type = GRPC_ARG_POINTER,
@@ -28,9 +24,13 @@ static void add_quota(struct rpc_args *args, grpc_resource_quota *quota)
                                           .value.pointer = {quota, grpc_resource_quota_arg_vtable()}};
 }
 
-void rpc_args_add_common(struct rpc_args *args, grpc_resource_quota *quota)
+grpc_channel_args rpc_args_view(struct rpc_args *args)
 {
-  add_quota(args, quota);
+  return (grpc_channel_args){.num_args = args->count, .args = args->all};
+}
+
+void rpc_args_add_common(struct rpc_args *args)
+{
   rpc_args_add(args, GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 65536);
   rpc_args_add(args, GRPC_ARG_ENABLE_RETRIES, 0);
   rpc_args_add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);

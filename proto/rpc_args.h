@@ -13,11 +13,13 @@ struct rpc_args {
 
 /* The key is not copied. */
 void rpc_args_add(struct rpc_args *args, const char *key, int value);
+/* The quota must outlast the use of `args`. */
+void rpc_args_add_quota(struct rpc_args *args, grpc_resource_quota *quota);
 /* Points into `args`. */
 grpc_channel_args rpc_args_view(struct rpc_args *args);
 
 /* What holds at both ends. */
-void rpc_args_add_common(struct rpc_args *args, grpc_resource_quota *quota);
+void rpc_args_add_common(struct rpc_args *args);
 /* A peer that does not answer is given up after some 20 seconds. */
 void rpc_args_add_keepalive(struct rpc_args *args);
 

@@ -90,9 +90,9 @@ static bool is_loopback(const char *target)
   return strncmp(target, "127.", 4) == 0 || strncmp(target, "[::1]", 5) == 0 || strncmp(target, "localhost:", 10) == 0;
 }
 
-static void add_args(struct rpc_args *args, grpc_resource_quota *quota, const struct rpc_channel_options *options)
+static void add_args(struct rpc_args *args, const struct rpc_channel_options *options)
 {
-  rpc_args_add_common(args, quota);
+  rpc_args_add_common(args);
   rpc_args_add(args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   rpc_args_add(args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000); /* how long one attempt may take, despite its name */
@@ -132,7 +132,7 @@ int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct
     free(ch);
     return error;
   }
-  add_args(&args, rpc_queue_quota(q), options);
+  add_args(&args, options);
   grpc_channel_args view = rpc_args_view(&args);
   ch->queue = q;
   ch->refs = 1;

@@ -35,8 +35,6 @@ void rpc_queue_deliver(struct rpc_queue *q, struct rpc_tag *tag, bool ok,
                        void (*on_home)(struct rpc_tag *tag, bool ok));
 
 grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q);
-/* Bounds what all channels and servers of the queue have in memory of traffic. */
-grpc_resource_quota *rpc_queue_quota(struct rpc_queue *q);
 struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch);
 
 /* A call on the channel with no batch started yet, and the metadata that every call carries: mindmeld-version, and

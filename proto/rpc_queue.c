@@ -36,7 +36,6 @@ struct rpc_queue {
   pthread_t thread;
 
   grpc_channel *bell; /* run queues: leads nowhere */
-  grpc_resource_quota *quota;
   struct rpc_tag wake_tag;
   struct rpc_timer *timers; /* run queues: sorted by time */
 };
@@ -109,16 +108,6 @@ static void deadlocks_ignore(void)
     set_mode(0);
 }
 
-/* Half of what the process may use. Peers of ours stay far below; those that ignore windows, or know none, are slowed
- * down from four fifths of it on, and lose streams when all of it is used, rather than the process its life. */
-static size_t memory_for_traffic(void)
-{
-  uint64_t all = uv_get_total_memory(), allowed = uv_get_constrained_memory();
-  if (allowed > 0 && allowed < all)
-    all = allowed;
-  return (size_t)(all / 2);
-}
-
 int rpc_queue_create(struct rpc_queue **out)
 {
   struct rpc_queue *q = calloc(1, sizeof *q);
@@ -139,8 +128,6 @@ int rpc_queue_create(struct rpc_queue **out)
   deadlocks_ignore();
   grpc_init();
   q->cq = grpc_completion_queue_create_for_next(NULL);
-  q->quota = grpc_resource_quota_create("process");
-  grpc_resource_quota_resize(q->quota, memory_for_traffic());
   q->bell = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "");
   *out = q;
   return 0;
@@ -152,7 +139,6 @@ void rpc_queue_free(struct rpc_queue *q)
     grpc_completion_queue_shutdown(q->cq);
   grpc_completion_queue_destroy(q->cq);
   grpc_channel_destroy(q->bell);
-  grpc_resource_quota_unref(q->quota);
   grpc_shutdown_blocking();
   pthread_mutex_destroy(&q->lock);
   free(q);
@@ -161,11 +147,6 @@ void rpc_queue_free(struct rpc_queue *q)
 grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q)
 {
   return q->cq;
-}
-
-grpc_resource_quota *rpc_queue_quota(struct rpc_queue *q)
-{
-  return q->quota;
 }
 
 /* ---- The inbox ---- */

@@ -13,6 +13,7 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <utlist.h>
+#include <uv.h>
 
 #include "heap.h"
 #include "rpc_args.h"
@@ -156,10 +157,23 @@ static grpc_server_credentials *make_credentials(const struct rpc_server_options
   return grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
 }
 
-static grpc_server *make_server(struct rpc_queue *q)
+/* Half of what the process may use. Peers of ours stay far below; those that ignore windows, or know none, are slowed
+ * down from four fifths of it on, and lose streams when all of it is used, rather than the process its life. */
+static size_t memory_for_traffic(void)
+{
+  uint64_t all = uv_get_total_memory(), allowed = uv_get_constrained_memory();
+  if (allowed > 0 && allowed < all)
+    all = allowed;
+  return (size_t)(all / 2);
+}
+
+static grpc_server *make_server(void)
 {
   struct rpc_args args = {.count = 0};
-  rpc_args_add_common(&args, rpc_queue_quota(q));
+  grpc_resource_quota *quota = grpc_resource_quota_create("server");
+  grpc_resource_quota_resize(quota, memory_for_traffic());
+  rpc_args_add_quota(&args, quota);
+  rpc_args_add_common(&args);
   rpc_args_add_keepalive(&args);
   rpc_args_add(&args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS);
   rpc_args_add(&args, GRPC_ARG_ENABLE_DEADLINE_CHECKS, 0);           /* the client cancels its call by itself */
@@ -169,7 +183,9 @@ static grpc_server *make_server(struct rpc_queue *q)
   rpc_args_add(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
   rpc_args_add(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
   grpc_channel_args view = rpc_args_view(&args);
-  return grpc_server_create(&view, NULL);
+  grpc_server *server = grpc_server_create(&view, NULL);
+  grpc_resource_quota_unref(quota);
+  return server;
 }
 
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
@@ -190,7 +206,7 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
   s->queue = q;
   s->on_call = on_call;
   s->arg = arg;
-  s->server = make_server(q);
+  s->server = make_server();
   grpc_server_register_completion_queue(s->server, rpc_queue_cq(q), NULL);
   int bound = grpc_server_add_http2_port(s->server, options->address, credentials);
   grpc_server_credentials_release(credentials);
