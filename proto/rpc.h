@@ -75,6 +75,7 @@ struct rpc_metadata {
   const char *value;
 };
 
+/* What is NULL is not told; a message that nobody is told of is freed. */
 struct rpc_call_events {
   /* Client: the server's initial metadata came. At most once, before the first message. A server that answers with
    * nothing but a status has none; that of a server which does not show mindmeld-version comes with its first message

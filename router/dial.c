@@ -34,19 +34,6 @@ void dial_fail(struct dial *d, enum rpc_status status, const char *text)
   arrival_refuse(&a, status, text);
 }
 
-static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
-{
-  (void)c;
-  (void)arg;
-  rpc_message_free(m);
-}
-
-static void on_sent(struct rpc_call *c, void *arg)
-{
-  (void)c;
-  (void)arg;
-}
-
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
@@ -56,7 +43,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   arrival_gone(&a);
 }
 
-static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
+static const struct rpc_call_events events = {.closed = on_closed};
 
 static void on_late(void *arg)
 {

@@ -70,12 +70,6 @@ static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "the stream ended before it said what it is for");
 }
 
-static void on_sent(struct rpc_call *c, void *arg)
-{
-  (void)c;
-  (void)arg;
-}
-
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
@@ -84,7 +78,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   opening_free(arg);
 }
 
-static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
+static const struct rpc_call_events events = {.message = on_message, .closed = on_closed};
 
 static void on_late(void *arg)
 {

@@ -40,12 +40,6 @@ static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   rpc_message_free(m);
 }
 
-static void on_sent(struct rpc_call *c, void *arg)
-{
-  (void)c;
-  (void)arg;
-}
-
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
@@ -55,7 +49,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   arrival_gone(&a);
 }
 
-static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
+static const struct rpc_call_events events = {.message = on_message, .closed = on_closed};
 
 static bool parked_let_in(const struct arrival *a)
 {

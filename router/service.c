@@ -116,13 +116,6 @@ static void service_remove(struct service *s)
   free(s);
 }
 
-static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
-{
-  (void)c;
-  (void)arg;
-  rpc_message_free(m);
-}
-
 static void on_sent(struct rpc_call *c, void *arg)
 {
   (void)c;
@@ -143,7 +136,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   service_remove(s);
 }
 
-static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
+static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
 
 void services_drain(struct router *r, enum rpc_status status, const char *text)
 {

@@ -53,13 +53,6 @@ static void watcher_step(struct watcher *w)
     watcher_finish(w, w->end, w->end_text);
 }
 
-static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
-{
-  (void)c;
-  (void)arg;
-  rpc_message_free(m);
-}
-
 static void on_sent(struct rpc_call *c, void *arg)
 {
   (void)c;
@@ -84,7 +77,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   free(w);
 }
 
-static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
+static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
 
 void watch_wake(struct router *r)
 {
