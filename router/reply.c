@@ -7,7 +7,7 @@
 
 enum { SENTENCE_MAX = 256 };
 
-static const struct rpc_call_events answered = {NULL};
+static const struct rpc_call_events answered = {.closed = NULL};
 
 void reply_finish(struct rpc_call *c, enum rpc_status status, const char *text)
 {
