@@ -46,14 +46,12 @@ static void receive(struct pump *p)
 
 static void charge(struct pump *p, uint64_t cost)
 {
-  p->down.cost += cost;
   atomic_fetch_add_explicit(&p->queued, cost, memory_order_relaxed);
   atomic_fetch_add_explicit(&p->set->queued, cost, memory_order_relaxed);
 }
 
 static void refund(struct pump *p, uint64_t cost)
 {
-  p->down.cost -= cost;
   atomic_fetch_sub_explicit(&p->queued, cost, memory_order_relaxed);
   atomic_fetch_sub_explicit(&p->set->queued, cost, memory_order_relaxed);
 }
@@ -147,7 +145,8 @@ static bool keep_last(struct pump *p)
   if (m->left > 0 && m->left <= COPY_MAX && m->buffer->data.raw.slice_buffer.count <= PARTS_MAX)
     make_small(m);
   /* An end and a first byte go beyond a window, however small. */
-  return !p->down.queueing || p->down.cost <= p->set->limits.window + (uint64_t)(3 * WINDOW_MESSAGE_COST);
+  uint64_t most = p->set->limits.window + (uint64_t)(3 * WINDOW_MESSAGE_COST);
+  return !p->down.queueing || atomic_load_explicit(&p->queued, memory_order_relaxed) <= most;
 }
 
 /* ---- Arriving ---- */

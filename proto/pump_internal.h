@@ -80,7 +80,6 @@ struct pump_down {
   struct rpc_tag tag;
   grpc_byte_buffer *arriving; /* written by gRPC */
   struct pump_message *first, *last;
-  uint64_t cost; /* of what is queued, as the window counts it */
   bool queueing; /* more is asked for though some is unwritten: the other side has a window */
   bool receiving;
   bool over; /* nothing more arrives */
@@ -122,7 +121,8 @@ struct pump {
   struct pump_up up;
   struct pump_down down;
   struct pump_acks acks;
-  _Atomic uint64_t bytes_read, bytes_written, queued;
+  _Atomic uint64_t bytes_read, bytes_written;
+  _Atomic uint64_t queued; /* down, as the window counts it; changes with that lock held */
   atomic_int socket_error; /* the first */
 
   struct rpc_tag metadata_tag, status_tag;
