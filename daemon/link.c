@@ -21,6 +21,7 @@
 #include <sys/random.h>
 
 #include "link_internal.h"
+#include "proto/identity.h"
 
 enum {
   BACKOFF_MIN_MS = 200,
@@ -186,10 +187,8 @@ int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, co
   l->arg = arg;
   l->backoff_ms = BACKOFF_MIN_MS;
   err = copy_options(l, options);
-  if (err == 0)
-    err = fill_random(l->member, sizeof l->member);
-  if (err == 0)
-    err = fill_random(l->member_key, sizeof l->member_key);
+  identity_random(l->member_key, sizeof l->member_key);
+  member_of_key(l->member_key, l->member);
   if (err == 0)
     err = fill_random(&l->random, sizeof l->random);
   if (err == 0)

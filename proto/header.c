@@ -20,7 +20,11 @@ size_t header_pack(const struct header *h, uint8_t out[HEADER_SIZE_MAX])
   header.member = bytes_if(h->has_member, h->member, sizeof h->member);
   header.member_key = bytes_if(h->has_member_key, h->member_key, sizeof h->member_key);
   header.connection = bytes_if(h->has_connection, h->connection, sizeof h->connection);
+  header.attach = bytes_if(h->has_attach, h->attach, sizeof h->attach);
   header.limit = h->limit;
+  header.epoch = h->epoch;
+  header.established = h->established;
+  header.received = h->received;
   Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
   payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
   payload.header = &header;
@@ -50,6 +54,9 @@ static const char *take(const Mindmeld__Header *from, struct header *out)
 {
   out->park = from->park;
   out->limit = from->limit;
+  out->epoch = from->epoch;
+  out->established = from->established;
+  out->received = from->received;
   if (!take_text(from->token, out->token, HEADER_TOKEN_MAX))
     return "the token is too long";
   if (!take_text(from->service, out->service, HEADER_SERVICE_MAX))
@@ -60,6 +67,8 @@ static const char *take(const Mindmeld__Header *from, struct header *out)
     return "a member's key has 32 bytes";
   if (!take_bytes(&from->connection, out->connection, sizeof out->connection, &out->has_connection))
     return "a connection has 16 bytes";
+  if (!take_bytes(&from->attach, out->attach, sizeof out->attach, &out->has_attach))
+    return "a member to attach to has 16 bytes";
   return NULL;
 }
 

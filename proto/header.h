@@ -19,11 +19,15 @@ struct header {
   char token[HEADER_TOKEN_MAX + 1];     /* "": none */
   char service[HEADER_SERVICE_MAX + 1]; /* "": none */
   bool park;
-  bool has_member, has_member_key, has_connection;
+  bool has_member, has_member_key, has_connection, has_attach;
   uint8_t member[HEADER_MEMBER_SIZE];
   uint8_t member_key[HEADER_MEMBER_KEY_SIZE];
   uint8_t connection[HEADER_CONNECTION_SIZE];
+  uint8_t attach[HEADER_MEMBER_SIZE];
   uint64_t limit; /* 0: not told */
+  uint64_t epoch;
+  bool established;
+  uint64_t received;
 };
 
 /* Writes a whole Payload message. Returns its size. */

@@ -8,7 +8,15 @@
 
 #include "wire.h"
 
-enum { FIELD_HEADER = 1, FIELD_DATA = 2, FIELD_EOF = 3, FIELD_RESET = 4, FIELD_ACK = 5 };
+enum {
+  FIELD_HEADER = 1,
+  FIELD_DATA = 2,
+  FIELD_EOF = 3,
+  FIELD_RESET = 4,
+  FIELD_ACK = 5,
+  FIELD_OFFSET = 6,
+  FIELD_REFUSED = 7
+};
 enum { ACK_TAKEN = 1, ACK_MESSAGES = 2, ACK_HELD_US = 3, ACK_QUEUED = 4 };
 
 enum { ACK_BYTES_MAX = 256 }; /* of an ack with fields that we do not know */
@@ -48,6 +56,10 @@ static void take_field(struct payload *out, const struct wire_field *field)
 {
   if (field->number == FIELD_EOF && field->type == WIRE_VARINT)
     out->eof = field->value != 0;
+  if (field->number == FIELD_OFFSET && field->type == WIRE_VARINT) {
+    out->has_offset = true;
+    out->offset = field->value;
+  }
   if (field->type != WIRE_BYTES)
     return;
   switch (field->number) {
@@ -64,7 +76,9 @@ static void take_field(struct payload *out, const struct wire_field *field)
     out->data_size = field->size;
     break;
   case FIELD_RESET:
-    out->has_reset = true;
+  case FIELD_REFUSED:
+    out->has_reset = field->number == FIELD_RESET;
+    out->has_refused = field->number == FIELD_REFUSED;
     out->reset_at = field->at;
     out->reset_size = field->size;
     break;
@@ -126,6 +140,12 @@ size_t payload_prefix(uint8_t out[PAYLOAD_PREFIX_MAX], size_t data_size, bool eo
     used += put_varint(out + used, data_size);
   }
   return used;
+}
+
+size_t payload_offset(uint8_t out[PAYLOAD_PREFIX_MAX], uint64_t offset)
+{
+  out[0] = FIELD_OFFSET << 3 | WIRE_VARINT;
+  return 1 + put_varint(out + 1, offset);
 }
 
 static size_t put_field(uint8_t *out, int number, uint64_t value)

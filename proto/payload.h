@@ -11,19 +11,20 @@
 
 struct iovec;
 
-enum { PAYLOAD_PREFIX_MAX = 16, PAYLOAD_ACK_MAX = 48 };
+enum { PAYLOAD_PREFIX_MAX = 32, PAYLOAD_ACK_MAX = 48 };
 
 /* Offsets are into the message. A field that occurs twice: the last one counts, as in protobuf; unknown fields are
  * passed over. */
 struct payload {
-  bool has_data, has_header, has_reset, has_ack, eof;
+  bool has_data, has_header, has_reset, has_refused, has_ack, has_offset, eof;
   size_t data_at, data_size;
   size_t header_at, header_size;
-  size_t reset_at, reset_size;
+  size_t reset_at, reset_size; /* of the reset, or the refusal */
+  uint64_t offset;
   struct ack ack;
 };
 
-/* 0, or -EBADMSG. Of data, header and reset looks only at tags and lengths, wherever the parts are cut. */
+/* 0, or -EBADMSG. Of data, header, reset and refused looks only at tags and lengths, wherever the parts are cut. */
 int payload_parse(const struct iovec *parts, size_t count, struct payload *out);
 
 /* Copies bytes [at, at + size), which must lie inside. */
@@ -32,6 +33,8 @@ void payload_copy(const struct iovec *parts, size_t count, size_t at, size_t siz
 /* The bytes that stand before `data_size` bytes of data (0: no data field) in a message. Returns how many; at most
  * PAYLOAD_PREFIX_MAX. */
 size_t payload_prefix(uint8_t out[PAYLOAD_PREFIX_MAX], size_t data_size, bool eof);
+/* The bytes that say where they begin, which stand before that prefix. Returns how many. */
+size_t payload_offset(uint8_t out[PAYLOAD_PREFIX_MAX], uint64_t offset);
 
 /* The bytes of an ack, which stand before that prefix, or are a message alone. Returns how many. */
 size_t payload_ack(uint8_t out[PAYLOAD_ACK_MAX], const struct ack *ack);
