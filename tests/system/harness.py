@@ -94,7 +94,7 @@ class Program:
         self.directory, self.name = directory, name
         self.log = directory / f"{name}.log"
         self.expected_exit = 0
-        self.env = {**os.environ, **sanitizer_options(directory), **(env or {})}
+        self.env = {**os.environ, **surroundings(directory), **(env or {})}
         for key in [key for key, value in self.env.items() if value is None]:
             del self.env[key]
         with open(self.log, "ab") as out:
@@ -151,13 +151,16 @@ def settled(*mounts):
     eventually(lambda: not any(mount.listing("connections") for mount in mounts), what="all connections are gone")
 
 
-def sanitizer_options(directory):
+def surroundings(directory):
+    """Variables of the environment: what is kept, and what sanitizers say, stays in this directory."""
+
     def add(name, more):
         return ":".join(filter(None, [os.environ.get(name), more]))
 
     path = f"log_path={directory}/sanitizer"
     suppressions = pathlib.Path(__file__).resolve().parent / "suppressions"
     return {
+        "XDG_STATE_HOME": str(pathlib.Path(directory) / "state"),
         "ASAN_OPTIONS": add("ASAN_OPTIONS", f"{path}:exitcode=99"),
         "UBSAN_OPTIONS": add("UBSAN_OPTIONS", f"{path}:print_stacktrace=1"),
         "TSAN_OPTIONS": add("TSAN_OPTIONS", f"{path}:exitcode=98:suppressions={suppressions}/tsan"),
