@@ -107,7 +107,7 @@ static void service_fail_dials(struct service *s, enum rpc_status status, const 
 static void service_remove(struct service *s)
 {
   struct router *r = s->router;
-  registry_remove(r->registry, s->name);
+  registry_remove(r->registry, s->name, router_now());
   watch_wake(r);
   DL_DELETE(r->services, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);
