@@ -175,7 +175,6 @@ def test_a_dial_waits_for_a_name_that_was_there(peer):
     eventually(lambda: any("web" in message.removed for message in list(caller.watch.heard)), what="it is gone")
     raw = caller.dial("web", b"c" * 16)
     token = next(owner.register("web")).token
-    raw.say()
     answer = owner.stream(token=token)
     assert answer.first().header.service == "web"
     for one in (raw, answer):
