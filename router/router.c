@@ -17,6 +17,8 @@
 #include "callers.h"
 #include "catalogue.h"
 #include "forward.h"
+#include "join.h"
+#include "lost.h"
 #include "opening.h"
 #include "registry.h"
 #include "rendezvous.h"
@@ -29,6 +31,8 @@
 
 /* Names that are gone are remembered for watchers that are slow. */
 enum { REGISTRY_MEMORY = 4096 };
+/* Members that are over, for those that come later. */
+enum { LOST_MEMORY = 4096 };
 
 static const char draining[] = "the router is draining";
 
@@ -74,6 +78,7 @@ static const struct method {
     {"/mindmeld.ProxyService/ProxyConnection", rendezvous_proxy},
     {"/mindmeld.ControlService/ForwardToService", forward_ask},
     {"/mindmeld.ControlService/CreateService", service_create},
+    {"/mindmeld.ControlService/Join", join_ask},
     {"/mindmeld.ControlService/WatchServices", watch_start},
     {"/mindmeld.ControlService/ListServices", list_services},
 };
@@ -122,6 +127,7 @@ static void router_free(struct router *r)
   tokens_close(r->tokens);
   registry_close(r->registry);
   callers_close(r->callers);
+  lost_close(r->lost);
   if (r->key)
     explicit_bzero(r->key, strlen(r->key));
   free(r->key);
@@ -142,12 +148,14 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
       [CALLER_STREAMS] = r->limits.streams_per_caller,
       [CALLER_PARKED] = r->limits.parked_per_caller,
       [CALLER_TOKENS] = r->limits.tokens_per_caller,
+      [CALLER_JOINED] = 1,
   };
   r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
   r->callers = callers_open(holds);
   r->tokens = tokens_open(r->limits.tokens, r->limits.token_ms, rendezvous_token_lost, r);
+  r->lost = lost_open(LOST_MEMORY);
   r->key = config->key ? strdup(config->key) : NULL;
-  if (r->registry && r->callers && r->tokens && (r->key || !config->key))
+  if (r->registry && r->callers && r->tokens && r->lost && (r->key || !config->key))
     return r;
   router_free(r);
   return NULL;

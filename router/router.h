@@ -23,11 +23,12 @@ struct router_limits {
   uint64_t token_ms;
   uint64_t dial_ms; /* from a dial to its service's answer */
   uint64_t heartbeat_ms;
-  uint64_t reset_ms;    /* what is under way to the partner of a broken stream */
-  uint64_t leave_ms;    /* what is under way to the one that ends a connection of the first version */
-  uint64_t linger_ms;   /* what is under way to its partner */
-  uint64_t drain_ms;    /* live connections, after router_drain */
-  uint64_t farewell_ms; /* the last statuses */
+  uint64_t reset_ms;      /* what is under way to the partner of a broken stream */
+  uint64_t leave_ms;      /* what is under way to the one that ends a connection of the first version */
+  uint64_t linger_ms;     /* what is under way to its partner */
+  uint64_t drain_ms;      /* live connections, after router_drain */
+  uint64_t farewell_ms;   /* the last statuses */
+  uint64_t stream_age_ms; /* what is told to watchers: something before us ends older streams. 0: nothing does */
 };
 
 struct router_limits router_limits_default(void);

@@ -7,7 +7,9 @@
 #include "router.h"
 
 struct callers;
+struct lost;
 struct opening;
+struct presence;
 struct registry;
 struct service;
 struct tokens;
@@ -24,11 +26,14 @@ struct router {
   struct registry *registry; /* holds the services by name */
   struct callers *callers;
   struct tokens *tokens;
+  struct lost *lost;
 
   struct opening *openings; /* opening.c */
   size_t opening_count;
-  struct service *services; /* service.c */
-  struct watcher *watchers; /* watch.c */
+  struct service *services;   /* service.c */
+  struct presence *presences; /* join.c */
+  struct watcher *watchers;   /* watch.c */
+  struct watcher *challenged;
   size_t watcher_count;
   struct rpc_timer *beat;
   size_t stream_count; /* arrival.c */
