@@ -160,6 +160,11 @@ bool caller_joined(const struct caller *c)
   return c->presence != NULL;
 }
 
+const uint8_t *caller_member(const struct caller *c)
+{
+  return c->is_member ? (const uint8_t *)c->name + 1 : NULL;
+}
+
 bool caller_matches(const struct caller *c, const struct member *m)
 {
   return !c->is_member || (m->given && memcmp(c->name + 1, m->id, HEADER_MEMBER_SIZE) == 0);

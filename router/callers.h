@@ -21,7 +21,7 @@ struct member {
   uint8_t id[HEADER_MEMBER_SIZE];
 };
 
-enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_TOKENS, CALLER_JOINED, CALLER_HOLDS };
+enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_WAITING, CALLER_TOKENS, CALLER_JOINED, CALLER_HOLDS };
 
 struct caller;
 struct parked;
@@ -55,6 +55,8 @@ struct service **caller_services(struct caller *c);
 struct presence **caller_presence(struct caller *c);
 bool caller_joined(const struct caller *c);
 
+/* 16 bytes, or NULL: it is a connection. */
+const uint8_t *caller_member(const struct caller *c);
 /* Whether this may use what was given to `c`: only a member's things are its own. */
 bool caller_matches(const struct caller *c, const struct member *m);
 

@@ -47,6 +47,12 @@ struct caller *service_caller(const struct service *s)
   return s->caller;
 }
 
+struct service *service_latest(struct caller *c)
+{
+  struct service *first = *caller_services(c);
+  return first ? first->own_prev : NULL;
+}
+
 void service_forget(struct service *s, struct dial *d)
 {
   /* The analyzer does not know that what is in a list has neighbours. */
@@ -109,6 +115,26 @@ static void service_fail_dials(struct service *s, enum rpc_status status, const 
     service_fail_dial(s, s->told, status, text);
 }
 
+/* All, oldest first. */
+static struct dial *service_take_dials(struct service *s)
+{
+  struct dial *dials = s->told;
+  DL_CONCAT(dials, s->untold);
+  s->told = s->untold = NULL;
+  s->untold_count = 0;
+  return dials;
+}
+
+/* To whoever may take them now. */
+static void dials_go_on(struct dial *dials)
+{
+  struct dial *d;
+  while ((d = dials) != NULL) {
+    DL_DELETE(dials, d);
+    dial_move(d);
+  }
+}
+
 /* One that has joined may park streams without a service. */
 static void caller_loses_service(struct router *r, struct caller *c)
 {
@@ -139,10 +165,9 @@ static void on_sent(struct rpc_call *c, void *arg)
 
 static void service_close(struct service *s)
 {
-  char sentence[REGISTRY_NAME_MAX + 64];
-  snprintf(sentence, sizeof sentence, "service \"%s\" is gone", s->name);
-  service_fail_dials(s, RPC_NOT_FOUND, sentence);
+  struct dial *dials = service_take_dials(s);
   service_remove(s);
+  dials_go_on(dials);
 }
 
 void service_end(struct service *s, enum rpc_status status, const char *text)
@@ -168,7 +193,6 @@ void services_drain(struct router *r, enum rpc_status status, const char *text)
   DL_FOREACH(r->services, s)
   {
     service_fail_dials(s, status, text);
-    parked_end(s->caller, status, text);
   }
 }
 
@@ -220,26 +244,6 @@ static void service_begin(struct service *s, struct rpc_call *c)
     rpc_call_cancel(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
 }
 
-/* Who was told of a dial is not the one that can answer it any more: all are told anew. */
-static void service_tell_again(struct service *s)
-{
-  struct dial *d;
-  DL_FOREACH(s->told, d)
-  {
-    d->told = false;
-    s->untold_count++;
-  }
-  DL_CONCAT(s->told, s->untold);
-  s->untold = s->told;
-  s->told = NULL;
-  DL_FOREACH(s->untold, d)
-  {
-    if (d->token)
-      d->token->owner = s->caller;
-  }
-  service_send(s);
-}
-
 static void service_move(struct service *s, struct caller *to)
 {
   struct caller *from = s->caller;
@@ -254,12 +258,13 @@ static void service_move(struct service *s, struct caller *to)
 static void service_replace(struct service *s, struct rpc_call *c, struct caller *caller)
 {
   struct rpc_call *older = s->call;
+  struct dial *dials = service_take_dials(s);
   if (s->caller != caller)
     service_move(s, caller);
   service_begin(s, c);
   reply_refuse(older, RPC_ABORTED, "a newer registration has taken over");
   router_log(s->router, "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
-  service_tell_again(s);
+  dials_go_on(dials);
 }
 
 /* The caller holds a service for it. 0, -ENOSPC, -ENOMEM. */
@@ -279,6 +284,7 @@ static int service_add(struct router *r, struct rpc_call *c, const char *name, s
   router_log(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
   service_begin(s, c);
   watch_wake(r);
+  dials_service_came(r, s);
   return 0;
 }
 
