@@ -119,7 +119,7 @@ static struct request request_of(const struct watch *w, struct who who, uint8_t 
   return (struct request){.who = who, .seed = seed, .instance = instance, .challenge = w->challenge, .spoiled = -1};
 }
 
-static struct asked ask_join(struct fixture *f, const struct request *q)
+static struct asked ask_claim(struct fixture *f, const struct request *q)
 {
   struct identity_claim claim = {.instance = q->instance};
   struct who_bytes b = who_bytes(q->who);
@@ -157,7 +157,7 @@ static struct asked ask_join(struct fixture *f, const struct request *q)
 
 static void joins_as(struct fixture *f, const struct request *q)
 {
-  struct asked asked = ask_join(f, q);
+  struct asked asked = ask_claim(f, q);
   ck_assert_msg(asked.status == RPC_OK, "%s: %s", rpc_status_name(asked.status), asked.text);
 }
 
@@ -169,7 +169,7 @@ static void joins(struct fixture *f, const struct watch *w, struct who who, uint
 
 static void refused_as(struct fixture *f, const struct request *q, enum rpc_status status, const char *part)
 {
-  struct asked asked = ask_join(f, q);
+  struct asked asked = ask_claim(f, q);
   ck_assert_msg(asked.status == status && strstr(asked.text, part), "%s: %s", rpc_status_name(asked.status),
                 asked.text);
 }
