@@ -63,6 +63,7 @@ enum connection_other { CONNECTION_UNKNOWN, CONNECTION_OURS, CONNECTION_FIRST_VE
 enum connection_event {
   CONNECTION_ROUTER_UP,       /* F: a router of ours is there */
   CONNECTION_ROUTER_ORIGINAL, /* F: a router of the first version is there */
+  CONNECTION_ROUTER_DOWN,     /* F: none is */
   CONNECTION_TOKEN,           /* F: the router gave a token */
   CONNECTION_TOKEN_REFUSED,   /* F: it did not */
   CONNECTION_RENEW,           /* F: streams should move: the router drains, they grow old, the network changed */
@@ -71,6 +72,7 @@ enum connection_event {
   CONNECTION_LOCAL_EOF,
   CONNECTION_SOCKET_FAILED,
   CONNECTION_REMOTE_EOF, /* and our socket has taken all */
+  CONNECTION_PEER_LOST,  /* the process at the other side is over for good */
   CONNECTION_CUT,        /* the user */
   CONNECTION_END,        /* the end of the program: there is a second left */
   CONNECTION_TIME,       /* the deadline is there */
@@ -124,7 +126,8 @@ struct connection {
   enum connection_other other;
   const struct connection_times *times;
   bool established; /* F: had a header of S. S: always */
-  bool router;      /* F: it is there, as far as is known */
+  bool router;      /* F: one of ours is there, as far as is known */
+  bool asked;       /* F: the router is of the first version */
   bool has_current, has_next;
   bool has_socket;
   bool local_eof, remote_eof;
@@ -136,10 +139,13 @@ struct connection {
   uint64_t backoff; /* ms */
 
   /* Times; UINT64_MAX: none. */
-  uint64_t dial_until;     /* F: WAITING, ASKING and OPENING end */
-  uint64_t retry_at;       /* F: another stream is tried */
-  uint64_t detached_since; /* there is no current stream */
-  uint64_t close_until;    /* CLOSING ends */
+  uint64_t dial_until;  /* F: nobody answered */
+  uint64_t next_until;  /* F: the next stream is given up */
+  uint64_t retry_at;    /* F: another one is tried */
+  uint64_t hold_until;  /* there is no current stream, and this is how long that may be */
+  uint64_t close_until; /* the current stream is given up, on which our last word is */
+  uint64_t reset_until; /* F: after that it is not tried again to say our reset */
+  uint64_t detached_at; /* when the current stream was lost */
 };
 
 /* They set it up, and return the first actions. Times in milliseconds, of a clock that does not go back. `times` is
@@ -147,7 +153,7 @@ struct connection {
 unsigned connection_start_forward(struct connection *c, const struct connection_times *times, uint64_t now);
 /* A stream came that says this epoch (0 if it speaks the first version), which is the next one. */
 unsigned connection_start_service(struct connection *c, const struct connection_times *times, bool original,
-                                  uint64_t epoch, uint64_t now);
+                                  uint64_t epoch);
 
 /* Returns the actions. An event that means nothing any more gives none. */
 unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now);
