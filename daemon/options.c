@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUTER_PORT = 443 };
+enum { ROUTER_PORT = 443, DIAL_TIMEOUT_MAX = 600, SECONDS_MAX = 86400 };
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -25,11 +25,12 @@ struct parse {
 };
 
 enum option_kind {
-  OPTION_FLAG,   /* name */
-  OPTION_FILE,   /* name=FILE */
-  OPTION_SIZE,   /* name=SIZE */
-  OPTION_OPEN,   /* name or name=ANYTHING */
-  OPTION_PREFIX, /* nameANYTHING */
+  OPTION_FLAG,    /* name */
+  OPTION_FILE,    /* name=FILE */
+  OPTION_SIZE,    /* name=SIZE */
+  OPTION_SECONDS, /* name=SECONDS */
+  OPTION_OPEN,    /* name or name=ANYTHING */
+  OPTION_PREFIX,  /* nameANYTHING */
 };
 
 struct option_row {
@@ -87,10 +88,16 @@ static int apply_key(struct parse *p, const char *name, const char *value)
   return set_text(p, &p->out->key_file, value);
 }
 
+static int apply_identity(struct parse *p, const char *name, const char *value)
+{
+  (void)name;
+  return set_text(p, &p->out->identity_file, value);
+}
+
 static int apply_state(struct parse *p, const char *name, const char *value)
 {
-  (void)name, (void)value;
-  return refuse(p, "state=FILE is not supported by this version: what is declared in the tree is not kept yet");
+  (void)name;
+  return set_text(p, &p->out->state_file, value);
 }
 
 static int apply_allow_other(struct parse *p, const char *name, const char *value)
@@ -142,6 +149,41 @@ static int apply_budget(struct parse *p, const char *name, const char *value)
   return 0;
 }
 
+/* Digits. SECONDS_MAX + 1 for anything else, and for what is larger. */
+static uint64_t parse_seconds(const char *text)
+{
+  uint64_t seconds = 0;
+
+  for (const char *c = text; *c != '\0'; c++) {
+    if (*c < '0' || *c > '9')
+      return SECONDS_MAX + 1;
+    seconds = seconds * 10 + (uint64_t)(*c - '0');
+    if (seconds > SECONDS_MAX)
+      return SECONDS_MAX + 1;
+  }
+  return seconds;
+}
+
+static int apply_dial_timeout(struct parse *p, const char *name, const char *value)
+{
+  uint64_t seconds = parse_seconds(value);
+
+  if (seconds < 1 || seconds > DIAL_TIMEOUT_MAX)
+    return refuse(p, "option \"%s\": \"%.40s\" is no number of seconds from 1 to 600", name, value);
+  p->out->dial_ms = seconds * 1000;
+  return 0;
+}
+
+static int apply_hold(struct parse *p, const char *name, const char *value)
+{
+  uint64_t seconds = parse_seconds(value);
+
+  if (seconds > SECONDS_MAX)
+    return refuse(p, "option \"%s\": \"%.40s\" is no number of seconds from 0 to 86400", name, value);
+  p->out->hold_ms = seconds * 1000;
+  return 0;
+}
+
 static int apply_ignore(struct parse *p, const char *name, const char *value)
 {
   (void)p, (void)name, (void)value;
@@ -169,6 +211,9 @@ static const struct option_row rows[] = {
     {"key", OPTION_FILE, apply_key},
     {"window", OPTION_SIZE, apply_window},
     {"budget", OPTION_SIZE, apply_budget},
+    {"dial_timeout", OPTION_SECONDS, apply_dial_timeout},
+    {"hold", OPTION_SECONDS, apply_hold},
+    {"identity", OPTION_FILE, apply_identity},
     {"state", OPTION_FILE, apply_state},
     {"allow_other", OPTION_FLAG, apply_allow_other},
 
@@ -241,6 +286,8 @@ static int parse_option(struct parse *p, char *text)
     return refuse(p, "option \"%s\" needs a file: %s=FILE", row->name, row->name);
   if (row->kind == OPTION_SIZE && (value == NULL || value[0] == '\0'))
     return refuse(p, "option \"%s\" needs a size: %s=SIZE", row->name, row->name);
+  if (row->kind == OPTION_SECONDS && (value == NULL || value[0] == '\0'))
+    return refuse(p, "option \"%s\" needs a number: %s=SECONDS", row->name, row->name);
   return row->apply(p, row->name, value);
 }
 
@@ -364,7 +411,10 @@ int options_parse(struct mmfs_options *out, int argc, const char *const argv[], 
   const char *slash = strrchr(program, '/');
   int rc;
 
-  *out = (struct mmfs_options){.window = OPTIONS_WINDOW_DEFAULT, .budget = OPTIONS_BUDGET_DEFAULT};
+  *out = (struct mmfs_options){.window = OPTIONS_WINDOW_DEFAULT,
+                               .budget = OPTIONS_BUDGET_DEFAULT,
+                               .dial_ms = OPTIONS_DIAL_MS_DEFAULT,
+                               .hold_ms = OPTIONS_HOLD_MS_DEFAULT};
   why[0] = '\0';
   p.helper = strncmp(slash != NULL ? slash + 1 : program, "mount.", strlen("mount.")) == 0;
   rc = take_arguments(&p, argc, argv);
@@ -379,6 +429,8 @@ void options_free(struct mmfs_options *options)
   free(options->mountpoint);
   free(options->cafile);
   free(options->key_file);
+  free(options->identity_file);
+  free(options->state_file);
   free(options->mount_options);
   memset(options, 0, sizeof(*options));
 }
@@ -401,8 +453,11 @@ const char *options_usage(void)
          "  key=FILE           show the key in FILE to the router; over TLS only, except to loopback\n"
          "  window=SIZE        what one connection has under way at most (256K to 64M; 16M)\n"
          "  budget=SIZE        what all connections have together (1M to 64G; 24M)\n"
+         "  dial_timeout=SEC   how long a new connection waits for its router and service (1 to 600; 10)\n"
+         "  hold=SEC           how long a connection is kept without a way to its other end (0 to 86400; 600)\n"
          "  allow_other        let other users look at the tree\n"
-         "  state=FILE         not supported by this version\n"
+         "  identity=FILE      the key that says which mount this is, instead of the one for MOUNTPOINT\n"
+         "  state=FILE         keep what is declared in FILE, and declare it again at the next start\n"
          "\n"
          "and those of mount(8). These go to the mount: rw ro suid nosuid dev nodev exec noexec\n"
          "atime noatime sync async dirsync. These have no effect here: defaults auto noauto nofail\n"

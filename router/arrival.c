@@ -31,9 +31,7 @@ bool arrival_start(struct arrival *out, struct router *r, const struct leg *leg,
     return true;
   }
   rpc_message_free(leg->first);
-  if (error == -EACCES)
-    reply_refuse(c, RPC_PERMISSION_DENIED, "that is not the member's key");
-  else if (error == -ENFILE)
+  if (error == -ENFILE)
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "this router carries %zu streams at once", r->limits.streams);
   else if (error == -ENOSPC)
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu streams at once", r->limits.streams_per_caller);

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "secret.h"
+#include "proto/identity.h"
 #include "table.h"
 
 struct caller {
   bool is_member;
-  uint8_t key[HEADER_MEMBER_KEY_SIZE];
   size_t held[CALLER_HOLDS];
   struct parked *parked;
+  struct service *services;
   UT_hash_handle hh;
   size_t name_size;
   char name[]; /* 'm' and the member, or 'p' and the peer */
@@ -25,17 +25,16 @@ struct callers {
 
 enum { NAME_MAX_SIZE = 1 + 255 };
 
-bool member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size)
+int member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size)
 {
   memset(out, 0, sizeof *out);
   if (id_size == 0 && key_size == 0)
-    return true;
+    return 0;
   if (id_size != HEADER_MEMBER_SIZE || key_size != HEADER_MEMBER_KEY_SIZE)
-    return false;
-  out->given = true;
-  memcpy(out->id, id, HEADER_MEMBER_SIZE);
-  memcpy(out->key, key, HEADER_MEMBER_KEY_SIZE);
-  return true;
+    return -EINVAL;
+  member_of_key(key, out->id);
+  out->given = memcmp(out->id, id, HEADER_MEMBER_SIZE) == 0;
+  return out->given ? 0 : -EACCES;
 }
 
 struct callers *callers_open(const size_t max[CALLER_HOLDS])
@@ -71,7 +70,6 @@ static struct caller *caller_add(struct callers *cs, const struct member *m, con
   if (!c)
     return NULL;
   c->is_member = m->given;
-  memcpy(c->key, m->key, sizeof c->key);
   memcpy(c->name, name, name_size);
   c->name_size = name_size;
   HASH_ADD_KEYPTR(hh, cs->by_name, c->name, c->name_size, c);
@@ -98,8 +96,6 @@ int callers_hold(struct callers *cs, struct caller **out, const struct member *m
   size_t name_size = name_write(name, m, peer);
   struct caller *c;
   HASH_FIND(hh, cs->by_name, name, name_size, c);
-  if (c && c->is_member && !secret_equal(c->key, m->key, HEADER_MEMBER_KEY_SIZE))
-    return -EACCES;
   if ((c ? c->held[kind] : 0) >= cs->max[kind])
     return -ENOSPC;
   if (!c)
@@ -108,6 +104,17 @@ int callers_hold(struct callers *cs, struct caller **out, const struct member *m
     return -ENOMEM;
   *out = c;
   return callers_hold_more(cs, c, kind);
+}
+
+struct caller *callers_find(const struct callers *cs, const uint8_t member[HEADER_MEMBER_SIZE])
+{
+  struct member m = {.given = true};
+  char name[NAME_MAX_SIZE];
+  memcpy(m.id, member, sizeof m.id);
+  size_t name_size = name_write(name, &m, "");
+  struct caller *c;
+  HASH_FIND(hh, cs->by_name, name, name_size, c);
+  return c;
 }
 
 int callers_hold_more(struct callers *cs, struct caller *c, enum caller_holds kind)
@@ -124,7 +131,6 @@ void callers_release(struct callers *cs, struct caller *c, enum caller_holds kin
   if (!holds_nothing(c))
     return;
   HASH_DEL(cs->by_name, c);
-  explicit_bzero(c->key, sizeof c->key);
   free(c);
 }
 
@@ -138,10 +144,12 @@ struct parked **caller_parked(struct caller *c)
   return &c->parked;
 }
 
+struct service **caller_services(struct caller *c)
+{
+  return &c->services;
+}
+
 bool caller_matches(const struct caller *c, const struct member *m)
 {
-  if (!c->is_member)
-    return true;
-  return m->given && memcmp(c->name + 1, m->id, HEADER_MEMBER_SIZE) == 0 &&
-         secret_equal(c->key, m->key, HEADER_MEMBER_KEY_SIZE);
+  return !c->is_member || (m->given && memcmp(c->name + 1, m->id, HEADER_MEMBER_SIZE) == 0);
 }

@@ -1,8 +1,8 @@
 /* Who calls, and how much each may hold at once.
  *
- * A caller is a member, one process of ours that has shown the key it made for itself, or else (an original client) the
- * connection that the call came on. It is known as long as it holds something: a service, a stream, a token; the first
- * key that was shown for a member is its key for that long. Pure; one thread.
+ * A caller is a member, one process of ours that has shown the key whose hash it is, or else (an original client) the
+ * connection that the call came on. It is known as long as it holds something: a service, a stream, a token. Pure; one
+ * thread.
  */
 #ifndef ROUTER_CALLERS_H
 #define ROUTER_CALLERS_H
@@ -15,38 +15,41 @@
 
 struct callers;
 
-/* Part of a message: both absent, or both there. */
+/* Who says a message: one that is given has been proven. */
 struct member {
   bool given;
   uint8_t id[HEADER_MEMBER_SIZE];
-  uint8_t key[HEADER_MEMBER_KEY_SIZE];
 };
 
 enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_TOKENS, CALLER_HOLDS };
 
 struct caller;
 struct parked;
+struct service;
 
-/* False unless the fields are both empty, or of the right sizes. */
-bool member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size);
+/* From the fields of a message. 0; -EINVAL: they are neither both empty nor both of their sizes; -EACCES: that is not
+ * the member's key. */
+int member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size);
 
 /* `max` of each kind per caller. NULL when memory is short. */
 struct callers *callers_open(const size_t max[CALLER_HOLDS]);
 /* Nothing may be held any more. */
 void callers_close(struct callers *cs); /* NULL is fine */
 
-/* Takes one of `kind` for this caller. 0; -EACCES: that is not the member's key; -ENOSPC: it holds as many as it may;
- * -ENOMEM. */
+/* Takes one of `kind` for this caller. 0; -ENOSPC: it holds as many as it may; -ENOMEM. */
 int callers_hold(struct callers *cs, struct caller **out, const struct member *m, const char *peer,
                  enum caller_holds kind);
 /* The same, for one who holds something already. 0 or -ENOSPC. */
 int callers_hold_more(struct callers *cs, struct caller *c, enum caller_holds kind);
+/* Who is this member, or NULL: it holds nothing. */
+struct caller *callers_find(const struct callers *cs, const uint8_t member[HEADER_MEMBER_SIZE]);
 /* Gives one back. The caller is gone with the last. */
 void callers_release(struct callers *cs, struct caller *c, enum caller_holds kind);
 
 size_t caller_holds(const struct caller *c, enum caller_holds kind);
-/* The list of its streams that are parked, which belongs to parked.c. */
+/* The lists of its streams that are parked and of its services, which belong to parked.c and service.c. */
 struct parked **caller_parked(struct caller *c);
+struct service **caller_services(struct caller *c);
 
 /* Whether this may use what was given to `c`: only a member's things are its own. */
 bool caller_matches(const struct caller *c, const struct member *m);

@@ -11,6 +11,7 @@
  */
 #include "rendezvous.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -133,47 +134,57 @@ static void service_named(struct router *r, struct rpc_call *c, const struct hea
     service_dialled(&a, s);
 }
 
-/* NULL, or why the header says nothing that can be done. */
-static const char *header_check(const struct header *h)
+static enum rpc_status malformed(const char **why, const char *sentence)
 {
-  if ((h->service[0] != '\0') + h->park + (h->token[0] != '\0') != 1)
-    return "a connection's header says one of service, park, and token";
-  if (h->has_member != h->has_member_key)
-    return "a member has 16 bytes, and its key 32";
-  if (!h->has_member && (h->park || h->service[0] != '\0'))
-    return "who parks a stream, or dials a service by name, says its member and its member's key";
-  if (!h->has_connection && h->service[0] != '\0')
-    return "who dials a service by name chooses a connection of 16 bytes";
-  return NULL;
+  *why = sentence;
+  return RPC_INVALID_ARGUMENT;
 }
 
-static void header_follow(struct router *r, struct rpc_call *c, const struct header *h)
+/* RPC_OK, or how to refuse it. */
+static enum rpc_status header_check(const struct header *h, struct member *m, const char **why)
 {
-  struct member m = {.given = h->has_member};
+  bool names = h->service[0] != '\0', shows = h->token[0] != '\0';
+  if (names + h->has_attach + h->park + shows != 1)
+    return malformed(why, "a connection's header says one of service, attach, park, and token");
+  int error = member_read(m, h->member, h->has_member ? sizeof h->member : 0, h->member_key,
+                          h->has_member_key ? sizeof h->member_key : 0);
+  if (error == -EACCES) {
+    *why = "that is not the member's key";
+    return RPC_PERMISSION_DENIED;
+  }
+  if (error)
+    return malformed(why, "a member has 16 bytes, and its key 32");
+  if (!m->given && !shows)
+    return malformed(why, "who parks a stream, dials or attaches says its member and its member's key");
+  if (!h->has_connection && (names || h->has_attach))
+    return malformed(why, "who dials or attaches says a connection of 16 bytes");
+  if (h->has_attach && !h->established)
+    return malformed(why, "only an established connection is attached to a member");
+  return RPC_OK;
+}
+
+static void header_follow(struct router *r, struct rpc_call *c, const struct header *h, const struct member *m)
+{
   const struct leg leg = {.call = c};
   struct arrival a;
-  memcpy(m.id, h->member, sizeof m.id);
-  memcpy(m.key, h->member_key, sizeof m.key);
   if (h->service[0] != '\0')
-    service_named(r, c, h, &m);
-  else if (arrival_start(&a, r, &leg, &m))
-    h->park ? parked_start(&a) : token_shown(&a, h->token, &m);
-  explicit_bzero(&m, sizeof m);
+    service_named(r, c, h, m);
+  else if (arrival_start(&a, r, &leg, m))
+    h->park ? parked_start(&a) : token_shown(&a, h->token, m);
 }
 
 void rendezvous_connect(struct opening *o, struct rpc_message *m)
 {
   struct router *r = opening_router(o);
   struct header h;
+  struct member who;
   const char *why;
   enum rpc_status status = first_message_header(m, &h, &why);
   rpc_message_free(m);
-  if (status == RPC_OK) {
-    why = header_check(&h);
-    status = why ? RPC_INVALID_ARGUMENT : RPC_OK;
-  }
   if (status == RPC_OK)
-    header_follow(r, opening_take(o), &h);
+    status = header_check(&h, &who, &why);
+  if (status == RPC_OK)
+    header_follow(r, opening_take(o), &h, &who);
   else
     opening_refuse(o, status, why);
   explicit_bzero(&h, sizeof h);

@@ -29,6 +29,7 @@ struct service {
   size_t untold_count;
   bool sending;
   struct service *prev, *next;
+  struct service *own_prev, *own_next; /* of its caller */
 };
 
 const char *service_name(const struct service *s)
@@ -106,9 +107,10 @@ static void service_fail_dials(struct service *s, enum rpc_status status, const 
 static void service_remove(struct service *s)
 {
   struct router *r = s->router;
-  registry_remove(r->registry, s->name);
+  registry_remove(r->registry, s->name, router_now());
   watch_wake(r);
   DL_DELETE(r->services, s);
+  DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);
   if (caller_holds(s->caller, CALLER_SERVICES) == 1)
     parked_end(s->caller, RPC_FAILED_PRECONDITION, "its member has no service any more");
   callers_release(r->callers, s->caller, CALLER_SERVICES);
@@ -171,10 +173,6 @@ static struct service *service_register(struct router *r, struct rpc_call *c, co
 {
   struct caller *caller;
   int error = callers_hold(r->callers, &caller, m, rpc_call_peer(c), CALLER_SERVICES);
-  if (error == -EACCES) {
-    reply_refuse(c, RPC_PERMISSION_DENIED, "that is not the member's key");
-    return NULL;
-  }
   if (error == -ENOSPC) {
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu services at once", r->limits.services_per_caller);
     return NULL;
@@ -207,6 +205,7 @@ static void service_start(struct router *r, struct rpc_call *c, const char *name
   s->call = c;
   memcpy(s->name, name, strlen(name) + 1);
   DL_APPEND(r->services, s);
+  DL_APPEND2(*caller_services(s->caller), s, own_prev, own_next);
   rpc_call_set_arg(c, &events, s);
   router_log(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
   /* Without the sign that the name is registered, its member would wait for ever. */
@@ -227,11 +226,14 @@ void service_create(struct opening *o, struct rpc_message *m)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a CreateServiceRequest");
     return;
   }
+  int error = member_read(&member, request->member.data, request->member.len, request->member_key.data,
+                          request->member_key.len);
   if (!registry_name_valid(request->name))
     opening_refuse(o, RPC_INVALID_ARGUMENT,
                    "a service's name has 1 to 63 letters a-z, digits, and hyphens that do not stand at its ends");
-  else if (!member_read(&member, request->member.data, request->member.len, request->member_key.data,
-                        request->member_key.len))
+  else if (error == -EACCES)
+    opening_refuse(o, RPC_PERMISSION_DENIED, "that is not the member's key");
+  else if (error)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a member has 16 bytes, and its key 32");
   else
     service_start(r, opening_take(o), request->name, &member);

@@ -24,6 +24,8 @@ static void check(int rc, const struct mmfs_options *out, const char *why)
     abort();
   if (out->budget < 1 << 20 || out->budget > UINT64_C(64) << 30)
     abort();
+  if (out->dial_ms < 1000 || out->dial_ms > 600000 || out->hold_ms > 86400000)
+    abort();
   if (out->key_file != NULL && !out->tls && !address_is_loopback(&out->router))
     abort();
 }

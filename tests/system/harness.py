@@ -94,7 +94,7 @@ class Program:
         self.directory, self.name = directory, name
         self.log = directory / f"{name}.log"
         self.expected_exit = 0
-        self.env = {**os.environ, **sanitizer_options(directory), **(env or {})}
+        self.env = {**os.environ, **surroundings(directory), **(env or {})}
         for key in [key for key, value in self.env.items() if value is None]:
             del self.env[key]
         with open(self.log, "ab") as out:
@@ -151,13 +151,16 @@ def settled(*mounts):
     eventually(lambda: not any(mount.listing("connections") for mount in mounts), what="all connections are gone")
 
 
-def sanitizer_options(directory):
+def surroundings(directory):
+    """Variables of the environment: what is kept, and what sanitizers say, stays in this directory."""
+
     def add(name, more):
         return ":".join(filter(None, [os.environ.get(name), more]))
 
     path = f"log_path={directory}/sanitizer"
     suppressions = pathlib.Path(__file__).resolve().parent / "suppressions"
     return {
+        "XDG_STATE_HOME": str(pathlib.Path(directory) / "state"),
         "ASAN_OPTIONS": add("ASAN_OPTIONS", f"{path}:exitcode=99"),
         "UBSAN_OPTIONS": add("UBSAN_OPTIONS", f"{path}:print_stacktrace=1"),
         "TSAN_OPTIONS": add("TSAN_OPTIONS", f"{path}:exitcode=98:suppressions={suppressions}/tsan"),
@@ -174,9 +177,10 @@ def sanitizer_reports(directory):
 
 
 class Router(Program):
-    def __init__(self, directory, *options, listen="127.0.0.1:0", env=None, name="mmrouter"):
-        arguments = ["--listen", listen] if listen else []
-        super().__init__(directory, name, [BUILD / "mmrouter", *arguments, *options], env={"PORT": None, **(env or {})})
+    def __init__(self, directory, *options, listen="127.0.0.1:0", env=None, name="mmrouter", host=None):
+        """`host` is one of tests/netlab; without it, this machine."""
+        command = [BUILD / "mmrouter", *(["--listen", listen] if listen else []), *options]
+        super().__init__(directory, name, host.command(*command) if host else command, env={"PORT": None, **(env or {})})
         try:
             found = eventually(lambda: self.listening() or not self.alive(), what="the router listens")
             assert found is not True, f"the router ended:\n{self.text()}"
@@ -184,7 +188,7 @@ class Router(Program):
             self.process.kill()
             raise
         self.host, self.port = found[1], int(found[2])
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{host.address if host else '127.0.0.1'}:{self.port}"
 
     def listening(self):
         return re.search(r"listening on (\S+):(\d+)", self.text())
@@ -193,14 +197,14 @@ class Router(Program):
 class Mount(Program):
     """mmfs in front, and its tree."""
 
-    def __init__(self, directory, router, options="", name="mmfs", wait="connected", **popen):
-        """Mounts at NAME.mnt, also where a former one died."""
+    def __init__(self, directory, router, options="", name="mmfs", wait="connected", host=None, **popen):
+        """Mounts at NAME.mnt, also where a former one died. `host` is one of tests/netlab; without it, this machine."""
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{name}.mnt"
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path)
-        arguments = ["-o", options] if options else []
-        super().__init__(directory, name, [BUILD / "mmfs", "-f", *arguments, router, self.path], **popen)
+        command = [BUILD / "mmfs", "-f", *(["-o", options] if options else []), router, self.path]
+        super().__init__(directory, name, host.command(*command) if host else command, **popen)
         try:
             if wait:
                 eventually(lambda: is_mounted(self.path) or not self.alive(), what="mounted")

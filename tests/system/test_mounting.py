@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from harness import BUILD, PATIENCE, bash, eventually, free_port, is_mounted, refused, run, run_any, sanitizer_options, sanitizer_reports
+from harness import BUILD, PATIENCE, bash, eventually, free_port, is_mounted, refused, run, run_any, sanitizer_reports, surroundings
 
 
 def mmfs(directory, *arguments, **options):
-    return run_any(BUILD / "mmfs", *arguments, env={**os.environ, **sanitizer_options(directory)}, **options)
+    return run_any(BUILD / "mmfs", *arguments, env={**os.environ, **surroundings(directory)}, **options)
 
 
 def usable_daemon(path):
@@ -194,7 +194,7 @@ def test_the_helper(world, router, directory, point, arguments):
     """As mount(8) calls it."""
     helper = directory / "mount.fuse.mmfs"
     helper.symlink_to(BUILD / "mmfs")
-    done = run_any(helper, router.address, point, *arguments, env={**os.environ, **sanitizer_options(directory)})
+    done = run_any(helper, router.address, point, *arguments, env={**os.environ, **surroundings(directory)})
     assert done.returncode == 0, done.stderr
     assert is_mounted(point) and (point / "status").exists()
 
@@ -217,7 +217,7 @@ def test_mount_by_type(world, router, directory, point, how):
     table.write_text(f"{router.address} {point} fuse.mmfs noauto,nofail,_netdev,x-systemd.automount 0 0\n")
     arguments = f"-T {table} {point}" if how == "from fstab" else f"-t fuse.mmfs -o noatime,_netdev {router.address} {point}"
     script = BY_TYPE.format(build=BUILD, point=point, arguments=arguments)
-    done = run_any("unshare", "-m", "bash", "-c", script, env={**os.environ, **sanitizer_options(directory)})
+    done = run_any("unshare", "-m", "bash", "-c", script, env={**os.environ, **surroundings(directory)})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("router"), done.stdout
     eventually(lambda: usable_daemon(point) is None, what="the daemon ends with its mount")

@@ -1,8 +1,5 @@
 """Peers that speak our wire and do not keep to it: their own connection ends, in bounds, and nobody else's."""
-import contextlib
-import queue
 import socket
-import threading
 
 import grpc
 import pytest
@@ -10,15 +7,12 @@ import pytest
 import mindmeld_pb2 as pb
 import mindmeld_pb2_grpc as stubs
 from harness import Echo, Greeter, Server, dial, ends_somehow, eventually, exchange, hear, is_reset, settled
+from wire import Member, Raw, header
 
 pytestmark = pytest.mark.threads
 
-MEMBER = {"member": b"m" * 16, "member_key": b"k" * 32}
+MEMBER = Member(b"k" * 32).fields
 ID, MUCH = b"c" * 16, 24 << 20
-
-
-def header(**more):
-    return pb.Payload(header=pb.Header(**more))
 
 
 def data(size, **more):
@@ -54,48 +48,6 @@ HEADERS = {
     "with the greatest limit": lambda it: header(connection=it, limit=(1 << 64) - 1),
     "with the least limit": lambda it: header(connection=it, limit=1),
 }
-
-
-class Raw:
-    """A stream of Connect on which anything can be said; what comes back is kept."""
-
-    def __init__(self, channel, first):
-        self.out, self.heard = queue.Queue(), []
-        self.say(first)
-        method = channel.stream_stream("/mindmeld.ProxyService/Connect", bytes_of, pb.Payload.FromString)
-        self.call = method(iter(self.out.get, None), metadata=[("mindmeld-version", "2")], timeout=60)
-        threading.Thread(target=self.hear, daemon=True).start()
-
-    def hear(self):
-        with contextlib.suppress(grpc.RpcError):
-            for message in self.call:
-                self.heard.append(message)
-
-    def say(self, *messages):
-        for message in messages:
-            self.out.put(message)
-
-    def end(self):
-        self.out.put(None)
-
-    def first(self):
-        return eventually(lambda: self.heard[0], what="a first message")
-
-    def is_said(self):
-        """All of it, unless the stream ended before."""
-        eventually(lambda: self.out.empty() or self.call.done(), what="all is said")
-
-    def is_ended(self):
-        eventually(self.call.done, what="the stream ends")
-        assert self.call.code() != grpc.StatusCode.OK
-
-    def close(self):
-        self.end()
-        self.call.cancel()
-
-
-def bytes_of(message):
-    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ import mindmeld_pb2 as pb
 import mindmeld_pb2_grpc as stubs
 import original
 from harness import Echo, eventually, exchange
+from wire import Member
 
 CODE = grpc.StatusCode
-MEMBER = {"member": b"m" * 16, "member_key": b"k" * 32}
+MEMBER = Member(b"k" * 32).fields
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_unknown_names_are_not_found(control):
 def test_a_name_has_one_owner(control):
     first = control.CreateService(pb.CreateServiceRequest(name="web", **MEMBER))
     first.initial_metadata()
-    other = {"member": b"n" * 16, "member_key": b"l" * 32}
+    other = Member().fields
     assert code(lambda: list(control.CreateService(pb.CreateServiceRequest(name="web", **other), timeout=20))) == CODE.ALREADY_EXISTS
     first.cancel()
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import BUILD, PATIENCE, Mount, bash, eventually, run, run_any, sanitizer_options
+from harness import BUILD, PATIENCE, Mount, bash, eventually, run, run_any, surroundings
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.getuid() != 0, reason="becomes another user: needs root")
@@ -87,7 +87,7 @@ def test_a_plain_user_on_a_terminal(world, router, directory):
         mount --bind {directory}/bin.dev/fuse /dev/fuse
         exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all env bash {script}
     """
-    environment = {"ROUTER": router.address, "POINT": str(point), "PATH": f"{programs}:{os.environ['PATH']}", **sanitizer_options(directory)}
+    environment = {"ROUTER": router.address, "POINT": str(point), "PATH": f"{programs}:{os.environ['PATH']}", **surroundings(directory)}
     assignments = [f"{key}={value}" for key, value in environment.items()]
     status, output = on_a_terminal(["env", *assignments, "unshare", "-m", "--propagation", "private", "bash", "-c", outer])
     lines = output.split()

@@ -93,6 +93,52 @@ def together(*works, timeout=90):
     assert not left, f"{left} of {len(threads)} are not done after {timeout} s"
 
 
+class Conversation:
+    """Both directions of a connection at once, for as long as the test likes; then each ends in order.
+
+        with Conversation("seed", near, far) as talk:
+            talk.goes_on()
+    """
+
+    MORE = 1 << 20
+
+    def __init__(self, seed, near, far, pauses=True):
+        self.flows = [Flow(f"{seed} {way}", 1 << 60, pauses=pauses) for way in ("up", "down")]
+        up, down = self.flows
+        self.ends, self.troubles = (near, far), []
+        works = [(up.say, near), (up.hear, far), (down.say, far), (down.hear, near)]
+        self.threads = [threading.Thread(target=self.guarded, args=work, daemon=True) for work in works]
+
+    def guarded(self, work, end):
+        try:
+            work(end)
+        except Exception as trouble:
+            self.troubles.append(f"{type(trouble).__name__}: {trouble}")
+
+    def goes_on(self, more=MORE):
+        """Waits until so much more was heard in each direction."""
+        wanted = [flow.heard + more for flow in self.flows]
+        eventually(lambda: self.troubles or all(flow.heard >= size for flow, size in zip(self.flows, wanted)), what="both directions go on")
+        assert not self.troubles, self.troubles
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        for flow in self.flows:
+            flow.size = flow.said + 4 * flow.piece  # more than who speaks has in hand just now
+        for thread in self.threads:
+            thread.join(0 if kind else 60)
+        alive = any(thread.is_alive() for thread in self.threads)
+        for end in self.ends:
+            end.close()
+        if not kind:
+            assert not self.troubles, self.troubles
+            assert not alive, [str(flow) for flow in self.flows]
+
+
 class Meeting(Server):
     """A target at which each connection says first which one it is, so that a test has both ends of it."""
 

@@ -64,6 +64,10 @@ static const struct accepted accepted[] = {
      "r.example:443"},
     {"mmfs -o cafile=/c r.example /m", {ROUTER_TLS, .cafile = TEXT("/c")}, "r.example:443"},
     {"mmfs -o cafile=/c localhost:7000 /m", {ROUTER_LOCAL, .cafile = TEXT("/c"), .tls = true}, "localhost:7000"},
+    {"mmfs -o state=/s\\,t,identity=/i r.example /m",
+     {ROUTER_TLS, .state_file = TEXT("/s,t"), .identity_file = TEXT("/i")},
+     "r.example:443"},
+    {"mmfs -o state=/s -o state=s r.example /m", {ROUTER_TLS, .state_file = TEXT("s")}, "r.example:443"},
     {"mmfs -o rw,nosuid,nodev,noexec,noatime -o sync r.example /m",
      {ROUTER_TLS, .mount_options = TEXT("rw,nosuid,nodev,noexec,noatime,sync")},
      "r.example:443"},
@@ -125,6 +129,30 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+static const struct {
+  const char *list;
+  uint64_t dial_ms, hold_ms;
+} times[] = {
+    {"rw", OPTIONS_DIAL_MS_DEFAULT, OPTIONS_HOLD_MS_DEFAULT},
+    {"dial_timeout=1", 1000, OPTIONS_HOLD_MS_DEFAULT},
+    {"dial_timeout=600,hold=0", 600000, 0},
+    {"hold=86400,dial_timeout=007", 7000, 86400000},
+};
+
+START_TEST(test_times)
+{
+  struct mmfs_options out;
+  char line[128];
+  char why[OPTIONS_WHY_MAX];
+
+  snprintf(line, sizeof(line), "mmfs -o %s r.example /m", times[_i].list);
+  ck_assert_msg(parse(&out, line, why) == 0, "%s: %s", line, why);
+  ck_assert_uint_eq(out.dial_ms, times[_i].dial_ms);
+  ck_assert_uint_eq(out.hold_ms, times[_i].hold_ms);
+  options_free(&out);
+}
+END_TEST
+
 static void check_text(const char *line, const char *got, const char *expected)
 {
   if (expected == NULL)
@@ -150,6 +178,8 @@ START_TEST(test_accepted)
   check_text(row->line, out.mountpoint, row->expected.mountpoint);
   check_text(row->line, out.cafile, row->expected.cafile);
   check_text(row->line, out.key_file, row->expected.key_file);
+  check_text(row->line, out.identity_file, row->expected.identity_file);
+  check_text(row->line, out.state_file, row->expected.state_file);
   check_text(row->line, out.mount_options, row->expected.mount_options);
   options_free(&out);
 }
@@ -181,7 +211,16 @@ static const struct {
     {"mmfs -o key= r.example /m", "\"key\" needs a file: key=FILE"},
     {"mmfs -o cafile r.example /m", "\"cafile\" needs a file"},
     {"mmfs -o state r.example /m", "\"state\" needs a file"},
-    {"mmfs -o state=/s r.example /m", "state=FILE is not supported by this version"},
+    {"mmfs -o identity= r.example /m", "\"identity\" needs a file: identity=FILE"},
+    {"mmfs -o hold r.example /m", "\"hold\" needs a number: hold=SECONDS"},
+    {"mmfs -o dial_timeout= r.example /m", "\"dial_timeout\" needs a number: dial_timeout=SECONDS"},
+    {"mmfs -o dial_timeout=0 r.example /m", "option \"dial_timeout\": \"0\" is no number of seconds from 1 to 600"},
+    {"mmfs -o dial_timeout=601 r.example /m", "\"601\" is no number of seconds from 1 to 600"},
+    {"mmfs -o dial_timeout=1s r.example /m", "\"1s\" is no number of seconds"},
+    {"mmfs -o dial_timeout=-1 r.example /m", "\"-1\" is no number of seconds"},
+    {"mmfs -o hold=86401 r.example /m", "option \"hold\": \"86401\" is no number of seconds from 0 to 86400"},
+    {"mmfs -o hold=10m r.example /m", "\"10m\" is no number of seconds"},
+    {"mmfs -o hold=18446744073709551616 r.example /m", "is no number of seconds"},
     {"mmfs -o window r.example /m", "\"window\" needs a size: window=SIZE"},
     {"mmfs -o budget= r.example /m", "\"budget\" needs a size: budget=SIZE"},
     {"mmfs -o window=255K r.example /m", "option \"window\": \"255K\" is no size from 256K to 64M"},
@@ -271,6 +310,7 @@ int main(void)
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_accepted, 0, sizeof(accepted) / sizeof(accepted[0]));
   tcase_add_loop_test(tcase, test_sizes, 0, sizeof(sizes) / sizeof(sizes[0]));
+  tcase_add_loop_test(tcase, test_times, 0, sizeof(times) / sizeof(times[0]));
   tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
   tcase_add_test(tcase, test_help_and_version);
   tcase_add_test(tcase, test_long_values);

@@ -245,7 +245,7 @@ START_TEST(test_wrong_key)
 {
   struct fixture f;
   fixture_open(&f);
-  static const struct who other_thief = {2, 99};
+  static const struct who other_thief = {22, 99};
   struct stream *web = created(&f, "web", member_s), *own = created(&f, "own", member_f);
   struct stream *p = parked(&f, member_s);
   stream_closes_saying(dial(&f, "web", other_thief), RPC_PERMISSION_DENIED, "not the member's key");
@@ -278,28 +278,38 @@ START_TEST(test_refused_headers)
   struct fixture f;
   fixture_open(&f);
   struct stream *web = created(&f, "web", member_s);
-  enum { DIAL = 1, PARK = 2, TOKEN = 4, MEMBER = 8, KEY = 16, CONNECTION = 32 };
+  enum { DIAL = 1, PARK = 2, TOKEN = 4, MEMBER = 8, KEY = 16, CONNECTION = 32, ATTACH = 64, ESTABLISHED = 128 };
   static const struct {
     int fields;
     const char *why;
   } rows[] = {
-      {0, "one of service, park, and token"},
-      {MEMBER | KEY, "one of service, park, and token"},
-      {DIAL | PARK | MEMBER | KEY | CONNECTION, "one of service, park, and token"},
-      {DIAL | TOKEN | MEMBER | KEY | CONNECTION, "one of service, park, and token"},
-      {PARK | TOKEN | MEMBER | KEY, "one of service, park, and token"},
+      {0, "one of service, attach, park, and token"},
+      {MEMBER | KEY, "one of service, attach, park, and token"},
+      {DIAL | PARK | MEMBER | KEY | CONNECTION, "one of service, attach, park, and token"},
+      {DIAL | TOKEN | MEMBER | KEY | CONNECTION, "one of service, attach, park, and token"},
+      {PARK | TOKEN | MEMBER | KEY, "one of service, attach, park, and token"},
       {DIAL | CONNECTION, "its member"},
       {PARK, "its member"},
       {DIAL | MEMBER | CONNECTION, "its key 32"},
       {PARK | KEY, "its key 32"},
       {TOKEN | MEMBER, "its key 32"},
       {DIAL | MEMBER | KEY, "a connection of 16 bytes"},
+      {DIAL | ATTACH | MEMBER | KEY | CONNECTION | ESTABLISHED, "one of service, attach, park, and token"},
+      {ATTACH | PARK | MEMBER | KEY | CONNECTION | ESTABLISHED, "one of service, attach, park, and token"},
+      {ATTACH | TOKEN | MEMBER | KEY | CONNECTION | ESTABLISHED, "one of service, attach, park, and token"},
+      {ATTACH | CONNECTION | ESTABLISHED, "its member"},
+      {ATTACH | MEMBER | CONNECTION | ESTABLISHED, "its key 32"},
+      {ATTACH | MEMBER | KEY | ESTABLISHED, "a connection of 16 bytes"},
+      {ATTACH | MEMBER | KEY | CONNECTION, "only an established connection"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    struct header h = {.park = (rows[i].fields & PARK) != 0,
-                       .has_member = (rows[i].fields & MEMBER) != 0,
-                       .has_member_key = (rows[i].fields & KEY) != 0,
-                       .has_connection = (rows[i].fields & CONNECTION) != 0};
+    struct header h = header_of(member_f);
+    h.park = (rows[i].fields & PARK) != 0;
+    h.has_attach = (rows[i].fields & ATTACH) != 0;
+    h.established = (rows[i].fields & ESTABLISHED) != 0;
+    h.has_member = (rows[i].fields & MEMBER) != 0;
+    h.has_member_key = (rows[i].fields & KEY) != 0;
+    h.has_connection = (rows[i].fields & CONNECTION) != 0;
     snprintf(h.service, sizeof h.service, "%s", rows[i].fields & DIAL ? "web" : "");
     snprintf(h.token, sizeof h.token, "%s", rows[i].fields & TOKEN ? "abc" : "");
     stream_closes_saying(connect_with(&f, &h), RPC_INVALID_ARGUMENT, rows[i].why);

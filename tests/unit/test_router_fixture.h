@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "proto/header.h"
+#include "proto/identity.h"
 #include "proto/payload.h"
 #include "proto/rpc.h"
 #include "proto/token_stream.h"
@@ -277,11 +278,13 @@ FIXTURE ProtobufCBinaryData binary(const uint8_t *bytes, size_t size)
   return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes};
 }
 
+/* Keys are one byte, repeated; 0: none. */
 struct who {
-  uint8_t id, key; /* repeated; 0: none */
+  uint8_t claimed; /* the key whose member this says to be */
+  uint8_t key;     /* the key that it shows */
 };
 
-static const struct who nobody = {0, 0}, member_s = {1, 11}, member_f = {2, 22}, thief = {1, 99};
+static const struct who nobody = {0, 0}, member_s = {11, 11}, member_f = {22, 22}, thief = {11, 99};
 
 struct who_bytes {
   uint8_t id[16], key[32];
@@ -290,7 +293,8 @@ struct who_bytes {
 FIXTURE struct who_bytes who_bytes(struct who who)
 {
   struct who_bytes b;
-  memset(b.id, who.id, sizeof b.id);
+  memset(b.key, who.claimed, sizeof b.key);
+  member_of_key(b.key, b.id);
   memset(b.key, who.key, sizeof b.key);
   return b;
 }
@@ -301,7 +305,7 @@ FIXTURE struct stream *create(struct fixture *f, const char *name, struct who wh
   Mindmeld__CreateServiceRequest request = MINDMELD__CREATE_SERVICE_REQUEST__INIT;
   struct who_bytes b = who_bytes(who);
   request.name = (char *)(uintptr_t)name;
-  if (who.id) {
+  if (who.claimed) {
     request.member = binary(b.id, sizeof b.id);
     request.member_key = binary(b.key, sizeof b.key);
   }
@@ -422,7 +426,7 @@ FIXTURE struct asked forward(struct fixture *f, const char *name)
 
 FIXTURE struct header header_of(struct who who)
 {
-  struct header h = {.has_member = who.id != 0, .has_member_key = who.id != 0};
+  struct header h = {.has_member = who.claimed != 0, .has_member_key = who.claimed != 0};
   struct who_bytes b = who_bytes(who);
   memcpy(h.member, b.id, sizeof h.member);
   memcpy(h.member_key, b.key, sizeof h.member_key);

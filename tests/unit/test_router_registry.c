@@ -50,13 +50,38 @@ START_TEST(test_add_and_remove)
   ck_assert_int_eq(all[1].created.seconds, 1000);
   ck_assert_int_eq(all[1].created.nanos, 7);
 
-  registry_remove(r, "b");
-  registry_remove(r, "b");
-  registry_remove(r, "never");
+  registry_remove(r, "b", 0);
+  registry_remove(r, "b", 0);
+  registry_remove(r, "never", 0);
   ck_assert_ptr_null(registry_find(r, "b"));
   ck_assert_uint_eq(registry_count(r), 1);
   ck_assert_int_eq(registry_add(r, "b", some_time, &other), 0);
   ck_assert_ptr_eq(registry_find(r, "b"), &other);
+  registry_close(r);
+}
+END_TEST
+
+START_TEST(test_went)
+{
+  struct registry *r = registry_open(10, 2);
+  static const char *const names[] = {"a", "b", "c"};
+  ck_assert(!registry_went(r, "a", 0));
+  for (size_t i = 0; i < 3; i++)
+    registry_add(r, names[i], some_time, &owner);
+  ck_assert(!registry_went(r, "a", 0));
+  registry_remove(r, "a", 1000);
+  registry_remove(r, "a", 2000); /* it is gone */
+  ck_assert(registry_went(r, "a", 1000));
+  ck_assert(!registry_went(r, "a", 1001));
+  registry_add(r, "a", some_time, &owner);
+  ck_assert(!registry_went(r, "a", 0));
+  registry_remove(r, "a", 3000);
+  ck_assert(registry_went(r, "a", 3000));
+  /* As many as are remembered. */
+  registry_remove(r, "b", 3000);
+  registry_remove(r, "c", 3000);
+  ck_assert(!registry_went(r, "a", 0));
+  ck_assert(registry_went(r, "b", 0) && registry_went(r, "c", 0));
   registry_close(r);
 }
 END_TEST
@@ -74,9 +99,9 @@ START_TEST(test_news)
 
   registry_add(r, "a", some_time, &owner);
   registry_add(r, "b", some_time, &owner);
-  registry_remove(r, "a");
+  registry_remove(r, "a", 0);
   registry_add(r, "a", some_time, &owner);
-  registry_remove(r, "b");
+  registry_remove(r, "b", 0);
   /* Each name once, as it is now. */
   ck_assert_uint_eq(registry_read(r, &c, out, 10, &restart, &complete), 2);
   ck_assert(!restart && complete);
@@ -97,10 +122,10 @@ START_TEST(test_catalogue_in_pages)
   char name[] = "a";
   for (; name[0] < 'f'; name[0]++)
     registry_add(r, name, some_time, &owner);
-  registry_remove(r, "c"); /* before it begins: not worth a word */
+  registry_remove(r, "c", 0); /* before it begins: not worth a word */
   ck_assert_uint_eq(registry_read(r, &c, out, 2, &restart, &complete), 2);
   ck_assert(restart && !complete);
-  registry_remove(r, "a"); /* told already */
+  registry_remove(r, "a", 0); /* told already */
   ck_assert_uint_eq(registry_read(r, &c, out, 2, &restart, &complete), 2);
   ck_assert(!restart && !complete);
   ck_assert_str_eq(out[1].name, "e");
@@ -123,11 +148,11 @@ START_TEST(test_fallen_behind)
     registry_add(r, names[i], some_time, &owner);
   registry_read(r, &c, out, 10, &restart, &complete);
   for (size_t i = 0; i < 2; i++)
-    registry_remove(r, names[i]);
+    registry_remove(r, names[i], 0);
   struct registry_cursor late = c;
   ck_assert_uint_eq(registry_read(r, &c, out, 10, &restart, &complete), 2);
   ck_assert(!restart);
-  registry_remove(r, "c");
+  registry_remove(r, "c", 0);
   ck_assert_uint_eq(registry_read(r, &c, out, 10, &restart, &complete), 1);
   ck_assert(!restart);
   ck_assert_uint_eq(registry_read(r, &late, out, 10, &restart, &complete), 1);
@@ -190,7 +215,7 @@ START_TEST(test_model)
     int i = rand_r(&seed) % NAMES;
     snprintf(name, sizeof name, "n%d", i);
     if (truth[i]) {
-      registry_remove(r, name);
+      registry_remove(r, name, 0);
     } else {
       ck_assert_int_eq(registry_add(r, name, some_time, &owner), 0);
     }
@@ -215,6 +240,7 @@ int main(void)
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, test_names);
   tcase_add_test(tcase, test_add_and_remove);
+  tcase_add_test(tcase, test_went);
   tcase_add_test(tcase, test_news);
   tcase_add_test(tcase, test_catalogue_in_pages);
   tcase_add_test(tcase, test_fallen_behind);

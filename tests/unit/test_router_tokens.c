@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/identity.h"
 #include "router/callers.h"
 #include "router/tokens.h"
 
@@ -101,45 +102,56 @@ END_TEST
 static const size_t holds[CALLER_HOLDS] = {
     [CALLER_SERVICES] = 2, [CALLER_STREAMS] = 3, [CALLER_PARKED] = 1, [CALLER_TOKENS] = 1};
 
-static struct member member_of(uint8_t id, uint8_t key)
+static struct member member_of(uint8_t id)
 {
   struct member m = {.given = true};
   memset(m.id, id, sizeof m.id);
-  memset(m.key, key, sizeof m.key);
   return m;
 }
 
 START_TEST(test_member_read)
 {
-  const uint8_t bytes[64] = {1};
+  uint8_t key[64] = {1}, id[64] = {0};
   struct member m;
-  ck_assert(member_read(&m, NULL, 0, NULL, 0) && !m.given);
-  ck_assert(member_read(&m, bytes, 16, bytes, 32) && m.given);
+  member_of_key(key, id);
+  ck_assert_int_eq(member_read(&m, NULL, 0, NULL, 0), 0);
+  ck_assert(!m.given);
+  ck_assert_int_eq(member_read(&m, id, 16, key, 32), 0);
+  ck_assert(m.given);
+  ck_assert_mem_eq(m.id, id, 16);
   static const size_t bad[][2] = {{16, 0}, {0, 32}, {15, 32}, {17, 32}, {16, 31}, {16, 33}, {32, 16}, {1, 1}};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-    ck_assert(!member_read(&m, bytes, bad[i][0], bytes, bad[i][1]));
+    ck_assert_int_eq(member_read(&m, id, bad[i][0], key, bad[i][1]), -EINVAL);
+  /* It is the hash of all of the key, and all of the hash. */
+  for (size_t i = 0; i < 16 + 32; i++) {
+    uint8_t *byte = i < 16 ? &id[i] : &key[i - 16];
+    *byte ^= 0x80;
+    ck_assert_int_eq(member_read(&m, id, 16, key, 32), -EACCES);
+    ck_assert(!m.given);
+    *byte ^= 0x80;
+  }
 }
 END_TEST
 
-START_TEST(test_member_key)
+START_TEST(test_member)
 {
   struct callers *cs = callers_open(holds);
-  struct member m = member_of(1, 1), thief = member_of(1, 2), other = member_of(2, 2), none = {0};
+  struct member m = member_of(1), other = member_of(2), none = {0};
   struct caller *a, *b;
+  ck_assert_ptr_null(callers_find(cs, m.id));
   ck_assert_int_eq(callers_hold(cs, &a, &m, "p", CALLER_SERVICES), 0);
-  ck_assert_int_eq(callers_hold(cs, &b, &thief, "p", CALLER_STREAMS), -EACCES);
   ck_assert(caller_matches(a, &m));
-  ck_assert(!caller_matches(a, &thief));
   ck_assert(!caller_matches(a, &other));
   ck_assert(!caller_matches(a, &none));
+  ck_assert_ptr_null(*caller_services(a));
+  ck_assert_ptr_eq(callers_find(cs, m.id), a);
+  ck_assert_ptr_null(callers_find(cs, other.id));
   ck_assert_int_eq(callers_hold(cs, &b, &m, "another connection", CALLER_STREAMS), 0);
   ck_assert_ptr_eq(a, b);
   callers_release(cs, a, CALLER_SERVICES);
-  ck_assert_int_eq(callers_hold(cs, &b, &thief, "p", CALLER_STREAMS), -EACCES);
+  ck_assert_ptr_eq(callers_find(cs, m.id), a);
   callers_release(cs, a, CALLER_STREAMS);
-  /* Nothing lives of it any more: the key is forgotten. */
-  ck_assert_int_eq(callers_hold(cs, &b, &thief, "p", CALLER_STREAMS), 0);
-  callers_release(cs, b, CALLER_STREAMS);
+  ck_assert_ptr_null(callers_find(cs, m.id));
   callers_close(cs);
 }
 END_TEST
@@ -147,7 +159,7 @@ END_TEST
 START_TEST(test_counts)
 {
   struct callers *cs = callers_open(holds);
-  struct member m = member_of(1, 1), none = {0};
+  struct member m = member_of(1), none = {0};
   struct caller *c, *x, *y;
   for (int i = 0; i < 2; i++)
     ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_SERVICES), 0);
@@ -175,7 +187,7 @@ END_TEST
 START_TEST(test_more)
 {
   struct callers *cs = callers_open(holds);
-  struct member m = member_of(1, 1);
+  struct member m = member_of(1);
   struct caller *c;
   ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_STREAMS), 0);
   ck_assert_uint_eq(caller_holds(c, CALLER_PARKED), 0);
@@ -213,7 +225,7 @@ int main(void)
   tcase_add_test(tcase, test_expiry);
   tcase_add_test(tcase, test_bound);
   tcase_add_test(tcase, test_member_read);
-  tcase_add_test(tcase, test_member_key);
+  tcase_add_test(tcase, test_member);
   tcase_add_test(tcase, test_counts);
   tcase_add_test(tcase, test_more);
   tcase_add_test(tcase, test_nothing_allowed);
