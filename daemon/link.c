@@ -267,3 +267,9 @@ const uint8_t *link_member_key(const struct link *l)
 {
   return l->member_key;
 }
+
+uint64_t link_stream_age(const struct link *l)
+{
+  (void)l;
+  return 0;
+}
