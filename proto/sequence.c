@@ -112,8 +112,7 @@ int sequence_out_acked(struct sequence_out *s, uint64_t taken)
 
 bool sequence_out_possible(const struct sequence_out *s, uint64_t received)
 {
-  uint64_t first = s->count > 0 ? piece_at(s, 0)->at : s->added;
-  return received >= first && received <= s->added;
+  return received <= s->added;
 }
 
 int sequence_out_resume(struct sequence_out *s, uint64_t received)

@@ -47,8 +47,8 @@ void sequence_out_sent(struct sequence_out *s); /* that one */
 /* The other side's socket has taken so much. A message is dropped when all of it is; one that is not sent on this
  * stream yet need not be sent then. -EPROTO: it cannot be. */
 int sequence_out_acked(struct sequence_out *s, uint64_t taken);
-/* A new stream: goes back to the message in which `received` lies. -EPROTO if that was never added, or is dropped
- * already: then nothing has changed. */
+/* A new stream: goes back to the message in which `received` lies; if that is acknowledged by now (who said it did so a
+ * while ago), to the oldest that is kept. -EPROTO if so much was never added: then nothing has changed. */
 bool sequence_out_possible(const struct sequence_out *s, uint64_t received);
 int sequence_out_resume(struct sequence_out *s, uint64_t received);
 /* The messages that are kept, the oldest first: NULL for an index too large. For those who want to move their bodies.
