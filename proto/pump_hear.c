@@ -1,5 +1,5 @@
-/* What comes in on a stream: the words in it are looked at; data goes to the pump whose current stream it is. As long as
- * it is no pump's, one message is asked for.
+/* What comes in on a stream: the words in it are looked at; data goes to the pump whose current stream it is. As long
+ * as it is no pump's, one message is asked for.
  */
 #include <errno.h>
 #include <stdlib.h>

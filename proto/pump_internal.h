@@ -7,9 +7,10 @@
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
  * that pump's locks. The arm lock and the ack lock are leaves.
  *
- * References: the owner's until the close, one for each batch that is out (of the stream), one for each event on its way
- * to the loop, one while an ack waits for the clock (of the pump), one that a stream has of the pump whose locks it uses.
- * Whoever drops the last one sends pump or stream to the loop to be freed there, so that no epoll batch still names it.
+ * References: the owner's until the close, one for each batch that is out (of the stream), one for each event on its
+ * way to the loop, one while an ack waits for the clock (of the pump), one that a stream has of the pump whose locks it
+ * uses. Whoever drops the last one sends pump or stream to the loop to be freed there, so that no epoll batch still
+ * names it.
  */
 #ifndef PROTO_PUMP_INTERNAL_H
 #define PROTO_PUMP_INTERNAL_H

@@ -1,7 +1,7 @@
 /* Socket to stream. A read goes straight into a slab, whose used part becomes the message, which is kept until it is
  * acknowledged; the send is started at once. Usually it completes before the call returns, and the next read follows.
- * When flow control holds it back, the completion continues on the queue's thread; when the window is full, an ack does.
- * On a new stream what is kept goes first.
+ * When flow control holds it back, the completion continues on the queue's thread; when the window is full, an ack
+ * does. On a new stream what is kept goes first.
  */
 #include <errno.h>
 #include <netinet/in.h>

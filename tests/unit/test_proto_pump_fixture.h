@@ -477,10 +477,13 @@ static inline struct seen seen_by(int other)
 
 /* ---- Our side ---- */
 
+/* A pump, and a stream, which need not be its own. */
 struct side {
   struct pump *pump;
-  int fd; /* our end of the socket */
-  bool header, original, local_eof, remote_eof, ended;
+  struct pump_stream *stream;  /* what it said is in this side */
+  struct pump_stream *current; /* of the pump */
+  int fd;                      /* our end of the socket */
+  bool header, original, local_eof, remote_eof, ended, refused;
   struct header said; /* by the other side */
   int socket_error;
   char reset_code[64], reset_reason[256], text[256];
@@ -489,18 +492,18 @@ struct side {
 
 static struct side sides[SIDES_MAX];
 
-static inline void on_header(struct pump *p, const struct header *h, void *arg)
+static inline void on_header(struct pump_stream *stream, const struct header *h, void *arg)
 {
-  (void)p;
+  (void)stream;
   struct side *s = arg;
   ck_assert(!s->header && !s->original);
   s->header = true;
   s->said = *h;
 }
 
-static inline void on_original(struct pump *p, void *arg)
+static inline void on_original(struct pump_stream *stream, void *arg)
 {
-  (void)p;
+  (void)stream;
   struct side *s = arg;
   ck_assert(!s->header && !s->original);
   s->original = true;
@@ -511,13 +514,10 @@ static inline void on_local_eof(struct pump *p, void *arg)
   struct side *s = arg;
   ck_assert(!s->local_eof);
   s->local_eof = true;
-  if (s->original) {
-    pump_half_close(p, false);
-    return;
-  }
-  pump_send_eof(p);
-  if (s->remote_eof)
-    pump_half_close(p, false);
+  if (!s->original)
+    pump_send_eof(p, s->remote_eof);
+  else
+    pump_stream_half_close(s->current);
 }
 
 static inline void on_socket_failed(struct pump *p, int error, void *arg)
@@ -531,25 +531,35 @@ static inline void on_socket_failed(struct pump *p, int error, void *arg)
 static inline void on_remote_eof(struct pump *p, void *arg)
 {
   struct side *s = arg;
-  ck_assert(!s->remote_eof && !s->ended);
+  ck_assert(!s->remote_eof);
   s->remote_eof = true;
   pump_shutdown_socket(p);
-  if (s->local_eof)
-    pump_half_close(p, false);
+  if (s->local_eof && s->current != NULL)
+    pump_stream_half_close(s->current);
 }
 
-static inline void on_remote_reset(struct pump *p, const char *code, const char *reason, void *arg)
+static inline void on_reset(struct pump_stream *stream, const char *code, const char *reason, void *arg)
 {
   struct side *s = arg;
-  ck_assert(s->reset_code[0] == '\0' && !s->ended);
+  ck_assert(s->reset_code[0] == '\0' && !s->refused && !s->ended);
   snprintf(s->reset_code, sizeof s->reset_code, "%s", code);
   snprintf(s->reset_reason, sizeof s->reset_reason, "%s", reason);
-  pump_close_socket(p, true);
+  if (s->pump != NULL && s->current == stream)
+    pump_close_socket(s->pump, true);
 }
 
-static inline void on_ended(struct pump *p, enum rpc_status status, const char *text, void *arg)
+static inline void on_refused(struct pump_stream *stream, const char *reason, void *arg)
 {
-  (void)p;
+  (void)stream;
+  struct side *s = arg;
+  ck_assert(s->reset_code[0] == '\0' && !s->refused && !s->ended);
+  s->refused = true;
+  snprintf(s->reset_reason, sizeof s->reset_reason, "%s", reason);
+}
+
+static inline void on_ended(struct pump_stream *stream, enum rpc_status status, const char *text, void *arg)
+{
+  (void)stream;
   struct side *s = arg;
   ck_assert(!s->ended);
   s->ended = true;
@@ -557,13 +567,10 @@ static inline void on_ended(struct pump *p, enum rpc_status status, const char *
   snprintf(s->text, sizeof s->text, "%s", text);
 }
 
-static const struct pump_events events = {.header = on_header,
-                                          .original = on_original,
-                                          .local_eof = on_local_eof,
-                                          .socket_failed = on_socket_failed,
-                                          .remote_eof = on_remote_eof,
-                                          .remote_reset = on_remote_reset,
-                                          .ended = on_ended};
+static const struct pump_events pump_events = {
+    .local_eof = on_local_eof, .socket_failed = on_socket_failed, .remote_eof = on_remote_eof};
+static const struct pump_stream_events stream_events = {
+    .header = on_header, .original = on_original, .reset = on_reset, .refused = on_refused, .ended = on_ended};
 
 /* Not everything that is waited for wakes the loop. */
 static inline void tick(uv_timer_t *timer)
@@ -591,12 +598,37 @@ static inline void stop_patience(void)
     stop_patience();                                                                                                   \
   } while (0)
 
-static inline void open_pump(int side, const char *token)
+static inline void create_pump(int side)
+{
+  ck_assert_int_eq(pump_create(&sides[side].pump, here.set, &pump_events, &sides[side]), 0);
+}
+
+static inline void open_stream_with(int side, const struct header *h)
+{
+  const struct pump_stream_options options = {.channel = here.channel, .header = h};
+  ck_assert_int_eq(pump_stream_open(&sides[side].stream, here.set, &options, &stream_events, &sides[side]), 0);
+}
+
+static inline void open_stream(int side, const char *token)
 {
   struct header h = {.has_member = true, .member = {1}, .has_member_key = true, .member_key = {2}, .limit = LIMIT};
-  const struct pump_options options = {.channel = here.channel, .header = &h};
   snprintf(h.token, sizeof h.token, "%s", token);
-  ck_assert_int_eq(pump_open(&sides[side].pump, here.set, &options, &events, &sides[side]), 0);
+  open_stream_with(side, &h);
+}
+
+/* The stream of one side becomes the current one of another's pump. */
+static inline void use_stream(int side, int stream, const struct pump_attachment *a)
+{
+  ck_assert_int_eq(pump_attach(sides[side].pump, sides[stream].stream, a), 0);
+  sides[side].current = sides[stream].stream;
+}
+
+static inline void open_pump(int side, const char *token)
+{
+  const struct pump_attachment first = {0};
+  create_pump(side);
+  open_stream(side, token);
+  use_stream(side, side, &first);
 }
 
 /* One whose other side has nothing said yet. */
@@ -634,14 +666,14 @@ static inline int make_socket(int side, bool small)
   return pumped;
 }
 
-static inline void attach(int side)
+static inline void give_socket(int side)
 {
-  ck_assert_int_eq(pump_attach(sides[side].pump, make_socket(side, false)), 0);
+  ck_assert_int_eq(pump_give_socket(sides[side].pump, make_socket(side, false)), 0);
 }
 
-static inline void attach_small(int side)
+static inline void give_small_socket(int side)
 {
-  ck_assert_int_eq(pump_attach(sides[side].pump, make_socket(side, true)), 0);
+  ck_assert_int_eq(pump_give_socket(sides[side].pump, make_socket(side, true)), 0);
 }
 
 static inline void reset_socket(int side)
@@ -664,19 +696,34 @@ static inline void set_flag(void *arg)
   *(bool *)arg = true;
 }
 
+static inline void close_stream(int side)
+{
+  struct pump_stream *stream = sides[side].stream;
+  sides[side].stream = NULL;
+  for (int i = 0; i < SIDES_MAX; i++)
+    if (sides[i].current == stream)
+      sides[i].current = NULL;
+  if (stream != NULL)
+    pump_stream_close(stream);
+}
+
 static inline void close_pump(int side)
 {
+  close_stream(side);
   if (sides[side].pump != NULL)
     pump_close(sides[side].pump);
   if (sides[side].fd >= 0)
     close(sides[side].fd);
   sides[side].pump = NULL;
+  sides[side].current = NULL;
   sides[side].fd = -1;
 }
 
 static inline void close_set(void)
 {
   bool closed = false;
+  for (int i = 0; i < SIDES_MAX; i++)
+    close_stream(i);
   for (int i = 0; i < SIDES_MAX; i++)
     close_pump(i);
   pump_set_close(here.set, set_flag, &closed);
