@@ -26,12 +26,14 @@
 #include "proto/rpc.h"
 #include "secret_file.h"
 #include "services.h"
+#include "state.h"
 #include "tree.h"
 #include "tunnels.h"
 
 enum {
   EVENTS_SIZE = 256 * 1024,
   ERRORS_SIZE = 64 * 1024,
+  RESTORE_MS = 2000,
   END_MS = 5000,
   END_ALARM_S = 8, /* if not even the loop runs any more */
 };
@@ -57,10 +59,15 @@ static bool close_upper(struct daemon *d)
   struct answers *answers = d->answers;
   struct services *services = d->services;
   struct tunnels *tunnels = d->tunnels;
+  struct state *state = d->state;
 
   if (tree != NULL) {
     d->tree = NULL;
     tree_close(tree, close_next, d);
+  } else if (state != NULL) {
+    /* Before anything is withdrawn for the end's sake. */
+    d->state = NULL;
+    state_close(state, close_next, d);
   } else if (forwards != NULL) {
     d->forwards = NULL;
     forwards_close(forwards, close_next, d);
@@ -165,6 +172,7 @@ static int prepare(struct daemon *d)
   int err = 0;
 
   _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)SECRET_FILE_WHY_MAX, "one buffer for all");
+  _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)STATE_FILE_WHY_MAX, "one buffer for all");
   address_format(&o->router, d->router);
   if (o->key_file != NULL)
     err = secret_file_read_key(o->key_file, &d->key, why);
@@ -172,6 +180,8 @@ static int prepare(struct daemon *d)
     err = secret_file_read_certificates(o->cafile, &d->ca_pem, why);
   if (err == 0)
     err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
+  if (err == 0 && o->state_file != NULL)
+    err = declared_read(d, why);
   if (err != 0)
     snprintf(d->message, sizeof d->message, "%s", why);
   return err;
@@ -277,6 +287,53 @@ static void tell_failure(struct daemon *d)
     background_failed(&d->background, d->message);
 }
 
+static void announce(struct daemon *d)
+{
+  int err = tree_serve(d->tree, d->state);
+
+  uv_timer_stop(&d->watchdog);
+  if (err != 0) {
+    snprintf(d->message, sizeof d->message, "%s", strerror(-err));
+    end(d, 1);
+    return;
+  }
+  d->announced = true;
+  news_add(d, "mounted %s on %s", d->router, d->mountpoint);
+  if (!d->options->foreground && background_ready(&d->background) != 0)
+    end(d, 1);
+}
+
+static void restored_late(uv_timer_t *timer)
+{
+  announce(timer->data);
+}
+
+void daemon_forward_restored(struct daemon *d)
+{
+  if (!d->announced && !d->ending && d->state != NULL && !forwards_restoring(d->forwards))
+    announce(d);
+}
+
+/* What is declared, and then the tree: at once, or when the forwards that were restored listen. A name that is looked
+ * up for one may keep them waiting, but not the mount. */
+static int begin(struct daemon *d)
+{
+  int err = open_parts(d);
+
+  if (err == 0)
+    err = open_tree(d);
+  if (err == 0 && d->options->state_file != NULL)
+    err = declared_restore(d);
+  declared_free(d);
+  if (err != 0)
+    return err;
+  if (forwards_restoring(d->forwards))
+    uv_timer_start(&d->watchdog, restored_late, RESTORE_MS, 0);
+  else
+    announce(d);
+  return 0;
+}
+
 static int serve(struct daemon *d)
 {
   int err = open_loop(d);
@@ -286,18 +343,11 @@ static int serve(struct daemon *d)
     tell_failure(d);
     return 1;
   }
-  err = open_parts(d);
-  if (err == 0)
-    err = open_tree(d);
-  if (err != 0)
-    end(d, 1);
-  else
-    news_add(d, "mounted %s on %s", d->router, d->mountpoint);
-  if (err == 0 && !d->options->foreground && background_ready(&d->background) != 0)
+  if (begin(d) != 0)
     end(d, 1);
   uv_run(&d->loop, UV_RUN_DEFAULT);
   uv_loop_close(&d->loop);
-  if (err != 0)
+  if (!d->announced && d->status != 0)
     tell_failure(d);
   return d->status;
 }
@@ -306,6 +356,8 @@ static void free_daemon(struct daemon *d)
 {
   journal_free(d->events);
   journal_free(d->errors);
+  declared_free(d);
+  state_file_close(&d->state_file);
   free(d->mountpoint);
   free(d->ca_pem);
   secret_file_free_key(d->key);
@@ -322,6 +374,7 @@ int daemon_run(const struct mmfs_options *options)
     return 1;
   }
   d->options = options;
+  d->state_file = (struct state_file){.directory = -1, .lock = -1};
   d->events = journal_create(EVENTS_SIZE);
   d->errors = journal_create(ERRORS_SIZE);
   err = d->events != NULL && d->errors != NULL ? 0 : -ENOMEM;
@@ -340,6 +393,7 @@ int daemon_run(const struct mmfs_options *options)
     journal_echo(d->events, "mmfs");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     raise_limits();
     status = serve(d);
   }

@@ -7,6 +7,8 @@
 
 #include "address.h"
 #include "background.h"
+#include "state_file.h"
+#include "state_format.h"
 
 struct header;
 struct pump_stream;
@@ -17,6 +19,10 @@ struct daemon {
   const struct mmfs_options *options;
   char router[ADDRESS_TEXT_MAX];
   char *mountpoint, *key, *ca_pem;
+  struct state_file state_file;
+  char *state_bytes; /* what it had, until it is restored */
+  size_t state_size;
+  struct state_declarations declared;
   struct background background;
   char message[DAEMON_MESSAGE_MAX]; /* why it could not start */
 
@@ -33,13 +39,27 @@ struct daemon {
   struct tunnels *tunnels;
   struct parked *parked;
   struct answers *answers;
+  struct state *state; /* NULL: nothing is kept */
   struct tree *tree;
+  bool announced; /* mounted, and usable */
   bool ending;
   int status;
 };
 
 /* A line in events. */
 void news_add(struct daemon *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same, in errors too: a whole sentence. */
+void news_add_failure(struct daemon *d, const char *sentence);
+/* A forward that was restored listens, or cannot. */
+void daemon_forward_restored(struct daemon *d);
+
+/* Takes and reads the state file: 0, or a negative errno with a sentence in `why`. Before any thread exists. */
+int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX]);
+/* Declares what it has, and keeps what is declared from then on. A negative errno with a sentence in d->message. */
+int declared_restore(struct daemon *d);
+/* Frees what was read. */
+void declared_free(struct daemon *d);
 
 /* All with the daemon as `arg`. */
 extern const struct link_events news_of_link;

@@ -54,7 +54,8 @@ struct forwards {
   struct forward *table;
   unsigned holds; /* writes and handles that will call back */
   bool closing;
-  uv_timer_t end; /* so that `closed` never comes inside forwards_close */
+  uv_timer_t retry; /* while a listener is absent */
+  uv_timer_t end;   /* so that `closed` never comes inside forwards_close */
   void (*closed)(void *arg);
   void *closed_arg;
 };
@@ -258,6 +259,35 @@ static void silent(struct forward *f, const struct address *address, int error)
   f->owner->events->silent(f, address, error, f->owner->arg);
 }
 
+static void retry_fired(uv_timer_t *timer)
+{
+  struct forwards *fs = timer->data;
+  struct forward *f, *next;
+  bool lacks = false;
+
+  HASH_ITER(hh, fs->table, f, next)
+  {
+    listener_set_retry(&f->set);
+    lacks = lacks || listener_set_lacks(&f->set);
+  }
+  if (!lacks)
+    uv_timer_stop(timer);
+}
+
+static void restored(struct forward *f, const struct address *address, int error, const char *why, bool first)
+{
+  struct forwards *fs = f->owner;
+
+  if (error == 0) {
+    fs->events->listening(f, address, fs->arg);
+    return;
+  }
+  if (!uv_is_active((uv_handle_t *)&fs->retry))
+    uv_timer_start(&fs->retry, retry_fired, FORWARD_RETRY_MS, FORWARD_RETRY_MS);
+  if (first)
+    fs->events->absent(f, address, error, why, fs->arg);
+}
+
 static void accepted(struct forward *f, int fd, const char *peer)
 {
   f->owner->events->accepted(f, fd, peer, f->owner->arg);
@@ -269,7 +299,7 @@ static void starved(struct forward *f, int error)
 }
 
 static const struct listener_set_events set_events = {
-    .tried = tried, .silent = silent, .accepted = accepted, .starved = starved};
+    .tried = tried, .silent = silent, .restored = restored, .accepted = accepted, .starved = starved};
 
 /* ---- Open, create, remove, close. ---- */
 
@@ -281,13 +311,14 @@ int forwards_open(struct forwards **out, struct uv_loop_s *loop, struct link *li
 
   if (fs == NULL)
     return -ENOMEM;
-  *fs = (struct forwards){.loop = loop, .link = link, .events = events, .arg = arg, .holds = 1};
+  *fs = (struct forwards){.loop = loop, .link = link, .events = events, .arg = arg, .holds = 2};
   err = uv_timer_init(loop, &fs->end);
   if (err != 0) {
     free(fs);
     return err;
   }
-  fs->end.data = fs;
+  uv_timer_init(loop, &fs->retry);
+  fs->end.data = fs->retry.data = fs;
   *out = fs;
   return 0;
 }
@@ -330,6 +361,7 @@ void forwards_close(struct forwards *fs, void (*closed)(void *arg), void *arg)
     remove_forward(f, -ECANCELED, "mmfs ends");
   }
   uv_close((uv_handle_t *)&fs->end, end_closed);
+  uv_close((uv_handle_t *)&fs->retry, end_closed);
 }
 
 int forwards_create(struct forwards *fs, const char *name, struct forward **out, const char **why)
@@ -374,6 +406,26 @@ struct forward *forwards_find(const struct forwards *fs, const char *name)
 size_t forwards_count(const struct forwards *fs)
 {
   return HASH_COUNT(fs->table);
+}
+
+struct forward *forwards_next(const struct forwards *fs, const struct forward *f)
+{
+  return f == NULL ? fs->table : f->hh.next;
+}
+
+int forward_restore(struct forward *f, const struct address *address)
+{
+  return listener_set_restore(&f->set, address);
+}
+
+bool forwards_restoring(const struct forwards *fs)
+{
+  const struct forward *f;
+
+  for (f = fs->table; f != NULL; f = f->hh.next)
+    if (listener_set_restoring(&f->set))
+      return true;
+  return false;
 }
 
 const char *forward_name(const struct forward *f)

@@ -14,7 +14,7 @@ struct forwards;
 struct link;
 struct uv_loop_s;
 
-enum { FORWARDS_MAX = 1024, FORWARD_LISTENERS_MAX = 64, FORWARD_VERDICT_MS = 5000 };
+enum { FORWARDS_MAX = 1024, FORWARD_LISTENERS_MAX = 64, FORWARD_VERDICT_MS = 5000, FORWARD_RETRY_MS = 2000 };
 
 struct forwards_events {
   /* Is there such a service, as far as is known? If not, the router is asked. */
@@ -22,6 +22,9 @@ struct forwards_events {
   void (*listening)(struct forward *f, const struct address *address, void *arg);
   /* `error`: 0, or a negative errno when it was not meant to. */
   void (*silent)(struct forward *f, const struct address *address, int error, void *arg);
+  /* A listener that was restored cannot be opened, for the first time: a negative errno, and a sentence. It is tried
+   * again until it can, and counts as a listener meanwhile. */
+  void (*absent)(struct forward *f, const struct address *address, int error, const char *why, void *arg);
   /* `fd` is the callee's; `peer` lives as long as the callback. */
   void (*accepted)(struct forward *f, int fd, const char *peer, void *arg);
   /* See listener_events. */
@@ -39,6 +42,8 @@ void forwards_close(struct forwards *fs, void (*closed)(void *arg), void *arg);
 int forwards_create(struct forwards *fs, const char *name, struct forward **out, const char **why);
 struct forward *forwards_find(const struct forwards *fs, const char *name);
 size_t forwards_count(const struct forwards *fs);
+/* The one after `f`, or the first: in the order in which they were created. */
+struct forward *forwards_next(const struct forwards *fs, const struct forward *f);
 /* Stops to listen; live connections go on. Who waits is told -ENOENT. */
 void forward_remove(struct forward *f);
 
@@ -55,6 +60,11 @@ typedef void (*forward_verdict_cb)(int error, const char *why, void *arg);
  * 1: `verdict` comes, not inside this call, within FORWARD_VERDICT_MS. 0: done. -ENOSPC, -ENOMEM, with *why. */
 int forward_write(struct forward *f, const struct address *address, bool replace, bool more, forward_verdict_cb verdict,
                   void *arg, struct forward_write **out, const char **why);
+/* Listens on one address more, as a former process did; whether there is such a service is not asked. 0 or -ENOMEM;
+ * `listening` or `absent` follows, not inside this call. */
+int forward_restore(struct forward *f, const struct address *address);
+/* Whether neither has followed yet, for any. */
+bool forwards_restoring(const struct forwards *fs);
 /* Makes the verdict come with `error`, not inside this call; nothing is changed then. */
 void forward_write_cancel(struct forward_write *w, int error);
 /* No line follows: what was replaced goes. */

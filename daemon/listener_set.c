@@ -21,6 +21,8 @@ struct listener_item {
   bool replace, retried; /* of a trial */
   bool returning;        /* opened again after it yielded in vain */
   bool stale;            /* replaced, and to be closed when no line follows */
+  bool absent;           /* restored, and not listening yet */
+  bool attempted;        /* of an absent one: it failed before */
 };
 
 static void item_free(struct listener_item *item)
@@ -33,20 +35,22 @@ static void item_free(struct listener_item *item)
   free(item);
 }
 
-/* It was listening, as far as anybody was told. */
+/* It was listening, as far as anybody was told; or it is absent. */
 static void item_drop(struct listener_item *item, int error)
 {
   struct listener_set *set = item->set;
   struct address address = item->actual;
+  bool absent = item->absent;
 
   item_free(item);
-  set->events->silent(set->forward, &address, error);
+  if (!absent)
+    set->events->silent(set->forward, &address, error);
 }
 
 /* "0" means a listener of its own: it is served by one that was made by a "0", but no two lines of a write share it. */
 static bool serves(const struct listener_item *item, const struct address *address)
 {
-  if (item->write != NULL || item->listener == NULL || item->returning)
+  if (item->write != NULL || item->listener == NULL || item->returning || item->absent)
     return false;
   if (address_equal(&item->actual, address))
     return true;
@@ -107,7 +111,9 @@ static bool in_the_way(const struct listener_item *item, const struct listener_i
 {
   const struct address *a = &trial->declared;
 
-  if (item->write != NULL || item->listener == NULL || item->returning || !(trial->replace || item->stale))
+  if (item->write != NULL || item->listener == NULL || item->returning || item->absent)
+    return false;
+  if (!trial->replace && !item->stale)
     return false;
   return a->kind == ADDRESS_TCP && item->actual.kind == ADDRESS_TCP && a->port == item->actual.port;
 }
@@ -135,7 +141,7 @@ static void unyield(struct listener_set *set)
 
   DL_FOREACH_SAFE(set->items, item, next)
   {
-    if (item->listener != NULL || item->write != NULL || item->stale)
+    if (item->listener != NULL || item->write != NULL || item->stale || item->absent)
       continue;
     item->returning = true;
     err = listener_open(&item->listener, set->loop, &item->actual, &listener_events, item);
@@ -148,11 +154,31 @@ static void unyield(struct listener_set *set)
 
 /* ---- What the listeners tell. ---- */
 
+static void absent_opened(struct listener_item *item, int error, const char *why)
+{
+  struct listener_set *set = item->set;
+  bool first = !item->attempted;
+
+  item->attempted = true;
+  item->absent = error != 0;
+  if (error == 0) {
+    item->actual = *listener_address(item->listener);
+  } else if (item->listener != NULL) {
+    listener_close(item->listener);
+    item->listener = NULL;
+  }
+  set->events->restored(set->forward, &item->actual, error, why, first);
+}
+
 static void listener_opened(struct listener *l, int error, const char *why, void *arg)
 {
   struct listener_item *item = arg;
   struct listener_set *set = item->set;
 
+  if (item->absent) {
+    absent_opened(item, error, why);
+    return;
+  }
   if (item->write == NULL) {
     item->returning = false;
     if (error != 0)
@@ -208,6 +234,64 @@ int listener_set_try(struct listener_set *set, const struct address *address, bo
   return 0;
 }
 
+int listener_set_restore(struct listener_set *set, const struct address *address)
+{
+  struct listener_item *item;
+
+  DL_FOREACH(set->items, item)
+  {
+    if (item->absent && address_equal(&item->declared, address))
+      return 0;
+  }
+  item = calloc(1, sizeof *item);
+  if (item == NULL)
+    return -ENOMEM;
+  *item = (struct listener_item){.set = set, .declared = *address, .actual = *address, .absent = true};
+  if (listener_open(&item->listener, set->loop, address, &listener_events, item) != 0) {
+    free(item);
+    return -ENOMEM;
+  }
+  DL_APPEND(set->items, item);
+  return 0;
+}
+
+void listener_set_retry(struct listener_set *set)
+{
+  struct listener_item *item;
+
+  DL_FOREACH(set->items, item)
+  {
+    /* What cannot even be begun is due the next time. */
+    if (item->absent && item->listener == NULL && !item->stale &&
+        listener_open(&item->listener, set->loop, &item->declared, &listener_events, item) != 0)
+      item->listener = NULL;
+  }
+}
+
+bool listener_set_restoring(const struct listener_set *set)
+{
+  const struct listener_item *item;
+
+  DL_FOREACH(set->items, item)
+  {
+    if (item->absent && !item->attempted)
+      return true;
+  }
+  return false;
+}
+
+bool listener_set_lacks(const struct listener_set *set)
+{
+  const struct listener_item *item;
+
+  DL_FOREACH(set->items, item)
+  {
+    if (item->absent)
+      return true;
+  }
+  return false;
+}
+
 void listener_set_give_up(struct listener_item *item)
 {
   struct listener_set *set = item->set;
@@ -218,8 +302,16 @@ void listener_set_give_up(struct listener_item *item)
 
 const struct address *listener_set_keep(struct listener_item *item)
 {
+  struct listener_item *other, *next;
+
   item->write = NULL;
   item->actual = *listener_address(item->listener);
+  /* What was absent is there now. */
+  DL_FOREACH_SAFE(item->set->items, other, next)
+  {
+    if (other->absent && address_equal(&other->declared, &item->actual))
+      item_drop(other, 0);
+  }
   return &item->actual;
 }
 

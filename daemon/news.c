@@ -18,6 +18,7 @@
 #include "proto/header.h"
 #include "proto/pump.h"
 #include "services.h"
+#include "state.h"
 #include "tree.h"
 #include "tunnels.h"
 
@@ -36,11 +37,17 @@ void news_add(struct daemon *d, const char *format, ...)
     tree_journals_changed(d->tree);
 }
 
-/* A line in errors, and in events. */
-static void add_failure(struct daemon *d, const char *sentence)
+void news_add_failure(struct daemon *d, const char *sentence)
 {
   journal_add(d->errors, "%s", sentence);
   news_add(d, "%s", sentence);
+}
+
+/* After anything that changes what is declared. */
+static void touch_state(struct daemon *d)
+{
+  if (d->state != NULL)
+    state_touch(d->state);
 }
 
 /* After anything on which it depends whether somebody may dial us. */
@@ -116,6 +123,7 @@ static void service_changed(struct service *s, enum service_state before, const 
   if (d->tree != NULL)
     tree_service_changed(d->tree, service_name(s));
   update_parked(d);
+  touch_state(d);
 }
 
 static void service_refused(struct service *s, int error, const char *why, void *arg)
@@ -150,6 +158,7 @@ static void service_withdrawn(struct service *s, void *arg)
   if (d->tree != NULL)
     tree_service_changed(d->tree, service_name(s));
   update_parked(d);
+  touch_state(d);
 }
 
 const struct services_events news_of_services = {.changed = service_changed,
@@ -211,6 +220,8 @@ static void forward_listening(struct forward *f, const struct address *address, 
   char text[ADDRESS_TEXT_MAX];
 
   news_add(d, "forward %s: listening on %s", forward_name(f), address_format(address, text));
+  touch_state(d);
+  daemon_forward_restored(d);
 }
 
 static void forward_silent(struct forward *f, const struct address *address, int error, void *arg)
@@ -219,6 +230,7 @@ static void forward_silent(struct forward *f, const struct address *address, int
   char text[ADDRESS_TEXT_MAX];
   char sentence[512];
 
+  touch_state(d);
   address_format(address, text);
   if (error == 0) {
     news_add(d, "forward %s: no longer listening on %s", forward_name(f), text);
@@ -226,7 +238,20 @@ static void forward_silent(struct forward *f, const struct address *address, int
   }
   snprintf(sentence, sizeof sentence, "forward %s: could not go on listening on %s: %s", forward_name(f), text,
            strerror(-error));
-  add_failure(d, sentence);
+  news_add_failure(d, sentence);
+}
+
+static void forward_absent(struct forward *f, const struct address *address, int error, const char *why, void *arg)
+{
+  struct daemon *d = arg;
+  char text[ADDRESS_TEXT_MAX];
+  char sentence[1024];
+
+  (void)error;
+  snprintf(sentence, sizeof sentence, "forward %s: does not listen on %s yet: %.500s; it is tried again",
+           forward_name(f), address_format(address, text), why);
+  news_add_failure(d, sentence);
+  daemon_forward_restored(d);
 }
 
 static void forward_accepted(struct forward *f, int fd, const char *peer, void *arg)
@@ -247,7 +272,7 @@ static void forward_starved(struct forward *f, int error, void *arg)
   }
   snprintf(sentence, sizeof sentence, "forward %s: cannot accept connections for now: %s", forward_name(f),
            strerror(-error));
-  add_failure(d, sentence);
+  news_add_failure(d, sentence);
 }
 
 static void forward_gone(struct forward *f, void *arg)
@@ -256,11 +281,13 @@ static void forward_gone(struct forward *f, void *arg)
 
   if (d->tree != NULL)
     tree_forward_changed(d->tree, forward_name(f));
+  touch_state(d);
 }
 
 const struct forwards_events news_of_forwards = {.known = forward_known,
                                                  .listening = forward_listening,
                                                  .silent = forward_silent,
+                                                 .absent = forward_absent,
                                                  .accepted = forward_accepted,
                                                  .starved = forward_starved,
                                                  .gone = forward_gone};
@@ -308,7 +335,7 @@ static void tunnel_resumed(struct tunnel *t, void *arg)
 static void tunnel_failed(struct tunnel *t, const char *sentence, void *arg)
 {
   (void)t;
-  add_failure(arg, sentence);
+  news_add_failure(arg, sentence);
 }
 
 const struct tunnels_events news_of_tunnels = {.opened = tunnel_opened,

@@ -19,6 +19,7 @@
 #include "link.h"
 #include "proto/pump.h"
 #include "services.h"
+#include "state.h"
 #include "tree_internal.h"
 #include "tunnels.h"
 
@@ -201,6 +202,18 @@ static void fs_refused(const char *doing, const char *path, const char *why, int
   tree_refuse(arg, error, why, "%s %s", doing, path);
 }
 
+static void change_kept(void *arg)
+{
+  fs_change_done(arg);
+}
+
+static bool fs_changed(struct fs_change *change, void *arg)
+{
+  const struct tree *t = arg;
+
+  return t->state != NULL && state_wait(t->state, change_kept, change);
+}
+
 static void fs_unmounted(struct fs *fs, void *arg)
 {
   struct tree *t = arg;
@@ -232,6 +245,8 @@ int tree_open(struct tree **out, struct uv_loop_s *loop, const struct tree_parts
                                       .mount_options = options->mount_options,
                                       .session_fd = options->session_fd,
                                       .refused = fs_refused,
+                                      .changed = fs_changed,
+                                      .held = true,
                                       .unmounted = fs_unmounted,
                                       .arg = t};
   err = fs_open(&t->fs, loop, options->mountpoint, &t->fs_options, message, message_size);
@@ -241,6 +256,12 @@ int tree_open(struct tree **out, struct uv_loop_s *loop, const struct tree_parts
   }
   *out = t;
   return 0;
+}
+
+int tree_serve(struct tree *t, struct state *state)
+{
+  t->state = state;
+  return fs_serve(t->fs);
 }
 
 static void fs_closed(void *arg)

@@ -16,6 +16,7 @@ struct journal;
 struct link;
 struct pump_set;
 struct services;
+struct state;
 struct tree;
 struct tunnel;
 struct tunnels;
@@ -44,9 +45,12 @@ struct tree_options {
   void *arg;
 };
 
-/* Mounts. `message` gets a sentence when it fails. The strings must live as long as the tree. */
+/* Mounts; nothing is answered until tree_serve. `message` gets a sentence when it fails. The strings must live as long
+ * as the tree. */
 int tree_open(struct tree **out, struct uv_loop_s *loop, const struct tree_parts *parts,
               const struct tree_options *options, char *message, size_t message_size);
+/* Answers, from now on. What is declared is answered when `state` has kept it; NULL: at once. 0 or a negative errno. */
+int tree_serve(struct tree *t, struct state *state);
 /* Unmounts. Lines that wait in services and forwards are answered when those answer, also after `closed`. */
 void tree_close(struct tree *t, void (*closed)(void *arg), void *arg);
 

@@ -16,12 +16,14 @@ void tree_forward_changed(struct tree *t, const char *name)
 {
   struct fs_entry *entry = fs_find(tree_folder(t, "forwards"), name);
 
-  if (entry == NULL)
-    return;
-  if (forwards_find(t->parts.forwards, name) == NULL)
-    fs_remove(entry);
-  else
+  bool there = forwards_find(t->parts.forwards, name) != NULL;
+
+  if (entry != NULL && there)
     fs_touch(entry);
+  else if (entry != NULL)
+    fs_remove(entry);
+  else if (there && fs_add(tree_folder(t, "forwards"), tree_row("forwards/*", FS_TEXT), name, t, &entry) != 0)
+    tree_refuse(t, -ENOMEM, "memory is short", "show forwards/%s", name);
 }
 
 int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out)

@@ -36,6 +36,7 @@ struct tree {
   struct tree_parts parts;
   struct tree_options options;
   struct fs_options fs_options;
+  struct state *state; /* NULL: nothing is kept */
   uint64_t started_ms;
   struct tree_wait *waits;
   struct tree_draft *drafts;

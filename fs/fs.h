@@ -19,6 +19,7 @@ struct uv_loop_s;
 struct fs;
 struct fs_entry;   /* a node of the tree; the kit's */
 struct fs_request; /* one line that waits for its answer; the kit's */
+struct fs_change;  /* something that was changed, and is not answered yet; the kit's */
 struct fs_text;    /* a rendering under construction; the kit's */
 
 enum fs_kind {
@@ -79,6 +80,10 @@ struct fs_options {
    * handler (-E2BIG, -EINVAL). `doing` "write", "rename to", ...; the path from the root; why, in words. NULL: untold.
    */
   void (*refused)(const char *doing, const char *path, const char *why, int error, void *arg);
+  /* A mkdir, rmdir, unlink or write changed something, and is about to be answered. True: the answer waits for
+   * fs_change_done, which comes later; false: it does not. NULL: no answer waits. */
+  bool (*changed)(struct fs_change *change, void *arg);
+  bool held;                                   /* nothing is answered until fs_serve */
   void (*unmounted)(struct fs *fs, void *arg); /* somebody else unmounted the tree; the program should fs_close */
   void *arg;
 };
@@ -87,9 +92,11 @@ struct fs_options {
  * when it fails. Meanwhile stderr is caught, so no other thread should open a tree at the same time. */
 int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, const struct fs_options *options,
             char *message, size_t message_size);
+/* Of a tree that is held: answers, from now on. 0 or a negative errno. */
+int fs_serve(struct fs *fs);
 /* Unmounts (lazily when busy), answers what waits with -ECANCELED, closes; `closed` runs on the loop when fs is freed.
- * From the call on no handler runs. Who holds a line still calls fs_reply, now or after `closed`, which then only frees
- * it; entries are not to be used once `closed` ran. */
+ * From the call on no handler runs. Who holds a line still calls fs_reply, and who holds a change fs_change_done, now
+ * or after `closed`, which then only frees it; entries are not to be used once `closed` ran. */
 void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg);
 
 struct fs_entry *fs_root(struct fs *fs);
@@ -120,6 +127,8 @@ void fs_printf(struct fs_text *out, const char *format, ...) __attribute__((form
 
 /* Answers a line: 0 or a negative errno. Exactly once. */
 void fs_reply(struct fs_request *request, int error);
+/* Lets the answer go. Exactly once for each change that `changed` said true of, and not inside it. */
+void fs_change_done(struct fs_change *change);
 /* If the writer is interrupted before the answer, `interrupted` runs, and should answer soon: usually -EINTR. Not
  * called after the answer. */
 void fs_on_interrupt(struct fs_request *request, void (*interrupted)(struct fs_request *request, void *arg), void *arg);

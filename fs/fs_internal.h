@@ -186,6 +186,22 @@ void fs_request_run(struct fs_request *request, const char *bytes, size_t size);
 void fs_requests_interrupt(struct fs_request **list);
 void fs_requests_abandon(struct fs_request **list);
 
+/* change.c: answers that wait until the program has done what is due after a change. */
+struct fs_change {
+  struct fs *fs; /* NULL: answered, since the session is over */
+  /* `error` is 0 or -ECANCELED. */
+  void (*answer)(const struct fs_change *change, int error);
+  void *token;
+  struct fs_entry *entry; /* to be answered with, or NULL */
+  size_t written;         /* likewise, of a write */
+  struct fs_change *prev, *next;
+};
+
+/* `told` is copied. Its answer runs once: inside this call, or later. */
+void fs_change_tell(struct fs *fs, const struct fs_change *told);
+/* Answers all with -ECANCELED. */
+void fs_changes_abandon(struct fs *fs);
+
 /* notify.c: tells the kernel about what is gone, from a thread of its own: the call waits for the directory's lock,
  * which somebody may hold who waits for an answer of ours. */
 struct fs_notice {
@@ -229,6 +245,7 @@ struct fs {
   struct fs_notify *notify;
   struct fs_handle *handles;
   struct fs_request *requests;
+  struct fs_change *changes;
   uv_poll_t poll;
   uv_async_t wake;          /* the notifier ended, or somebody was interrupted */
   atomic_bool notify_ended; /* set on the notifier's thread */

@@ -214,6 +214,29 @@ static int make_dir(struct fs_entry *dir, const char *name)
   return dir->row->mkdir(dir, name);
 }
 
+static void answer_entry(const struct fs_change *change, int error)
+{
+  if (error != 0)
+    reply_error(change->token, error);
+  else
+    reply_entry(change->token, change->entry);
+}
+
+static void answer_plainly(const struct fs_change *change, int error)
+{
+  reply_error(change->token, error);
+}
+
+/* Nothing is to be told to whoever was refused, nor to wait for. */
+static void reply_change(fuse_req_t req, int error)
+{
+  const struct fs_change change = {.answer = answer_plainly, .token = req};
+  if (error != 0)
+    reply_error(req, error);
+  else
+    fs_change_tell(fs_of_request(req), &change);
+}
+
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
   (void)mode;
@@ -222,8 +245,9 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
     return;
   int error = make_dir(dir, name);
   struct fs_entry *entry = error == 0 ? fs_entry_find(dir, name) : NULL;
+  const struct fs_change change = {.answer = answer_entry, .token = req, .entry = entry};
   if (entry != NULL)
-    reply_entry(req, entry);
+    fs_change_tell(fs_of_request(req), &change);
   else
     reply_error(req, error != 0 ? error : -ENOENT);
   fs_entry_let(dir);
@@ -248,7 +272,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
   struct fs_entry *dir = hold_dir(req, parent, name);
   if (dir == NULL)
     return;
-  reply_error(req, unlink_entry(fs_entry_find(dir, name)));
+  reply_change(req, unlink_entry(fs_entry_find(dir, name)));
   fs_entry_let(dir);
 }
 
@@ -278,7 +302,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
   struct fs_entry *dir = hold_dir(req, parent, name);
   if (dir == NULL)
     return;
-  reply_error(req, rmdir_entry(fs_entry_find(dir, name)));
+  reply_change(req, rmdir_entry(fs_entry_find(dir, name)));
   fs_entry_let(dir);
 }
 
@@ -410,13 +434,25 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
   fuse_reply_buf(req, bytes + at, size < have - at ? size : have - at);
 }
 
+static void answer_written(const struct fs_change *change, int error)
+{
+  if (error != 0)
+    reply_error(change->token, error);
+  else
+    fuse_reply_write(change->token, change->written);
+}
+
 static void on_answer(void *token, bool flush, ssize_t result)
 {
   fuse_req_t req = token;
-  if (result < 0 || flush)
-    reply_error(req, result < 0 ? (int)result : 0);
+  const struct fs_change change = {
+      .answer = flush ? answer_plainly : answer_written, .token = req, .written = result > 0 ? (size_t)result : 0};
+  /* Whom it would be told to is gone. */
+  fuse_req_interrupt_func(req, NULL, NULL);
+  if (result < 0)
+    reply_error(req, (int)result);
   else
-    fuse_reply_write(req, (size_t)result);
+    fs_change_tell(fs_of_request(req), &change);
 }
 
 static void wake_loop(struct fs *fs)

@@ -1,6 +1,7 @@
 /* A session: from the mount to its end.
  *
- *     fs_open            mounted; the session's descriptor is polled, requests are served a bounded number at a time
+ *     fs_open            mounted
+ *       fs_serve         the session's descriptor is polled, requests are served a bounded number at a time
  *     fs_close           nothing more reaches the program; lines that wait are answered, new requests are refused
  *       notifier ended   it may have needed those refusals: see notify.c
  *       unmounted        lazily, after which the descriptor is gone
@@ -112,6 +113,11 @@ static void on_gone(struct fs *fs, const struct fs_entry *entry)
     fs_notify_add(fs->notify, entry->parent->ino, entry->ino, entry->name);
 }
 
+int fs_serve(struct fs *fs)
+{
+  return uv_poll_start(&fs->poll, UV_READABLE, on_readable);
+}
+
 static int start_polling(struct fs *fs, struct uv_loop_s *loop)
 {
   fs->poll.data = fs;
@@ -124,7 +130,7 @@ static int start_polling(struct fs *fs, struct uv_loop_s *loop)
   if (error != 0)
     return error;
   fs->uv_handles++;
-  return uv_poll_start(&fs->poll, UV_READABLE, on_readable);
+  return fs->options.held ? 0 : fs_serve(fs);
 }
 
 static int mount_session(struct fs *fs, const char *mountpoint, const struct fs_options *options, char *message,
@@ -194,6 +200,7 @@ void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg)
   fs->closed = closed;
   fs->closed_arg = arg;
   fs_requests_abandon(&fs->requests);
+  fs_changes_abandon(fs);
   if (!fs_notify_stop(fs->notify))
     close_session(fs);
 }

@@ -13,6 +13,7 @@ struct caller {
   size_t held[CALLER_HOLDS];
   struct parked *parked;
   struct service *services;
+  struct presence *presence;
   UT_hash_handle hh;
   size_t name_size;
   char name[]; /* 'm' and the member, or 'p' and the peer */
@@ -147,6 +148,21 @@ struct parked **caller_parked(struct caller *c)
 struct service **caller_services(struct caller *c)
 {
   return &c->services;
+}
+
+struct presence **caller_presence(struct caller *c)
+{
+  return &c->presence;
+}
+
+bool caller_joined(const struct caller *c)
+{
+  return c->presence != NULL;
+}
+
+const uint8_t *caller_member(const struct caller *c)
+{
+  return c->is_member ? (const uint8_t *)c->name + 1 : NULL;
 }
 
 bool caller_matches(const struct caller *c, const struct member *m)

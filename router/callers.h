@@ -21,10 +21,11 @@ struct member {
   uint8_t id[HEADER_MEMBER_SIZE];
 };
 
-enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_TOKENS, CALLER_HOLDS };
+enum caller_holds { CALLER_SERVICES, CALLER_STREAMS, CALLER_PARKED, CALLER_WAITING, CALLER_TOKENS, CALLER_JOINED, CALLER_HOLDS };
 
 struct caller;
 struct parked;
+struct presence;
 struct service;
 
 /* From the fields of a message. 0; -EINVAL: they are neither both empty nor both of their sizes; -EACCES: that is not
@@ -50,7 +51,12 @@ size_t caller_holds(const struct caller *c, enum caller_holds kind);
 /* The lists of its streams that are parked and of its services, which belong to parked.c and service.c. */
 struct parked **caller_parked(struct caller *c);
 struct service **caller_services(struct caller *c);
+/* Its identity, which belongs to join.c; it holds CALLER_JOINED for it. */
+struct presence **caller_presence(struct caller *c);
+bool caller_joined(const struct caller *c);
 
+/* 16 bytes, or NULL: it is a connection. */
+const uint8_t *caller_member(const struct caller *c);
 /* Whether this may use what was given to `c`: only a member's things are its own. */
 bool caller_matches(const struct caller *c, const struct member *m);
 

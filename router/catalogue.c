@@ -4,6 +4,7 @@
 #include <mindmeld.pb-c.h>
 #include <stdlib.h>
 
+#include "proto/identity.h"
 #include "proto/rpc.h"
 #include "registry.h"
 
@@ -18,6 +19,7 @@ struct page {
   struct item *items;
   Mindmeld__Service **services;
   char **removed;
+  ProtobufCBinaryData *lost;
 };
 
 static void page_free(struct page *p)
@@ -26,6 +28,7 @@ static void page_free(struct page *p)
   free(p->items);
   free(p->services);
   free(p->removed);
+  free(p->lost);
 }
 
 static bool page_alloc(struct page *p, size_t count)
@@ -35,7 +38,8 @@ static bool page_alloc(struct page *p, size_t count)
   p->items = calloc(count, sizeof *p->items);
   p->services = calloc(count, sizeof(Mindmeld__Service *));
   p->removed = calloc(count, sizeof(char *));
-  if (p->entries && p->items && p->services && p->removed)
+  p->lost = calloc(count, sizeof *p->lost);
+  if (p->entries && p->items && p->services && p->removed && p->lost)
     return true;
   page_free(p);
   return false;
@@ -69,6 +73,26 @@ struct rpc_message *catalogue_list(const struct registry *r)
   return m;
 }
 
+/* Packing only reads it. */
+static ProtobufCBinaryData binary(const uint8_t *bytes, size_t size)
+{
+  return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes};
+}
+
+static void notes_fill(Mindmeld__WatchServicesResponse *news, const struct catalogue_notes *notes, struct page *p)
+{
+  news->draining = notes->draining;
+  news->superseded = notes->superseded;
+  news->heartbeat_ms = notes->heartbeat_ms;
+  news->stream_age_ms = notes->stream_age_ms;
+  if (notes->challenge)
+    news->challenge = binary(notes->challenge, IDENTITY_CHALLENGE_SIZE);
+  news->lost = p->lost;
+  news->n_lost = notes->lost_count;
+  for (size_t i = 0; i < notes->lost_count; i++)
+    p->lost[i] = binary(notes->lost[i], HEADER_MEMBER_SIZE);
+}
+
 struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c,
                                    const struct catalogue_notes *notes, bool *complete)
 {
@@ -89,8 +113,7 @@ struct rpc_message *catalogue_news(const struct registry *r, struct registry_cur
   news.removed = p.removed;
   news.restart = restart;
   news.complete = *complete;
-  news.draining = notes->draining;
-  news.heartbeat_ms = notes->heartbeat_ms;
+  notes_fill(&news, notes, &p);
   struct rpc_message *m = rpc_message_pack(&news.base);
   page_free(&p);
   if (m)

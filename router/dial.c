@@ -1,4 +1,7 @@
 /* While it waits nothing is received: what the forward sends early stays in the transport, within gRPC's flow control.
+ *
+ * Of a connection of the first version no header can be handed on, so its partner is always one that was told of it;
+ * nor does it wait in the waiting room, since its forward expects to be answered at once.
  */
 #include "dial.h"
 
@@ -6,9 +9,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "callers.h"
+#include "lost.h"
+#include "parked.h"
 #include "service.h"
 #include "state.h"
 #include "tokens.h"
+#include "waiting.h"
+
+enum { SENTENCE_MAX = REGISTRY_NAME_MAX + 64 };
+
+static const char over_for_good[] = "that process is over for good";
+
+/* ---- The end of waiting ---- */
+
+static void dial_leave(struct dial *d)
+{
+  if (d->service)
+    service_forget(d->service, d);
+  d->service = NULL;
+  if (!d->queue)
+    return;
+  struct router *r = d->arrival.router;
+  waiting_remove(r->waiting, d);
+  callers_release(r->callers, d->arrival.caller, CALLER_WAITING); /* it still holds a stream */
+}
 
 static void dial_free(struct dial *d)
 {
@@ -22,7 +47,7 @@ static void dial_free(struct dial *d)
 struct arrival dial_take(struct dial *d)
 {
   struct arrival a = d->arrival;
-  service_forget(d->service, d);
+  dial_leave(d);
   dial_free(d);
   return a;
 }
@@ -45,47 +70,212 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.closed = on_closed};
 
+/* Why it is not here. */
+static void write_absence(char out[SENTENCE_MAX], const struct router *r, const struct goal *g)
+{
+  if (g->kind == GOAL_MEMBER)
+    snprintf(out, SENTENCE_MAX, "its daemon is not here");
+  else
+    snprintf(out, SENTENCE_MAX, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
+             registry_went(r->registry, g->name, 0) ? "is gone" : "does not exist");
+}
+
+static void dial_fail_absent(struct dial *d)
+{
+  char sentence[SENTENCE_MAX];
+  write_absence(sentence, d->arrival.router, &d->goal);
+  dial_fail(d, RPC_NOT_FOUND, sentence);
+}
+
 static void on_late(void *arg)
 {
   struct dial *d = arg;
-  char sentence[REGISTRY_NAME_MAX + 64];
+  char sentence[SENTENCE_MAX];
+  d->late = NULL;
+  if (!d->service) {
+    dial_leave(d);
+    dial_fail_absent(d);
+    return;
+  }
   snprintf(sentence, sizeof sentence, "service \"%s\" did not answer", service_name(d->service));
   router_log(d->arrival.router, "%s", sentence);
-  d->late = NULL;
-  service_forget(d->service, d);
+  dial_leave(d);
   dial_fail(d, RPC_DEADLINE_EXCEEDED, sentence);
 }
 
-static int dial_equip(struct dial *d)
+/* ---- Where it waits ---- */
+
+/* What was there lately may come again, and all may come to a router that has just begun. */
+static bool may_wait(const struct arrival *a, const struct goal *g)
 {
-  struct router *r = d->arrival.router;
-  int error = tokens_make(r->tokens, router_now(), &d->token);
-  if (error)
-    return error;
-  d->token->dial = d;
-  d->token->owner = service_caller(d->service);
-  return rpc_timer_start(&d->late, r->queue, r->limits.dial_ms, on_late, d);
+  const struct router *r = a->router;
+  uint64_t now = router_now();
+  if (a->leg.original)
+    return false;
+  if (g->kind == GOAL_MEMBER || now - r->started < r->limits.young_ms)
+    return g->kind == GOAL_MEMBER || registry_name_valid(g->name);
+  return registry_went(r->registry, g->name, now >= r->limits.gone_ms ? now - r->limits.gone_ms + 1 : 0);
 }
 
-void dial_start(const struct arrival *a, struct service *s)
+static void room_enter(struct dial *d)
 {
+  struct router *r = d->arrival.router;
+  char sentence[SENTENCE_MAX];
+  if (callers_hold_more(r->callers, d->arrival.caller, CALLER_WAITING) != 0) {
+    snprintf(sentence, sizeof sentence, "a caller may wait for others with %zu streams at once",
+             r->limits.waiting_per_caller);
+    dial_fail(d, RPC_RESOURCE_EXHAUSTED, sentence);
+    return;
+  }
+  int error = waiting_add(r->waiting, d);
+  if (!error)
+    return;
+  callers_release(r->callers, d->arrival.caller, CALLER_WAITING);
+  dial_fail(d, RPC_RESOURCE_EXHAUSTED,
+            error == -ENOSPC ? "too many streams wait for somebody who is not here" : "the router is short of memory");
+}
+
+static void service_enter(struct dial *d, struct service *s)
+{
+  struct router *r = d->arrival.router;
+  int error = d->token ? 0 : tokens_make(r->tokens, router_now(), &d->token);
+  if (error) {
+    dial_fail(d, RPC_RESOURCE_EXHAUSTED,
+              error == -ENOSPC ? "too many connections are being set up" : "the router is short of memory");
+    return;
+  }
+  d->token->dial = d;
+  d->token->owner = service_caller(s);
+  d->service = s;
+  if (service_tell(s, d) != 0)
+    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
+}
+
+/* Who can take it now. */
+struct takers {
+  struct service *service; /* may be told of it; NULL: none */
+  struct arrival parked;   /* stands ready, and was taken */
+  bool has_parked;
+};
+
+static struct takers takers_find(const struct arrival *a, const struct goal *g)
+{
+  const struct router *r = a->router;
+  struct takers t = {.service = NULL};
+  struct caller *c;
+  if (g->kind == GOAL_SERVICE) {
+    t.service = registry_find(r->registry, g->name);
+    c = t.service ? service_caller(t.service) : NULL;
+  } else {
+    c = callers_find(r->callers, g->member);
+    t.service = c ? service_latest(c) : NULL;
+  }
+  t.has_parked = c && !a->leg.original && parked_take(c, &t.parked);
+  return t;
+}
+
+static bool is_over(const struct arrival *a, const struct goal *g)
+{
+  return g->kind == GOAL_MEMBER && lost_has(a->router->lost, g->member);
+}
+
+void dial_start(const struct arrival *a, const struct goal *g)
+{
+  struct router *r = a->router;
+  char sentence[SENTENCE_MAX];
+  struct takers t = takers_find(a, g);
+  if (t.has_parked) {
+    arrival_pair(a, &t.parked);
+    return;
+  }
+  if (!t.service && is_over(a, g)) {
+    arrival_refuse(a, RPC_FAILED_PRECONDITION, over_for_good);
+    return;
+  }
+  if (!t.service && !may_wait(a, g)) {
+    write_absence(sentence, r, g);
+    arrival_refuse(a, RPC_NOT_FOUND, sentence);
+    return;
+  }
   struct dial *d = calloc(1, sizeof *d);
-  if (!d) {
+  if (!d || rpc_timer_start(&d->late, r->queue, r->limits.dial_ms, on_late, d) != 0) {
+    free(d);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
   d->arrival = *a;
-  d->service = s;
-  int error = dial_equip(d);
-  if (error == -ENOSPC) {
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections are being set up");
-    return;
-  }
-  if (error) {
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-    return;
-  }
+  d->goal = *g;
   rpc_call_set_arg(a->leg.call, &events, d);
-  if (service_tell(s, d) != 0)
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
+  if (t.service)
+    service_enter(d, t.service);
+  else
+    room_enter(d);
+}
+
+void dial_move(struct dial *d)
+{
+  d->service = NULL;
+  struct takers t = takers_find(&d->arrival, &d->goal);
+  if (t.has_parked) {
+    struct arrival a = dial_take(d);
+    arrival_pair(&a, &t.parked);
+  } else if (t.service) {
+    service_enter(d, t.service);
+  } else if (is_over(&d->arrival, &d->goal)) {
+    dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
+  } else if (may_wait(&d->arrival, &d->goal)) {
+    if (d->token)
+      tokens_spend(d->arrival.router->tokens, d->token);
+    d->token = NULL;
+    room_enter(d);
+  } else {
+    dial_fail_absent(d);
+  }
+}
+
+/* ---- Those in the waiting room ---- */
+
+static void dials_move(struct router *r, const struct goal *g)
+{
+  struct dial *d;
+  while ((d = waiting_first(r->waiting, g)) != NULL) {
+    dial_leave(d);
+    dial_move(d);
+  }
+}
+
+void dials_service_came(struct router *r, const struct service *s)
+{
+  const struct goal name = goal_service(service_name(s));
+  const uint8_t *member = caller_member(service_caller(s));
+  dials_move(r, &name);
+  if (member) {
+    const struct goal process = goal_member(member);
+    dials_move(r, &process);
+  }
+}
+
+bool dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out)
+{
+  const struct goal process = goal_member(member);
+  struct dial *oldest = waiting_first(r->waiting, &process);
+  if (oldest)
+    *out = dial_take(oldest);
+  return oldest != NULL;
+}
+
+void dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE])
+{
+  struct arrival a;
+  while (dials_take_waiting(r, member, &a))
+    arrival_refuse(&a, RPC_FAILED_PRECONDITION, over_for_good);
+}
+
+void dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text)
+{
+  struct dial *d;
+  while ((d = waiting_any(r->waiting)) != NULL) {
+    struct arrival a = dial_take(d);
+    arrival_refuse(&a, status, text);
+  }
 }

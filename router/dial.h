@@ -1,28 +1,46 @@
-/* A forward's stream that waits for its service's. */
+/* A forward's stream that waits for its partner:
+ *
+ *     in the waiting room <--> at a service, which is told --> taken, or failed
+ *
+ * It is unread for that long. */
 #ifndef ROUTER_DIAL_H
 #define ROUTER_DIAL_H
 
 #include <stdbool.h>
 
 #include "arrival.h"
+#include "goal.h"
 
 struct service;
 struct token;
+struct waiting_queue;
 
 struct dial {
   struct arrival arrival;
-  struct service *service;
-  struct token *token; /* what the service shows to answer; NULL when it expired */
+  struct goal goal;
+  struct waiting_queue *queue; /* waiting.c; NULL: it is not in the waiting room */
+  struct service *service;     /* NULL: it is at none */
+  struct token *token;         /* what the service shows to answer; NULL: there was none yet, or it expired */
   struct rpc_timer *late;
   bool told;                /* service.c: the service knows of it */
-  struct dial *prev, *next; /* service.c */
+  struct dial *prev, *next; /* service.c or waiting.c */
 };
 
-/* Takes the arrival. It waits for dial_ms at most, unread, or is refused at once. */
-void dial_start(const struct arrival *a, struct service *s);
-/* The waiting is over: the dial is freed, and what arrived is the caller's. */
+/* Takes the arrival. It gets a parked stream, or waits for dial_ms at most, or is refused at once. */
+void dial_start(const struct arrival *a, const struct goal *g);
+/* The dial is in nobody's list, for its service is gone or another stands in its place, or it has left the waiting
+ * room: it goes on to whoever its goal is now. */
+void dial_move(struct dial *d);
+/* The waiting is over, wherever: the dial is freed, and what arrived is the caller's. */
 struct arrival dial_take(struct dial *d);
-/* Ends the waiting with a status; the dial is freed. It must be out of the service's lists. */
+/* Ends the waiting with a status; the dial is freed. It must be in nobody's list. */
 void dial_fail(struct dial *d, enum rpc_status status, const char *text);
+
+/* For those in the waiting room. The service is registered; the member is over for good; nobody will come any more. */
+void dials_service_came(struct router *r, const struct service *s);
+void dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE]);
+void dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text);
+/* Who has waited longest for this member. False: nobody does. */
+bool dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out);
 
 #endif

@@ -10,11 +10,13 @@
 
 #include "arrival.h"
 #include "callers.h"
+#include "dial.h"
 #include "state.h"
 
 struct parked {
   struct arrival arrival;
-  struct parked *prev, *next;
+  struct parked *prev, *next;         /* of its caller, newest first */
+  struct parked *all_prev, *all_next; /* of the router */
 };
 
 static struct arrival parked_remove(struct parked *p)
@@ -22,7 +24,8 @@ static struct arrival parked_remove(struct parked *p)
   struct arrival a = p->arrival;
   struct parked **list = caller_parked(a.caller);
   /* The analyzer does not know that what is in a list has neighbours. */
-  DL_DELETE(*list, p); /* NOLINT(clang-analyzer-core.NullDereference) */
+  DL_DELETE(*list, p);                                 /* NOLINT(clang-analyzer-core.NullDereference) */
+  DL_DELETE2(a.router->parked, p, all_prev, all_next); /* NOLINT(clang-analyzer-core.NullDereference) */
   a.router->parked_count--;
   callers_release(a.router->callers, a.caller, CALLER_PARKED); /* it still holds a stream */
   free(p);
@@ -51,14 +54,10 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.message = on_message, .closed = on_closed};
 
-static bool parked_let_in(const struct arrival *a)
+static bool parked_has_room(const struct arrival *a)
 {
   struct router *r = a->router;
   char sentence[96];
-  if (caller_holds(a->caller, CALLER_SERVICES) == 0) {
-    arrival_refuse(a, RPC_FAILED_PRECONDITION, "only who has a service may park streams");
-    return false;
-  }
   if (r->parked_count >= r->limits.parked) {
     snprintf(sentence, sizeof sentence, "this router keeps %zu parked streams at once", r->limits.parked);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, sentence);
@@ -75,7 +74,16 @@ static bool parked_let_in(const struct arrival *a)
 void parked_start(const struct arrival *a)
 {
   struct router *r = a->router;
-  if (!parked_let_in(a))
+  struct arrival forward;
+  if (!caller_joined(a->caller) && caller_holds(a->caller, CALLER_SERVICES) == 0) {
+    arrival_refuse(a, RPC_FAILED_PRECONDITION, "only who has joined, or has a service, may park streams");
+    return;
+  }
+  if (dials_take_waiting(r, caller_member(a->caller), &forward)) {
+    arrival_pair(&forward, a);
+    return;
+  }
+  if (!parked_has_room(a))
     return;
   struct parked *p = malloc(sizeof *p);
   int error = p ? rpc_call_receive(a->leg.call) : -ENOMEM;
@@ -89,6 +97,7 @@ void parked_start(const struct arrival *a)
   p->arrival.leg.receiving = error == 0;
   struct parked **list = caller_parked(a->caller);
   DL_PREPEND(*list, p);
+  DL_APPEND2(r->parked, p, all_prev, all_next);
   r->parked_count++;
   rpc_call_set_arg(a->leg.call, &events, p);
 }
@@ -104,7 +113,14 @@ bool parked_take(struct caller *c, struct arrival *out)
 void parked_end(struct caller *c, enum rpc_status status, const char *text)
 {
   struct arrival a;
-  /* The caller lasts: it holds the service whose matter this is. */
   while (parked_take(c, &a))
     arrival_refuse(&a, status, text);
+}
+
+void parked_end_all(struct router *r, enum rpc_status status, const char *text)
+{
+  while (r->parked) {
+    struct arrival a = parked_remove(r->parked);
+    arrival_refuse(&a, status, text);
+  }
 }

@@ -2,17 +2,16 @@
  * here, without what is only for the router; the service's answer passes as any message does.
  *
  *     Connect{service}              a forward of ours     a parked stream, or the service is told
+ *     Connect{attach}               a forward of ours     a parked stream of that member, or a service of its is told
  *     Connect{park}                 a service of ours     waits
  *     Connect{token}                a service of ours     the dial that the token stands for
  *     ProxyConnection, token        an original           either end, as the token is a service's or a forward's
  *
- * Of an original forward no header can be handed on, so its partner is always one that was told of it. A token that is
- * shown with a wrong key stays good for whom it was given to.
+ * A token that is shown by another member stays good for whom it was given to.
  */
 #include "rendezvous.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "callers.h"
@@ -20,7 +19,6 @@
 #include "first_message.h"
 #include "parked.h"
 #include "reply.h"
-#include "service.h"
 #include "state.h"
 #include "tokens.h"
 
@@ -39,17 +37,10 @@ void rendezvous_token_lost(struct token *t, void *arg)
 static void forward_arrived(const struct arrival *a, struct token *t)
 {
   struct router *r = a->router;
-  struct service *s = registry_find(r->registry, t->service);
-  char sentence[REGISTRY_NAME_MAX + 64];
-  snprintf(sentence, sizeof sentence, "service \"%s\" is gone", t->service);
+  const struct goal goal = goal_service(t->service);
   rendezvous_token_lost(t, r);
   tokens_spend(r->tokens, t);
-  if (s) {
-    dial_start(a, s);
-  } else {
-    router_log(r, "a connection came too late: %s", sentence);
-    arrival_refuse(a, RPC_NOT_FOUND, sentence);
-  }
+  dial_start(a, &goal);
 }
 
 static void token_shown(const struct arrival *a, const char *token, const struct member *m)
@@ -99,39 +90,25 @@ void rendezvous_proxy(struct opening *o, struct rpc_message *m)
 
 /* ---- By header ---- */
 
-static void service_dialled(const struct arrival *a, struct service *s)
-{
-  struct arrival partner;
-  if (parked_take(service_caller(s), &partner))
-    arrival_pair(a, &partner);
-  else
-    dial_start(a, s);
-}
-
 /* The header as its partner gets it. */
 static struct rpc_message *header_for_partner(const struct header *h)
 {
   struct header shown = *h;
   uint8_t bytes[HEADER_SIZE_MAX];
-  shown.has_member_key = false;
+  shown.has_member_key = shown.has_attach = false;
   explicit_bzero(shown.member_key, sizeof shown.member_key);
   return rpc_message_copy(bytes, header_pack(&shown, bytes));
 }
 
-static void service_named(struct router *r, struct rpc_call *c, const struct header *h, const struct member *m)
+static void forward_begins(struct router *r, struct rpc_call *c, const struct header *h, const struct member *m)
 {
-  struct service *s = registry_find(r->registry, h->service);
-  struct leg leg = {.call = c};
+  const struct goal goal = h->has_attach ? goal_member(h->attach) : goal_service(h->service);
+  const struct leg leg = {.call = c, .first = header_for_partner(h)};
   struct arrival a;
-  if (!s) {
-    reply_refuse(c, RPC_NOT_FOUND, "service \"%s\" does not exist", registry_name_valid(h->service) ? h->service : "?");
-    return;
-  }
-  leg.first = header_for_partner(h);
   if (!leg.first)
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   else if (arrival_start(&a, r, &leg, m))
-    service_dialled(&a, s);
+    dial_start(&a, &goal);
 }
 
 static enum rpc_status malformed(const char **why, const char *sentence)
@@ -167,8 +144,8 @@ static void header_follow(struct router *r, struct rpc_call *c, const struct hea
 {
   const struct leg leg = {.call = c};
   struct arrival a;
-  if (h->service[0] != '\0')
-    service_named(r, c, h, m);
+  if (h->service[0] != '\0' || h->has_attach)
+    forward_begins(r, c, h, m);
   else if (arrival_start(&a, r, &leg, m))
     h->park ? parked_start(&a) : token_shown(&a, h->token, m);
 }

@@ -16,8 +16,12 @@
 
 #include "callers.h"
 #include "catalogue.h"
+#include "dial.h"
 #include "forward.h"
+#include "join.h"
+#include "lost.h"
 #include "opening.h"
+#include "parked.h"
 #include "registry.h"
 #include "rendezvous.h"
 #include "reply.h"
@@ -25,10 +29,13 @@
 #include "service.h"
 #include "state.h"
 #include "tokens.h"
+#include "waiting.h"
 #include "watch.h"
 
 /* Names that are gone are remembered for watchers that are slow. */
 enum { REGISTRY_MEMORY = 4096 };
+/* Members that are over, for those that come later. */
+enum { LOST_MEMORY = 4096 };
 
 static const char draining[] = "the router is draining";
 
@@ -74,6 +81,7 @@ static const struct method {
     {"/mindmeld.ProxyService/ProxyConnection", rendezvous_proxy},
     {"/mindmeld.ControlService/ForwardToService", forward_ask},
     {"/mindmeld.ControlService/CreateService", service_create},
+    {"/mindmeld.ControlService/Join", join_ask},
     {"/mindmeld.ControlService/WatchServices", watch_start},
     {"/mindmeld.ControlService/ListServices", list_services},
 };
@@ -122,6 +130,8 @@ static void router_free(struct router *r)
   tokens_close(r->tokens);
   registry_close(r->registry);
   callers_close(r->callers);
+  lost_close(r->lost);
+  waiting_close(r->waiting);
   if (r->key)
     explicit_bzero(r->key, strlen(r->key));
   free(r->key);
@@ -134,6 +144,7 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   if (!r)
     return NULL;
   r->queue = q;
+  r->started = router_now();
   r->limits = config->limits;
   r->log = config->log;
   r->log_arg = config->log_arg;
@@ -141,13 +152,17 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
       [CALLER_SERVICES] = r->limits.services_per_caller,
       [CALLER_STREAMS] = r->limits.streams_per_caller,
       [CALLER_PARKED] = r->limits.parked_per_caller,
+      [CALLER_WAITING] = r->limits.waiting_per_caller,
       [CALLER_TOKENS] = r->limits.tokens_per_caller,
+      [CALLER_JOINED] = 1,
   };
   r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
   r->callers = callers_open(holds);
   r->tokens = tokens_open(r->limits.tokens, r->limits.token_ms, rendezvous_token_lost, r);
+  r->lost = lost_open(LOST_MEMORY);
+  r->waiting = waiting_open(r->limits.waiting);
   r->key = config->key ? strdup(config->key) : NULL;
-  if (r->registry && r->callers && r->tokens && (r->key || !config->key))
+  if (r->registry && r->callers && r->tokens && r->lost && r->waiting && (r->key || !config->key))
     return r;
   router_free(r);
   return NULL;
@@ -226,7 +241,9 @@ void router_drain(struct router *r, void (*done)(void *arg), void *arg)
   r->done_arg = arg;
   router_log(r, "draining, %zu connections live", r->bridge_count);
   openings_refuse_all(r, RPC_UNAVAILABLE, draining);
+  dials_refuse_waiting(r, RPC_UNAVAILABLE, draining);
   services_drain(r, RPC_UNAVAILABLE, draining);
+  parked_end_all(r, RPC_UNAVAILABLE, draining);
   watch_wake(r);
   if (r->bridge_count == 0 || rpc_timer_start(&r->patience, r->queue, r->limits.drain_ms, on_drained, r) != 0)
     router_end(r);

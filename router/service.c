@@ -13,7 +13,10 @@
 
 #include "callers.h"
 #include "dial.h"
+#include "join.h"
+#include "lost.h"
 #include "parked.h"
+#include "proto/identity.h"
 #include "registry.h"
 #include "reply.h"
 #include "state.h"
@@ -25,6 +28,8 @@ struct service {
   struct rpc_call *call;
   struct caller *caller;
   char name[REGISTRY_NAME_MAX + 1];
+  bool joined; /* as the identity that its member had when it registered */
+  uint8_t identity[IDENTITY_SIZE];
   struct dial *untold, *told;
   size_t untold_count;
   bool sending;
@@ -40,6 +45,12 @@ const char *service_name(const struct service *s)
 struct caller *service_caller(const struct service *s)
 {
   return s->caller;
+}
+
+struct service *service_latest(struct caller *c)
+{
+  struct service *first = *caller_services(c);
+  return first ? first->own_prev : NULL;
 }
 
 void service_forget(struct service *s, struct dial *d)
@@ -104,6 +115,34 @@ static void service_fail_dials(struct service *s, enum rpc_status status, const 
     service_fail_dial(s, s->told, status, text);
 }
 
+/* All, oldest first. */
+static struct dial *service_take_dials(struct service *s)
+{
+  struct dial *dials = s->told;
+  DL_CONCAT(dials, s->untold);
+  s->told = s->untold = NULL;
+  s->untold_count = 0;
+  return dials;
+}
+
+/* To whoever may take them now. */
+static void dials_go_on(struct dial *dials)
+{
+  struct dial *d;
+  while ((d = dials) != NULL) {
+    DL_DELETE(dials, d);
+    dial_move(d);
+  }
+}
+
+/* One that has joined may park streams without a service. */
+static void caller_loses_service(struct router *r, struct caller *c)
+{
+  if (caller_holds(c, CALLER_SERVICES) == 1 && !caller_joined(c))
+    parked_end(c, RPC_FAILED_PRECONDITION, "its member has no service any more");
+  callers_release(r->callers, c, CALLER_SERVICES);
+}
+
 static void service_remove(struct service *s)
 {
   struct router *r = s->router;
@@ -111,9 +150,7 @@ static void service_remove(struct service *s)
   watch_wake(r);
   DL_DELETE(r->services, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);
-  if (caller_holds(s->caller, CALLER_SERVICES) == 1)
-    parked_end(s->caller, RPC_FAILED_PRECONDITION, "its member has no service any more");
-  callers_release(r->callers, s->caller, CALLER_SERVICES);
+  caller_loses_service(r, s->caller);
   router_log(r, "service \"%s\" is gone", s->name);
   free(s);
 }
@@ -126,16 +163,26 @@ static void on_sent(struct rpc_call *c, void *arg)
   service_send(s);
 }
 
+static void service_close(struct service *s)
+{
+  struct dial *dials = service_take_dials(s);
+  service_remove(s);
+  dials_go_on(dials);
+}
+
+void service_end(struct service *s, enum rpc_status status, const char *text)
+{
+  struct rpc_call *c = s->call;
+  service_close(s);
+  reply_refuse(c, status, "%s", text);
+}
+
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
   (void)status;
   (void)text;
-  struct service *s = arg;
-  char sentence[REGISTRY_NAME_MAX + 64];
-  snprintf(sentence, sizeof sentence, "service \"%s\" is gone", s->name);
-  service_fail_dials(s, RPC_NOT_FOUND, sentence);
-  service_remove(s);
+  service_close(arg);
 }
 
 static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
@@ -146,7 +193,6 @@ void services_drain(struct router *r, enum rpc_status status, const char *text)
   DL_FOREACH(r->services, s)
   {
     service_fail_dials(s, status, text);
-    parked_end(s->caller, status, text);
   }
 }
 
@@ -168,51 +214,117 @@ static struct registry_time now(void)
   return (struct registry_time){.seconds = t.tv_sec, .nanos = (int32_t)t.tv_nsec};
 }
 
-/* Everything that a service holds, or nothing of it and a refusal. */
-static struct service *service_register(struct router *r, struct rpc_call *c, const char *name, const struct member *m)
+/* ---- Registration ---- */
+
+/* What a member says by its identity is also said by the next process of it. */
+static bool service_is_of(const struct service *s, struct caller *c)
 {
-  struct caller *caller;
-  int error = callers_hold(r->callers, &caller, m, rpc_call_peer(c), CALLER_SERVICES);
-  if (error == -ENOSPC) {
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu services at once", r->limits.services_per_caller);
-    return NULL;
-  }
-  struct service *s = error ? NULL : calloc(1, sizeof *s);
-  if (!error)
-    error = s ? registry_add(r->registry, name, now(), s) : -ENOMEM;
-  if (!error) {
-    s->caller = caller;
-    return s;
-  }
-  free(s);
-  if (error == -EEXIST)
-    reply_refuse(c, RPC_ALREADY_EXISTS, "service \"%s\" already exists", name);
-  else if (error == -ENOSPC)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu services at once", r->limits.services);
-  else
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-  if (s)
-    callers_release(r->callers, caller, CALLER_SERVICES);
-  return NULL;
+  const uint8_t *identity = join_identity(c);
+  return identity && s->joined && memcmp(s->identity, identity, sizeof s->identity) == 0;
 }
 
-static void service_start(struct router *r, struct rpc_call *c, const char *name, const struct member *m)
+static void service_identify(struct service *s)
 {
-  struct service *s = service_register(r, c, name, m);
-  if (!s)
-    return;
-  s->router = r;
+  const uint8_t *identity = join_identity(s->caller);
+  s->joined = identity != NULL;
+  if (identity)
+    memcpy(s->identity, identity, sizeof s->identity);
+}
+
+/* The call is the service's from now on. */
+static void service_begin(struct service *s, struct rpc_call *c)
+{
   s->call = c;
-  memcpy(s->name, name, strlen(name) + 1);
-  DL_APPEND(r->services, s);
-  DL_APPEND2(*caller_services(s->caller), s, own_prev, own_next);
+  s->sending = false;
+  service_identify(s);
   rpc_call_set_arg(c, &events, s);
-  router_log(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
   /* Without the sign that the name is registered, its member would wait for ever. */
   int error = rpc_call_send_headers(c, NULL, 0);
   if (error && error != -EPIPE)
     rpc_call_cancel(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+}
+
+static void service_move(struct service *s, struct caller *to)
+{
+  struct caller *from = s->caller;
+  struct router *r = s->router;
+  DL_DELETE2(*caller_services(from), s, own_prev, own_next);
+  DL_APPEND2(*caller_services(to), s, own_prev, own_next);
+  s->caller = to;
+  caller_loses_service(r, from);
+}
+
+/* The name stays as it is: those who watch see nothing of this. */
+static void service_replace(struct service *s, struct rpc_call *c, struct caller *caller)
+{
+  struct rpc_call *older = s->call;
+  struct dial *dials = service_take_dials(s);
+  if (s->caller != caller)
+    service_move(s, caller);
+  service_begin(s, c);
+  reply_refuse(older, RPC_ABORTED, "a newer registration has taken over");
+  router_log(s->router, "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
+  dials_go_on(dials);
+}
+
+/* The caller holds a service for it. 0, -ENOSPC, -ENOMEM. */
+static int service_add(struct router *r, struct rpc_call *c, const char *name, struct caller *caller)
+{
+  struct service *s = calloc(1, sizeof *s);
+  int error = s ? registry_add(r->registry, name, now(), s) : -ENOMEM;
+  if (error) {
+    free(s);
+    return error;
+  }
+  s->router = r;
+  s->caller = caller;
+  memcpy(s->name, name, strlen(name) + 1);
+  DL_APPEND(r->services, s);
+  DL_APPEND2(*caller_services(caller), s, own_prev, own_next);
+  router_log(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
+  service_begin(s, c);
   watch_wake(r);
+  dials_service_came(r, s);
+  return 0;
+}
+
+static void service_start(struct router *r, struct rpc_call *c, const char *name, const struct member *m)
+{
+  struct service *older = registry_find(r->registry, name);
+  struct caller *caller = m->given ? callers_find(r->callers, m->id) : NULL;
+  if (m->given && lost_has(r->lost, m->id)) {
+    reply_refuse(c, RPC_FAILED_PRECONDITION, "a newer process of this identity has taken over");
+    return;
+  }
+  if (older && caller == older->caller) {
+    service_replace(older, c, caller);
+    return;
+  }
+  if (older && !(caller && service_is_of(older, caller))) {
+    reply_refuse(c, RPC_ALREADY_EXISTS, "service \"%s\" already exists", name);
+    return;
+  }
+  int error = callers_hold(r->callers, &caller, m, rpc_call_peer(c), CALLER_SERVICES);
+  if (error == -ENOSPC) {
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu services at once", r->limits.services_per_caller);
+    return;
+  }
+  if (error) {
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+    return;
+  }
+  if (older) {
+    service_replace(older, c, caller);
+    return;
+  }
+  error = service_add(r, c, name, caller);
+  if (!error)
+    return;
+  if (error == -ENOSPC)
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu services at once", r->limits.services);
+  else
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  callers_release(r->callers, caller, CALLER_SERVICES);
 }
 
 void service_create(struct opening *o, struct rpc_message *m)

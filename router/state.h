@@ -7,10 +7,14 @@
 #include "router.h"
 
 struct callers;
+struct lost;
 struct opening;
+struct parked;
+struct presence;
 struct registry;
 struct service;
 struct tokens;
+struct waiting;
 struct watcher;
 
 struct router {
@@ -24,15 +28,21 @@ struct router {
   struct registry *registry; /* holds the services by name */
   struct callers *callers;
   struct tokens *tokens;
+  struct lost *lost;
+  struct waiting *waiting; /* dial.c */
+  uint64_t started;        /* ms */
 
   struct opening *openings; /* opening.c */
   size_t opening_count;
   struct service *services; /* service.c */
-  struct watcher *watchers; /* watch.c */
+  struct presence *presences; /* join.c */
+  struct watcher *watchers;   /* watch.c */
+  struct watcher *challenged;
   size_t watcher_count;
   struct rpc_timer *beat;
   size_t stream_count; /* arrival.c */
-  size_t parked_count; /* parked.c */
+  struct parked *parked; /* parked.c */
+  size_t parked_count;
   size_t bridge_count; /* arrival.c */
 
   bool draining; /* router.c */

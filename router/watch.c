@@ -1,4 +1,4 @@
-/* A watcher is a stream and a cursor. One timer beats for all of them. */
+/* A watcher is a stream and what it has seen. One timer beats for all of them. */
 #include "watch.h"
 
 #include <errno.h>
@@ -8,21 +8,34 @@
 #include <utlist.h>
 
 #include "catalogue.h"
+#include "join.h"
+#include "lost.h"
+#include "proto/identity.h"
 #include "registry.h"
 #include "reply.h"
 #include "state.h"
+#include "table.h"
 
 struct watcher {
   struct router *router;
   struct rpc_call *call;
   struct registry_cursor cursor;
+  uint64_t lost_seen;
+  uint8_t challenge[IDENTITY_CHALLENGE_SIZE];
+  bool challenged;           /* and it was not answered yet */
+  struct presence *presence; /* whose watch it is */
+  bool greeted;              /* had its first message */
+  bool superseded;           /* and was not told yet */
   bool sending;
   bool news;            /* there is something to tell, be it a heartbeat */
   enum rpc_status end;  /* to be given once there is no news */
   const char *end_text; /* NULL: it goes on */
   bool ended;           /* was given its status */
   struct watcher *prev, *next;
+  UT_hash_handle hh; /* by challenge */
 };
+
+enum { CHALLENGE_SIZE = IDENTITY_CHALLENGE_SIZE };
 
 static void watcher_finish(struct watcher *w, enum rpc_status status, const char *text)
 {
@@ -33,13 +46,25 @@ static void watcher_finish(struct watcher *w, enum rpc_status status, const char
 static void watcher_send(struct watcher *w)
 {
   const struct router *r = w->router;
-  const struct catalogue_notes notes = {.draining = r->draining, .heartbeat_ms = (uint32_t)r->limits.heartbeat_ms};
+  const uint8_t *lost[CATALOGUE_PAGE];
+  uint64_t lost_seen = w->lost_seen;
+  const struct catalogue_notes notes = {
+      .draining = r->draining,
+      .superseded = w->superseded,
+      .heartbeat_ms = (uint32_t)r->limits.heartbeat_ms,
+      .stream_age_ms = w->greeted ? 0 : r->limits.stream_age_ms,
+      .challenge = w->greeted ? NULL : w->challenge,
+      .lost = lost,
+      .lost_count = lost_read(r->lost, &lost_seen, lost, CATALOGUE_PAGE),
+  };
   bool complete;
   struct rpc_message *m = catalogue_news(r->registry, &w->cursor, &notes, &complete);
   int error = m ? rpc_call_send(w->call, m) : -ENOMEM;
   if (error == 0) {
-    w->sending = true;
-    w->news = !complete;
+    w->sending = w->greeted = true;
+    w->superseded = false;
+    w->lost_seen = lost_seen;
+    w->news = !complete || lost_unseen(r->lost, lost_seen);
   } else if (error != -EPIPE) {
     watcher_finish(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   }
@@ -61,6 +86,46 @@ static void on_sent(struct rpc_call *c, void *arg)
   watcher_step(w);
 }
 
+static void challenge_drop(struct watcher *w)
+{
+  if (w->challenged)
+    HASH_DEL(w->router->challenged, w); /* NOLINT(clang-analyzer-core.NullDereference): it has neighbours */
+  w->challenged = false;
+}
+
+static bool challenge_draw(struct watcher *w)
+{
+  identity_random(w->challenge, sizeof w->challenge);
+  HASH_ADD(hh, w->router->challenged, challenge, CHALLENGE_SIZE, w);
+  w->challenged = w->hh.tbl != NULL;
+  return w->challenged;
+}
+
+struct watcher *watch_challenged(struct router *r, const uint8_t *challenge)
+{
+  struct watcher *w;
+  HASH_FIND(hh, r->challenged, challenge, CHALLENGE_SIZE, w);
+  if (w)
+    challenge_drop(w);
+  return w;
+}
+
+void watcher_is_of(struct watcher *w, struct presence *p)
+{
+  w->presence = p;
+}
+
+const char *watcher_peer(const struct watcher *w)
+{
+  return rpc_call_peer(w->call);
+}
+
+void watcher_supersede(struct watcher *w)
+{
+  w->superseded = w->news = true;
+  watcher_step(w);
+}
+
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
@@ -68,13 +133,17 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   (void)text;
   struct watcher *w = arg;
   struct router *r = w->router;
+  challenge_drop(w);
   DL_DELETE(r->watchers, w);
   r->watcher_count--;
   if (r->beat && r->watcher_count == 0) {
     rpc_timer_cancel(r->beat);
     r->beat = NULL;
   }
+  struct presence *presence = w->presence;
   free(w);
+  if (presence)
+    join_over(r, presence);
 }
 
 static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
@@ -123,12 +192,15 @@ void watch_start(struct opening *o, struct rpc_message *m)
     return;
   }
   struct watcher *w = calloc(1, sizeof *w);
-  if (!w || (!r->beat && beat_start(r) != 0)) {
+  if (w)
+    w->router = r;
+  if (!w || !challenge_draw(w) || (!r->beat && beat_start(r) != 0)) {
+    if (w)
+      challenge_drop(w);
     free(w);
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
-  w->router = r;
   w->call = c;
   w->news = true;
   DL_APPEND(r->watchers, w);

@@ -173,7 +173,7 @@ END_TEST
 START_TEST(test_token_expires)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.token_ms = 1;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);
@@ -190,7 +190,7 @@ END_TEST
 START_TEST(test_service_does_not_answer)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.dial_ms = 50;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);
@@ -245,7 +245,7 @@ END_TEST
 START_TEST(test_limit_of_untold)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.unsent = 0;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);
@@ -261,7 +261,7 @@ END_TEST
 START_TEST(test_limit_of_streams)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   if (_i == 0)
     limits.streams_per_caller = 1;
   else
@@ -383,7 +383,7 @@ END_TEST
 START_TEST(test_original_stops_reading)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.leave_ms = 50;
   limits.drain_ms = 3600000;
   fixture_open_with(&f, &limits, NULL);

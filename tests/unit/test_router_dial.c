@@ -322,7 +322,7 @@ END_TEST
 START_TEST(test_limit_of_parked)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.parked_per_caller = 2;
   limits.parked = 3;
   fixture_open_with(&f, &limits, NULL);
@@ -360,7 +360,7 @@ END_TEST
 START_TEST(test_parked_are_streams)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.streams_per_caller = 2;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);
@@ -442,7 +442,7 @@ END_TEST
 START_TEST(test_drain)
 {
   struct fixture f;
-  struct router_limits limits = router_limits_default();
+  struct router_limits limits = fixture_limits();
   limits.drain_ms = 3600000;
   fixture_open_with(&f, &limits, NULL);
   struct stream *web = created(&f, "web", member_s);

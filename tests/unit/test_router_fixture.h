@@ -541,12 +541,20 @@ FIXTURE struct rpc_channel *fixture_channel(struct fixture *f, const char *beare
   return channel;
 }
 
+/* Who dials what is not there is told so at once. */
+FIXTURE struct router_limits fixture_limits(void)
+{
+  struct router_limits limits = router_limits_default();
+  limits.young_ms = limits.gone_ms = 0;
+  return limits;
+}
+
 FIXTURE void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)
 {
   int port = 0;
   memset(f, 0, sizeof *f);
   const struct router_config config = {
-      .server = {.address = "127.0.0.1:0"}, .key = key, .limits = limits ? *limits : router_limits_default()};
+      .server = {.address = "127.0.0.1:0"}, .key = key, .limits = limits ? *limits : fixture_limits()};
   ck_assert_int_eq(rpc_queue_create(&f->router_queue), 0);
   ck_assert_int_eq(router_start(&f->router, f->router_queue, &config, &port), 0);
   ck_assert_int_eq(pthread_create(&f->router_thread, NULL, fixture_run, f), 0);

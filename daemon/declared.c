@@ -1,0 +1,131 @@
+/* What is declared, on its way into the state file and back. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon_internal.h"
+#include "forwards.h"
+#include "options.h"
+#include "services.h"
+#include "state.h"
+#include "state_file.h"
+#include "state_format.h"
+#include "tree.h"
+
+int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
+{
+  char reason[STATE_WHY_MAX];
+  int err = state_file_open(&d->state_file, d->options->state_file, &d->state_bytes, &d->state_size, why);
+
+  if (err != 0 || d->state_bytes == NULL)
+    return err;
+  err = state_parse(d->state_bytes, d->state_size, &d->declared, reason);
+  if (err != 0)
+    snprintf(why, STATE_FILE_WHY_MAX,
+             "%.300s: %.500s; it is left as it is: mend it, or move it away to begin with nothing declared",
+             d->options->state_file, reason);
+  return err;
+}
+
+/* ---- Declared again. ---- */
+
+/* The router is not connected yet, so that no verdict comes: it goes to status, events and errors later. */
+static void no_verdict(int error, const char *why, void *arg)
+{
+  (void)error, (void)why, (void)arg;
+}
+
+static int restore_service(struct daemon *d, const struct state_declaration *item, const char **why)
+{
+  struct service_wait *wait;
+  struct service *s;
+  int err = services_declare(d->services, item->name, &s, why);
+
+  if (err == 0 && item->has_address) {
+    *why = "memory is short";
+    err = service_set_target(s, &item->address, no_verdict, NULL, &wait);
+  }
+  if (err >= 0)
+    tree_service_changed(d->tree, item->name);
+  return err < 0 ? err : 0;
+}
+
+static int restore_forward(struct daemon *d, const struct state_declaration *item, const char **why)
+{
+  struct forward *f = forwards_find(d->forwards, item->name);
+  int err = f != NULL ? 0 : forwards_create(d->forwards, item->name, &f, why);
+
+  if (err == 0) {
+    *why = "memory is short";
+    err = forward_restore(f, &item->address);
+  }
+  if (err == 0)
+    tree_forward_changed(d->tree, item->name);
+  return err;
+}
+
+static int render(struct state_text *out, void *arg)
+{
+  const struct daemon *d = arg;
+  struct service *s = NULL;
+  struct forward *f = NULL;
+  const struct address *listener;
+
+  state_text_begin(out);
+  while ((s = services_next(d->services, s)) != NULL)
+    state_text_service(out, service_name(s), service_target(s));
+  while ((f = forwards_next(d->forwards, f)) != NULL)
+    for (size_t i = 0; (listener = forward_listener(f, i)) != NULL; i++)
+      state_text_forward(out, forward_name(f), listener);
+  return state_text_end(out);
+}
+
+static void unkept(int error, const char *why, void *arg)
+{
+  struct daemon *d = arg;
+  char sentence[STATE_FILE_WHY_MAX + 512];
+
+  (void)error;
+  snprintf(sentence, sizeof sentence, "what is declared is not kept in %.300s: %s; it is tried again",
+           d->options->state_file, why);
+  news_add_failure(d, sentence);
+}
+
+static void kept(void *arg)
+{
+  struct daemon *d = arg;
+
+  news_add(d, "what is declared is kept in %.300s again", d->options->state_file);
+}
+
+static const struct state_events state_events = {.render = render, .unkept = unkept, .kept = kept};
+
+int declared_restore(struct daemon *d)
+{
+  const char *why = "memory is short";
+  int err = 0;
+
+  for (size_t i = 0; err == 0 && i < d->declared.count; i++) {
+    const struct state_declaration *item = &d->declared.items[i];
+
+    err = (item->is_forward ? restore_forward : restore_service)(d, item, &why);
+    if (err != 0)
+      snprintf(d->message, sizeof d->message, "%.300s: %s cannot be declared again: %s", d->options->state_file,
+               item->name, why);
+  }
+  if (err != 0)
+    return err;
+  /* Only now: what is declared in part must never be saved. */
+  err = state_open(&d->state, &d->loop, &d->state_file, d->state_bytes, d->state_size, &state_events, d);
+  if (err != 0)
+    snprintf(d->message, sizeof d->message, "memory is short");
+  return err;
+}
+
+void declared_free(struct daemon *d)
+{
+  state_declarations_free(&d->declared);
+  free(d->state_bytes);
+  d->state_bytes = NULL;
+}

@@ -1,0 +1,26 @@
+/* What an identity's file says, as text. Pure. */
+#ifndef DAEMON_IDENTITY_TEXT_H
+#define DAEMON_IDENTITY_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/identity.h"
+
+enum { IDENTITY_TEXT_MAX = 1024 };
+
+/* Of the process that used it last. All but `instance` is secret. */
+struct identity_text {
+  uint8_t seed[IDENTITY_SEED_SIZE];
+  uint64_t instance;
+  uint8_t member_key[HEADER_MEMBER_KEY_SIZE];
+};
+
+/* Its length, without the final NUL. */
+size_t identity_text_write(const struct identity_text *from, char out[IDENTITY_TEXT_MAX]);
+/* Takes nothing but what identity_text_write writes, to the last byte. 0; -EPROTONOSUPPORT: of another version;
+ * -EINVAL: damaged. */
+int identity_text_read(const char *text, size_t size, struct identity_text *out);
+
+#endif

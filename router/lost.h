@@ -1,0 +1,30 @@
+/* Members that are over for good: a newer process of their identity is there, or has said so. What was lost stays lost,
+ * so the latest ones are kept for whoever comes later; the oldest are forgotten when there are too many. A reader is
+ * only a number, how many it has seen. Pure; one thread.
+ */
+#ifndef ROUTER_LOST_H
+#define ROUTER_LOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/header.h"
+
+struct lost;
+
+/* Keeps the latest `max`. NULL when memory is short. */
+struct lost *lost_open(size_t max);
+void lost_close(struct lost *l); /* NULL is fine */
+
+/* False: it is known already, or memory is short. */
+bool lost_add(struct lost *l, const uint8_t member[HEADER_MEMBER_SIZE]);
+bool lost_has(const struct lost *l, const uint8_t member[HEADER_MEMBER_SIZE]);
+
+/* Points `out` at up to `max` that a reader has not seen, oldest first, good until the next is added; moves `*seen`,
+ * which starts at 0. */
+size_t lost_read(const struct lost *l, uint64_t *seen, const uint8_t *out[], size_t max);
+/* Whether there is more to read. */
+bool lost_unseen(const struct lost *l, uint64_t seen);
+
+#endif

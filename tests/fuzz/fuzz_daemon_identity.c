@@ -1,0 +1,23 @@
+/* An identity's file: whatever is taken is written again to the last byte. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/identity_text.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  static const struct identity_text nothing;
+  struct identity_text text;
+  char again[IDENTITY_TEXT_MAX];
+
+  if (identity_text_read((const char *)data, size, &text) != 0) {
+    if (memcmp(&text, &nothing, sizeof text) != 0)
+      abort();
+  } else if (identity_text_write(&text, again) != size || memcmp(again, data, size) != 0) {
+    abort();
+  }
+  return 0;
+}

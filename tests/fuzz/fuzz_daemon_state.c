@@ -1,0 +1,58 @@
+/* A state file: either it is refused with a sentence, or what it declares reads the same when it is written anew. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/state_format.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool right)
+{
+  if (!right)
+    abort();
+}
+
+static void check_again(const struct state_declarations *declared)
+{
+  struct state_declarations again;
+  struct state_text text;
+  char why[STATE_WHY_MAX];
+
+  state_text_begin(&text);
+  for (size_t i = 0; i < declared->count; i++) {
+    const struct state_declaration *d = &declared->items[i];
+
+    check(d->has_address || !d->is_forward);
+    if (d->is_forward)
+      state_text_forward(&text, d->name, &d->address);
+    else
+      state_text_service(&text, d->name, d->has_address ? &d->address : NULL);
+  }
+  check(state_text_end(&text) == 0);
+  check(state_parse(text.bytes, text.size, &again, why) == 0);
+  check(again.count == declared->count);
+  for (size_t i = 0; i < again.count; i++) {
+    const struct state_declaration *a = &declared->items[i], *b = &again.items[i];
+
+    check(a->is_forward == b->is_forward && a->has_address == b->has_address && strcmp(a->name, b->name) == 0);
+    check(!a->has_address || address_equal(&a->address, &b->address));
+  }
+  state_declarations_free(&again);
+  free(text.bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  struct state_declarations declared;
+  char why[STATE_WHY_MAX];
+  int rc = state_parse((const char *)data, size, &declared, why);
+
+  if (rc == 0) {
+    check_again(&declared);
+    state_declarations_free(&declared);
+  } else {
+    check(why[0] != '\0' && strlen(why) < STATE_WHY_MAX && declared.items == NULL);
+  }
+  return 0;
+}

@@ -1,0 +1,97 @@
+"""The path between a machine and the router goes: in namespaces of their own."""
+import contextlib
+import pathlib
+import shutil
+import tempfile
+import time
+import traceback
+
+from stage import until
+from harness import World
+from netlab import Lab, Link
+from traffic import Conversation, Meeting
+
+
+@contextlib.contextmanager
+def abroad(link):
+    """S, R and F on hosts of their own, with a connection between them that does not rest."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
+    with Lab(link, link) as lab:
+        world = World(directory)
+        try:
+            router = world.router("--open", listen="0.0.0.0:7000", host=lab.r)
+            a, b = (world.mount(router, "insecure", name=name, host=host) for name, host in (("A", lab.s), ("B", lab.f)))
+            with lab.s.inside():
+                target = world.target(Meeting)
+            a.service("bulk", target.address)
+            port = b.forward("bulk")
+            with lab.f.inside():
+                near, far = target.ends(port, 300)
+            yield lab, a, b, near, far
+        finally:
+            world.close()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def notices(mount):
+    """It has seen that the way it used is gone: it connects anew, or has done so."""
+    count = int(mount.values("status")["connects"])
+    return lambda: mount.values("status")["state"] == "connecting" or int(mount.values("status")["connects"]) > count
+
+
+def new_address(lab):
+    """F's machine has another one, and the old one is gone."""
+    lab.r.run("ip", "route", "add", "10.0.2.9/32", "dev", "f")
+    lab.f.run("ip", "address", "del", "10.0.2.1", "peer", "10.0.2.2", "dev", "r")
+    lab.f.run("ip", "address", "add", "10.0.2.9", "peer", "10.0.2.2", "dev", "r")
+    lab.f.run("ip", "route", "replace", "default", "via", "10.0.2.2", "src", "10.0.2.9")
+
+
+def new_route(lab):
+    """F's machine has one more address, and speaks from that; the old one stays good."""
+    lab.r.run("ip", "route", "add", "10.0.2.9/32", "dev", "f")
+    lab.f.run("ip", "address", "add", "10.0.2.9", "peer", "10.0.2.2", "dev", "r")
+    lab.f.run("ip", "route", "replace", "default", "via", "10.0.2.2", "src", "10.0.2.9")
+
+
+LINK = Link(50e6, 0.02)
+
+
+def measured(report, words, change, hold=0, undo=lambda lab: None, at="F"):
+    """Under a conversation: `change`, and after so many seconds `undo`."""
+    with abroad(LINK) as (lab, a, b, near, far):
+        with Conversation(words, near, far, pauses=False) as talk:
+            talk.goes_on()
+            notice = notices(b if at == "F" else a)
+            begin = time.monotonic()
+            change(lab)
+            noticed = until(notice, 40)
+            report.judge(f"{words}: noticed", noticed is not None)
+            if noticed is not None:
+                report.at_most(f"{words}: until it is noticed", noticed, 15)
+            time.sleep(max(0, begin + hold - time.monotonic()))
+            heard = [flow.heard for flow in talk.flows]
+            begin = time.monotonic()
+            undo(lab)
+            back = until(lambda: talk.troubles or all(flow.heard > size for flow, size in zip(talk.flows, heard)))
+            report.judge(f"{words}: it goes on", back is not None and not talk.troubles)
+            if back is not None:
+                report.at_most(f"{words}: until it goes on{' once there is a path' if hold else ''}", back)
+                talk.goes_on()
+        report.judge(f"{words}: what is heard is what was said", b.values("status")["failed"] == "0")
+
+
+def links(report):
+    """A path that swallows everything for 20 seconds, at either end; an address that goes; a route that changes."""
+    scenes = []
+    for at, relay in (("F", "rf"), ("S", "sr")):
+        for name, direction in (("", []), (", away from S only", [0]), (", towards S only", [1])):
+            scenes.append((f"20 s of nothing at {at}{name}", lambda lab, r=relay, d=direction: getattr(lab, r).hole(*d), 20,
+                           lambda lab, r=relay, d=direction: getattr(lab, r).unhole(*d), at))
+    scenes += [("another address of F", new_address), ("another route of F", new_route)]
+    for scene in scenes:
+        try:
+            measured(report, *scene)
+        except Exception as trouble:
+            traceback.print_exc()
+            report.judge(f"{scene[0]}: to the end", False, str(trouble) or repr(trouble))

@@ -1,0 +1,258 @@
+/* State files: what is written reads the same, and nothing that is not whole is read at all. */
+#include <check.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/forwards.h"
+#include "daemon/services.h"
+#include "daemon/state_format.h"
+
+static struct state_declarations declared;
+static char why[STATE_WHY_MAX];
+
+static const char sample[] = "mindmeld state 1\n"
+                             "service web localhost:8080\n"
+                             "service later\n"
+                             "service v6 [::1]:80\n"
+                             "forward db 127.0.0.1:5432\n"
+                             "forward db unix:/run/with blank\n"
+                             "forward web 0.0.0.0:0\n"
+                             "end f6833145\n";
+
+static void add_address(struct state_text *text, const char *kind, const char *name, const char *address)
+{
+  struct address a;
+  const char *phrase;
+
+  if (strcmp(kind, "service") == 0) {
+    ck_assert_int_eq(address_parse_target(address, &a, &phrase), 0);
+    state_text_service(text, name, &a);
+  } else {
+    ck_assert_int_eq(address_parse_listener(address, &a, &phrase), 0);
+    state_text_forward(text, name, &a);
+  }
+}
+
+static struct state_text write_sample(void)
+{
+  struct state_text text;
+
+  state_text_begin(&text);
+  add_address(&text, "service", "web", "localhost:8080");
+  state_text_service(&text, "later", NULL);
+  add_address(&text, "service", "v6", "[::1]:80");
+  add_address(&text, "forward", "db", "5432");
+  add_address(&text, "forward", "db", "unix:/run/with blank");
+  add_address(&text, "forward", "web", "0.0.0.0:0");
+  ck_assert_int_eq(state_text_end(&text), 0);
+  return text;
+}
+
+START_TEST(what_is_written_is_as_documented)
+{
+  struct state_text text = write_sample();
+
+  ck_assert_uint_eq(text.size, strlen(sample));
+  ck_assert_mem_eq(text.bytes, sample, text.size);
+  free(text.bytes);
+}
+END_TEST
+
+START_TEST(what_is_written_is_read)
+{
+  static const struct {
+    bool is_forward;
+    const char *name, *address;
+  } expected[] = {
+      {false, "web", "localhost:8080"},
+      {false, "later", NULL},
+      {false, "v6", "[::1]:80"},
+      {true, "db", "127.0.0.1:5432"},
+      {true, "db", "unix:/run/with blank"},
+      {true, "web", "0.0.0.0:0"},
+  };
+  char text[ADDRESS_TEXT_MAX];
+
+  ck_assert_msg(state_parse(sample, strlen(sample), &declared, why) == 0, "%s", why);
+  ck_assert_uint_eq(declared.count, sizeof(expected) / sizeof(expected[0]));
+  for (size_t i = 0; i < declared.count; i++) {
+    const struct state_declaration *d = &declared.items[i];
+
+    ck_assert_int_eq(d->is_forward, expected[i].is_forward);
+    ck_assert_str_eq(d->name, expected[i].name);
+    ck_assert_int_eq(d->has_address, expected[i].address != NULL);
+    if (d->has_address)
+      ck_assert_str_eq(address_format(&d->address, text), expected[i].address);
+  }
+  state_declarations_free(&declared);
+}
+END_TEST
+
+START_TEST(nothing_declared)
+{
+  static const char *const texts[] = {"mindmeld state 1\nend\n", "mindmeld state 1\nend 68900ff4\n"};
+  struct state_text text;
+
+  for (size_t i = 0; i < 2; i++) {
+    ck_assert_msg(state_parse(texts[i], strlen(texts[i]), &declared, why) == 0, "%s", why);
+    ck_assert_uint_eq(declared.count, 0);
+    state_declarations_free(&declared);
+  }
+  state_text_begin(&text);
+  ck_assert_int_eq(state_text_end(&text), 0);
+  ck_assert_str_eq(text.bytes, texts[1]);
+  free(text.bytes);
+}
+END_TEST
+
+/* Every beginning of it, and every byte of it changed. */
+START_TEST(no_damage_is_overlooked)
+{
+  char copy[sizeof(sample)];
+
+  for (size_t size = 0; size < strlen(sample); size++) {
+    char *cut = malloc(size + (size == 0));
+
+    ck_assert_ptr_nonnull(cut);
+    memcpy(cut, sample, size);
+    ck_assert_int_eq(state_parse(cut, size, &declared, why), -EINVAL);
+    ck_assert_str_ne(why, "");
+    ck_assert_ptr_null(declared.items);
+    free(cut);
+  }
+  for (size_t at = 0; at < strlen(sample); at++) {
+    for (unsigned bit = 0; bit < 8; bit++) {
+      memcpy(copy, sample, sizeof(sample));
+      copy[at] = (char)(copy[at] ^ (1 << bit));
+      ck_assert_msg(state_parse(copy, strlen(sample), &declared, why) == -EINVAL, "byte %zu, bit %u", at, bit);
+    }
+  }
+}
+END_TEST
+
+static const struct {
+  const char *text, *why;
+} refused[] = {
+    {"", "it is empty"},
+    {"\n", "does not begin with \"mindmeld state 1\""},
+    {"mindmeld state\nend\n", "does not begin with"},
+    {"mindmeld state \nend\n", "does not begin with"},
+    {"mindmeld state 0\nend\n", "does not begin with"},
+    {"mindmeld state 01\nend\n", "does not begin with"},
+    {"mindmeld state -1\nend\n", "does not begin with"},
+    {"mindmeld state 1x\nend\n", "does not begin with"},
+    {"mindmeld state 12345678901234567890\nend\n", "does not begin with"},
+    {"mindmeld state 2\nanything\n", "a newer mmfs wrote it, in version 2 of the format; this one knows version 1"},
+    {"mindmeld state 99999999999\n", "a newer mmfs wrote it, in version 99999999999"},
+    {"mindmeld state 1\n", "it is cut short: its last line is not \"end\""},
+    {"mindmeld state 1\nend", "it is cut short: it ends within a line"},
+    {"mindmeld state 1\nend 0000", "it is cut short: it ends within a line"},
+    {"mindmeld state 1\nend \n", "the checksum in its last line is another one"},
+    {"mindmeld state 1\nend 00000000\n", "the checksum in its last line is another one"},
+    {"mindmeld state 1\nend 68900FF4\n", "the checksum in its last line is another one"},
+    {"mindmeld state 1\nend 68900ff4 \n", "the checksum in its last line is another one"},
+    {"mindmeld state 1\nending\n", "the checksum in its last line is another one"},
+    {"mindmeld state 1\nend\nservice a\n", "its last line is not \"end\""},
+    {"mindmeld state 1\nend\nend\n", "line 2 begins with neither"},
+    {"mindmeld state 1\n\nend\n", "line 2 begins with neither \"service NAME\" nor \"forward NAME\""},
+    {"mindmeld state 1\nservice\nend\n", "line 2 begins with neither"},
+    {"mindmeld state 1\nserver a\nend\n", "line 2 begins with neither"},
+    {"mindmeld state 1\n service a\nend\n", "line 2 begins with neither"},
+    {"mindmeld state 1\nservice \nend\n", "line 2: \"\": name is empty"},
+    {"mindmeld state 1\nservice a\nservice B\nend\n", "line 3: \"B\": name has other characters"},
+    {"mindmeld state 1\nservice ../a\nend\n", "line 2: \"../a\": name has other characters"},
+    {"mindmeld state 1\nservice a \nend\n", "line 2: \"\": empty"},
+    {"mindmeld state 1\nservice a 80\nend\n", "line 2: \"80\": no host"},
+    {"mindmeld state 1\nservice a h:80 \nend\n", "line 2: \"h:80 \": port"},
+    {"mindmeld state 1\nservice a\nservice a h:80\nend\n", "line 3: service a is declared twice"},
+    {"mindmeld state 1\nforward a\nend\n", "line 2: forward a has no listener"},
+    {"mindmeld state 1\nforward a 99999\nend\n", "line 2: \"99999\": port"},
+    {"mindmeld state 1\nservice \x1b[2J\nend\n", "line 2: \"?[2J\": name"},
+};
+
+START_TEST(each_error_has_its_sentence)
+{
+  int rc = state_parse(refused[_i].text, strlen(refused[_i].text), &declared, why);
+
+  ck_assert_msg(rc == -EINVAL, "%s", refused[_i].text);
+  ck_assert_msg(strstr(why, refused[_i].why) != NULL, "%s: \"%s\"", refused[_i].text, why);
+}
+END_TEST
+
+START_TEST(odd_bytes)
+{
+  static const char nul[] = "mindmeld state 1\nservice a\0b\nend\n";
+  char long_line[1024] = "mindmeld state 1\nservice a unix:/";
+
+  ck_assert_int_eq(state_parse(nul, sizeof(nul) - 1, &declared, why), -EINVAL);
+  ck_assert_ptr_nonnull(strstr(why, "line 2 has a NUL byte"));
+  memset(long_line + strlen(long_line), 'x', 800);
+  strcat(long_line, "\nend\n");
+  ck_assert_int_eq(state_parse(long_line, strlen(long_line), &declared, why), -EINVAL);
+  ck_assert_ptr_nonnull(strstr(why, "line 2 is too long"));
+}
+END_TEST
+
+/* As many as there can be, and one more. */
+static int many(const char *kind, unsigned names, unsigned listeners)
+{
+  struct state_text text;
+  char name[16];
+  char address[32];
+  int rc;
+
+  state_text_begin(&text);
+  for (unsigned i = 0; i < names; i++) {
+    snprintf(name, sizeof(name), "n%u", i);
+    for (unsigned j = 0; j < listeners; j++) {
+      snprintf(address, sizeof(address), "h:%u", j + 1);
+      add_address(&text, kind, name, address);
+    }
+  }
+  ck_assert_int_eq(state_text_end(&text), 0);
+  ck_assert_uint_lt(text.size, STATE_SIZE_MAX);
+  rc = state_parse(text.bytes, text.size, &declared, why);
+  if (rc == 0)
+    ck_assert_uint_eq(declared.count, names * listeners);
+  state_declarations_free(&declared);
+  free(text.bytes);
+  return rc;
+}
+
+START_TEST(there_are_limits)
+{
+  ck_assert_int_eq(many("service", SERVICES_MAX, 1), 0);
+  ck_assert_int_eq(many("service", SERVICES_MAX + 1, 1), -EINVAL);
+  ck_assert_ptr_nonnull(strstr(why, "line 1026: there are more than 1024 services"));
+  ck_assert_int_eq(many("forward", FORWARDS_MAX, 2), 0);
+  ck_assert_int_eq(many("forward", FORWARDS_MAX + 1, 1), -EINVAL);
+  ck_assert_ptr_nonnull(strstr(why, "there are more than 1024 forwards"));
+  ck_assert_int_eq(many("forward", 3, FORWARD_LISTENERS_MAX), 0);
+  ck_assert_int_eq(many("forward", 1, FORWARD_LISTENERS_MAX + 1), -EINVAL);
+  ck_assert_ptr_nonnull(strstr(why, "forward n0 has more than 64 listeners"));
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("state_format");
+  TCase *tcase = tcase_create("state_format");
+  SRunner *runner = srunner_create(suite);
+  int failed;
+
+  suite_add_tcase(suite, tcase);
+  tcase_add_test(tcase, what_is_written_is_as_documented);
+  tcase_add_test(tcase, what_is_written_is_read);
+  tcase_add_test(tcase, nothing_declared);
+  tcase_add_test(tcase, no_damage_is_overlooked);
+  tcase_add_loop_test(tcase, each_error_has_its_sentence, 0, sizeof(refused) / sizeof(refused[0]));
+  tcase_add_test(tcase, odd_bytes);
+  tcase_add_test(tcase, there_are_limits);
+  srunner_run_all(runner, CK_NORMAL);
+  failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
