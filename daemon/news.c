@@ -198,7 +198,7 @@ static void answer_failed(const char *service, const char *text, void *arg)
   char sentence[512];
 
   snprintf(sentence, sizeof sentence, "connection to services/%s: %s", service, text);
-  add_failure(arg, sentence);
+  news_add_failure(arg, sentence);
 }
 
 const struct answers_events news_of_answers = {
