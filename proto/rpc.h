@@ -164,8 +164,11 @@ typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, voi
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port);
 /* No new calls; `stopped` runs when the last call has closed and the last connection has gone (a client that does not
- * answer keeps its own for some 20 s, unless rpc_server_cancel_calls follows), and the server is freed. */
+ * answer keeps its own for some 10 s, unless rpc_server_cancel_calls follows), and the server is freed. */
 void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg);
+/* Ends the calls that began `age_ms` ago or earlier: clients see UNAVAILABLE and this text. Returns in how many ms the
+ * next will be as old. */
+uint64_t rpc_server_end_old(struct rpc_server *s, uint64_t age_ms, const char *text);
 /* Cancels what is still running: clients see UNAVAILABLE, or what rpc_call_cancel says. After rpc_server_stop it also
  * ends connections. */
 void rpc_server_cancel_calls(struct rpc_server *s);

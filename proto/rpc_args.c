@@ -44,8 +44,8 @@ void rpc_args_add_common(struct rpc_args *args)
 
 void rpc_args_add_keepalive(struct rpc_args *args)
 {
-  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
-  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   rpc_args_add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 }

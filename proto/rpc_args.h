@@ -20,7 +20,7 @@ grpc_channel_args rpc_args_view(struct rpc_args *args);
 
 /* What holds at both ends. */
 void rpc_args_add_common(struct rpc_args *args);
-/* A peer that does not answer is given up after some 20 seconds. */
+/* A peer that does not answer is given up after some 10 seconds. */
 void rpc_args_add_keepalive(struct rpc_args *args);
 
 #endif

@@ -42,6 +42,7 @@ struct rpc_call {
   grpc_slice cancel_text;
   int cancelled;         /* server */
   char *method;          /* server */
+  uint64_t began;        /* server; ms of uv_hrtime */
   struct rpc_peer *peer; /* server */
 
   bool headers_told; /* client */

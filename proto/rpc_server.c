@@ -36,7 +36,7 @@ struct rpc_server {
   void *arg;
   struct request requests[REQUESTS];
   unsigned posted;        /* requests that are with gRPC */
-  struct rpc_call *calls; /* alive */
+  struct rpc_call *calls; /* alive, oldest first */
   size_t call_count;
   struct heap_crowd crowd;
   struct rpc_peers *peers;
@@ -97,6 +97,11 @@ static struct rpc_peer *peer_of(struct rpc_server *s, grpc_call *call)
   return peer;
 }
 
+static uint64_t now_ms(void)
+{
+  return uv_hrtime() / 1000000;
+}
+
 /* NULL: the call was refused. */
 static struct rpc_call *accept_call(struct request *r)
 {
@@ -118,6 +123,7 @@ static struct rpc_call *accept_call(struct request *r)
     return NULL;
   }
   c->metadata = r->metadata;
+  c->began = now_ms();
   grpc_metadata_array_init(&r->metadata);
   DL_APPEND(r->server->calls, c);
   heap_crowd_is(&r->server->crowd, ++r->server->call_count);
@@ -252,6 +258,19 @@ void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg
   s->shut_tag.complete = shut_complete;
   rpc_tag_hand_over(&s->shut_tag);
   grpc_server_shutdown_and_notify(s->server, rpc_queue_cq(s->queue), &s->shut_tag);
+}
+
+uint64_t rpc_server_end_old(struct rpc_server *s, uint64_t age_ms, const char *text)
+{
+  uint64_t now = now_ms();
+  struct rpc_call *c;
+  DL_FOREACH(s->calls, c)
+  {
+    if (now - c->began < age_ms)
+      return age_ms - (now - c->began);
+    rpc_call_cancel(c, RPC_UNAVAILABLE, text);
+  }
+  return age_ms;
 }
 
 void rpc_server_cancel_calls(struct rpc_server *s)

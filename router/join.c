@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "callers.h"
+#include "dial.h"
 #include "lost.h"
 #include "parked.h"
 #include "proto/identity.h"
@@ -54,6 +55,7 @@ static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_
   struct caller *c;
   if (lost_add(r->lost, member))
     watch_wake(r);
+  dials_member_lost(r, member);
   /* It may be gone with the last thing it holds. */
   while ((c = callers_find(r->callers, member)) && *caller_services(c))
     service_end(*caller_services(c), RPC_ABORTED, taken_over);

@@ -15,6 +15,7 @@ struct router_limits router_limits_default(void)
       .tokens = 16384,
       .tokens_per_caller = 4096,
       .watchers = 4096,
+      .lost = 4096,
       .openings = 16384,
       .unsent = 16384, /* a crowd that dials one service at once */
       .opening_ms = 10000,

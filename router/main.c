@@ -119,12 +119,13 @@ static void signals_prepare(void)
 
 static int serve(struct program *p)
 {
-  const struct router_config config = {
+  struct router_config config = {
       .server = {.address = p->options.listen, .cert_pem = p->cert, .key_pem = p->cert_key},
       .key = p->options.key ? p->key : NULL,
       .limits = router_limits_default(),
       .log = say,
   };
+  config.limits.stream_age_ms = (uint64_t)p->options.stream_age_s * 1000;
   int port = 0;
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {

@@ -21,11 +21,13 @@ static const struct row rows[] = {
     {"--tls-key", "FILE", offsetof(struct options, tls_key), "and this private key (PEM)"},
     {"--key", "FILE", offsetof(struct options, key), "let in only who shows the key in the first line of FILE"},
     {"--open", NULL, offsetof(struct options, open), "let in everybody; needed without --key on all but loopback"},
+    {"--max-stream-age", "SECONDS", offsetof(struct options, max_stream_age),
+     "end streams that are so old, when a front would cut them; 0, the default: never"},
     {"--help", NULL, offsetof(struct options, help), "print this"},
     {"--version", NULL, offsetof(struct options, version), "print the version"},
 };
 
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof rows / sizeof *rows, AGE_DIGITS_MAX = 7 };
 
 __attribute__((format(printf, 3, 4))) static int fail(char *why, size_t why_size, const char *format, ...)
 {
@@ -145,6 +147,19 @@ static int listen_choose(struct options *o, const char *port, char *why, size_t 
   return 0;
 }
 
+static int age_read(struct options *o, char *why, size_t why_size)
+{
+  const char *text = o->max_stream_age;
+  if (!text)
+    return 0;
+  size_t size = strlen(text);
+  if (size > AGE_DIGITS_MAX || strspn(text, "0123456789") != size)
+    return fail(why, why_size, "--max-stream-age takes a number of seconds, at most 9999999, not %.300s", text);
+  for (; *text; text++)
+    o->stream_age_s = o->stream_age_s * 10 + (unsigned)(*text - '0');
+  return 0;
+}
+
 int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size)
 {
   *o = (struct options){0};
@@ -152,7 +167,7 @@ int options_parse(struct options *o, int argc, const char *const argv[], const c
     return -1;
   if (o->help || o->version)
     return 0;
-  if (listen_choose(o, port, why, why_size) != 0)
+  if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0)
     return -1;
   if (!o->tls_cert != !o->tls_key)
     return fail(why, why_size, "--tls-cert and --tls-key need each other");
@@ -172,13 +187,14 @@ int options_usage(char *out, size_t size)
 {
   int used = snprintf(out, size,
                       "usage: mmrouter [--listen HOST:PORT] [--tls-cert FILE --tls-key FILE] [--key FILE | --open]\n"
+                      "                [--max-stream-age SECONDS]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {
     char name[40];
     snprintf(name, sizeof name, "%s%s%s", rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
     size_t left = (size_t)used < size ? size - (size_t)used : 0;
-    used += snprintf(left ? out + used : NULL, left, "  %-20s  %s\n", name, rows[i].help);
+    used += snprintf(left ? out + used : NULL, left, "  %-24s  %s\n", name, rows[i].help);
   }
   return used;
 }

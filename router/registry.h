@@ -44,7 +44,7 @@ void registry_close(struct registry *r); /* NULL is fine */
 /* The name must be valid; `owner` is what registry_find answers, not NULL. -EEXIST, -ENOSPC or -ENOMEM. */
 int registry_add(struct registry *r, const char *name, struct registry_time created, void *owner);
 void registry_remove(struct registry *r, const char *name, uint64_t now); /* ms */
-void *registry_find(const struct registry *r, const char *name); /* the owner, or NULL */
+void *registry_find(const struct registry *r, const char *name);          /* the owner, or NULL */
 /* Whether it was there, and went at `since` or later. */
 bool registry_went(const struct registry *r, const char *name, uint64_t since);
 size_t registry_count(const struct registry *r);

@@ -34,8 +34,6 @@
 
 /* Names that are gone are remembered for watchers that are slow. */
 enum { REGISTRY_MEMORY = 4096 };
-/* Members that are over, for those that come later. */
-enum { LOST_MEMORY = 4096 };
 
 static const char draining[] = "the router is draining";
 
@@ -121,6 +119,24 @@ static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
   reply_refuse(c, RPC_UNIMPLEMENTED, "this router does not know that method");
 }
 
+/* ---- Age ---- */
+
+static void age_watch(struct router *r, uint64_t ms);
+
+/* Something before us would cut them later, and without a word. */
+static void on_age(void *arg)
+{
+  struct router *r = arg;
+  r->ageing = NULL;
+  age_watch(r, rpc_server_end_old(r->server, r->limits.stream_age_ms, "the stream is as old as it may become"));
+}
+
+static void age_watch(struct router *r, uint64_t ms)
+{
+  if (rpc_timer_start(&r->ageing, r->queue, ms, on_age, r) != 0)
+    router_log(r, "memory is short: streams become older than they should");
+}
+
 /* ---- Start ---- */
 
 static void router_free(struct router *r)
@@ -149,17 +165,14 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   r->log = config->log;
   r->log_arg = config->log_arg;
   const size_t holds[CALLER_HOLDS] = {
-      [CALLER_SERVICES] = r->limits.services_per_caller,
-      [CALLER_STREAMS] = r->limits.streams_per_caller,
-      [CALLER_PARKED] = r->limits.parked_per_caller,
-      [CALLER_WAITING] = r->limits.waiting_per_caller,
-      [CALLER_TOKENS] = r->limits.tokens_per_caller,
-      [CALLER_JOINED] = 1,
+      [CALLER_SERVICES] = r->limits.services_per_caller, [CALLER_STREAMS] = r->limits.streams_per_caller,
+      [CALLER_PARKED] = r->limits.parked_per_caller,     [CALLER_WAITING] = r->limits.waiting_per_caller,
+      [CALLER_TOKENS] = r->limits.tokens_per_caller,     [CALLER_JOINED] = 1,
   };
   r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
   r->callers = callers_open(holds);
   r->tokens = tokens_open(r->limits.tokens, r->limits.token_ms, rendezvous_token_lost, r);
-  r->lost = lost_open(LOST_MEMORY);
+  r->lost = lost_open(r->limits.lost);
   r->waiting = waiting_open(r->limits.waiting);
   r->key = config->key ? strdup(config->key) : NULL;
   if (r->registry && r->callers && r->tokens && r->lost && r->waiting && (r->key || !config->key))
@@ -178,6 +191,8 @@ int router_start(struct router **out, struct rpc_queue *q, const struct router_c
     router_free(r);
     return error;
   }
+  if (r->limits.stream_age_ms > 0)
+    age_watch(r, r->limits.stream_age_ms);
   *out = r;
   return 0;
 }
@@ -189,6 +204,8 @@ static void on_stopped(void *arg)
   struct router *r = arg;
   if (r->patience)
     rpc_timer_cancel(r->patience);
+  if (r->ageing)
+    rpc_timer_cancel(r->ageing);
   void (*done)(void *) = r->done;
   void *done_arg = r->done_arg;
   router_log(r, "end");

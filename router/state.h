@@ -34,18 +34,19 @@ struct router {
 
   struct opening *openings; /* opening.c */
   size_t opening_count;
-  struct service *services; /* service.c */
+  struct service *services;   /* service.c */
   struct presence *presences; /* join.c */
   struct watcher *watchers;   /* watch.c */
   struct watcher *challenged;
   size_t watcher_count;
   struct rpc_timer *beat;
-  size_t stream_count; /* arrival.c */
+  size_t stream_count;   /* arrival.c */
   struct parked *parked; /* parked.c */
   size_t parked_count;
   size_t bridge_count; /* arrival.c */
 
-  bool draining; /* router.c */
+  struct rpc_timer *ageing; /* router.c */
+  bool draining;
   bool ending;
   struct rpc_timer *patience;
   void (*done)(void *arg);

@@ -27,6 +27,7 @@ import ways
 from report import Column, Table, markdown, text
 
 PARTS = ("loopback", "memory", "scale", "long")
+ASKED = ("retention",)  # only when they are asked for
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
 WHOLE = 36 * 60  # seconds that everything together may take
 LOAD = ways.BUILD / "tests" / "load"
@@ -256,7 +257,7 @@ def put_into(path, words):
 
 def main():
     arguments = argparse.ArgumentParser(description="mindmeld beside its peers.")
-    arguments.add_argument("parts", metavar="PART", nargs="*", help="loopback, long, memory, scale; quick: all of them, but short")
+    arguments.add_argument("parts", metavar="PART", nargs="*", help="loopback, long, memory, scale; quick: all of them, but short; retention: beside itself without it")
     arguments.add_argument("--rounds", type=int)
     arguments.add_argument("--ways", help="only these peers, by name, with commas between them")
     arguments.add_argument("--json", metavar="FILE", help="write everything, each round, to FILE")
@@ -266,7 +267,7 @@ def main():
     options = arguments.parse_args()
     options.quick = "quick" in options.parts
     options.parts = [part for part in options.parts if part != "quick"]
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - {*PARTS, *ASKED}:
         arguments.error(f"there is no part {', '.join(unknown)}")
     stopped = None
     if options.show:

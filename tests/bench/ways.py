@@ -121,10 +121,10 @@ class Direct(Way):
 class Tree(Mount):
     """A mount of a daemon on some host."""
 
-    def __init__(self, host, directory, name, router):
+    def __init__(self, build, host, directory, name, router):
         self.path = directory / f"{name}.mnt"
         self.path.mkdir(exist_ok=True)
-        Program.__init__(self, directory, name, host.command(BUILD / "mmfs", "-f", "-o", "insecure", router, self.path))
+        Program.__init__(self, directory, name, host.command(build / "mmfs", "-f", "-o", "insecure", router, self.path))
 
     def wait(self):
         eventually(lambda: is_mounted(self.path) or not self.alive(), what=f"{self.path} is mounted")
@@ -133,6 +133,7 @@ class Tree(Mount):
 
 class Mindmeld(Way):
     name = "mindmeld"
+    build = BUILD
 
     @classmethod
     def version_text(cls):
@@ -141,11 +142,11 @@ class Mindmeld(Way):
     def set_up(self):
         address = alone(self.r)
         self.programs["R"] = Program(
-            self.directory, "mmrouter", self.r.command(BUILD / "mmrouter", "--listen", address, "--open"), env={"PORT": None}
+            self.directory, "mmrouter", self.r.command(self.build / "mmrouter", "--listen", address, "--open"), env={"PORT": None}
         )
         eventually(lambda: "listening" in self.programs["R"].text(), what="the router listens")
         for at, host in (("S", self.s), ("F", self.f)):
-            self.programs[at] = Tree(host, self.directory, f"mmfs-{at}", address)
+            self.programs[at] = Tree(self.build, host, self.directory, f"mmfs-{at}", address)
         for at in "SF":
             self.programs[at].wait()
         self.programs["S"].service("bench", self.target)

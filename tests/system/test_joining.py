@@ -194,7 +194,7 @@ def test_an_attachment_waits_for_its_member(peer):
         one.close()
 
 
-@pytest.mark.parametrize("wrong", [{"member": Member().name}, {"member_key": b"x" * 32}, {"member_key": b""}], ids=str)
+@pytest.mark.parametrize("wrong", [{"member": Member().name}, {"member_key": b"x" * 32}, {"member_key": b""}], ids=["another", "a wrong key", "no key"])
 def test_a_member_is_who_has_its_key(peer, wrong):
     """Also for a router that has never seen any of them."""
     one = peer()

@@ -110,6 +110,12 @@ WRONG = [
     ["-o"],
     ["-o", "nonsense", "127.0.0.1:1", "/tmp"],
     ["-o", "insecure=yes", "127.0.0.1:1", "/tmp"],
+    ["-o", "hold=", "127.0.0.1:1", "/tmp"],
+    ["-o", "hold=-1", "127.0.0.1:1", "/tmp"],
+    ["-o", "hold=86401", "127.0.0.1:1", "/tmp"],
+    ["-o", "dial_timeout=0", "127.0.0.1:1", "/tmp"],
+    ["-o", "dial_timeout=1s", "127.0.0.1:1", "/tmp"],
+    ["-o", "identity", "127.0.0.1:1", "/tmp"],
     ["-o", "cafile", "127.0.0.1:1", "/tmp"],
     ["-o", "key=", "127.0.0.1:1", "/tmp"],
     ["127.0.0.1:99999", "/tmp"],
@@ -137,6 +143,9 @@ WRONG_ROUTER = [
     ["--tls-cert", "/etc/hostname"],
     ["--tls-key", "/etc/hostname"],
     ["--key", "/etc/hostname", "--open"],
+    ["--max-stream-age"],
+    ["--max-stream-age", "-1"],
+    ["--max-stream-age", "soon"],
 ]
 
 

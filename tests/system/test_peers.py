@@ -51,6 +51,17 @@ HEADERS = {
 
 
 @pytest.fixture
+def a(world, router):
+    """Who is left without a word is not waited for."""
+    return world.mount(router, "hold=1", name="A")
+
+
+@pytest.fixture
+def b(world, router):
+    return world.mount(router, "hold=1", name="B")
+
+
+@pytest.fixture
 def channel(router):
     with grpc.insecure_channel(router.address) as channel:
         yield channel
@@ -159,9 +170,16 @@ def test_a_forward_that_says_odd_things(forward, bystander, messages):
 
 
 def test_many_forwards_of_one_connection(world, a, channel, bystander):
-    """Who dials chooses what it is called; the same twice is nobody else's trouble."""
-    a.service("web", world.target(Greeter).address)
+    """The target is dialled once; who says the same again is refused, and hurts nobody."""
+    target = world.target(Greeter)
+    a.service("web", target.address)
     raws = [world.add(Raw(channel, header(service="web", connection=ID, limit=1 << 20, **MEMBER))) for _ in range(20)]
+    served = eventually(lambda: [raw for raw in raws if raw.data() == Greeter.greeting], what="one is served")
+    assert len(served) == 1
     for raw in raws:
-        eventually(lambda r=raw: Greeter.greeting in [message.data for message in r.heard], what="it is served")
+        if raw not in served:
+            eventually(lambda r=raw: r.said("refused"), what="the others are refused")
+            assert not raw.data()
+    assert target.accepted == 1
+    for raw in raws:
         raw.close()

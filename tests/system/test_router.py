@@ -311,6 +311,28 @@ def test_sigterm_drains(router, control, channel):
     assert router.process.wait(20) == 0
 
 
+def test_a_draining_router_leaves_its_address(world, router, control):
+    """At once: another one can have it while calls still go on here."""
+    call = control.CreateService(pb.CreateServiceRequest(name="web"))
+    call.initial_metadata()
+    router.process.send_signal(signal.SIGTERM)
+    successor = eventually(lambda: world.router(listen=router.address), what="a successor has the address")
+    assert router.alive() and not call.done()
+    with grpc.insecure_channel(successor.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        assert not stubs.ControlServiceStub(channel).ListServices(pb.ListServicesRequest(), timeout=20).services
+    call.cancel()
+    assert router.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("options,age", [([], 0), (["--max-stream-age", "7"], 7000)], ids=["none", "7 s"])
+def test_how_old_a_stream_may_become_is_told(world, options, age):
+    router = world.router(*options)
+    with grpc.insecure_channel(router.address) as channel:
+        watch = stubs.ControlServiceStub(channel).WatchServices(pb.WatchServicesRequest())
+        assert next(watch).stream_age_ms == age
+        watch.cancel()
+
+
 @pytest.mark.parametrize("key,allowed", [("right-key-0123456789", True), ("wrong", False), (None, False), ("", False)])
 def test_bearer_keys(world, directory, key, allowed):
     path = directory / "key"

@@ -134,8 +134,10 @@ def cut(mount):
 
 
 @pytest.mark.parametrize("break_it", BREAKS.values(), ids=BREAKS.keys())
-def test_what_breaks_under_slow_readers_leaves_nothing(world, router, a, b, link, break_it):
-    """Both directions full, one end gone: the other end is told, and everything is given back."""
+def test_what_breaks_under_slow_readers_leaves_nothing(world, router, break_it):
+    """Both directions full, one end gone, and it does not come back: the other end is told, and everything is given back."""
+    a, b = (world.mount(router, "hold=1", name=name) for name in "AB")
+    link = Link(world, a, b)
     for end in link.ends():
         end.close()
     settled(a, b)

@@ -216,13 +216,21 @@ def test_descriptors_come_back(world, router, a, b, link):
     eventually(lambda: [p.descriptors() for p in (router, a, b)] <= before, what="descriptors as before")
 
 
-def test_a_dead_daemon_resets_its_connections(ends, a):
+def test_a_dead_daemon_resets_its_connections(world, router, ends, a):
+    """As soon as its next process is there, which does not know them."""
     near, far = ends
     a.kill()
+    world.mount(router, name="A")
     assert is_reset(near)
 
 
-def test_a_dead_router_resets_connections(ends, router):
-    near, far = ends
-    router.kill()
-    assert is_reset(near) and is_reset(far)
+def test_a_dead_router_resets_connections_when_they_were_held_long_enough(world, router):
+    a, b = (world.mount(router, "hold=1", name=name) for name in "AB")
+    target = world.target(Server)
+    a.service("web", target.address)
+    with dial(b.forward("web")) as near:
+        near.sendall(b"!")
+        far = target.connection()
+        assert hear_exactly(far, 1) == b"!"
+        router.kill()
+        assert is_reset(near) and is_reset(far)

@@ -3,16 +3,6 @@
 
 enum { BULK = 256 * 1024 };
 
-/* Parked for sure: the router reads in order what comes on one connection. */
-static struct stream *parked(struct fixture *f, struct who who)
-{
-  struct stream *s = park(f, who);
-  FIXTURE_UNTIL(f, s->sent == 1 || s->closed);
-  list(f);
-  ck_assert_msg(!s->closed, "%s", s->text);
-  return s;
-}
-
 /* Whether the forward's header came first, and as it should. */
 static void told(struct stream *s, const char *name, struct who who)
 {
@@ -27,28 +17,6 @@ static void told(struct stream *s, const char *name, struct who who)
   ck_assert_mem_eq(s->header.member, sent.member, sizeof sent.member);
   ck_assert_mem_eq(s->header.connection, sent.connection, sizeof sent.connection);
   ck_assert_uint_eq(s->header.limit, sent.limit);
-}
-
-static void talk(struct stream *f, struct stream *s)
-{
-  for (int i = 0; i < 10; i++) {
-    stream_say(f, "ping");
-    stream_hears(s, "ping");
-    stream_say(s, "pong");
-    stream_hears(f, "pong");
-  }
-}
-
-/* Both have said their end; each half-closes after that. */
-static void part(struct stream *f, struct stream *s)
-{
-  stream_send(f, payload_message("", 0, true));
-  stream_send(s, payload_message("", 0, true));
-  FIXTURE_UNTIL(f->f, f->eof && s->eof);
-  stream_end(f);
-  stream_end(s);
-  stream_closes(f, RPC_OK);
-  stream_closes(s, RPC_OK);
 }
 
 /* With a parked stream, or by a token. */

@@ -379,6 +379,10 @@ FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_mes
     rpc_message_free(answer);
     return;
   }
+  if (asking->type == &mindmeld__join_response__descriptor) {
+    rpc_message_free(answer);
+    return;
+  }
   Mindmeld__ForwardToServiceResponse *forward = (Mindmeld__ForwardToServiceResponse *)rpc_message_unpack(
       answer, &mindmeld__forward_to_service_response__descriptor);
   ck_assert_ptr_nonnull(forward);
@@ -481,6 +485,47 @@ FIXTURE struct stream *show(struct fixture *f, bool original, const char *token,
   return s;
 }
 
+/* Has the process join, with the challenge that its watch was given, as the identity of a seed of one byte. */
+FIXTURE struct asked ask_join(struct fixture *f, const uint8_t challenge[IDENTITY_CHALLENGE_SIZE], struct who who,
+                              uint8_t seed, uint64_t instance)
+{
+  struct identity_claim claim = {.instance = instance};
+  struct who_bytes b = who_bytes(who);
+  uint8_t seed_bytes[IDENTITY_SEED_SIZE], signature[IDENTITY_SIGNATURE_SIZE];
+  memset(seed_bytes, seed, sizeof seed_bytes);
+  identity_of_seed(seed_bytes, claim.identity);
+  memcpy(claim.member, b.id, sizeof claim.member);
+  memcpy(claim.challenge, challenge, sizeof claim.challenge);
+  identity_sign(&claim, seed_bytes, signature);
+  Mindmeld__JoinRequest request = MINDMELD__JOIN_REQUEST__INIT;
+  request.member = binary(b.id, sizeof b.id);
+  request.member_key = binary(b.key, sizeof b.key);
+  request.identity = binary(claim.identity, sizeof claim.identity);
+  request.challenge = binary(claim.challenge, sizeof claim.challenge);
+  request.signature = binary(signature, sizeof signature);
+  request.instance = instance;
+  return ask_on(f, f->channel, CONTROL "Join", &request.base, &mindmeld__join_response__descriptor);
+}
+
+/* Returns the watch of a process that has joined. */
+FIXTURE struct stream *member_joins(struct fixture *f, struct who who, uint8_t seed, uint64_t instance)
+{
+  Mindmeld__WatchServicesRequest request = MINDMELD__WATCH_SERVICES_REQUEST__INIT;
+  struct stream *watch = stream_open(f, CONTROL "WatchServices");
+  stream_send_pack(watch, &request.base);
+  stream_end(watch);
+  FIXTURE_UNTIL(f, watch->received > 0 || watch->closed);
+  ck_assert_msg(!watch->closed, "%s", watch->text);
+  Mindmeld__WatchServicesResponse *news = (Mindmeld__WatchServicesResponse *)rpc_message_unpack(
+      watch->last, &mindmeld__watch_services_response__descriptor);
+  ck_assert_ptr_nonnull(news);
+  ck_assert_uint_eq(news->challenge.len, IDENTITY_CHALLENGE_SIZE);
+  struct asked asked = ask_join(f, news->challenge.data, who, seed, instance);
+  ck_assert_msg(asked.status == RPC_OK, "%s", asked.text);
+  mindmeld__watch_services_response__free_unpacked(news, NULL);
+  return watch;
+}
+
 /* A forward's stream, and then its service's. */
 struct joined {
   struct stream *f, *s;
@@ -502,6 +547,38 @@ FIXTURE struct joined join(struct fixture *f, struct stream *service, const char
   pushed(service, nth, token);
   j.s = show(f, original_s, token, original_s ? nobody : member_s);
   return j;
+}
+
+/* Parked for sure: the router reads in order what comes on one connection. */
+FIXTURE struct stream *parked(struct fixture *f, struct who who)
+{
+  struct stream *s = park(f, who);
+  FIXTURE_UNTIL(f, s->sent == 1 || s->closed);
+  list(f);
+  ck_assert_msg(!s->closed, "%s", s->text);
+  return s;
+}
+
+FIXTURE void talk(struct stream *f, struct stream *s)
+{
+  for (int i = 0; i < 10; i++) {
+    stream_say(f, "ping");
+    stream_hears(s, "ping");
+    stream_say(s, "pong");
+    stream_hears(f, "pong");
+  }
+}
+
+/* Both have said their end; each half-closes after that. */
+FIXTURE void part(struct stream *f, struct stream *s)
+{
+  stream_send(f, payload_message("", 0, true));
+  stream_send(s, payload_message("", 0, true));
+  FIXTURE_UNTIL(f->f, f->eof && s->eof);
+  stream_end(f);
+  stream_end(s);
+  stream_closes(f, RPC_OK);
+  stream_closes(s, RPC_OK);
 }
 
 /* ---- The fixture ---- */

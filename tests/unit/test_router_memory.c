@@ -10,8 +10,10 @@
 #include "proto/rpc.h"
 #include "router/callers.h"
 #include "router/catalogue.h"
+#include "router/dial.h"
 #include "router/registry.h"
 #include "router/tokens.h"
+#include "router/waiting.h"
 
 static int left = -1; /* allocations that still succeed; -1: all */
 
@@ -130,6 +132,34 @@ START_TEST(test_callers)
 }
 END_TEST
 
+START_TEST(test_waiting)
+{
+  struct waiting *w = NULL;
+  static struct dial dials[MANY];
+  for (int n = 0; !w; n++) {
+    left = n;
+    w = waiting_open(MANY);
+  }
+  left = -1;
+  for (int i = 0; i < MANY; i++) {
+    char name[16];
+    int error = -ENOMEM;
+    snprintf(name, sizeof name, "n%d", i);
+    dials[i].goal = goal_service(name);
+    for (int n = 0; error; n++) {
+      left = n;
+      error = waiting_add(w, &dials[i]);
+      left = -1;
+      ck_assert(error == 0 || error == -ENOMEM);
+      ck_assert_ptr_eq(waiting_first(w, &dials[i].goal), error ? NULL : &dials[i]);
+    }
+  }
+  for (int i = 0; i < MANY; i++)
+    waiting_remove(w, &dials[i]);
+  waiting_close(w);
+}
+END_TEST
+
 START_TEST(test_catalogue)
 {
   struct registry *r = registry_open(MANY, MANY);
@@ -164,6 +194,7 @@ int main(void)
   tcase_add_test(tcase, test_registry);
   tcase_add_test(tcase, test_tokens);
   tcase_add_test(tcase, test_callers);
+  tcase_add_test(tcase, test_waiting);
   tcase_add_test(tcase, test_catalogue);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

@@ -60,6 +60,14 @@ static const struct row rows[] = {
     {"--tls-cert c", NULL, NULL, "need each other", false},
     {"--tls-key c", NULL, NULL, "need each other", false},
     {"--tls-key k --tls-cert c", NULL, "127.0.0.1:7000", NULL, true},
+    {"--max-stream-age=0", NULL, "127.0.0.1:7000", NULL, true},
+    {"--max-stream-age 9999999", NULL, "127.0.0.1:7000", NULL, true},
+    {"--max-stream-age 10000000", NULL, NULL, "at most 9999999, not 10000000", false},
+    {"--max-stream-age -1", NULL, NULL, "seconds", false},
+    {"--max-stream-age 1.5", NULL, NULL, "seconds", false},
+    {"--max-stream-age 1h", NULL, NULL, "seconds", false},
+    {"--max-stream-age", NULL, NULL, "needs a value", false},
+    {"--max-stream-age 1 --max-stream-age 2", NULL, NULL, "twice", false},
     {"--bogus", NULL, NULL, "--bogus is not an option", false},
     {"-l", NULL, NULL, "-l is not an option", false},
     {"extra", NULL, NULL, "extra is not an option", false},
@@ -89,6 +97,25 @@ START_TEST(test_row)
 }
 END_TEST
 
+START_TEST(test_age)
+{
+  static const struct {
+    const char *text;
+    unsigned seconds;
+  } ages[] = {{"0", 0}, {"3600", 3600}, {"0060", 60}, {"9999999", 9999999}};
+  struct options o;
+  char why[256];
+  for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
+    const char *argv[] = {"mmrouter", "--max-stream-age", ages[i].text};
+    ck_assert_int_eq(options_parse(&o, 3, argv, NULL, why, sizeof why), 0);
+    ck_assert_uint_eq(o.stream_age_s, ages[i].seconds);
+  }
+  const char *none[] = {"mmrouter"};
+  ck_assert_int_eq(options_parse(&o, 1, none, NULL, why, sizeof why), 0);
+  ck_assert_uint_eq(o.stream_age_s, 0);
+}
+END_TEST
+
 START_TEST(test_help)
 {
   struct options o;
@@ -101,7 +128,8 @@ START_TEST(test_help)
   ck_assert(o.version);
   int size = options_usage(usage, sizeof usage);
   ck_assert_int_eq(size, (int)strlen(usage));
-  static const char *const names[] = {"--listen HOST:PORT", "--tls-cert", "--tls-key", "--key", "--open", "--version"};
+  static const char *const names[] = {"--listen HOST:PORT",       "--tls-cert", "--tls-key", "--key", "--open",
+                                      "--max-stream-age SECONDS", "--version"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     ck_assert_ptr_nonnull(strstr(usage, names[i]));
   char small[10];
@@ -215,6 +243,7 @@ int main(void)
   TCase *tcase = tcase_create("options");
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_row, 0, (int)(sizeof rows / sizeof *rows));
+  tcase_add_test(tcase, test_age);
   tcase_add_test(tcase, test_help);
   tcase_add_test(tcase, test_long_address);
   tcase_add_test(tcase, test_key_file);
