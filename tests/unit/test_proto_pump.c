@@ -372,8 +372,8 @@ START_TEST(test_what_came_is_written_after_the_stream)
   bool original = _i == 1;
   open_silent(0);
   tell_other_answer(0, original);
-  tell_other_data(0, 1000, 100);
-  WAIT_FOR(counters(0).queued >= (original ? 1000 : 100000));
+  tell_other_data(0, original ? 100000 : 1000, original ? 1 : 100);
+  WAIT_FOR(counters(0).queued >= 100000);
   tell_other_finish(0, RPC_OK);
   if (original)
     turn_for_a_while();
