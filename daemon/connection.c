@@ -292,7 +292,8 @@ static unsigned dialled(struct connection *c)
 {
   c->has_socket = true;
   move(c, CONNECTION_OPEN);
-  return CONNECTION_GIVE_SOCKET;
+  /* An end without data may have come before. */
+  return CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0);
 }
 
 static unsigned next_answered(struct connection *c)
@@ -388,20 +389,28 @@ static unsigned closing_met(struct connection *c, enum connection_other other, u
   return say_reset(c, now);
 }
 
+/* Whether our last word was heard will never be known. Who asks the tombstone has not heard it, and may miss some of
+ * what we have no more. */
+static unsigned unheard(struct connection *c)
+{
+  c->reset = true;
+  return gone(c, drop_streams(c));
+}
+
 /* The stream with our last word on it is lost: whether that was heard is not known. */
 static unsigned closing_lost(struct connection *c, uint64_t now)
 {
   bool silent = c->reset_heard || c->lingering || c->ending || c->asked || c->other == CONNECTION_FIRST_VERSION;
   bool given_up = c->reset && (c->role == CONNECTION_SERVICE || now >= c->reset_until);
   if (silent || given_up)
-    return gone(c, drop_streams(c) | (c->lingering ? CONNECTION_CLOSE_SOCKET : 0));
+    return unheard(c) | (c->lingering ? CONNECTION_CLOSE_SOCKET : 0);
   return detach(c, now);
 }
 
 static unsigned closing_time(struct connection *c, uint64_t now)
 {
   if (now >= c->dial_until || now >= c->hold_until)
-    return gone(c, drop_streams(c));
+    return unheard(c);
   if (now >= c->close_until)
     return closing_lost(c, now);
   if (now >= c->next_until)
@@ -415,7 +424,7 @@ static unsigned closing_end(struct connection *c, uint64_t now)
 {
   c->ending = true;
   if (!c->has_current || c->other == CONNECTION_UNKNOWN)
-    return gone(c, drop_streams(c));
+    return unheard(c);
   c->close_until = now + ENDING_MS;
   return 0;
 }
