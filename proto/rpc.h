@@ -163,6 +163,9 @@ typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, voi
  * certificate or key. Blocks while the name is resolved. */
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port);
+/* No new connections, and another server may listen at this address at once. Those that are there go on, and calls come
+ * on them. 0, or why it still listens. */
+int rpc_server_leave_address(struct rpc_server *s);
 /* No new calls; `stopped` runs when the last call has closed and the last connection has gone (a client that does not
  * answer keeps its own for some 10 s, unless rpc_server_cancel_calls follows), and the server is freed. */
 void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg);

@@ -34,6 +34,7 @@ struct rpc_server {
   grpc_server *server;
   rpc_server_call_cb on_call;
   void *arg;
+  uint16_t port;
   struct request requests[REQUESTS];
   unsigned posted;        /* requests that are with gRPC */
   struct rpc_call *calls; /* alive, oldest first */
@@ -223,6 +224,7 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
     free(s);
     return error ? error : -EINVAL; /* the address is good: the certificate is not */
   }
+  s->port = (uint16_t)bound;
   if (port)
     *port = bound;
   grpc_server_start(s->server);
@@ -235,6 +237,11 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
 }
 
 /* ---- Stopping ---- */
+
+int rpc_server_leave_address(struct rpc_server *s)
+{
+  return rpc_bind_release(s->port);
+}
 
 static void shut_home(struct rpc_tag *tag, bool ok)
 {

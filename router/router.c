@@ -2,7 +2,8 @@
  *
  *     SERVING --router_drain--> DRAINING --no connection left, drain_ms over, or told again--> ENDING --> freed
  *
- * While draining, new work is refused, and whoever watches knows. At the end all that still runs gets its status.
+ * While draining, another router may have the address, new work is refused, and whoever watches knows. At the end all
+ * that still runs gets its status.
  */
 #include "router.h"
 
@@ -256,6 +257,9 @@ void router_drain(struct router *r, void (*done)(void *arg), void *arg)
   r->draining = true;
   r->done = done;
   r->done_arg = arg;
+  int error = rpc_server_leave_address(r->server);
+  if (error)
+    router_log(r, "its address is not free yet: %s", strerror(-error));
   router_log(r, "draining, %zu connections live", r->bridge_count);
   openings_refuse_all(r, RPC_UNAVAILABLE, draining);
   dials_refuse_waiting(r, RPC_UNAVAILABLE, draining);

@@ -14,7 +14,7 @@ import mindmeld_pb2 as pb
 import mindmeld_pb2_grpc as stubs
 import original
 from harness import Echo, eventually, exchange
-from wire import Member
+from wire import Member, Peer
 
 CODE = grpc.StatusCode
 MEMBER = Member(b"k" * 32).fields
@@ -311,16 +311,22 @@ def test_sigterm_drains(router, control, channel):
     assert router.process.wait(20) == 0
 
 
-def test_a_draining_router_leaves_its_address(world, router, control):
-    """At once: another one can have it while calls still go on here."""
-    call = control.CreateService(pb.CreateServiceRequest(name="web"))
-    call.initial_metadata()
+def test_a_draining_router_leaves_its_address(world, router):
+    """At once: another one can have it while connections still go on here."""
+    owner, caller = (world.target(Peer, router.address) for _ in range(2))
+    tokens = owner.register("web")
+    near = caller.dial("web", ID)
+    far = owner.stream(token=next(tokens).token)
+    far.first()
     router.process.send_signal(signal.SIGTERM)
     successor = eventually(lambda: world.router(listen=router.address), what="a successor has the address")
-    assert router.alive() and not call.done()
+    near.say(pb.Payload(data=b"still here"))
+    eventually(lambda: far.data() == b"still here", what="it goes on")
+    assert router.alive()
     with grpc.insecure_channel(successor.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         assert not stubs.ControlServiceStub(channel).ListServices(pb.ListServicesRequest(), timeout=20).services
-    call.cancel()
+    for raw in (near, far):
+        raw.close()
     assert router.process.wait(20) == 0
 
 

@@ -124,6 +124,18 @@ START_TEST(test_wrong_beginnings)
   s = stream_open(&f, PROXY "Connect");
   stream_send(s, rpc_message_copy("", 0));
   stream_closes(s, RPC_INVALID_ARGUMENT);
+  /* A header stands alone. */
+  const struct header dials = header_of_dial("web", member_f, 'c');
+  uint8_t bytes[HEADER_SIZE_MAX + 8];
+  static const char *const beside[] = {"\x12\x01x", "\x18\x01", "\x22\x00", "\x2a\x02\x08\x01", "\x30\x09", "\x3a\x00"};
+  static const size_t beside_size[] = {3, 2, 2, 4, 2, 2};
+  for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+    size_t size = header_pack(&dials, bytes);
+    memcpy(bytes + size, beside[i], beside_size[i]);
+    s = stream_open(&f, PROXY "Connect");
+    stream_send(s, rpc_message_copy(bytes, size + beside_size[i]));
+    stream_closes_saying(s, RPC_INVALID_ARGUMENT, "alone in its message");
+  }
   s = stream_open(&f, PROXY "ProxyConnection");
   Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
   Mindmeld__Header header = MINDMELD__HEADER__INIT;

@@ -626,12 +626,13 @@ FIXTURE struct router_limits fixture_limits(void)
   return limits;
 }
 
-FIXTURE void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)
+FIXTURE void fixture_open_at(struct fixture *f, const char *address, const struct router_limits *limits,
+                             const char *key)
 {
   int port = 0;
   memset(f, 0, sizeof *f);
   const struct router_config config = {
-      .server = {.address = "127.0.0.1:0"}, .key = key, .limits = limits ? *limits : fixture_limits()};
+      .server = {.address = address}, .key = key, .limits = limits ? *limits : fixture_limits()};
   ck_assert_int_eq(rpc_queue_create(&f->router_queue), 0);
   ck_assert_int_eq(router_start(&f->router, f->router_queue, &config, &port), 0);
   ck_assert_int_eq(pthread_create(&f->router_thread, NULL, fixture_run, f), 0);
@@ -643,6 +644,11 @@ FIXTURE void fixture_open_with(struct fixture *f, const struct router_limits *li
   ck_assert_int_eq(rpc_queue_create(&f->queue), 0);
   ck_assert_int_eq(rpc_queue_attach(f->queue, &f->loop), 0);
   f->channel = fixture_channel(f, key);
+}
+
+FIXTURE void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)
+{
+  fixture_open_at(f, "127.0.0.1:0", limits, key);
 }
 
 FIXTURE void fixture_open(struct fixture *f)

@@ -304,6 +304,93 @@ START_TEST(test_drain_waits)
 }
 END_TEST
 
+/* Calls that are under way when it begins to drain are served, or refused in a way that says: again, elsewhere. */
+START_TEST(test_drain_under_calls)
+{
+  struct fixture f;
+  struct router_limits limits = router_limits_default();
+  enum { CALLS = 400 };
+  limits.drain_ms = 3600000;
+  fixture_open_with(&f, &limits, NULL);
+  struct stream *web = created(&f, "web", member_s);
+  struct joined j = join(&f, web, "web", false, false);
+  stream_say(j.f, "x");
+  stream_hears(j.s, "x");
+  struct stream **calls = calloc(CALLS, sizeof *calls);
+  for (int i = 0; i < CALLS; i++) {
+    calls[i] = stream_open(&f, CONTROL "ListServices");
+    stream_send(calls[i], rpc_message_copy("", 0));
+    stream_end(calls[i]);
+    if (i == CALLS / 4)
+      fixture_drain(&f);
+    if (i % 8 == 0)
+      fixture_turn(&f);
+  }
+  unsigned served = 0;
+  for (int i = 0; i < CALLS; i++) {
+    FIXTURE_UNTIL(&f, calls[i]->closed);
+    served += calls[i]->status == RPC_OK;
+    if (calls[i]->status != RPC_OK) {
+      ck_assert_int_eq(calls[i]->status, RPC_UNAVAILABLE);
+      ck_assert_str_eq(calls[i]->text, "the router is draining");
+    }
+    free(calls[i]);
+  }
+  ck_assert_uint_gt(served, 0);
+  free(calls);
+  stream_say(j.f, "still there");
+  stream_hears(j.s, "still there");
+  stream_end(j.f);
+  stream_end(j.s);
+  stream_closes(j.f, RPC_OK);
+  stream_closes(j.s, RPC_OK);
+  stream_closes(web, RPC_UNAVAILABLE);
+  fixture_close(&f);
+}
+END_TEST
+
+/* Another router has the address at once, while this one still carries its connections. */
+START_TEST(test_drain_leaves_the_address)
+{
+  struct fixture f, successor;
+  struct router_limits limits = router_limits_default();
+  limits.drain_ms = 3600000;
+  fixture_open_with(&f, &limits, NULL);
+  struct stream *web = created(&f, "web", member_s);
+  struct joined j = join(&f, web, "web", false, false);
+  stream_say(j.f, "x");
+  stream_hears(j.s, "x");
+  struct view v;
+  view_open(&v, &f);
+  FIXTURE_UNTIL(&f, v.whole);
+  fixture_drain(&f);
+  FIXTURE_UNTIL(&f, v.draining);
+  fixture_open_at(&successor, f.address, &limits, NULL);
+  struct stream *again = created(&successor, "web", member_s);
+  ck_assert_str_eq(list(&successor).names, "web");
+  ck_assert_int_eq(list(&f).status, RPC_UNAVAILABLE);
+  for (int i = 0; i < 10; i++) {
+    stream_say(j.f, "still there");
+    stream_hears(j.s, "still there");
+  }
+  stream_end(j.f);
+  stream_end(j.s);
+  stream_closes(j.f, RPC_OK);
+  stream_closes(j.s, RPC_OK);
+  stream_closes(web, RPC_UNAVAILABLE);
+  stream_closes(v.stream, RPC_UNAVAILABLE);
+  view_free(&v);
+  fixture_close(&f);
+  /* Which has taken nothing of it away. */
+  ck_assert_str_eq(list(&successor).names, "web");
+  struct rpc_channel *late = fixture_channel(&successor, NULL);
+  ck_assert_str_eq(list_on(&successor, late).names, "web");
+  rpc_channel_close(late);
+  stream_drop(again);
+  fixture_close(&successor);
+}
+END_TEST
+
 START_TEST(test_drain_cuts)
 {
   struct fixture f;
@@ -330,8 +417,9 @@ END_TEST
 
 int main(void)
 {
-  const struct fixture_test tests[] = {{test_changes, 0},           {test_heartbeats, 0},    {test_many_services, 0},
-                                       {test_limit_of_watchers, 0}, {test_drain_at_once, 0}, {test_drain_waits, 0},
-                                       {test_drain_cuts, 2}};
+  const struct fixture_test tests[] = {
+      {test_changes, 0},           {test_heartbeats, 0},         {test_many_services, 0},
+      {test_limit_of_watchers, 0}, {test_drain_at_once, 0},      {test_drain_waits, 0},
+      {test_drain_cuts, 2},        {test_drain_under_calls, 10}, {test_drain_leaves_the_address, 5}};
   return fixture_main("watch", tests, sizeof tests / sizeof *tests);
 }
