@@ -17,7 +17,7 @@ enum entry_state { ENTRY_UP, ENTRY_KEPT, ENTRY_HIDDEN };
 struct entry {
   UT_hash_handle hh;
   enum entry_state state;
-  uint64_t until; /* KEPT and HIDDEN, in the loop's time */
+  uint64_t until; /* KEPT and HIDDEN, in the loop's time; 0: nobody knows yet */
   bool told;      /* HIDDEN: the router has it still, or again */
   char name[];
 };
@@ -177,7 +177,7 @@ void catalogue_down(struct catalogue *c, const char *name)
 {
   struct entry *e = find(c, name);
 
-  if (e != NULL && e->state != ENTRY_KEPT)
+  if (e != NULL)
     forget(c, e);
 }
 
@@ -191,9 +191,26 @@ void catalogue_lost(struct catalogue *c)
       forget(c, e);
     } else if (e->state == ENTRY_UP) {
       e->state = ENTRY_KEPT;
-      e->until = uv_now(c->loop) + CATALOGUE_KEEP_MS;
       c->changed(e->name, c->arg);
     }
+  }
+  set_timer(c);
+}
+
+void catalogue_missing(struct catalogue *c, const char *name)
+{
+  struct entry *e = find(c, name);
+
+  if (e == NULL)
+    return;
+  if (e->state == ENTRY_HIDDEN) {
+    forget(c, e);
+    return;
+  }
+  e->until = uv_now(c->loop) + CATALOGUE_KEEP_MS;
+  if (e->state == ENTRY_UP) {
+    e->state = ENTRY_KEPT;
+    c->changed(e->name, c->arg);
   }
   set_timer(c);
 }

@@ -12,7 +12,7 @@ struct uv_loop_s;
 enum catalogue_state { CATALOGUE_NONE, CATALOGUE_ONLINE, CATALOGUE_OFFLINE };
 
 enum {
-  CATALOGUE_KEEP_MS = 15000, /* how long a name stays as offline when the router is lost */
+  CATALOGUE_KEEP_MS = 15000, /* how long a name stays as offline that a router does not know when it is met anew */
   CATALOGUE_HIDE_MS = 2000,  /* how long our own withdrawn name may linger at the router */
 };
 
@@ -23,11 +23,13 @@ void catalogue_close(struct catalogue *c, void (*closed)(void *arg), void *arg);
 
 /* -EINVAL: not a name that can stand in the tree. -ENOMEM. */
 int catalogue_up(struct catalogue *c, const char *name);
-/* Gone at once, unless the router was lost meanwhile, and did not tell it up since. */
+/* Gone at once. */
 void catalogue_down(struct catalogue *c, const char *name);
-/* The router is lost: everything is offline until it is told up again, and stays in the listing for a while, so that a
- * router which starts anew does not empty it. */
+/* The router is lost: everything is offline until it is told up, down, or missing. */
 void catalogue_lost(struct catalogue *c);
+/* The router that is there now does not have it: it is offline, and stays in the listing for a while, so that a router
+ * which starts anew does not empty it. */
+void catalogue_missing(struct catalogue *c, const char *name);
 /* The name was ours, and is withdrawn: it is hidden until the router says so too, but not for ever. */
 void catalogue_withdrawn(struct catalogue *c, const char *name);
 

@@ -21,6 +21,7 @@
 #include "link.h"
 #include "mountpoint.h"
 #include "options.h"
+#include "own_identity.h"
 #include "parked.h"
 #include "proto/pump.h"
 #include "proto/rpc.h"
@@ -171,7 +172,9 @@ static int prepare(struct daemon *d)
   char why[MOUNTPOINT_WHY_MAX] = "";
   int err = 0;
 
-  _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)SECRET_FILE_WHY_MAX, "one buffer for all");
+  _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)SECRET_FILE_WHY_MAX &&
+                     (int)MOUNTPOINT_WHY_MAX >= (int)OWN_IDENTITY_WHY_MAX,
+                 "one buffer for all");
   _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)STATE_FILE_WHY_MAX, "one buffer for all");
   address_format(&o->router, d->router);
   if (o->key_file != NULL)
@@ -180,6 +183,11 @@ static int prepare(struct daemon *d)
     err = secret_file_read_certificates(o->cafile, &d->ca_pem, why);
   if (err == 0)
     err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
+  if (err == 0) {
+    err = own_identity_open(&d->identity, o->identity_file, d->mountpoint, why);
+    if (err == 0 && why[0] != '\0')
+      news_add(d, "%s", why);
+  }
   if (err == 0 && o->state_file != NULL)
     err = declared_read(d, why);
   if (err != 0)
@@ -218,11 +226,8 @@ static int open_loop(struct daemon *d)
 
 static int open_parts(struct daemon *d)
 {
-  const struct link_options link_options = {.target = d->router,
-                                            .tls = d->options->tls,
-                                            .ca_pem = d->ca_pem,
-                                            .key = d->key,
-                                            .loopback = address_is_loopback(&d->options->router)};
+  const struct link_options link_options = {
+      .target = d->router, .tls = d->options->tls, .ca_pem = d->ca_pem, .key = d->key, .identity = &d->identity};
   const struct pump_limits limits = {.window = d->options->window, .budget = d->options->budget};
   const struct tunnels_options tunnels_options = {
       .limit = limits.window, .dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
@@ -361,6 +366,7 @@ static void free_daemon(struct daemon *d)
   free(d->mountpoint);
   free(d->ca_pem);
   secret_file_free_key(d->key);
+  own_identity_close(&d->identity);
   free(d);
 }
 

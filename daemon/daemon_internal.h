@@ -7,6 +7,7 @@
 
 #include "address.h"
 #include "background.h"
+#include "own_identity.h"
 #include "state_file.h"
 #include "state_format.h"
 
@@ -19,6 +20,7 @@ struct daemon {
   const struct mmfs_options *options;
   char router[ADDRESS_TEXT_MAX];
   char *mountpoint, *key, *ca_pem;
+  struct own_identity identity;
   struct state_file state_file;
   char *state_bytes; /* what it had, until it is restored */
   size_t state_size;

@@ -1,37 +1,43 @@
-/* One channel, one watch, and a back-off of our own.
+/* The path of now, and perhaps one that is tried in its place.
  *
- * All goes well: a channel is opened, WatchServices is called first, and its first answer means that the router is
- * there and of our kind. From then on messages carry changes of the catalogue, and the silence of three heartbeats
- * means that the router is lost. A router of the first version answers UNIMPLEMENTED; it dies of keepalive pings, so
- * the channel is opened again without them, and ListServices is polled.
+ *               path   attempt or timer
+ *     connecting  -        x               every failure starts the timer, and the timer the next attempt
+ *     connected   x        -
+ *     renewing    x        x               the same, beside the path that still works
  *
- *     WAITING --timer--> WATCHING --first answer--> WATCHED
- *                           |
- *                     UNIMPLEMENTED
- *                           v
- *                        LISTING --first answer--> POLLED
+ * An attempt that succeeds becomes the path; what was the path before is dropped only then. If the path is lost
+ * meanwhile, nothing changes for the attempt. What the calls of a path are is in link_path.c.
  *
- * From every state but CLOSING, trouble leads back to WAITING. The calls are made in link_watch.c; here are the states.
+ * A router that was there and is lost is tried again soon, since connections wait for it, unless it was there for too
+ * short a time to call that a success.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "link_internal.h"
+#include "network.h"
 #include "proto/identity.h"
 
 enum {
+  BACKOFF_SOON_MS = 50,
   BACKOFF_MIN_MS = 200,
   BACKOFF_MAX_MS = 5000,
-  STABLE_MS = 2000, /* a connection that lasted so long was a success */
+  STABLE_MS = 500, /* a connection that lasted so long was a success */
 };
 
 static void timer_fired(uv_timer_t *timer);
 
-/* ---- Connected, and not. ---- */
+uint32_t link_random(struct link *l)
+{
+  l->random ^= l->random << 13;
+  l->random ^= l->random >> 17;
+  l->random ^= l->random << 5;
+  return l->random;
+}
+
+/* ---- Attempts. ---- */
 
 static void tell(struct link *l)
 {
@@ -39,127 +45,196 @@ static void tell(struct link *l)
     l->events->state(l, link_connected(l), l->trouble, l->arg);
 }
 
-void link_enter(struct link *l, enum link_state state)
+/* Calls that start from now on go there. */
+static void use_channel(struct link *l, struct link_path *p)
 {
-  l->state = state;
-  l->connects++;
-  l->connected_at = uv_now(l->loop);
-  l->trouble[0] = '\0';
-  known_names_restart(&l->names, true);
-  tell(l);
+  if (p->lent)
+    return;
+  if (l->channel != NULL)
+    rpc_channel_close(l->channel);
+  l->channel = p->channel;
+  p->lent = true;
 }
 
-static uint64_t jitter(struct link *l, uint64_t ms)
+static void try_later(struct link *l)
 {
-  l->random ^= l->random << 13;
-  l->random ^= l->random >> 17;
-  l->random ^= l->random << 5;
-  return ms / 2 + l->random % (ms / 2 + 1);
+  uint64_t ms = l->backoff_ms;
+
+  uv_timer_start(&l->timer, timer_fired, ms / 2 + link_random(l) % (ms / 2 + 1), 0);
+  l->backoff_ms = ms * 2 < BACKOFF_MAX_MS ? ms * 2 : BACKOFF_MAX_MS;
 }
 
-void link_start_timer(struct link *l, uint64_t ms)
+static void set_trouble(struct link *l, const char *sentence)
 {
-  uv_timer_start(&l->timer, timer_fired, ms, 0);
-}
+  bool news = strcmp(l->trouble, sentence) != 0;
 
-void link_retry(struct link *l, const char *sentence)
-{
-  bool was = link_connected(l);
-  bool news = was || strcmp(l->trouble, sentence) != 0;
-
-  if (was && uv_now(l->loop) - l->connected_at >= STABLE_MS)
-    l->backoff_ms = BACKOFF_MIN_MS;
   snprintf(l->trouble, sizeof l->trouble, "%s", sentence);
-  l->state = LINK_WAITING;
-  l->draining = false;
-  link_drop_attempt(l);
-  link_start_timer(l, jitter(l, l->backoff_ms));
-  l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
   if (news)
     tell(l);
 }
 
-void link_lose(struct link *l, enum rpc_status status, const char *text)
+static void path_lost(struct link *l, const char *sentence)
+{
+  struct link_path *p = l->path;
+
+  if (uv_now(l->loop) - l->connected_at >= STABLE_MS)
+    l->backoff_ms = BACKOFF_SOON_MS;
+  l->path = NULL;
+  l->draining = false;
+  link_path_drop(p);
+  if (l->attempt != NULL)
+    use_channel(l, l->attempt);
+  else
+    try_later(l);
+  set_trouble(l, sentence);
+}
+
+static void attempt_failed(struct link *l, const char *sentence)
+{
+  struct link_path *p = l->attempt;
+
+  l->attempt = NULL;
+  link_path_drop(p);
+  if (l->path != NULL && l->path->replaced) {
+    path_lost(l, sentence);
+    return;
+  }
+  try_later(l);
+  if (l->path == NULL)
+    set_trouble(l, sentence);
+}
+
+void link_fail(struct link *l, struct link_path *p, const char *sentence)
+{
+  if (p == l->path)
+    path_lost(l, sentence);
+  else
+    attempt_failed(l, sentence);
+}
+
+void link_lose(struct link *l, struct link_path *p, enum rpc_status status, const char *text)
 {
   struct trouble_where where = {
-      .target = l->target, .tls = l->options.tls, .key = l->key != NULL, .connected = link_connected(l)};
+      .target = l->target, .tls = l->options.tls, .key = l->key != NULL, .connected = p == l->path};
   char sentence[TROUBLE_MAX];
 
   trouble_sentence(&where, status, text, sentence);
-  link_retry(l, sentence);
+  link_fail(l, p, sentence);
 }
 
-int link_reopen_channel(struct link *l, bool keepalive)
+static void try_now(struct link *l)
 {
-  const struct rpc_channel_options options = {
-      .target = l->target, .tls = l->options.tls, .ca_pem = l->ca_pem, .bearer = l->key, .keepalive = keepalive};
-  struct rpc_channel *fresh;
-  int err = rpc_channel_open(&fresh, l->q, &options);
+  int err = link_path_open(&l->attempt, l);
 
-  if (err != 0)
-    return err;
-  if (l->channel != NULL)
-    rpc_channel_close(l->channel);
-  l->channel = fresh;
-  return 0;
-}
-
-static void maybe_closed(struct link *l)
-{
-  if (l->state != LINK_CLOSING || l->calls > 0 || !uv_is_closing((uv_handle_t *)&l->timer) || l->timer.data != NULL)
+  uv_timer_stop(&l->timer);
+  if (err == 0) {
+    if (l->path == NULL)
+      use_channel(l, l->attempt);
     return;
-  void (*closed)(void *) = l->closed;
-  void *arg = l->closed_arg;
+  }
+  l->attempt = NULL;
+  try_later(l);
+  if (l->path == NULL)
+    set_trouble(l, strerror(-err));
+}
 
-  if (l->channel != NULL)
-    rpc_channel_close(l->channel);
+static void timer_fired(uv_timer_t *timer)
+{
+  try_now(timer->data);
+}
+
+/* ---- What becomes of them. ---- */
+
+void link_up(struct link *l, struct link_path *p)
+{
+  struct link_path *former = l->path;
+
+  l->attempt = NULL;
+  l->path = p;
+  l->draining = false;
+  l->connected_at = uv_now(l->loop);
+  if (former != NULL)
+    link_path_drop(former);
+  use_channel(l, p);
+  known_names_restart(&l->names, former == NULL);
+  if (former == NULL) {
+    l->connects++;
+    l->trouble[0] = '\0';
+    tell(l);
+  } else {
+    l->renewals++;
+    if (l->events->renewed != NULL)
+      l->events->renewed(l, l->arg);
+  }
+}
+
+void link_supersede(struct link *l)
+{
+  if (l->superseded)
+    return;
+  l->superseded = true;
+  if (l->events->superseded != NULL)
+    l->events->superseded(l, l->arg);
+}
+
+/* An original has no use for it, and is polled anyway. */
+static bool can_renew(const struct link *l)
+{
+  return l->path != NULL && l->path->state == PATH_WATCHED && !l->path->replaced;
+}
+
+void link_begin_renewal(struct link *l)
+{
+  if (!can_renew(l) || l->attempt != NULL || uv_is_active((uv_handle_t *)&l->timer))
+    return;
+  l->backoff_ms = BACKOFF_SOON_MS;
+  try_now(l);
+}
+
+void link_renew(struct link *l)
+{
+  struct link_path *p = l->attempt;
+
+  if (l->closing || (l->path != NULL && !can_renew(l)))
+    return;
+  /* It may be on its way where there is none any more. */
+  l->attempt = NULL;
+  if (p != NULL)
+    link_path_drop(p);
+  l->backoff_ms = BACKOFF_SOON_MS;
+  try_now(l);
+}
+
+static void network_changed(void *arg)
+{
+  link_renew(arg);
+}
+
+/* ---- Open, close. ---- */
+
+static void free_link(struct link *l)
+{
   known_names_free(&l->names);
   free(l->target);
   free(l->ca_pem);
   if (l->key != NULL)
     explicit_bzero(l->key, strlen(l->key));
   free(l->key);
-  explicit_bzero(l->member_key, sizeof l->member_key);
+  explicit_bzero(&l->identity, sizeof l->identity);
   free(l);
-  closed(arg);
 }
 
 void link_call_over(struct link *l)
 {
-  l->calls--;
-  maybe_closed(l);
-}
+  void (*closed)(void *) = l->closed;
+  void *arg = l->closed_arg;
 
-static void timer_fired(uv_timer_t *timer)
-{
-  struct link *l = timer->data;
-  char text[64];
-
-  switch (l->state) {
-  case LINK_WAITING:
-    link_begin_watching(l);
-    break;
-  case LINK_WATCHING:
-    link_lose(l, RPC_DEADLINE_EXCEEDED, "");
-    break;
-  case LINK_WATCHED:
-    snprintf(text, sizeof text, "nothing was heard for %" PRIu64 " ms", 3 * l->heartbeat_ms);
-    link_lose(l, RPC_UNAVAILABLE, text);
-    break;
-  case LINK_POLLED:
-    link_poll(l);
-    break;
-  case LINK_LISTING:
-  case LINK_CLOSING:
-    break;
-  }
-}
-
-/* ---- Open, close. ---- */
-
-static int fill_random(void *out, size_t size)
-{
-  return getrandom(out, size, 0) == (ssize_t)size ? 0 : -EAGAIN;
+  if (--l->calls > 0 || !l->closing)
+    return;
+  if (l->channel != NULL)
+    rpc_channel_close(l->channel);
+  free_link(l);
+  closed(arg);
 }
 
 static int copy_options(struct link *l, const struct link_options *options)
@@ -168,6 +243,10 @@ static int copy_options(struct link *l, const struct link_options *options)
   l->target = strdup(options->target);
   l->ca_pem = options->ca_pem != NULL ? strdup(options->ca_pem) : NULL;
   l->key = options->key != NULL ? strdup(options->key) : NULL;
+  l->identity = *options->identity;
+  l->identity.lock = -1;
+  identity_of_seed(l->identity.seed, l->public_key);
+  member_of_key(l->identity.member_key, l->member);
   if (l->target == NULL || (options->ca_pem != NULL && l->ca_pem == NULL) || (options->key != NULL && l->key == NULL))
     return -ENOMEM;
   return 0;
@@ -181,66 +260,77 @@ int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, co
 
   if (l == NULL)
     return -ENOMEM;
-  l->loop = loop;
-  l->q = q;
-  l->events = events;
-  l->arg = arg;
-  l->backoff_ms = BACKOFF_MIN_MS;
+  *l = (struct link){.loop = loop, .q = q, .events = events, .arg = arg, .backoff_ms = BACKOFF_MIN_MS, .calls = 1};
+  identity_random(&l->random, sizeof l->random);
+  l->random |= 1;
   err = copy_options(l, options);
-  identity_random(l->member_key, sizeof l->member_key);
-  member_of_key(l->member_key, l->member);
-  if (err == 0)
-    err = fill_random(&l->random, sizeof l->random);
-  if (err == 0)
-    err = link_reopen_channel(l, true);
+  if (err == 0) {
+    const struct rpc_channel_options channel = {
+        .target = l->target, .tls = options->tls, .ca_pem = l->ca_pem, .bearer = l->key};
+    err = rpc_channel_open(&l->channel, q, &channel);
+  }
   if (err == 0)
     err = uv_timer_init(loop, &l->timer);
-  if (err != 0)
-    goto fail;
-  l->random |= 1;
+  if (err != 0) {
+    if (l->channel != NULL)
+      rpc_channel_close(l->channel);
+    free_link(l);
+    return err;
+  }
   l->timer.data = l;
+  /* Without it, what is lost is noticed, but later. */
+  if (network_open(&l->network, loop, network_changed, l) == 0)
+    l->calls++;
+  else
+    l->network = NULL;
   snprintf(l->trouble, sizeof l->trouble, "connecting to %s", l->target);
-  l->state = LINK_WAITING;
-  link_start_timer(l, 0);
+  uv_timer_start(&l->timer, timer_fired, 0, 0);
   *out = l;
   return 0;
-
-fail:
-  if (l->channel != NULL)
-    rpc_channel_close(l->channel);
-  free(l->target);
-  free(l->ca_pem);
-  free(l->key);
-  free(l);
-  return err;
 }
 
 static void timer_closed(uv_handle_t *handle)
 {
-  struct link *l = handle->data;
+  link_call_over(handle->data);
+}
 
-  handle->data = NULL;
-  maybe_closed(l);
+static void network_closed(void *arg)
+{
+  link_call_over(arg);
 }
 
 void link_close(struct link *l, void (*closed)(void *arg), void *arg)
 {
-  l->state = LINK_CLOSING;
+  struct link_path *paths[] = {l->path, l->attempt};
+
+  l->closing = true;
   l->closed = closed;
   l->closed_arg = arg;
-  link_drop_attempt(l);
+  l->path = l->attempt = NULL;
+  for (size_t i = 0; i < 2; i++) {
+    if (paths[i] != NULL)
+      link_path_drop(paths[i]);
+  }
   link_cancel_queries(l);
+  if (l->network != NULL)
+    network_close(l->network, network_closed, l);
+  l->network = NULL;
   uv_close((uv_handle_t *)&l->timer, timer_closed);
 }
 
 bool link_connected(const struct link *l)
 {
-  return l->state == LINK_WATCHED || l->state == LINK_POLLED;
+  return l->path != NULL;
 }
 
 bool link_original(const struct link *l)
 {
-  return l->state == LINK_POLLED;
+  return l->path != NULL && l->path->state == PATH_POLLED;
+}
+
+bool link_superseded(const struct link *l)
+{
+  return l->superseded;
 }
 
 const char *link_trouble(const struct link *l)
@@ -251,6 +341,11 @@ const char *link_trouble(const struct link *l)
 uint64_t link_connects(const struct link *l)
 {
   return l->connects;
+}
+
+uint64_t link_renewals(const struct link *l)
+{
+  return l->renewals;
 }
 
 struct rpc_channel *link_channel(struct link *l)
@@ -265,7 +360,7 @@ const uint8_t *link_member(const struct link *l)
 
 const uint8_t *link_member_key(const struct link *l)
 {
-  return l->member_key;
+  return l->identity.member_key;
 }
 
 uint64_t link_stream_age(const struct link *l)

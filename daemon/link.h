@@ -1,7 +1,11 @@
-/* The daemon's one relation to its router: a channel, kept up with back-off, and the watch over the catalogue. On the
- * loop's thread.
+/* The daemon's one relation to its router: a channel, kept up with back-off, the watch over the catalogue, and the
+ * proof of who this process is. On the loop's thread.
  *
- *     CONNECTING --first answer of the watch--> CONNECTED --watch or heartbeat lost--> CONNECTING ...
+ *     CONNECTING --first answer of the watch, joined--> CONNECTED --watch or heartbeat lost--> CONNECTING ...
+ *
+ * While it is connected it may be renewed, before what carries it is cut: when the router says that it drains, or how
+ * old a stream may become, or when the way to it has changed. Then a second channel is made ready beside the first, and
+ * takes its place.
  *
  * A router that does not know WatchServices is an original: then the channel is opened again without keepalive, and
  * ListServices is polled.
@@ -16,6 +20,7 @@
 #include "proto/status.h"
 
 struct link;
+struct own_identity;
 struct rpc_channel;
 struct rpc_queue;
 struct uv_loop_s;
@@ -32,11 +37,22 @@ struct link_events {
   /* Connected, or not any more, and why, in one sentence. Told only when it changes; `why` also changes while
    * connecting (see link_trouble). */
   void (*state)(struct link *l, bool connected, const char *why, void *arg);
-  /* The catalogue changed: one call per change. After a reconnect, all that is there is told again, and what is gone
-   * when the new catalogue is whole. */
+  /* The catalogue changed: one call per change. After a reconnect, all that is there is told again. */
   void (*service_up)(struct link *l, const struct link_service *service, void *arg);
   void (*service_down)(struct link *l, const char *name, void *arg);
+  /* The first whole catalogue after a reconnect or a renewal does not have this name any more, which does not mean that
+   * it is gone: the router may be younger than who has it. */
+  void (*service_missing)(struct link *l, const char *name, void *arg);
   void (*draining)(struct link *l, void *arg);
+  /* link_channel is another one, and nothing was lost in between; the streams on the one of before go on for a while.
+   * Replace them: open the new ones first. The catalogue follows. */
+  void (*renewed)(struct link *l, void *arg);
+  /* A member (LINK_MEMBER_SIZE bytes; never this one) is over for good: nothing will come of its connections. May be
+   * told again. */
+  void (*lost)(struct link *l, const uint8_t *member, void *arg);
+  /* A newer process of our identity has its names, from now on and for good. Told once, before the state if that is
+   * about to change. */
+  void (*superseded)(struct link *l, void *arg);
 };
 
 struct link_options {
@@ -44,10 +60,10 @@ struct link_options {
   bool tls;
   const char *ca_pem; /* NULL: the system's */
   const char *key;    /* NULL, or the bearer key */
-  bool loopback;
+  const struct own_identity *identity;
 };
 
-/* Starts connecting at once. Strings are copied. */
+/* Starts connecting at once. What the options point to is copied. */
 int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, const struct link_options *options,
               const struct link_events *events, void *arg);
 void link_close(struct link *l, void (*closed)(void *arg), void *arg);
@@ -56,6 +72,10 @@ bool link_connected(const struct link *l);
 bool link_original(const struct link *l);       /* the router speaks the first version; known once connected */
 const char *link_trouble(const struct link *l); /* why it is not connected; "" when it is */
 uint64_t link_connects(const struct link *l);   /* how often it was connected */
+uint64_t link_renewals(const struct link *l);   /* how often it was renewed */
+bool link_superseded(const struct link *l);     /* nothing of ours is registered any more, until the process ends */
+/* Renews it now; if it is not connected, tries again at once. */
+void link_renew(struct link *l);
 /* The channel of now, for calls that start now; never NULL between open and close. */
 struct rpc_channel *link_channel(struct link *l);
 /* This process, for CreateService, ForwardToService and Connect: LINK_MEMBER_SIZE and LINK_MEMBER_KEY_SIZE bytes. The

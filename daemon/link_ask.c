@@ -17,13 +17,13 @@ struct link_query {
   char name[];
 };
 
-int link_list(struct link *l, struct rpc_call **out, uint64_t timeout_ms,
+int link_list(struct rpc_channel *channel, struct rpc_call **out, uint64_t timeout_ms,
               void (*done)(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg), void *arg)
 {
   const struct rpc_call_options options = {.method = "/mindmeld.ControlService/ListServices",
                                            .deadline_ms = timeout_ms};
 
-  return rpc_unary(out, l->channel, &options, rpc_message_copy("", 0), done, arg);
+  return rpc_unary(out, channel, &options, rpc_message_copy("", 0), done, arg);
 }
 
 Mindmeld__ListServicesResponse *link_unpack_list(struct rpc_message *answer)
@@ -69,7 +69,7 @@ int link_ask(struct link_query **out, struct link *l, const char *name, uint64_t
   query->done = done;
   query->arg = arg;
   memcpy(query->name, name, length + 1);
-  err = link_list(l, &query->call, timeout_ms, ask_done, query);
+  err = link_list(l->channel, &query->call, timeout_ms, ask_done, query);
   if (err != 0) {
     free(query);
     return err;

@@ -1,5 +1,7 @@
-/* What the files of the link share: link.c has the states and the channel, link_watch.c the calls by which the
- * catalogue is learnt, link_ask.c the questions that others have. On the loop's thread.
+/* What the files of the link share. link.c has the link: which path is the one of now, which one is tried, and when.
+ * link_path.c has one path: a channel and what is called on it until the router is known and knows us, by what
+ * link_join.c says. link_news.c
+ * tells what a watch told. link_ask.c has the questions that others have. On the loop's thread.
  */
 #ifndef DAEMON_LINK_INTERNAL_H
 #define DAEMON_LINK_INTERNAL_H
@@ -9,12 +11,32 @@
 #include "known_names.h"
 #include "link.h"
 #include "mindmeld.pb-c.h"
+#include "own_identity.h"
 #include "proto/rpc.h"
 #include "trouble.h"
 
-enum link_state { LINK_WAITING, LINK_WATCHING, LINK_LISTING, LINK_WATCHED, LINK_POLLED, LINK_CLOSING };
+/*     WATCHING --first answer--> JOINING --> WATCHED           the watch and Join of a router of ours
+ *        |
+ *        +-- UNIMPLEMENTED --> LISTING --> POLLED              an original
+ *
+ * and OVER, from every state: nobody wants to hear of it any more. */
+enum link_path_state { PATH_WATCHING, PATH_JOINING, PATH_WATCHED, PATH_LISTING, PATH_POLLED, PATH_OVER };
 
-struct link_attempt;
+struct link_path {
+  struct link *link;
+  enum link_path_state state;
+  struct rpc_channel *channel;
+  bool lent; /* the channel is the link's */
+  struct rpc_call *call, *join;
+  Mindmeld__WatchServicesResponse *first; /* JOINING: is not told before it is known who we are */
+  uv_timer_t timer;                       /* when an answer, or a heartbeat, is missing; when to poll again */
+  uv_timer_t age;                         /* when to renew it */
+  uint64_t heartbeat_ms;
+  bool told, whole; /* something of the catalogue was; all of it was, once */
+  /* Ended by a router that already knows us on the path which is tried now, whose verdict decides. */
+  bool replaced;
+  unsigned refs; /* calls and timers */
+};
 
 struct link {
   uv_loop_t *loop;
@@ -24,48 +46,62 @@ struct link {
   const struct link_events *events;
   void *arg;
 
-  enum link_state state;
+  struct link_path *path;    /* connected by it; or NULL */
+  struct link_path *attempt; /* tried now, in place of the one there is */
   struct rpc_channel *channel;
-  struct link_attempt *attempt;
-  unsigned calls; /* attempts and queries that are not closed */
+  uv_timer_t timer; /* runs until the next attempt */
+  struct network *network;
+  bool closing;
+  unsigned calls; /* paths, queries and handles that are not closed */
   struct link_query *queries;
-  uv_timer_t timer;
-  uint64_t backoff_ms, heartbeat_ms, connected_at, connects;
+  uint64_t backoff_ms, connected_at, connects, renewals;
   uint32_t random;
-  bool draining;
+  bool draining, superseded;
   struct known_names names;
 
   char trouble[TROUBLE_MAX];
-  uint8_t member[LINK_MEMBER_SIZE], member_key[LINK_MEMBER_KEY_SIZE];
+  struct own_identity identity;
+  uint8_t public_key[IDENTITY_SIZE], member[LINK_MEMBER_SIZE];
   void (*closed)(void *arg);
   void *closed_arg;
 };
 
 /* ---- link.c ---- */
 
-void link_start_timer(struct link *l, uint64_t ms);
-int link_reopen_channel(struct link *l, bool keepalive);
-/* The first answer is there. */
-void link_enter(struct link *l, enum link_state state);
-/* Not connected any more, or not yet: gives up the attempt, and makes another one later. */
-void link_lose(struct link *l, enum rpc_status status, const char *text);
-void link_retry(struct link *l, const char *sentence);
+/* The router is there, and knows who we are. Drops the path of before. */
+void link_up(struct link *l, struct link_path *p);
+/* It cannot be used, or not any more. Drops it, and tries again. */
+void link_lose(struct link *l, struct link_path *p, enum rpc_status status, const char *text);
+void link_fail(struct link *l, struct link_path *p, const char *sentence);
+void link_supersede(struct link *l);
+/* As link_renew, but leaves an attempt that is under way alone. */
+void link_begin_renewal(struct link *l);
+uint32_t link_random(struct link *l);
 /* One that counted in `calls` is closed. May free the link. */
 void link_call_over(struct link *l);
 
-/* ---- link_watch.c ---- */
+/* ---- link_path.c ---- */
 
-void link_begin_watching(struct link *l);
-void link_begin_listing(struct link *l);
-/* Asks for the list again, unless that is being done. */
-void link_poll(struct link *l);
-void link_drop_attempt(struct link *l);
+int link_path_open(struct link_path **out, struct link *l);
+/* Nothing is told of it any more, and it frees itself. The channel stays if it is lent. */
+void link_path_drop(struct link_path *p);
+
+/* ---- link_join.c ---- */
+
+/* `challenge` has IDENTITY_CHALLENGE_SIZE bytes. NULL when memory is short. */
+struct rpc_message *link_pack_join(const struct link *l, const ProtobufCBinaryData *challenge);
+
+/* ---- link_news.c ---- */
+
+/* These may drop the path. */
+void link_tell_news(struct link_path *p, const Mindmeld__WatchServicesResponse *news);
+void link_tell_list(struct link_path *p, const Mindmeld__ListServicesResponse *list);
 
 /* ---- link_ask.c ---- */
 
 void link_cancel_queries(struct link *l);
 /* One ListServices; `done` as for rpc_unary. */
-int link_list(struct link *l, struct rpc_call **out, uint64_t timeout_ms,
+int link_list(struct rpc_channel *channel, struct rpc_call **out, uint64_t timeout_ms,
               void (*done)(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg), void *arg);
 /* Takes the message. NULL when it cannot be read. */
 Mindmeld__ListServicesResponse *link_unpack_list(struct rpc_message *answer);

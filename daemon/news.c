@@ -94,14 +94,52 @@ static void link_service_down(struct link *l, const char *name, void *arg)
     services_name_free(d->services, name);
 }
 
+static void link_service_missing(struct link *l, const char *name, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  catalogue_missing(d->catalogue, name);
+  if (d->services != NULL)
+    services_name_free(d->services, name);
+}
+
+static void link_renewed(struct link *l, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  news_add(d, "connected to %s anew, in time", d->router);
+  if (d->services != NULL)
+    services_link_renewed(d->services);
+}
+
+static void link_was_superseded(struct link *l, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  news_add_failure(
+      d, "another mmfs with the identity of this mount, started later, has taken its place: services here are not "
+         "registered any more, and their connections end; forwards go on");
+  if (d->services != NULL)
+    services_superseded(d->services);
+  update_parked(d);
+}
+
 static void link_draining(struct link *l, void *arg)
 {
   (void)l;
   news_add(arg, "the router is about to stop");
 }
 
-const struct link_events news_of_link = {
-    .state = link_state, .service_up = link_service_up, .service_down = link_service_down, .draining = link_draining};
+const struct link_events news_of_link = {.state = link_state,
+                                         .service_up = link_service_up,
+                                         .service_down = link_service_down,
+                                         .service_missing = link_service_missing,
+                                         .draining = link_draining,
+                                         .renewed = link_renewed,
+                                         .superseded = link_was_superseded};
 
 void news_of_catalogue(const char *name, void *arg)
 {

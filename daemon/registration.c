@@ -49,7 +49,7 @@ static void list_answer(enum rpc_status status, const char *text, bool found, vo
   if (r->service != NULL) {
     r->seen = status == RPC_OK && found ? r->seen + 1 : 0;
     if (r->seen >= SEEN_ENOUGH)
-      r->events->registered(r->service);
+      r->events->registered(r->service, r);
     else
       r->events->unlisted(r->service);
   }
@@ -72,7 +72,7 @@ static void call_headers(struct rpc_call *c, void *arg)
 
   /* A refusal has headers, too, but does not say this. */
   if (r->service != NULL && rpc_call_metadata(c, "mindmeld-version", version, sizeof version) > 0)
-    r->events->registered(r->service);
+    r->events->registered(r->service, r);
 }
 
 static void call_message(struct rpc_call *c, struct rpc_message *m, void *arg)
@@ -87,7 +87,7 @@ static void call_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   rpc_message_free(m);
   if (r->service == NULL)
     return;
-  r->events->registered(r->service);
+  r->events->registered(r->service, r);
   if (response != NULL) {
     if (r->service != NULL && response->token[0] != '\0')
       r->events->token(r->service, response->token);
@@ -108,7 +108,7 @@ static void call_closed(struct rpc_call *c, enum rpc_status status, const char *
   if (r->query != NULL)
     link_ask_cancel(r->query);
   if (s != NULL)
-    r->events->ended(s, status, text);
+    r->events->ended(s, r, status, text);
   unref(r);
 }
 

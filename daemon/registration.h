@@ -11,15 +11,15 @@ struct registration;
 struct service;
 struct services;
 
-/* Each but `gone` may drop the registration. */
+/* Each but `gone` may drop the registration. A service may have two: an older one, and the one that replaces it. */
 struct registration_events {
   /* The router has the name. Told more than once. */
-  void (*registered)(struct service *s);
+  void (*registered)(struct service *s, struct registration *r);
   /* A router of the first version does not list it yet, or not for long enough: look again a little later. */
   void (*unlisted)(struct service *s);
   void (*token)(struct service *s, const char *token);
   /* The stream is over; the registration is freed soon. Not told after registration_drop. */
-  void (*ended)(struct service *s, enum rpc_status status, const char *text);
+  void (*ended)(struct service *s, struct registration *r, enum rpc_status status, const char *text);
   /* It is freed, dropped or not. The service may be gone before. */
   void (*gone)(struct services *ss);
 };

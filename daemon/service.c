@@ -5,7 +5,7 @@
  *        v
  *     REGISTERING -- registered --> ONLINE
  *        |      \                     |
- *        |       \-- refused, or the router or the stream is lost --> OFFLINE
+ *        |       \-- refused, or the router or the stream is lost, or we are superseded --> OFFLINE
  *        |  ALREADY_EXISTS
  *        v
  *      TAKEN
@@ -14,8 +14,11 @@
  * state flicker. They become REGISTERING when the router comes back, or when the target is written. The table below
  * says the same, and is checked.
  *
- * A router may have the name still that this very daemon has just given up, or lost with its link. Then ALREADY_EXISTS
- * is no verdict yet: for a second it is asked again.
+ * When the link is renewed, a second registration is made beside the first, on the new channel, and takes its place
+ * once the router has it; meanwhile the service is what it was. If the first ends, the second is all there is.
+ *
+ * A router of the first version may have the name still that this very daemon has just given up, or lost with its link.
+ * Then ALREADY_EXISTS is no verdict yet: for a second it is asked again. One of ours knows us, and replaces the older.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +31,7 @@
 
 enum {
   WHY_SIZE = 256,
-  AGAIN_MS = 100, /* while the router may have our own former registration */
+  AGAIN_MS = 100, /* while an original may have our own former registration */
   AGAIN_FOR_MS = 1000,
   RETRY_MIN_MS = 500,  /* after a stream that was lost while the router is there */
   RETRY_MAX_MS = 5000, /* and after a refusal */
@@ -51,10 +54,12 @@ struct service_wait {
 static const unsigned allowed[] = {
     [SERVICE_PENDING] = TO(REGISTERING) | TO(OFFLINE),
     [SERVICE_REGISTERING] = TO(PENDING) | TO(ONLINE) | TO(OFFLINE) | TO(TAKEN),
-    [SERVICE_ONLINE] = TO(PENDING) | TO(OFFLINE),
+    [SERVICE_ONLINE] = TO(PENDING) | TO(OFFLINE) | TO(TAKEN),
     [SERVICE_OFFLINE] = TO(PENDING) | TO(REGISTERING) | TO(ONLINE) | TO(TAKEN),
     [SERVICE_TAKEN] = TO(PENDING) | TO(REGISTERING) | TO(ONLINE) | TO(OFFLINE),
 };
+
+static const char superseded[] = "a newer mmfs with this identity has taken its place";
 
 static void begin(struct service *s);
 static void timer_fired(uv_timer_t *timer);
@@ -138,16 +143,26 @@ static void revert(struct service *s)
 
 /* ---- The registration. ---- */
 
+/* True when there was one. */
+static bool drop(struct registration **r)
+{
+  struct registration *former = *r;
+
+  *r = NULL;
+  if (former != NULL)
+    registration_drop(former);
+  return former != NULL;
+}
+
 void service_drop(struct service *s)
 {
   struct services *ss = s->owner;
-  struct registration *r = s->registration;
 
   uv_timer_stop(&s->timer);
-  if (r == NULL)
+  s->renewing = false;
+  drop(&s->renewal);
+  if (!drop(&s->registration))
     return;
-  s->registration = NULL;
-  registration_drop(r);
   if (s->state == SERVICE_TAKEN)
     return;
   left_names_add(&ss->left, s->name, uv_now(ss->loop));
@@ -155,8 +170,19 @@ void service_drop(struct service *s)
     ss->events->left(s->name, ss->arg);
 }
 
-static void registered(struct service *s)
+/* The newer is the one, be it registered yet or not. */
+static void replace(struct service *s)
 {
+  drop(&s->registration);
+  s->registration = s->renewal;
+  s->renewal = NULL;
+  s->renewing = false;
+}
+
+static void registered(struct service *s, struct registration *r)
+{
+  if (r == s->renewal)
+    replace(s);
   if (s->state == SERVICE_ONLINE)
     return;
   s->retry_ms = RETRY_MIN_MS;
@@ -199,67 +225,100 @@ static void token_arrived(struct service *s, const char *token)
     s->owner->events->token(s, token, &s->target, s->owner->arg);
 }
 
-static void ended(struct service *s, enum rpc_status status, const char *text)
+static bool is_verdict(enum rpc_status status)
 {
+  return status == RPC_ALREADY_EXISTS || status == RPC_PERMISSION_DENIED || status == RPC_UNAUTHENTICATED ||
+         status == RPC_RESOURCE_EXHAUSTED || status == RPC_INVALID_ARGUMENT;
+}
+
+/* One of the two. True when the other is what counts. */
+static bool one_ended(struct service *s, struct registration *r, enum rpc_status status)
+{
+  if (r == s->renewal) {
+    s->renewal = NULL;
+    if (!is_verdict(status)) {
+      ask_again(s, next_retry(s));
+      return true;
+    }
+    s->renewing = false;
+    drop(&s->registration);
+    return false;
+  }
+  s->registration = NULL;
+  if (s->renewal == NULL)
+    return false;
+  replace(s);
+  return true;
+}
+
+static void ended(struct service *s, struct registration *r, enum rpc_status status, const char *text)
+{
+  struct services *ss = s->owner;
   char why[WHY_SIZE];
 
-  s->registration = NULL;
-  switch (status) {
-  case RPC_ALREADY_EXISTS:
-    if (uv_now(s->owner->loop) < s->again_until)
-      ask_again(s, AGAIN_MS);
-    else
-      refused(s, SERVICE_TAKEN, -EEXIST, "the name is taken by somebody else");
-    break;
-  case RPC_PERMISSION_DENIED:
-  case RPC_UNAUTHENTICATED:
-  case RPC_RESOURCE_EXHAUSTED:
-  case RPC_INVALID_ARGUMENT:
+  if (one_ended(s, r, status))
+    return;
+  if (status == RPC_ALREADY_EXISTS && link_original(ss->link) && uv_now(ss->loop) < s->again_until) {
+    ask_again(s, AGAIN_MS);
+  } else if (status == RPC_ALREADY_EXISTS) {
+    refused(s, SERVICE_TAKEN, -EEXIST, "the name is taken by somebody else");
+  } else if (is_verdict(status)) {
     snprintf(why, sizeof why, "the router refuses it: %s", text);
     refused(s, SERVICE_OFFLINE, -rpc_status_errno(status), why);
-    break;
-  default:
+  } else {
     stream_lost(s, status == RPC_OK ? "the router ended the registration" : text);
-    break;
   }
 }
 
 static const struct registration_events registration_events = {
     .registered = registered, .unlisted = unlisted, .token = token_arrived, .ended = ended, .gone = services_release};
 
-static void begin(struct service *s)
+static int start(struct service *s, struct registration **r)
 {
   struct services *ss = s->owner;
+  int err = registration_start(r, ss, s, ss->link, &registration_events);
 
-  uv_timer_stop(&s->timer);
-  if (registration_start(&s->registration, ss, s, ss->link, &registration_events) != 0) {
-    ask_again(s, next_retry(s));
-    return;
+  if (err == 0) {
+    ss->holds++;
+    return 0;
   }
-  ss->holds++;
-  if (link_original(ss->link) && registration_look(s->registration) != 0)
+  *r = NULL;
+  ask_again(s, next_retry(s));
+  return err;
+}
+
+static void begin(struct service *s)
+{
+  uv_timer_stop(&s->timer);
+  if (start(s, &s->registration) == 0 && link_original(s->owner->link) && registration_look(s->registration) != 0)
     ask_again(s, CONFIRM_MS);
+}
+
+static bool may_register(const struct service *s)
+{
+  return s->has_target && link_connected(s->owner->link) && !link_superseded(s->owner->link);
 }
 
 static void timer_fired(uv_timer_t *timer)
 {
   struct service *s = timer->data;
 
-  if (s->registration != NULL) {
+  if (s->renewing) {
+    if (s->renewal == NULL)
+      start(s, &s->renewal);
+  } else if (s->registration != NULL) {
     if (registration_look(s->registration) != 0)
       ask_again(s, next_retry(s));
-    return;
+  } else if (may_register(s)) {
+    begin(s);
   }
-  if (!s->has_target || !link_connected(s->owner->link))
-    return;
-  begin(s);
 }
 
 /* ---- What the link tells. ---- */
 
 void service_link_up(struct service *s)
 {
-  if (!s->has_target || s->state != SERVICE_OFFLINE)
+  if (!may_register(s) || s->state != SERVICE_OFFLINE)
     return;
   s->retry_ms = RETRY_MIN_MS;
   s->again_until = uv_now(s->owner->loop) + AGAIN_FOR_MS;
@@ -267,23 +326,49 @@ void service_link_up(struct service *s)
   begin(s);
 }
 
-void service_link_down(struct service *s)
+static void go_offline(struct service *s, const char *why)
 {
   service_drop(s);
   if (s->state == SERVICE_PENDING)
     return;
-  move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, "the router is not reachable");
+  move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, why);
   /* It will take effect later, as if it had been written now. */
   answer_all(s, 0, "");
+}
+
+void service_link_down(struct service *s)
+{
+  go_offline(s, "the router is not reachable");
+}
+
+void service_link_renewed(struct service *s)
+{
+  if (!may_register(s))
+    return;
+  s->retry_ms = RETRY_MIN_MS;
+  if (s->registration == NULL) {
+    begin(s);
+    return;
+  }
+  /* Of a renewal that was overtaken by this one. */
+  drop(&s->renewal);
+  uv_timer_stop(&s->timer);
+  s->renewing = true;
+  start(s, &s->renewal);
+}
+
+void service_superseded(struct service *s)
+{
+  go_offline(s, superseded);
 }
 
 void service_name_free(struct service *s)
 {
   if (s->state != SERVICE_TAKEN || s->registration != NULL)
     return;
-  if (s->has_target)
+  if (may_register(s))
     begin(s);
-  else
+  else if (!s->has_target)
     move(s, SERVICE_PENDING, NULL);
 }
 
@@ -324,10 +409,10 @@ int service_set_target(struct service *s, const struct address *target, service_
   struct services *ss = s->owner;
   struct service_wait *w;
 
-  if (!link_connected(ss->link)) {
+  if (!link_connected(ss->link) || link_superseded(ss->link)) {
     retarget(s, target);
     if (s->state == SERVICE_PENDING)
-      move(s, SERVICE_OFFLINE, "the router is not reachable");
+      move(s, SERVICE_OFFLINE, link_connected(ss->link) ? superseded : "the router is not reachable");
     return 0;
   }
   if (s->state == SERVICE_ONLINE) {

@@ -37,6 +37,26 @@ void services_link_changed(struct services *ss)
   }
 }
 
+void services_link_renewed(struct services *ss)
+{
+  struct service *s, *next;
+
+  HASH_ITER(hh, ss->table, s, next)
+  {
+    service_link_renewed(s);
+  }
+}
+
+void services_superseded(struct services *ss)
+{
+  struct service *s, *next;
+
+  HASH_ITER(hh, ss->table, s, next)
+  {
+    service_superseded(s);
+  }
+}
+
 void services_name_free(struct services *ss, const char *name)
 {
   struct service *s = services_find(ss, name);

@@ -47,6 +47,10 @@ void services_close(struct services *ss, void (*closed)(void *arg), void *arg);
 
 /* What the link tells, passed on by its owner. */
 void services_link_changed(struct services *ss);
+/* All are registered anew; until then the older registrations hold. */
+void services_link_renewed(struct services *ss);
+/* All are given up, and are SERVICE_OFFLINE from now on. */
+void services_superseded(struct services *ss);
 /* The name is not in the catalogue any more: whoever had taken it may be gone. */
 void services_name_free(struct services *ss, const char *name);
 

@@ -27,10 +27,12 @@ struct service {
   bool has_target;
   struct address target;
   struct registration *registration;
+  bool renewing; /* the registration is about to be replaced, by the renewal, if it is there yet */
+  struct registration *renewal;
   struct service_wait *waits;
   uv_timer_t timer; /* when to ask the router again, or to look at its list again */
   uint64_t retry_ms;
-  uint64_t again_until; /* until then ALREADY_EXISTS may be about ourselves */
+  uint64_t again_until; /* until then an original's ALREADY_EXISTS may be about ourselves */
 };
 
 struct services {
@@ -60,6 +62,8 @@ void services_release(struct services *ss);
 int service_start(struct service *s, struct services *owner);
 void service_link_up(struct service *s);
 void service_link_down(struct service *s);
+void service_link_renewed(struct service *s);
+void service_superseded(struct service *s);
 void service_name_free(struct service *s);
 /* Gives up the registration. */
 void service_drop(struct service *s);

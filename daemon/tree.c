@@ -107,10 +107,13 @@ static int status_row_render(struct fs_entry *file, struct fs_text *out)
     fs_printf(out, "trouble %s\n", link_trouble(p->link));
   else
     fs_printf(out, "protocol %d\n", link_original(p->link) ? 1 : 2);
+  if (link_superseded(p->link))
+    fs_printf(out, "superseded a newer mmfs with this identity has taken its place\n");
   fs_printf(out, "version %s\n", MM_VERSION);
   fs_printf(out, "pid %ld\n", (long)getpid());
   fs_printf(out, "uptime %" PRIu64 "\n", (uv_now(t->loop) - t->started_ms) / 1000);
   fs_printf(out, "connects %" PRIu64 "\n", link_connects(p->link));
+  fs_printf(out, "renewals %" PRIu64 "\n", link_renewals(p->link));
   fs_printf(out, "catalogue %zu\n", catalogue_count(p->catalogue));
   fs_printf(out, "services %zu\n", services_count(p->services));
   fs_printf(out, "forwards %zu\n", forwards_count(p->forwards));

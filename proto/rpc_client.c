@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <grpc/support/alloc.h>
 
 /* With a request: it is sent, and nothing more. Takes the request also when it fails. */
 static int start_call(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
@@ -68,6 +71,21 @@ int rpc_call_start(struct rpc_call **out, struct rpc_channel *ch, const struct r
   if (!error)
     rpc_call_set_arg(*out, events, arg);
   return error;
+}
+
+int rpc_call_remote(const struct rpc_call *c, char *out, size_t size)
+{
+  char *peer = grpc_call_get_peer(c->call);
+  size_t length = peer ? strlen(peer) : 0;
+  int rc = -ENOENT;
+  if (length >= size) {
+    rc = -E2BIG;
+  } else if (length > 0) {
+    memcpy(out, peer, length + 1);
+    rc = (int)length;
+  }
+  gpr_free(peer);
+  return rc;
 }
 
 /* ---- One request, one answer ---- */

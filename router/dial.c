@@ -70,20 +70,13 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.closed = on_closed};
 
-/* Why it is not here. */
-static void write_absence(char out[SENTENCE_MAX], const struct router *r, const struct goal *g)
-{
-  if (g->kind == GOAL_MEMBER)
-    snprintf(out, SENTENCE_MAX, "its daemon is not here");
-  else
-    snprintf(out, SENTENCE_MAX, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
-             registry_went(r->registry, g->name, 0) ? "is gone" : "does not exist");
-}
-
 static void dial_fail_absent(struct dial *d)
 {
-  char sentence[SENTENCE_MAX];
-  write_absence(sentence, d->arrival.router, &d->goal);
+  const struct goal *g = &d->goal;
+  char sentence[SENTENCE_MAX] = "its daemon is not here";
+  if (g->kind == GOAL_SERVICE)
+    snprintf(sentence, sizeof sentence, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
+             registry_went(d->arrival.router->registry, g->name, 0) ? "is gone" : "does not exist");
   dial_fail(d, RPC_NOT_FOUND, sentence);
 }
 
@@ -112,8 +105,10 @@ static bool may_wait(const struct arrival *a, const struct goal *g)
   uint64_t now = router_now();
   if (a->leg.original)
     return false;
-  if (g->kind == GOAL_MEMBER || now - r->started < r->limits.young_ms)
-    return g->kind == GOAL_MEMBER || registry_name_valid(g->name);
+  if (g->kind == GOAL_MEMBER)
+    return true;
+  if (now - r->started < r->limits.young_ms)
+    return registry_name_valid(g->name);
   return registry_went(r->registry, g->name, now >= r->limits.gone_ms ? now - r->limits.gone_ms + 1 : 0);
 }
 
@@ -121,6 +116,9 @@ static void room_enter(struct dial *d)
 {
   struct router *r = d->arrival.router;
   char sentence[SENTENCE_MAX];
+  if (d->token)
+    tokens_spend(r->tokens, d->token);
+  d->token = NULL;
   if (callers_hold_more(r->callers, d->arrival.caller, CALLER_WAITING) != 0) {
     snprintf(sentence, sizeof sentence, "a caller may wait for others with %zu streams at once",
              r->limits.waiting_per_caller);
@@ -174,27 +172,25 @@ static struct takers takers_find(const struct arrival *a, const struct goal *g)
   return t;
 }
 
-static bool is_over(const struct arrival *a, const struct goal *g)
+static void dial_settle(struct dial *d, struct service *s)
 {
-  return g->kind == GOAL_MEMBER && lost_has(a->router->lost, g->member);
+  const struct goal *g = &d->goal;
+  if (s)
+    service_enter(d, s);
+  else if (g->kind == GOAL_MEMBER && lost_has(d->arrival.router->lost, g->member))
+    dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
+  else if (may_wait(&d->arrival, g))
+    room_enter(d);
+  else
+    dial_fail_absent(d);
 }
 
 void dial_start(const struct arrival *a, const struct goal *g)
 {
   struct router *r = a->router;
-  char sentence[SENTENCE_MAX];
   struct takers t = takers_find(a, g);
   if (t.has_parked) {
     arrival_pair(a, &t.parked);
-    return;
-  }
-  if (!t.service && is_over(a, g)) {
-    arrival_refuse(a, RPC_FAILED_PRECONDITION, over_for_good);
-    return;
-  }
-  if (!t.service && !may_wait(a, g)) {
-    write_absence(sentence, r, g);
-    arrival_refuse(a, RPC_NOT_FOUND, sentence);
     return;
   }
   struct dial *d = calloc(1, sizeof *d);
@@ -206,10 +202,7 @@ void dial_start(const struct arrival *a, const struct goal *g)
   d->arrival = *a;
   d->goal = *g;
   rpc_call_set_arg(a->leg.call, &events, d);
-  if (t.service)
-    service_enter(d, t.service);
-  else
-    room_enter(d);
+  dial_settle(d, t.service);
 }
 
 void dial_move(struct dial *d)
@@ -219,17 +212,8 @@ void dial_move(struct dial *d)
   if (t.has_parked) {
     struct arrival a = dial_take(d);
     arrival_pair(&a, &t.parked);
-  } else if (t.service) {
-    service_enter(d, t.service);
-  } else if (is_over(&d->arrival, &d->goal)) {
-    dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
-  } else if (may_wait(&d->arrival, &d->goal)) {
-    if (d->token)
-      tokens_spend(d->arrival.router->tokens, d->token);
-    d->token = NULL;
-    room_enter(d);
   } else {
-    dial_fail_absent(d);
+    dial_settle(d, t.service);
   }
 }
 

@@ -120,7 +120,7 @@ void parked_end(struct caller *c, enum rpc_status status, const char *text)
 void parked_end_all(struct router *r, enum rpc_status status, const char *text)
 {
   while (r->parked) {
-    struct arrival a = parked_remove(r->parked);
+    struct arrival a = parked_remove(r->parked); /* NOLINT(clang-analyzer-unix.Malloc) */
     arrival_refuse(&a, status, text);
   }
 }

@@ -1,6 +1,7 @@
-/* Where the two streams of a connection find each other. The forward's comes first: it names the service, or shows the
- * token that ForwardToService gave. Its partner is a stream that the service's member has parked; or else the service
- * is told a token, and the stream that shows it is the partner. */
+/* Where the two streams of a connection find each other. The forward's comes first: it names the service, or the member
+ * with which a connection goes on, or shows the token that ForwardToService gave. Its partner is a stream that the
+ * member has parked; or else a service is told a token, and the stream that shows it is the partner. Who is not here
+ * may be waited for. */
 #ifndef ROUTER_RENDEZVOUS_H
 #define ROUTER_RENDEZVOUS_H
 

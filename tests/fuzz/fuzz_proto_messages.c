@@ -5,7 +5,7 @@
 #include "mindmeld.pb-c.h"
 #include "proto/rpc.h"
 
-enum { TYPES = 9 };
+enum { TYPES = 10 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,6 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
       &mindmeld__forward_to_service_response__descriptor,
       &mindmeld__list_services_response__descriptor,
       &mindmeld__watch_services_response__descriptor,
+      &mindmeld__join_request__descriptor,
   };
   if (size == 0)
     return 0;

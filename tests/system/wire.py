@@ -168,9 +168,9 @@ class Peer:
     def dial(self, name, connection, **more):
         return self.stream(**{"service": name, "connection": connection, "limit": LIMIT, **more})
 
-    def attach(self, member, connection, epoch, **more):
+    def attach(self, to, connection, epoch, **more):
         """Goes on with a connection at that process."""
-        fields = {"attach": member, "connection": connection, "epoch": epoch, "established": True, "limit": LIMIT}
+        fields = {"attach": to, "connection": connection, "epoch": epoch, "established": True, "limit": LIMIT}
         return self.stream(**{**fields, **more})
 
     def close(self):

@@ -76,14 +76,40 @@ START_TEST(a_lost_router_leaves_its_names_offline)
   catalogue_lost(c);
   ck_assert_int_eq(changes, 4);
   ck_assert_int_eq(catalogue_find(c, "stays"), CATALOGUE_OFFLINE);
+  /* For as long as that takes. */
+  ck_assert_int_eq(uv_run(&loop, UV_RUN_NOWAIT), 0);
   catalogue_up(c, "stays");
   ck_assert_int_eq(catalogue_find(c, "stays"), CATALOGUE_ONLINE);
-  catalogue_down(c, "goes");
+  catalogue_missing(c, "goes");
   ck_assert_int_eq(catalogue_find(c, "goes"), CATALOGUE_OFFLINE);
   /* The timer that ends this keeps the loop alive until then. */
   while (catalogue_find(c, "goes") != CATALOGUE_NONE)
     uv_run(&loop, UV_RUN_ONCE);
   ck_assert_int_eq(catalogue_find(c, "stays"), CATALOGUE_ONLINE);
+}
+END_TEST
+
+START_TEST(what_is_missing_is_offline_for_a_while)
+{
+  catalogue_up(c, "web");
+  catalogue_missing(c, "web");
+  catalogue_missing(c, "never");
+  ck_assert_int_eq(changes, 2);
+  ck_assert_int_eq(catalogue_find(c, "web"), CATALOGUE_OFFLINE);
+  catalogue_up(c, "web");
+  ck_assert_int_eq(catalogue_find(c, "web"), CATALOGUE_ONLINE);
+  catalogue_missing(c, "web");
+  catalogue_down(c, "web");
+  ck_assert_uint_eq(catalogue_count(c), 0);
+}
+END_TEST
+
+START_TEST(our_own_name_that_is_missing_is_gone)
+{
+  catalogue_up(c, "web");
+  catalogue_withdrawn(c, "web");
+  catalogue_missing(c, "web");
+  ck_assert_uint_eq(catalogue_count(c), 0);
 }
 END_TEST
 
@@ -148,6 +174,8 @@ int main(void)
   tcase_add_test(t, names_come_and_go);
   tcase_add_test(t, names_that_cannot_be_shown_are_refused);
   tcase_add_test(t, a_lost_router_leaves_its_names_offline);
+  tcase_add_test(t, what_is_missing_is_offline_for_a_while);
+  tcase_add_test(t, our_own_name_that_is_missing_is_gone);
   tcase_add_test(t, our_own_name_is_hidden_until_it_is_gone);
   tcase_add_test(t, late_news_of_our_own_name_is_hidden_too);
   tcase_add_test(t, what_is_hidden_and_stays_is_somebody_elses);

@@ -11,7 +11,7 @@
 static struct world w;
 static struct forwards *forwards;
 static bool all_known, forwards_gone;
-static int heard, silenced, accepted, vanished, silenced_by_error;
+static int heard, silenced, accepted, vanished, silenced_by_error, missed;
 
 static bool known(const char *name, void *arg)
 {
@@ -34,6 +34,16 @@ static void silent(struct forward *f, const struct address *address, int error, 
   (void)arg;
   silenced++;
   silenced_by_error += error != 0;
+}
+
+static void absent(struct forward *f, const struct address *address, int error, const char *why, void *arg)
+{
+  (void)f;
+  (void)address;
+  (void)arg;
+  ck_assert_int_lt(error, 0);
+  ck_assert_str_ne(why, "");
+  missed++;
 }
 
 static void on_accepted(struct forward *f, int fd, const char *peer, void *arg)
@@ -62,13 +72,14 @@ static void on_gone(struct forward *f, void *arg)
 static const struct forwards_events events = {.known = known,
                                               .listening = listening,
                                               .silent = silent,
+                                              .absent = absent,
                                               .accepted = on_accepted,
                                               .starved = starved,
                                               .gone = on_gone};
 
 static void setup(void)
 {
-  heard = silenced = accepted = vanished = silenced_by_error = 0;
+  heard = silenced = accepted = vanished = silenced_by_error = missed = 0;
   all_known = forwards_gone = false;
   world_open(&w);
   world_link(&w, NULL);
@@ -431,6 +442,130 @@ START_TEST(closing_answers_who_waits)
 }
 END_TEST
 
+static void restore(struct forward *f, const char *text)
+{
+  struct address address;
+  const char *why;
+
+  ck_assert_int_eq(address_parse_listener(text, &address, &why), 0);
+  ck_assert_int_eq(forward_restore(f, &address), 0);
+}
+
+/* They come from timers, after which a loop that runs once would wait for something else. */
+static void turn_until_restored(void)
+{
+  while (forwards_restoring(forwards))
+    uv_run(&w.loop, UV_RUN_NOWAIT);
+}
+
+/* A port of this machine that somebody else has, and the descriptor that holds it. */
+static int hold_port(int *fd)
+{
+  struct sockaddr_in a = {.sin_family = AF_INET};
+  socklen_t size = sizeof a;
+
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  *fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ck_assert_int_ge(*fd, 0);
+  ck_assert_int_eq(bind(*fd, (struct sockaddr *)&a, sizeof a), 0);
+  ck_assert_int_eq(listen(*fd, 1), 0);
+  ck_assert_int_eq(getsockname(*fd, (struct sockaddr *)&a, &size), 0);
+  return ntohs(a.sin_port);
+}
+
+START_TEST(what_is_restored_counts_at_once)
+{
+  struct forward *f = make("fresh");
+  int fd;
+
+  ck_assert(!forwards_restoring(forwards));
+  restore(f, "0");
+  restore(f, "127.0.0.2:0");
+  restore(f, "127.0.0.2:0");
+  ck_assert_int_eq(count(f), 2);
+  ck_assert(forwards_restoring(forwards));
+  ck_assert_int_eq(heard, 0);
+  turn_until_restored();
+  ck_assert_int_eq(heard, 2);
+  ck_assert_int_eq(w.lists, 0);
+  ck_assert_int_ne(port(f, 0), 0);
+  forward_remove(f);
+  f = make("known");
+  restore(f, "0");
+  turn_until_restored();
+  ck_assert_int_eq(heard, 3);
+  fd = dial_port(port(f, 0));
+  ck_assert_int_ge(fd, 0);
+  WORLD_UNTIL(&w, accepted == 1);
+  close(fd);
+}
+END_TEST
+
+START_TEST(a_port_that_is_taken_meanwhile_is_tried_again)
+{
+  struct forward *f = make("known");
+  int fd;
+  int taken = hold_port(&fd);
+
+  restore(f, number(taken));
+  restore(f, "0");
+  turn_until_restored();
+  ck_assert_int_eq(missed, 1);
+  ck_assert_int_eq(count(f), 2);
+  ck_assert_int_eq(port(f, 0), taken);
+  /* It fails once more, which is not told, and then succeeds. */
+  world_idle(&w, FORWARD_RETRY_MS + FORWARD_RETRY_MS / 2);
+  ck_assert_int_eq(missed + heard, 2);
+  close(fd);
+  while (heard < 2)
+    uv_run(&w.loop, UV_RUN_NOWAIT);
+  ck_assert_int_eq(missed, 1);
+  ck_assert_int_eq(count(f), 2);
+  fd = dial_port(taken);
+  ck_assert_int_ge(fd, 0);
+  WORLD_UNTIL(&w, accepted == 1);
+  close(fd);
+}
+END_TEST
+
+START_TEST(a_write_takes_the_place_of_what_is_absent)
+{
+  struct forward *f = make("known");
+  int fd;
+  int taken = hold_port(&fd);
+
+  restore(f, number(taken));
+  turn_until_restored();
+  ck_assert_int_eq(missed, 1);
+  ck_assert_int_eq(put(f, number(taken), true, false), -EADDRINUSE);
+  ck_assert_int_eq(count(f), 1);
+  close(fd);
+  ck_assert_int_eq(put(f, number(taken), false, false), 0);
+  ck_assert_int_eq(count(f), 1);
+  ck_assert_int_eq(heard, 1);
+  ck_assert_int_eq(silenced, 0);
+}
+END_TEST
+
+START_TEST(what_is_absent_can_be_replaced)
+{
+  struct forward *f = make("known"), *other = make("other");
+  int fd;
+  int taken = hold_port(&fd);
+
+  restore(f, number(taken));
+  restore(other, number(taken));
+  turn_until_restored();
+  ck_assert_int_eq(put(f, "0", true, false), 0);
+  ck_assert_int_eq(count(f), 1);
+  ck_assert_int_ne(port(f, 0), taken);
+  forward_remove(other);
+  ck_assert_int_eq(silenced, 0);
+  ck_assert_int_eq(vanished, 1);
+  close(fd);
+}
+END_TEST
+
 int main(void)
 {
   Suite *s = suite_create("daemon forwards");
@@ -455,6 +590,10 @@ int main(void)
   tcase_add_test(t, there_is_a_limit);
   tcase_add_test(t, an_interrupted_write_changes_nothing);
   tcase_add_test(t, removing_answers_who_waits);
+  tcase_add_test(t, what_is_restored_counts_at_once);
+  tcase_add_test(t, a_port_that_is_taken_meanwhile_is_tried_again);
+  tcase_add_test(t, a_write_takes_the_place_of_what_is_absent);
+  tcase_add_test(t, what_is_absent_can_be_replaced);
   tcase_add_test(t, closing_answers_who_waits);
   suite_add_tcase(s, t);
   r = srunner_create(s);

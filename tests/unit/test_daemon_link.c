@@ -213,9 +213,338 @@ START_TEST(members_differ)
   link_close(w.link, world_link_closed, &w);
   WORLD_UNTIL(&w, w.link_gone);
   w.link_gone = false;
+  own_identity_make(&w.identity);
   world_link(&w, NULL);
   ck_assert_mem_ne(member, link_member(w.link), sizeof member);
   ck_assert_mem_ne(key, link_member_key(w.link), sizeof key);
+}
+END_TEST
+
+/* ---- Who this is. ---- */
+
+START_TEST(joins_before_it_is_connected)
+{
+  w.router.challenges = w.router.join_mute = true;
+  w.router.names[w.router.name_count++] = "one";
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.joins == 1);
+  ck_assert(!link_connected(w.link) && !world_has(&w, "one"));
+  fake_join_verdict(fake_joining(&w));
+  WORLD_UNTIL(&w, world_has(&w, "one"));
+  ck_assert(link_connected(w.link) && !link_superseded(w.link));
+  ck_assert_uint_eq(w.instance, w.identity.instance);
+  ck_assert(!w.former);
+  ck_assert_int_eq(w.states, 1);
+}
+END_TEST
+
+START_TEST(says_who_it_was)
+{
+  w.identity.has_former = true;
+  w.router.challenges = true;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects == 1);
+  ck_assert(w.former);
+  world_router_stop(&w);
+  world_router_start(&w);
+  WORLD_UNTIL(&w, w.connects == 2);
+  ck_assert_int_eq(w.joins, 2);
+}
+END_TEST
+
+START_TEST(a_router_without_join_will_do)
+{
+  w.router.challenges = true;
+  w.router.join_status = RPC_UNIMPLEMENTED;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects == 1);
+  ck_assert(!link_superseded(w.link) && !link_original(w.link));
+}
+END_TEST
+
+START_TEST(a_join_that_is_refused_is_told_and_tried_again)
+{
+  w.router.challenges = true;
+  w.router.join_status = RPC_PERMISSION_DENIED;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.joins == 2);
+  ck_assert_ptr_nonnull(strstr(link_trouble(w.link), "identity"));
+  ck_assert_int_eq(w.losses, 1);
+  w.router.join_status = RPC_UNAVAILABLE;
+  WORLD_UNTIL(&w, w.losses == 2);
+  w.router.join_status = RPC_OK;
+  WORLD_UNTIL(&w, link_connected(w.link));
+}
+END_TEST
+
+START_TEST(an_older_instance_is_superseded)
+{
+  w.router.challenges = true;
+  w.router.join_status = RPC_FAILED_PRECONDITION;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects == 1);
+  ck_assert(link_superseded(w.link));
+  ck_assert_int_eq(w.supersessions, 1);
+  ck_assert_int_eq(w.losses, 0);
+  /* For good: it does not ask another router, either. */
+  w.router.join_status = RPC_OK;
+  world_router_stop(&w);
+  world_router_start(&w);
+  WORLD_UNTIL(&w, w.connects == 2);
+  ck_assert(link_superseded(w.link));
+  ck_assert_int_eq(w.joins, 1);
+  ck_assert_int_eq(w.supersessions, 1);
+}
+END_TEST
+
+START_TEST(is_superseded_later)
+{
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects == 1);
+  WORLD_UNTIL(&w, !fake_find(&w, true, NULL)->sending);
+  fake_watch_tell(fake_find(&w, true, NULL), NULL, 0, true);
+  WORLD_UNTIL(&w, w.supersessions == 1);
+  ck_assert(link_connected(w.link));
+  fake_news(&w, "x", NULL, false);
+  WORLD_UNTIL(&w, world_has(&w, "x"));
+  fake_watch_tell(fake_find(&w, true, NULL), NULL, 0, true);
+  fake_news(&w, "y", NULL, false);
+  WORLD_UNTIL(&w, world_has(&w, "y"));
+  ck_assert_int_eq(w.supersessions, 1);
+}
+END_TEST
+
+START_TEST(who_is_lost_is_told)
+{
+  static const uint8_t other[LINK_MEMBER_SIZE] = "somebody else";
+  struct fake_call *watch;
+
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects == 1);
+  watch = fake_find(&w, true, NULL);
+  WORLD_UNTIL(&w, !watch->sending);
+  fake_watch_tell(watch, link_member(w.link), LINK_MEMBER_SIZE, false);
+  WORLD_UNTIL(&w, !watch->sending);
+  fake_watch_tell(watch, other, LINK_MEMBER_SIZE - 1, false);
+  WORLD_UNTIL(&w, !watch->sending);
+  fake_watch_tell(watch, other, LINK_MEMBER_SIZE, false);
+  WORLD_UNTIL(&w, w.losts == 1);
+  ck_assert_mem_eq(w.lost, other, sizeof other);
+}
+END_TEST
+
+/* ---- Make before break. ---- */
+
+static void connect_joined(void)
+{
+  w.router.challenges = true;
+  w.router.names[w.router.name_count++] = "one";
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, world_has(&w, "one"));
+}
+
+static void is_renewed(int times)
+{
+  WORLD_UNTIL(&w, w.renewals == times);
+  ck_assert(link_connected(w.link));
+  ck_assert_int_eq(w.states, 1);
+  /* The one of before goes. */
+  WORLD_UNTIL(&w, fake_count_watches(&w) == 1);
+  ck_assert_int_eq(w.states, 1);
+}
+
+START_TEST(a_drain_is_forestalled)
+{
+  connect_joined();
+  const struct rpc_channel *before = link_channel(w.link);
+  fake_news(&w, NULL, NULL, true);
+  is_renewed(1);
+  ck_assert_int_eq(w.drains, 1);
+  ck_assert_ptr_ne(link_channel(w.link), before);
+  ck_assert_int_eq(w.joins, 2);
+  /* It lives on, and may drain again. */
+  fake_news(&w, "two", NULL, false);
+  WORLD_UNTIL(&w, world_has(&w, "two"));
+  fake_news(&w, NULL, NULL, true);
+  is_renewed(2);
+  ck_assert_int_eq(w.drains, 2);
+}
+END_TEST
+
+START_TEST(age_is_forestalled)
+{
+  w.router.stream_age_ms = 1;
+  connect_joined();
+  is_renewed(1);
+  is_renewed(2);
+  ck_assert_int_eq(w.downs + w.missing, 0);
+}
+END_TEST
+
+START_TEST(the_listing_does_not_flicker)
+{
+  w.router.names[w.router.name_count++] = "goes";
+  connect_joined();
+  w.router.names[0] = "comes";
+  link_renew(w.link);
+  is_renewed(1);
+  WORLD_UNTIL(&w, world_has(&w, "comes") && !world_has(&w, "goes"));
+  ck_assert(world_has(&w, "one"));
+  ck_assert_int_eq(w.downs, 0);
+  ck_assert_int_eq(w.missing, 1);
+  /* What is gone later is gone. */
+  fake_news(&w, NULL, "one", false);
+  WORLD_UNTIL(&w, !world_has(&w, "one"));
+  ck_assert_int_eq(w.downs, 1);
+}
+END_TEST
+
+START_TEST(is_tried_again_while_the_first_lives)
+{
+  connect_joined();
+  w.router.join_status = RPC_UNAVAILABLE;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins >= 3);
+  fake_news(&w, "two", NULL, false);
+  WORLD_UNTIL(&w, world_has(&w, "two"));
+  ck_assert_int_eq(w.states, 1);
+  w.router.join_status = RPC_OK;
+  is_renewed(1);
+}
+END_TEST
+
+START_TEST(the_second_becomes_the_attempt)
+{
+  connect_joined();
+  w.router.join_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins == 2);
+  rpc_call_finish(fake_find(&w, true, NULL)->call, RPC_UNAVAILABLE, "as told");
+  WORLD_UNTIL(&w, w.losses == 1);
+  ck_assert(!link_connected(w.link));
+  fake_join_verdict(fake_joining(&w));
+  WORLD_UNTIL(&w, w.connects == 2);
+  ck_assert_int_eq(w.renewals, 0);
+  ck_assert_int_eq(w.watches, 2);
+}
+END_TEST
+
+START_TEST(the_first_may_be_ended_by_the_second)
+{
+  connect_joined();
+  w.router.join_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins == 2);
+  rpc_call_finish(fake_find(&w, true, NULL)->call, RPC_ABORTED, "replaced");
+  WORLD_UNTIL(&w, fake_count_watches(&w) == 1);
+  world_idle(&w, 50);
+  ck_assert(link_connected(w.link));
+  fake_join_verdict(fake_joining(&w));
+  is_renewed(1);
+}
+END_TEST
+
+START_TEST(a_first_that_was_ended_for_nothing_is_lost)
+{
+  connect_joined();
+  w.router.join_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins == 2);
+  rpc_call_finish(fake_find(&w, true, NULL)->call, RPC_ABORTED, "replaced");
+  WORLD_UNTIL(&w, fake_count_watches(&w) == 1);
+  world_idle(&w, 50);
+  w.router.join_status = RPC_UNAVAILABLE;
+  fake_join_verdict(fake_joining(&w));
+  WORLD_UNTIL(&w, w.losses == 1);
+  w.router.join_mute = false;
+  w.router.join_status = RPC_OK;
+  WORLD_UNTIL(&w, w.connects == 2);
+  ck_assert_int_eq(w.renewals, 0);
+}
+END_TEST
+
+START_TEST(a_router_that_drains_is_no_successor)
+{
+  connect_joined();
+  w.router.drains = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.watches >= 4);
+  ck_assert_int_eq(w.renewals + w.losses, 0);
+  w.router.drains = false;
+  is_renewed(1);
+}
+END_TEST
+
+START_TEST(another_renewal_overtakes_the_first)
+{
+  connect_joined();
+  w.router.join_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins == 2);
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins == 3);
+  WORLD_UNTIL(&w, fake_count_watches(&w) == 2);
+  w.router.join_mute = false;
+  link_renew(w.link);
+  is_renewed(1);
+}
+END_TEST
+
+START_TEST(closes_while_it_is_renewed)
+{
+  connect_joined();
+  w.router.join_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.joins == 2);
+}
+END_TEST
+
+START_TEST(an_original_is_not_renewed)
+{
+  w.router.watch_status = RPC_UNIMPLEMENTED;
+  w.router.first_version = true;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects == 1);
+  const struct rpc_channel *before = link_channel(w.link);
+  link_renew(w.link);
+  ck_assert_ptr_eq(link_channel(w.link), before);
+  WORLD_UNTIL(&w, w.lists >= 2);
+  ck_assert_int_eq(w.renewals + w.losses, 0);
+}
+END_TEST
+
+START_TEST(what_has_changed_is_tried_at_once)
+{
+  world_router_stop(&w);
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.losses == 1);
+  world_router_start(&w);
+  w.router.watch_mute = true;
+  WORLD_UNTIL(&w, w.watches == 1);
+  w.router.watch_mute = false;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.connects == 1);
+}
+END_TEST
+
+static void close_inside(struct world *world)
+{
+  link_close(world->link, world_link_closed, world);
+}
+
+START_TEST(may_be_closed_by_who_is_told)
+{
+  connect_joined();
+  if (_i == 0) {
+    w.on_renewed = close_inside;
+    link_renew(w.link);
+  } else {
+    w.on_superseded = close_inside;
+    w.router.join_status = RPC_FAILED_PRECONDITION;
+    link_renew(w.link);
+  }
+  WORLD_UNTIL(&w, w.link_gone);
+  w.link = NULL;
 }
 END_TEST
 
@@ -281,6 +610,26 @@ int main(void)
   tcase_add_test(t, closing_ends_what_is_asked);
   tcase_add_test(t, closes_before_it_began);
   tcase_add_test(t, members_differ);
+  tcase_add_test(t, joins_before_it_is_connected);
+  tcase_add_test(t, says_who_it_was);
+  tcase_add_test(t, a_router_without_join_will_do);
+  tcase_add_test(t, a_join_that_is_refused_is_told_and_tried_again);
+  tcase_add_test(t, an_older_instance_is_superseded);
+  tcase_add_test(t, is_superseded_later);
+  tcase_add_test(t, who_is_lost_is_told);
+  tcase_add_test(t, a_drain_is_forestalled);
+  tcase_add_test(t, age_is_forestalled);
+  tcase_add_test(t, the_listing_does_not_flicker);
+  tcase_add_test(t, is_tried_again_while_the_first_lives);
+  tcase_add_test(t, the_second_becomes_the_attempt);
+  tcase_add_test(t, the_first_may_be_ended_by_the_second);
+  tcase_add_test(t, a_first_that_was_ended_for_nothing_is_lost);
+  tcase_add_test(t, a_router_that_drains_is_no_successor);
+  tcase_add_test(t, another_renewal_overtakes_the_first);
+  tcase_add_test(t, closes_while_it_is_renewed);
+  tcase_add_test(t, an_original_is_not_renewed);
+  tcase_add_test(t, what_has_changed_is_tried_at_once);
+  tcase_add_loop_test(t, may_be_closed_by_who_is_told, 0, 2);
   tcase_add_loop_test(pure, troubles_say_what_to_do, 0, sizeof troubles / sizeof *troubles);
   tcase_add_test(pure, long_troubles_are_cut);
   suite_add_tcase(s, t);

@@ -420,22 +420,6 @@ START_TEST(a_name_found_taken_later_is_told_and_tried_again)
 }
 END_TEST
 
-START_TEST(our_own_former_registration_is_no_verdict)
-{
-  struct service *s = online("web");
-  struct verdict v = {0};
-
-  services_withdraw(s);
-  s = declare("web");
-  w.router.create_status = RPC_ALREADY_EXISTS;
-  w.router.refuse_creates = 2;
-  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
-  WORLD_UNTIL(&w, v.calls == 1);
-  ck_assert_int_eq(v.error, 0);
-  ck_assert_int_eq(w.creates, 4);
-}
-END_TEST
-
 START_TEST(a_stream_that_ends_is_made_again)
 {
   struct service *s = online("web");
@@ -444,6 +428,223 @@ START_TEST(a_stream_that_ends_is_made_again)
   WORLD_UNTIL(&w, service_state(s) == SERVICE_OFFLINE);
   WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
   ck_assert_int_eq(w.losses, 0);
+}
+END_TEST
+
+/* ---- Make before break. ---- */
+
+static void link_renewed(struct world *world)
+{
+  (void)world;
+  services_link_renewed(services);
+}
+
+static void link_superseded_now(struct world *world)
+{
+  (void)world;
+  services_superseded(services);
+}
+
+static void setup_renewable(void)
+{
+  setup_connected();
+  w.on_renewed = link_renewed;
+  w.on_superseded = link_superseded_now;
+}
+
+static int count_streams(const char *name)
+{
+  const struct fake_call *f;
+  int count = 0;
+
+  DL_FOREACH(w.calls, f)
+  {
+    count += f->create && strcmp(f->name, name) == 0;
+  }
+  return count;
+}
+
+static struct fake_call *last_stream(const char *name)
+{
+  struct fake_call *f, *last = NULL;
+
+  DL_FOREACH(w.calls, f)
+  {
+    if (f->create && strcmp(f->name, name) == 0)
+      last = f;
+  }
+  ck_assert_ptr_nonnull(last);
+  return last;
+}
+
+START_TEST(is_registered_anew_before_the_older_goes)
+{
+  struct service *s = online("web");
+  struct fake_call *former = fake_find(&w, false, "web");
+  int before = changes;
+
+  w.router.create_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.creates == 2);
+  WORLD_UNTIL(&w, fake_count_watches(&w) == 1);
+  ck_assert_int_eq(count_streams("web"), 2);
+  fake_token(former, "older");
+  WORLD_UNTIL(&w, tokens == 1);
+  fake_verdict(last_stream("web"));
+  WORLD_UNTIL(&w, count_streams("web") == 1);
+  ck_assert_ptr_ne(fake_find(&w, false, "web"), former);
+  fake_token(fake_find(&w, false, "web"), "newer");
+  WORLD_UNTIL(&w, tokens == 2);
+  ck_assert_int_eq(service_state(s), SERVICE_ONLINE);
+  ck_assert_int_eq(changes, before);
+  ck_assert_int_eq(lefts, 0);
+  services_withdraw(s);
+  WORLD_UNTIL(&w, count_streams("web") == 0);
+}
+END_TEST
+
+START_TEST(the_older_may_be_ended_first)
+{
+  struct service *s = online("web");
+  int before = changes;
+
+  w.router.replaces = true;
+  for (int times = 1; times <= 3; times++) {
+    link_renew(w.link);
+    WORLD_UNTIL(&w, w.renewals == times && w.creates == 1 + times && count_streams("web") == 1);
+  }
+  fake_token(fake_find(&w, false, "web"), "t");
+  WORLD_UNTIL(&w, tokens == 1);
+  ck_assert_int_eq(service_state(s), SERVICE_ONLINE);
+  ck_assert_int_eq(changes, before);
+}
+END_TEST
+
+START_TEST(a_renewal_that_fails_is_tried_again)
+{
+  struct service *s = online("web");
+  int before = changes;
+
+  w.router.create_status = RPC_UNAVAILABLE;
+  w.router.refuse_creates = 2;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.creates == 4);
+  WORLD_UNTIL(&w, count_streams("web") == 1);
+  ck_assert_int_eq(service_state(s), SERVICE_ONLINE);
+  ck_assert_int_eq(changes, before);
+}
+END_TEST
+
+START_TEST(a_renewal_may_lose_the_name)
+{
+  struct service *s = online("web");
+
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_TAKEN);
+  WORLD_UNTIL(&w, count_streams("web") == 0);
+  ck_assert_int_eq(refusals, 1);
+  ck_assert_str_eq(target_of(s), "localhost:80");
+  w.router.create_status = RPC_OK;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+}
+END_TEST
+
+START_TEST(a_registration_under_way_is_renewed_too)
+{
+  struct verdict v = {0};
+  struct service *s = declare("web");
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, w.creates == 1);
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.creates == 2);
+  /* The older is not the verdict any more. */
+  rpc_call_finish(fake_find(&w, false, "web")->call, RPC_ABORTED, "taken over");
+  WORLD_UNTIL(&w, count_streams("web") == 1);
+  world_idle(&w, 20);
+  ck_assert_int_eq(v.calls, 0);
+  fake_verdict(fake_find(&w, false, "web"));
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, 0);
+  ck_assert_int_eq(service_state(s), SERVICE_ONLINE);
+}
+END_TEST
+
+START_TEST(renewals_overtake_each_other)
+{
+  struct service *s = online("web");
+
+  w.router.create_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.creates == 2);
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.creates == 3 && count_streams("web") == 2);
+  if (_i == 0)
+    services_withdraw(s);
+  else
+    service_clear_target(s);
+  WORLD_UNTIL(&w, count_streams("web") == 0);
+}
+END_TEST
+
+START_TEST(the_router_is_lost_while_it_is_renewed)
+{
+  struct service *s = online("web");
+
+  w.router.create_mute = true;
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.creates == 2);
+  world_router_stop(&w);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_OFFLINE);
+  w.router.create_mute = false;
+  world_router_start(&w);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_ONLINE);
+}
+END_TEST
+
+START_TEST(who_is_superseded_registers_nothing)
+{
+  struct service *s = online("web"), *other = declare("other");
+  struct verdict v = {0}, waiting = {0};
+
+  w.router.create_mute = true;
+  ck_assert_int_eq(point_at(declare("third"), "localhost:80", &waiting), 1);
+  WORLD_UNTIL(&w, w.creates == 2);
+  fake_watch_tell(fake_find(&w, true, NULL), NULL, 0, true);
+  WORLD_UNTIL(&w, service_state(s) == SERVICE_OFFLINE);
+  ck_assert_int_eq(waiting.calls, 1);
+  WORLD_UNTIL(&w, count_streams("web") == 0);
+  ck_assert_int_eq(point_at(s, "localhost:81", &v), 0);
+  ck_assert_int_eq(point_at(other, "localhost:81", &v), 0);
+  ck_assert_int_eq(service_state(other), SERVICE_OFFLINE);
+  services_name_free(services, "web");
+  link_renew(w.link);
+  WORLD_UNTIL(&w, w.renewals == 1);
+  world_router_stop(&w);
+  world_router_start(&w);
+  WORLD_UNTIL(&w, w.connects == 2);
+  world_idle(&w, 50);
+  ck_assert_int_eq(w.creates, 2);
+  ck_assert_int_eq(service_state(s), SERVICE_OFFLINE);
+  ck_assert_uint_eq(services_online(services), 0);
+}
+END_TEST
+
+START_TEST(a_name_that_is_taken_is_no_matter_of_time)
+{
+  struct service *s = online("web");
+  struct verdict v = {0};
+
+  services_withdraw(s);
+  s = declare("web");
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, -EEXIST);
+  ck_assert_int_eq(w.creates, 2);
 }
 END_TEST
 
@@ -466,6 +667,22 @@ START_TEST(the_first_version_is_asked_for_its_list)
 }
 END_TEST
 
+START_TEST(its_former_registration_of_ours_is_no_verdict)
+{
+  struct service *s = online("web");
+  struct verdict v = {0};
+
+  services_withdraw(s);
+  s = declare("web");
+  w.router.create_status = RPC_ALREADY_EXISTS;
+  w.router.refuse_creates = 2;
+  ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, 0);
+  ck_assert_int_eq(w.creates, 4);
+}
+END_TEST
+
 START_TEST(the_first_version_refuses)
 {
   struct verdict v = {0};
@@ -483,6 +700,7 @@ int main(void)
 {
   Suite *suite = suite_create("daemon services");
   TCase *t = tcase_create("connected");
+  TCase *renewed = tcase_create("renewed");
   TCase *early = tcase_create("not connected yet");
   TCase *first = tcase_create("first version");
   SRunner *r;
@@ -502,8 +720,18 @@ int main(void)
   tcase_add_test(t, closing_answers_who_waits);
   tcase_add_test(t, a_lost_router_is_come_back_to);
   tcase_add_test(t, who_waits_when_the_router_is_lost_is_accepted);
-  tcase_add_test(t, our_own_former_registration_is_no_verdict);
   tcase_add_test(t, a_stream_that_ends_is_made_again);
+  tcase_add_test(t, a_name_that_is_taken_is_no_matter_of_time);
+  tcase_add_checked_fixture(renewed, setup_renewable, teardown);
+  tcase_set_timeout(renewed, 60);
+  tcase_add_test(renewed, is_registered_anew_before_the_older_goes);
+  tcase_add_test(renewed, the_older_may_be_ended_first);
+  tcase_add_test(renewed, a_renewal_that_fails_is_tried_again);
+  tcase_add_test(renewed, a_renewal_may_lose_the_name);
+  tcase_add_test(renewed, a_registration_under_way_is_renewed_too);
+  tcase_add_loop_test(renewed, renewals_overtake_each_other, 0, 2);
+  tcase_add_test(renewed, the_router_is_lost_while_it_is_renewed);
+  tcase_add_test(renewed, who_is_superseded_registers_nothing);
   tcase_add_checked_fixture(early, setup, teardown);
   tcase_set_timeout(early, 60);
   tcase_add_test(early, names_are_checked);
@@ -514,7 +742,9 @@ int main(void)
   tcase_set_timeout(first, 60);
   tcase_add_test(first, the_first_version_is_asked_for_its_list);
   tcase_add_test(first, the_first_version_refuses);
+  tcase_add_test(first, its_former_registration_of_ours_is_no_verdict);
   suite_add_tcase(suite, t);
+  suite_add_tcase(suite, renewed);
   suite_add_tcase(suite, early);
   suite_add_tcase(suite, first);
   r = srunner_create(suite);

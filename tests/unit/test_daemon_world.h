@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "daemon/link.h"
+#include "daemon/own_identity.h"
 #include "proto/rpc.h"
 
 #define WORLD __attribute__((unused)) static
@@ -25,8 +26,9 @@ struct fake_call {
   struct world *w;
   void *user;
   struct rpc_call *call;
-  char name[300]; /* of CreateService */
-  bool watch, create;
+  char name[300];                             /* of CreateService */
+  uint8_t challenge[IDENTITY_CHALLENGE_SIZE]; /* of the watch */
+  bool watch, create, join;
   int sending;
   struct fake_call *prev, *next;
 };
@@ -38,9 +40,15 @@ struct fake_router {
   enum rpc_status list_status, create_status;
   unsigned refuse_creates; /* so many are refused with create_status; 0: all, if it is not RPC_OK */
   bool create_mute;        /* no verdict */
+  bool replaces;           /* a name that is registered already is taken over */
   const char *token;       /* for ForwardToService; NULL: it knows no service */
   bool first_version;      /* says nothing of itself, and lists what is registered */
+  bool drains;
+  bool challenges; /* it wants a Join */
+  enum rpc_status join_status;
+  bool join_mute; /* no verdict, until fake_join_verdict */
   uint32_t heartbeat_ms;
+  uint64_t stream_age_ms;
   const char *names[WORLD_NAMES];
   size_t name_count;
 };
@@ -52,16 +60,22 @@ struct world {
   struct fake_router router;
   struct fake_call *calls;
   int port;
-  int watches, lists, creates, asks; /* that came */
+  int watches, lists, creates, asks, joins; /* that came */
+  uint64_t instance;                        /* that joined last */
+  bool former;                              /* it said who it was before */
   bool server_gone, link_gone, queue_gone;
 
+  struct own_identity identity;
   struct link *link;
   struct link_events events;
-  int states, connects, losses, drains;
+  int states, connects, losses, drains, downs, missing, renewals, supersessions, losts;
+  uint8_t lost[LINK_MEMBER_SIZE]; /* the last */
   char why[512];
   char names[WORLD_NAMES][64]; /* the catalogue, as the link told it */
   size_t name_count;
   void (*on_state)(struct world *w);
+  void (*on_renewed)(struct world *w);
+  void (*on_superseded)(struct world *w);
   void (*on_down)(struct world *w, const char *name);
   /* Of methods that the router does not know; `m` is freed afterwards. */
   void (*on_message)(struct fake_call *f, struct rpc_message *m);
@@ -107,7 +121,7 @@ WORLD void world_idle(struct world *w, uint64_t ms)
 
 /* ---- The router ---- */
 
-WORLD void fake_watch_send(struct world *w, struct rpc_call *c, bool restart, const char **up, size_t up_count,
+WORLD void fake_watch_send(struct world *w, struct fake_call *f, bool restart, const char **up, size_t up_count,
                            const char **down, size_t down_count, bool draining)
 {
   Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
@@ -135,7 +149,28 @@ WORLD void fake_watch_send(struct world *w, struct rpc_call *c, bool restart, co
   news.complete = true;
   news.draining = draining;
   news.heartbeat_ms = w->router.heartbeat_ms;
-  ck_assert_int_eq(rpc_call_send(c, rpc_message_pack(&news.base)), 0);
+  if (restart) {
+    news.stream_age_ms = w->router.stream_age_ms;
+    if (w->router.challenges) {
+      identity_random(f->challenge, sizeof f->challenge);
+      news.challenge = (ProtobufCBinaryData){.len = sizeof f->challenge, .data = f->challenge};
+    }
+  }
+  ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&news.base)), 0);
+}
+
+/* What the news of names do not say. */
+WORLD void fake_watch_tell(struct fake_call *f, const void *lost, size_t lost_size, bool superseded)
+{
+  Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
+  ProtobufCBinaryData member = {.len = lost_size, .data = (uint8_t *)(uintptr_t)lost};
+
+  news.lost = &member;
+  news.n_lost = lost_size > 0;
+  news.superseded = superseded;
+  ck_assert_int_eq(f->sending, 0);
+  f->sending = 1;
+  ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&news.base)), 0);
 }
 
 WORLD struct fake_call *fake_find(struct world *w, bool watch, const char *name)
@@ -157,7 +192,7 @@ WORLD void fake_news(struct world *w, const char *up, const char *down, bool dra
   ck_assert_ptr_nonnull(f);
   WORLD_UNTIL(w, !f->sending);
   f->sending = 1;
-  fake_watch_send(w, f->call, false, &up, up != NULL, &down, down != NULL, draining);
+  fake_watch_send(w, f, false, &up, up != NULL, &down, down != NULL, draining);
 }
 
 WORLD void fake_list(struct world *w, struct rpc_call *c)
@@ -207,9 +242,80 @@ WORLD void fake_create(struct world *w, struct fake_call *f, const struct rpc_me
       w->router.create_status = RPC_OK;
     return;
   }
+  if (w->router.replaces && fake_find(w, false, f->name) != NULL) {
+    struct fake_call *former = fake_find(w, false, f->name);
+
+    former->create = false;
+    rpc_call_finish(former->call, RPC_ABORTED, "taken over");
+  }
   f->create = true;
   if (!w->router.create_mute && !w->router.first_version)
     rpc_call_send_headers(f->call, &version, 1);
+}
+
+WORLD struct fake_call *fake_joining(struct world *w)
+{
+  struct fake_call *f;
+
+  DL_SEARCH_SCALAR(w->calls, f, join, true);
+  ck_assert_ptr_nonnull(f);
+  return f;
+}
+
+WORLD int fake_count_watches(const struct world *w)
+{
+  const struct fake_call *f;
+  int count = 0;
+
+  DL_FOREACH(w->calls, f)
+  {
+    count += f->watch;
+  }
+  return count;
+}
+
+WORLD void fake_join_verdict(struct fake_call *f)
+{
+  Mindmeld__JoinResponse response = MINDMELD__JOIN_RESPONSE__INIT;
+
+  if (f->w->router.join_status == RPC_OK) {
+    ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&response.base)), 0);
+    ck_assert_int_eq(rpc_call_finish(f->call, RPC_OK, NULL), 0);
+  } else {
+    ck_assert_int_eq(rpc_call_finish(f->call, f->w->router.join_status, "as told"), 0);
+  }
+}
+
+/* What a router must see in it. */
+WORLD void fake_join(struct world *w, struct fake_call *f, const struct rpc_message *m)
+{
+  Mindmeld__JoinRequest *request = (Mindmeld__JoinRequest *)rpc_message_unpack(m, &mindmeld__join_request__descriptor);
+  struct identity_claim claim = {0};
+  uint8_t member[LINK_MEMBER_SIZE];
+  const struct fake_call *watch;
+
+  ck_assert_ptr_nonnull(request);
+  ck_assert_uint_eq(request->member.len, sizeof claim.member);
+  ck_assert_uint_eq(request->member_key.len, LINK_MEMBER_KEY_SIZE);
+  ck_assert_uint_eq(request->identity.len, sizeof claim.identity);
+  ck_assert_uint_eq(request->challenge.len, sizeof claim.challenge);
+  ck_assert_uint_eq(request->signature.len, IDENTITY_SIGNATURE_SIZE);
+  memcpy(claim.member, request->member.data, sizeof claim.member);
+  memcpy(claim.identity, request->identity.data, sizeof claim.identity);
+  memcpy(claim.challenge, request->challenge.data, sizeof claim.challenge);
+  claim.instance = w->instance = request->instance;
+  w->former = request->former_key.len == LINK_MEMBER_KEY_SIZE;
+  member_of_key(request->member_key.data, member);
+  ck_assert_mem_eq(member, claim.member, sizeof member);
+  ck_assert(identity_verify(&claim, request->signature.data));
+  DL_SEARCH_SCALAR(w->calls, watch, watch, true);
+  while (watch != NULL && memcmp(watch->challenge, claim.challenge, sizeof claim.challenge) != 0)
+    watch = watch->next;
+  ck_assert_ptr_nonnull(watch);
+  mindmeld__join_request__free_unpacked(request, NULL);
+  f->join = true;
+  if (!w->router.join_mute)
+    fake_join_verdict(f);
 }
 
 WORLD void fake_verdict(struct fake_call *f)
@@ -264,7 +370,10 @@ WORLD void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
     if (w->router.watch_status != RPC_OK)
       rpc_call_finish(c, w->router.watch_status, "as told");
     else if (!w->router.watch_mute && (f->sending = 1))
-      fake_watch_send(w, c, true, w->router.names, w->router.name_count, NULL, 0, false);
+      fake_watch_send(w, f, true, w->router.names, w->router.name_count, NULL, 0, w->router.drains);
+  } else if (strstr(rpc_call_method(c), "/Join") != NULL) {
+    w->joins++;
+    fake_join(w, f, m);
   } else if (strstr(rpc_call_method(c), "/ListServices") != NULL) {
     w->lists++;
     fake_list(w, c);
@@ -378,11 +487,8 @@ WORLD void world_up(struct link *l, const struct link_service *service, void *ar
   snprintf(w->names[w->name_count++], sizeof w->names[0], "%s", service->name);
 }
 
-WORLD void world_down(struct link *l, const char *name, void *arg)
+WORLD void world_forget(struct world *w, const char *name)
 {
-  struct world *w = arg;
-
-  (void)l;
   for (size_t i = 0; i < w->name_count; i++) {
     if (strcmp(w->names[i], name) != 0)
       continue;
@@ -390,8 +496,55 @@ WORLD void world_down(struct link *l, const char *name, void *arg)
     w->name_count--;
     break;
   }
+}
+
+WORLD void world_down(struct link *l, const char *name, void *arg)
+{
+  struct world *w = arg;
+
+  (void)l;
+  w->downs++;
+  world_forget(w, name);
   if (w->on_down != NULL)
     w->on_down(w, name);
+}
+
+WORLD void world_missing(struct link *l, const char *name, void *arg)
+{
+  struct world *w = arg;
+
+  (void)l;
+  w->missing++;
+  world_forget(w, name);
+}
+
+WORLD void world_renewed(struct link *l, void *arg)
+{
+  struct world *w = arg;
+
+  w->renewals++;
+  ck_assert_uint_eq(link_renewals(l), (unsigned)w->renewals);
+  if (w->on_renewed != NULL)
+    w->on_renewed(w);
+}
+
+WORLD void world_lost(struct link *l, const uint8_t *member, void *arg)
+{
+  struct world *w = arg;
+
+  (void)l;
+  w->losts++;
+  memcpy(w->lost, member, sizeof w->lost);
+}
+
+WORLD void world_superseded(struct link *l, void *arg)
+{
+  struct world *w = arg;
+
+  ck_assert(link_superseded(l));
+  w->supersessions++;
+  if (w->on_superseded != NULL)
+    w->on_superseded(w);
 }
 
 WORLD void world_draining(struct link *l, void *arg)
@@ -405,11 +558,18 @@ WORLD void world_draining(struct link *l, void *arg)
 WORLD void world_open(struct world *w)
 {
   *w = (struct world){0};
+  own_identity_make(&w->identity);
   ck_assert_int_eq(uv_loop_init(&w->loop), 0);
   ck_assert_int_eq(rpc_queue_create(&w->queue), 0);
   ck_assert_int_eq(rpc_queue_attach(w->queue, &w->loop), 0);
-  w->events = (struct link_events){
-      .state = world_state, .service_up = world_up, .service_down = world_down, .draining = world_draining};
+  w->events = (struct link_events){.state = world_state,
+                                   .service_up = world_up,
+                                   .service_down = world_down,
+                                   .service_missing = world_missing,
+                                   .draining = world_draining,
+                                   .renewed = world_renewed,
+                                   .lost = world_lost,
+                                   .superseded = world_superseded};
   world_router_start(w);
 }
 
@@ -418,7 +578,7 @@ WORLD void world_link(struct world *w, const char *key)
   char target[64];
 
   snprintf(target, sizeof target, "127.0.0.1:%d", w->port);
-  const struct link_options options = {.target = target, .key = key, .loopback = true};
+  const struct link_options options = {.target = target, .key = key, .identity = &w->identity};
 
   ck_assert_int_eq(link_open(&w->link, &w->loop, w->queue, &options, &w->events, w), 0);
 }

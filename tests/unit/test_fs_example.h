@@ -40,6 +40,9 @@ struct example {
   unsigned interrupts;
   unsigned unmounted;
   bool shown; /* what `visible` says of `shy` */
+  bool keeps; /* whether answers wait for fs_change_done */
+  struct fs_change *changes[8];
+  size_t change_count;
 };
 
 static struct example *example_of(struct fs_entry *entry)
@@ -262,6 +265,14 @@ static void on_example_unmounted(struct fs *fs, void *arg)
   ((struct example *)arg)->unmounted++;
 }
 
+static bool on_example_changed(struct fs_change *change, void *arg)
+{
+  struct example *example = arg;
+  if (example->keeps && example->change_count < 8)
+    example->changes[example->change_count++] = change;
+  return example->keeps;
+}
+
 static inline struct fs_options example_options(struct example *example)
 {
   return (struct fs_options){.rows = example_rows,
@@ -269,6 +280,7 @@ static inline struct fs_options example_options(struct example *example)
                              .root_object = example,
                              .source = "example,with a comma",
                              .subtype = "example",
+                             .changed = on_example_changed,
                              .unmounted = on_example_unmounted,
                              .arg = example};
 }
@@ -291,6 +303,8 @@ static inline void example_free(struct example *example)
   }
   if (example->waiting != NULL)
     fs_reply(example->waiting, -ECANCELED);
+  for (size_t i = 0; i < example->change_count; i++)
+    fs_change_done(example->changes[i]);
   uv_close((uv_handle_t *)&example->timer, NULL);
 }
 

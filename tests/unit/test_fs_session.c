@@ -432,6 +432,116 @@ START_TEST(interrupts_come_at_any_time)
 }
 END_TEST
 
+/* The answers come when they are let go, in any order, and are what they would have been. */
+START_TEST(a_change_is_answered_when_the_program_says_so)
+{
+  struct fuse_mkdir_in make = {.mode = 0755};
+  struct fuse_entry_out entry;
+  char both[64];
+  uint64_t list = look_up(1, "list");
+  uint64_t node = look_up(1, "counter");
+  uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY);
+  example.keeps = true;
+  memcpy(both, &make, sizeof(make));
+  memcpy(both + sizeof(make), "a", 2);
+  uint64_t made = ask(FUSE_MKDIR, list, both, sizeof(make) + 2);
+  uint64_t wrote = ask_write(node, fh, "12\n", 3);
+  ck_assert(!take_answer());
+  ck_assert_uint_eq(example.change_count, 2);
+  /* All is done, and others may see it; an interrupt comes too late. */
+  ck_assert_int_eq(example.counter, 12);
+  look_up(list, "a");
+  interrupt(wrote);
+  turn();
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  fs_change_done(example.changes[1]);
+  ck_assert(take_answer());
+  ck_assert_uint_eq(answer.head.unique, wrote);
+  ck_assert_int_eq(write_result(), 3);
+  fs_change_done(example.changes[0]);
+  ck_assert(take_answer());
+  ck_assert_uint_eq(answer.head.unique, made);
+  ck_assert_int_eq(answer.head.error, 0);
+  memcpy(&entry, answer.body, sizeof(entry));
+  uint64_t name = look_up(entry.nodeid, "name");
+  example.change_count = 0;
+  ask(FUSE_UNLINK, entry.nodeid, "name", 5);
+  ask(FUSE_RMDIR, list, "a", 2);
+  ck_assert(!take_answer());
+  ck_assert_uint_eq(example.change_count, 2);
+  for (size_t i = 0; i < 2; i++) {
+    fs_change_done(example.changes[i]);
+    ck_assert(take_answer());
+    ck_assert_int_eq(answer.head.error, 0);
+  }
+  example.change_count = 0;
+  struct fuse_forget_in forget = {.nlookup = 9};
+  ask(FUSE_FORGET, name, &forget, sizeof(forget));
+  ask(FUSE_FORGET, entry.nodeid, &forget, sizeof(forget));
+  release_node(FUSE_RELEASE, node, fh);
+}
+END_TEST
+
+START_TEST(what_is_refused_is_no_change)
+{
+  struct fuse_mkdir_in make = {.mode = 0755};
+  uint64_t node = look_up(1, "counter");
+  uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY);
+  example.keeps = true;
+  ck_assert_int_eq(write_node(node, fh, "no number\n"), -EINVAL);
+  ck_assert_int_eq(call_named(FUSE_MKDIR, 1, &make, sizeof(make), "a"), -EPERM);
+  ck_assert_int_eq(call_named(FUSE_RMDIR, 1, NULL, 0, "list"), -EPERM);
+  ck_assert_int_eq(call_named(FUSE_UNLINK, 1, NULL, 0, "fixed"), -EPERM);
+  ck_assert_uint_eq(example.change_count, 0);
+  release_node(FUSE_RELEASE, node, fh);
+}
+END_TEST
+
+START_TEST(closing_answers_changes)
+{
+  struct fuse_mkdir_in make = {.mode = 0755};
+  char both[64];
+  uint64_t list = look_up(1, "list");
+  example.keeps = true;
+  memcpy(both, &make, sizeof(make));
+  memcpy(both + sizeof(make), "a", 2);
+  uint64_t id = ask(FUSE_MKDIR, list, both, sizeof(make) + 2);
+  ck_assert(!take_answer());
+  close_session();
+  ck_assert_int_gt(recv(kernel, &answer, sizeof(answer), MSG_DONTWAIT), 0);
+  ck_assert_uint_eq(answer.head.unique, id);
+  ck_assert_int_eq(answer.head.error, -ECANCELED);
+  ck_assert_uint_eq(example.change_count, 1); /* let go after `closed`, in the teardown */
+}
+END_TEST
+
+START_TEST(a_tree_that_is_held_answers_later)
+{
+  struct fs *held;
+  int ends[2];
+  char message[100];
+  struct fs_options more = options;
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+  more.session_fd = ends[1];
+  more.held = true;
+  ck_assert_int_eq(fs_open(&held, &loop, "/nowhere", &more, message, sizeof(message)), 0);
+  int before = kernel;
+  kernel = ends[0];
+  struct fuse_init_in in = {.major = 7, .minor = 38};
+  ask(FUSE_INIT, 0, &in, sizeof(in));
+  ck_assert(!take_answer());
+  ck_assert_int_eq(fs_serve(held), 0);
+  ck_assert(take_answer());
+  ck_assert_int_eq(answer.head.error, 0);
+  fs_close(held, on_closed, NULL);
+  while (!closed)
+    uv_run(&loop, UV_RUN_ONCE);
+  closed = false;
+  close(kernel);
+  kernel = before;
+}
+END_TEST
+
 START_TEST(closing_answers_what_waits)
 {
   uint64_t node = look_up(1, "slow");
@@ -552,6 +662,10 @@ int main(void)
   tcase_add_test(tests, a_line_that_waits_holds_its_file);
   tcase_add_test(tests, an_interrupt_reaches_the_line);
   tcase_add_test(tests, interrupts_come_at_any_time);
+  tcase_add_test(tests, a_change_is_answered_when_the_program_says_so);
+  tcase_add_test(tests, what_is_refused_is_no_change);
+  tcase_add_test(tests, closing_answers_changes);
+  tcase_add_test(tests, a_tree_that_is_held_answers_later);
   tcase_add_test(tests, closing_answers_what_waits);
   tcase_add_test(tests, while_closing_all_is_refused);
   tcase_add_test(tests, the_end_is_told_once);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -121,6 +122,83 @@ START_TEST(names_and_brackets)
     client_stop(&client);
     server_stop(&s);
   }
+}
+END_TEST
+
+static bool has_v6(void)
+{
+  struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool has = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
+  if (fd >= 0)
+    close(fd);
+  return has;
+}
+
+static void client_open_at(struct client *c, const char *host, int port)
+{
+  char target[64];
+  snprintf(target, sizeof target, "%s:%d", host, port);
+  client_start(c);
+  client_open_channel(c, (struct rpc_channel_options){.target = target}, 0);
+}
+
+struct leaving {
+  struct server *server;
+  int error, error_again;
+  atomic_int done;
+};
+
+static void leave_home(void *arg)
+{
+  struct leaving *l = arg;
+  l->error = rpc_server_leave_address(l->server->server);
+  l->error_again = rpc_server_leave_address(l->server->server);
+  atomic_store(&l->done, 1);
+}
+
+/* Another has the address at once; who is connected goes on with the first. */
+START_TEST(address_is_left)
+{
+  static const struct {
+    const char *host, *target;
+  } rows[] = {{"localhost", "localhost"},
+              {"127.0.0.1", "127.0.0.1"},
+              {"0.0.0.0", "127.0.0.1"},
+              {"[::1]", "[::1]"},
+              {"[::]", "[::1]"}};
+  char address[64];
+  struct server s = {0}, successor = {0};
+  struct client client, late;
+  struct record r;
+  struct leaving l = {.server = &s};
+  if (rows[_i].host[0] == '[' && !has_v6())
+    return;
+  snprintf(address, sizeof address, "%s:0", rows[_i].host);
+  server_start_at(&s, address, NULL, NULL);
+  client_open_at(&client, rows[_i].target, s.port);
+  ask(&r, &client, "/t/last", "before");
+  ck_assert_msg(r.status == RPC_OK, "%s: %s", address, r.text);
+  ck_assert_int_eq(rpc_queue_post(s.queue, leave_home, &l), 0);
+  while (!atomic_load(&l.done))
+    sched_yield();
+  ck_assert_int_eq(l.error, 0);
+  ck_assert_int_eq(l.error_again, -ENOENT);
+  snprintf(address, sizeof address, "%s:%d", rows[_i].host, s.port);
+  server_start_at(&successor, address, NULL, NULL);
+  ask(&r, &client, "/t/last", "after");
+  ck_assert_int_eq(r.status, RPC_OK);
+  ck_assert_int_eq(s.calls, 2);
+  client_open_at(&late, rows[_i].target, s.port);
+  ask(&r, &late, "/t/last", "new");
+  ck_assert_msg(r.status == RPC_OK, "%s: %s", address, r.text);
+  ck_assert_int_eq(successor.calls, 1);
+  client_stop(&client);
+  server_stop(&s);
+  ask(&r, &late, "/t/last", "still there");
+  ck_assert_int_eq(r.status, RPC_OK);
+  client_stop(&late);
+  server_stop(&successor);
 }
 END_TEST
 
@@ -378,6 +456,7 @@ int main(void)
   tcase_add_test(plain, not_grpc);
   tcase_add_test(plain, name_does_not_resolve);
   tcase_add_test(plain, names_and_brackets);
+  tcase_add_loop_test(plain, address_is_left, 0, 5);
   tcase_add_test(plain, server_restarts);
   tcase_add_test(plain, cannot_listen);
   tcase_add_test(plain, port_taken_by_a_server);

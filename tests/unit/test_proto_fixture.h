@@ -176,16 +176,21 @@ static inline void *server_thread(void *arg)
   return NULL;
 }
 
-static inline void server_start(struct server *s, int port, const char *cert_pem, const char *key_pem)
+static inline void server_start_at(struct server *s, const char *address, const char *cert_pem, const char *key_pem)
 {
-  char address[64];
-  snprintf(address, sizeof address, "127.0.0.1:%d", port);
   struct rpc_server_options options = {.address = address, .cert_pem = cert_pem, .key_pem = key_pem};
   *s = (struct server){0};
   ck_assert_int_eq(rpc_queue_create(&s->queue), 0);
   ck_assert_int_eq(rpc_server_start(&s->server, s->queue, &options, serve_call, s, &s->port), 0);
   ck_assert_int_gt(s->port, 0);
   ck_assert_int_eq(pthread_create(&s->thread, NULL, server_thread, s), 0);
+}
+
+static inline void server_start(struct server *s, int port, const char *cert_pem, const char *key_pem)
+{
+  char address[64];
+  snprintf(address, sizeof address, "127.0.0.1:%d", port);
+  server_start_at(s, address, cert_pem, key_pem);
 }
 
 static inline void server_stopped(void *arg)

@@ -1,0 +1,386 @@
+/* One way to the router. First of all WatchServices is called: its first answer means that the router is there and of
+ * our kind, and has a challenge. That is signed, and only who has joined goes on with the watch; until then its first
+ * message is kept, and no other is received. A router of the first version answers UNIMPLEMENTED; it dies of keepalive
+ * pings, so the channel is opened again without them, and ListServices is polled.
+ *
+ * The memory stays until the calls and the timers have called back for the last time, so that an answer which comes
+ * after the path was dropped meets nobody.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link_internal.h"
+#include "network.h"
+
+enum {
+  FIRST_ANSWER_MS = 10000,
+  POLL_MS = 2000,
+  HEARTBEAT_MIN_MS = 20,
+  HEARTBEAT_MAX_MS = 600000,
+  AGE_MIN_MS = 1000,
+  PEER_MAX = 128,
+};
+
+static void timer_fired(uv_timer_t *timer);
+static void begin_listing(struct link_path *p);
+
+static void start_timer(struct link_path *p, uint64_t ms)
+{
+  uv_timer_start(&p->timer, timer_fired, ms, 0);
+}
+
+static void unref(struct link_path *p)
+{
+  struct link *l = p->link;
+
+  if (--p->refs > 0)
+    return;
+  free(p);
+  link_call_over(l);
+}
+
+static void drop_first(struct link_path *p)
+{
+  if (p->first != NULL)
+    mindmeld__watch_services_response__free_unpacked(p->first, NULL);
+  p->first = NULL;
+}
+
+static int open_channel(struct link_path *p, bool keepalive)
+{
+  struct link *l = p->link;
+  const struct rpc_channel_options options = {
+      .target = l->target, .tls = l->options.tls, .ca_pem = l->ca_pem, .bearer = l->key, .keepalive = keepalive};
+  struct rpc_channel *fresh;
+  int err = rpc_channel_open(&fresh, l->q, &options);
+
+  if (err != 0)
+    return err;
+  if (p->channel != NULL)
+    rpc_channel_close(p->channel);
+  p->channel = fresh;
+  if (p->lent)
+    l->channel = fresh;
+  return 0;
+}
+
+/* ---- The watch, once it is known who we are. ---- */
+
+/* Between 80 and 90 % of the age that a stream may reach: not all at the same time. */
+static void start_age(struct link_path *p, uint64_t age_ms)
+{
+  uint64_t percent = 80 + link_random(p->link) % 11;
+
+  age_ms = age_ms > AGE_MIN_MS ? age_ms : AGE_MIN_MS;
+  if (age_ms <= UINT64_MAX / 100)
+    uv_timer_start(&p->age, timer_fired, age_ms * percent / 100, 0);
+}
+
+static void take_news(struct link_path *p, Mindmeld__WatchServicesResponse *news)
+{
+  uint32_t heartbeat_ms = news->heartbeat_ms;
+  uint64_t age_ms = news->stream_age_ms;
+
+  link_tell_news(p, news);
+  mindmeld__watch_services_response__free_unpacked(news, NULL);
+  if (p->state == PATH_OVER)
+    return;
+  if (heartbeat_ms != 0) {
+    p->heartbeat_ms = heartbeat_ms < HEARTBEAT_MIN_MS ? HEARTBEAT_MIN_MS : heartbeat_ms;
+    p->heartbeat_ms = p->heartbeat_ms > HEARTBEAT_MAX_MS ? HEARTBEAT_MAX_MS : p->heartbeat_ms;
+  }
+  if (age_ms != 0)
+    start_age(p, age_ms);
+  if (p->heartbeat_ms != 0)
+    start_timer(p, p->heartbeat_ms * 5 / 2);
+  else
+    uv_timer_stop(&p->timer);
+  if (p->call != NULL)
+    rpc_call_receive(p->call);
+}
+
+static void enter_watched(struct link_path *p)
+{
+  struct link *l = p->link;
+  Mindmeld__WatchServicesResponse *first = p->first;
+  char peer[PEER_MAX];
+
+  p->first = NULL;
+  p->state = PATH_WATCHED;
+  if (l->network != NULL && p->call != NULL && rpc_call_remote(p->call, peer, sizeof peer) > 0)
+    network_watch(l->network, peer);
+  link_up(l, p);
+  if (p->state != PATH_OVER)
+    take_news(p, first);
+  else
+    mindmeld__watch_services_response__free_unpacked(first, NULL);
+}
+
+/* ---- Join. ---- */
+
+static void join_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+{
+  struct link_path *p = arg;
+  struct link *l = p->link;
+  char sentence[TROUBLE_MAX];
+
+  rpc_message_free(answer);
+  p->join = NULL;
+  if (p->state != PATH_JOINING) {
+    unref(p);
+    return;
+  }
+  switch (status) {
+  case RPC_FAILED_PRECONDITION:
+    link_supersede(l);
+    if (p->state == PATH_JOINING)
+      enter_watched(p);
+    break;
+  case RPC_OK:
+  case RPC_UNIMPLEMENTED:
+    enter_watched(p);
+    break;
+  case RPC_INVALID_ARGUMENT:
+  case RPC_PERMISSION_DENIED:
+    snprintf(sentence, sizeof sentence, "the router does not accept the identity of this mount: %.200s", text);
+    link_fail(l, p, sentence);
+    break;
+  default:
+    link_lose(l, p, status, text);
+    break;
+  }
+  unref(p);
+}
+
+/* The first message has come. Who was superseded has nothing to prove any more. */
+static void join(struct link_path *p)
+{
+  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/Join", .deadline_ms = FIRST_ANSWER_MS};
+  struct link *l = p->link;
+
+  if (l->path != NULL && p->first->draining) {
+    link_fail(l, p, "the router is about to stop");
+    return;
+  }
+  if (p->first->challenge.len != IDENTITY_CHALLENGE_SIZE || l->superseded) {
+    enter_watched(p);
+    return;
+  }
+  p->state = PATH_JOINING;
+  int err = rpc_unary(&p->join, p->channel, &options, link_pack_join(l, &p->first->challenge), join_done, p);
+  if (err != 0)
+    link_fail(l, p, strerror(-err));
+  else
+    p->refs++;
+}
+
+/* ---- The watch as a call. ---- */
+
+static void watch_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+{
+  struct link_path *p = arg;
+  Mindmeld__WatchServicesResponse *news = NULL;
+
+  (void)c;
+  if (m != NULL && p->state != PATH_OVER)
+    news = (Mindmeld__WatchServicesResponse *)rpc_message_unpack(m, &mindmeld__watch_services_response__descriptor);
+  rpc_message_free(m);
+  if (m == NULL || p->state == PATH_OVER)
+    return;
+  if (news == NULL) {
+    link_fail(p->link, p, "the router sent a message that cannot be read");
+  } else if (p->state == PATH_WATCHING) {
+    p->first = news;
+    join(p);
+  } else {
+    take_news(p, news);
+  }
+}
+
+static void watch_over(struct link_path *p, enum rpc_status status, const char *text)
+{
+  struct link *l = p->link;
+  const struct link_path *attempt = l->attempt;
+
+  if (status == RPC_UNIMPLEMENTED && p->state == PATH_WATCHING && l->path == NULL) {
+    begin_listing(p);
+  } else if (p == l->path && status == RPC_ABORTED && attempt != NULL && attempt->state == PATH_JOINING) {
+    p->replaced = true;
+    uv_timer_stop(&p->timer);
+  } else if (p == l->path && l->draining) {
+    link_lose(l, p, RPC_UNAVAILABLE, "it said that it is about to stop");
+  } else if (status == RPC_OK) {
+    link_lose(l, p, RPC_UNAVAILABLE, "it ended the watch");
+  } else {
+    link_lose(l, p, status, text);
+  }
+}
+
+static void watch_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+{
+  struct link_path *p = arg;
+
+  (void)c;
+  p->call = NULL;
+  if (p->state != PATH_OVER)
+    watch_over(p, status, text);
+  unref(p);
+}
+
+static int start_watch(struct link_path *p)
+{
+  static const struct rpc_call_events events = {.message = watch_message, .closed = watch_closed};
+  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/WatchServices"};
+  int err = rpc_call_start(&p->call, p->channel, &options, &events, p);
+
+  if (err != 0) {
+    p->call = NULL;
+    return err;
+  }
+  p->refs++;
+  struct rpc_message *m = rpc_message_copy("", 0);
+
+  err = m != NULL ? rpc_call_send(p->call, m) : -ENOMEM;
+  if (err == 0)
+    err = rpc_call_end(p->call);
+  if (err == 0)
+    err = rpc_call_receive(p->call);
+  /* -EPIPE: it has failed already, and `closed` says why. */
+  return err == -EPIPE ? 0 : err;
+}
+
+/* ---- ListServices, for a router of the first version. ---- */
+
+static void take_list(struct link_path *p, const Mindmeld__ListServicesResponse *list)
+{
+  start_timer(p, POLL_MS);
+  if (p->state == PATH_LISTING) {
+    p->state = PATH_POLLED;
+    link_up(p->link, p);
+  }
+  if (p->state != PATH_OVER)
+    link_tell_list(p, list);
+}
+
+static void list_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+{
+  struct link_path *p = arg;
+  Mindmeld__ListServicesResponse *list = status == RPC_OK ? link_unpack_list(answer) : NULL;
+
+  p->call = NULL;
+  if (p->state != PATH_OVER) {
+    if (list != NULL)
+      take_list(p, list);
+    else
+      link_lose(p->link, p, status == RPC_OK ? RPC_INTERNAL : status,
+                status == RPC_OK ? "it sent a message that cannot be read" : text);
+  }
+  if (list != NULL)
+    mindmeld__list_services_response__free_unpacked(list, NULL);
+  unref(p);
+}
+
+static int start_list(struct link_path *p)
+{
+  int err = p->call == NULL ? link_list(p->channel, &p->call, FIRST_ANSWER_MS, list_done, p) : -EALREADY;
+
+  if (err == 0)
+    p->refs++;
+  else if (err != -EALREADY)
+    p->call = NULL;
+  return err == -EALREADY ? 0 : err;
+}
+
+static void begin_listing(struct link_path *p)
+{
+  int err = open_channel(p, false);
+
+  p->state = PATH_LISTING;
+  uv_timer_stop(&p->timer);
+  if (err == 0)
+    err = start_list(p);
+  if (err != 0)
+    link_fail(p->link, p, strerror(-err));
+}
+
+/* ---- Beginning and end. ---- */
+
+static void timer_fired(uv_timer_t *timer)
+{
+  struct link_path *p = timer->data;
+  struct link *l = p->link;
+  char text[64];
+
+  if (timer == &p->age) {
+    link_begin_renewal(l);
+    return;
+  }
+  switch (p->state) {
+  case PATH_WATCHING:
+  case PATH_JOINING:
+    link_lose(l, p, RPC_DEADLINE_EXCEEDED, "");
+    break;
+  case PATH_WATCHED:
+    snprintf(text, sizeof text, "nothing was heard for %" PRIu64 " ms", p->heartbeat_ms * 5 / 2);
+    link_lose(l, p, RPC_UNAVAILABLE, text);
+    break;
+  case PATH_POLLED:
+    if (start_list(p) != 0)
+      link_fail(l, p, strerror(ENOMEM));
+    break;
+  case PATH_LISTING:
+  case PATH_OVER:
+    break;
+  }
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+  unref(handle->data);
+}
+
+int link_path_open(struct link_path **out, struct link *l)
+{
+  struct link_path *p = calloc(1, sizeof *p);
+  int err;
+
+  if (p == NULL)
+    return -ENOMEM;
+  p->link = l;
+  err = open_channel(p, true);
+  if (err != 0) {
+    free(p);
+    return err;
+  }
+  /* These do not fail. */
+  uv_timer_init(l->loop, &p->timer);
+  uv_timer_init(l->loop, &p->age);
+  p->timer.data = p->age.data = p;
+  p->refs = 2;
+  l->calls++;
+  start_timer(p, FIRST_ANSWER_MS);
+  err = start_watch(p);
+  if (err != 0)
+    link_path_drop(p);
+  else
+    *out = p;
+  return err;
+}
+
+void link_path_drop(struct link_path *p)
+{
+  p->state = PATH_OVER;
+  drop_first(p);
+  if (p->call != NULL)
+    rpc_call_cancel(p->call, RPC_CANCELLED, "given up");
+  if (p->join != NULL)
+    rpc_call_cancel(p->join, RPC_CANCELLED, "given up");
+  if (!p->lent)
+    rpc_channel_close(p->channel);
+  p->channel = NULL;
+  uv_close((uv_handle_t *)&p->timer, timer_closed);
+  uv_close((uv_handle_t *)&p->age, timer_closed);
+}

@@ -1,0 +1,27 @@
+/* Tells when this machine's way to the router may be another one: an address, a route or an interface has changed, or
+ * the machine slept. On the loop's thread; nothing here waits.
+ */
+#ifndef DAEMON_NETWORK_H
+#define DAEMON_NETWORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct network;
+struct uv_loop_s;
+
+/* `changed` never comes inside a function here. A negative errno where the kernel does not tell. */
+int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(void *arg), void *arg);
+void network_close(struct network *n, void (*closed)(void *arg), void *arg);
+
+/* The way that matters: to this peer, as gRPC writes it ("ipv4:192.0.2.1:443"); what leaves it as it is now is not
+ * told. Before the first, whatever gives a machine a way is told. A peer that has no IP address changes nothing. */
+void network_watch(struct network *n, const char *peer);
+
+/* Pure. Whether between the last look and this one the machine slept. Both clocks in ms; *offset is kept from look to
+ * look, and is 0 before the first. */
+bool network_slept(uint64_t *offset, uint64_t boottime_ms, uint64_t monotonic_ms);
+/* Pure. The IP address in a peer's name: its family (AF_INET, AF_INET6) and 4 or 16 bytes, or 0. */
+int network_parse_peer(const char *peer, uint8_t out[16]);
+
+#endif
