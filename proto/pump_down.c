@@ -13,8 +13,6 @@
 
 #include "pump_internal.h"
 
-enum { COPY_MAX = 2 << 10 }; /* a small message that waits does not pin the buffer in which it arrived */
-
 void pump_down_init(struct pump *p)
 {
   pthread_mutex_init(&p->down.lock, NULL);
@@ -122,7 +120,7 @@ void pump_down_keep(struct pump *p)
     return;
   m->charged = true;
   charge(p, m->left + WINDOW_MESSAGE_COST);
-  if (m->left > 0 && m->left <= COPY_MAX && m->buffer->data.raw.slice_buffer.count <= PUMP_PARTS_MAX)
+  if (m->left > 0 && m->left <= PUMP_COPY_MAX && m->buffer->data.raw.slice_buffer.count <= PUMP_PARTS_MAX)
     make_small(m);
 }
 

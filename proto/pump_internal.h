@@ -1,7 +1,7 @@
 /* The parts of pumps and streams, for the files of the copy path: pump.c (the life of a pump, its streams, its socket),
- * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_hear.c
- * (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other side is told of the socket's
- * progress), pump_set.c (the epoll set, the clocks).
+ * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
+ * (what is kept to be sent again), pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what
+ * the other side is told of the socket's progress), pump_set.c (the epoll set, the clocks).
  *
  * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
@@ -30,6 +30,7 @@
 #include "window.h"
 
 enum { PUMP_RESET_CODE_MAX = 32, PUMP_RESET_REASON_MAX = 256, PUMP_PARTS_MAX = 256 };
+enum { PUMP_COPY_MAX = 2 << 10 }; /* bytes that are copied rather than keep a large buffer from being used again */
 
 struct pump_set {
   struct rpc_queue *queue;
@@ -245,6 +246,15 @@ void pump_hear(struct pump_stream *s);
 void pump_hear_first(struct pump *p, struct pump_stream *s, struct payload *payload);
 /* Carries out what a message said of the other direction. Without locks. */
 void pump_hear_follow(struct pump *p, struct pump_stream *s, const struct payload *payload);
+
+/* ---- pump_keep.c: with the up lock held ---- */
+
+void pump_keep_init(struct pump *p);
+void pump_keep_free(struct pump *p);
+/* Something was sent, which is dropped at once if the other side does not tell how far it is. */
+void pump_keep_sent(struct pump *p);
+/* Once a second. */
+void pump_keep_rest(struct pump *p);
 
 /* ---- pump_up.c and pump_down.c: with the direction's lock held, unless told otherwise ---- */
 

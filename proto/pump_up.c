@@ -15,32 +15,15 @@ enum {
   READ_MIN = 16 << 10,
   READ_BULK = 256 << 10,
   READ_MAX = SLAB_SIZE,
-  COPY_MAX = 2 << 10,
   BULK_PUMPS_MAX = 2, /* with more of them, large messages only cost memory */
   TURNS_MAX = 8,      /* reads in a row, and bytes, before other sockets get their turn */
   TURN_BYTES = 1 << 20,
 };
 
-/* MM_NO_RETENTION is for measuring what retention costs: connections do not outlive their streams then. */
-#ifdef MM_NO_RETENTION
-enum { RETENTION = false };
-#else
-enum { RETENTION = true };
-#endif
-
-static void drop_slice(void *body)
-{
-  grpc_slice slice;
-  memcpy(&slice, body, sizeof slice);
-  grpc_slice_unref(slice);
-}
-
-_Static_assert(sizeof(grpc_slice) <= SEQUENCE_BODY_SIZE, "a piece holds a slice");
-
 void pump_up_init(struct pump *p)
 {
   pthread_mutex_init(&p->up.lock, NULL);
-  sequence_out_start(&p->up.sequence, drop_slice);
+  pump_keep_init(p);
   p->up.read_size = READ_MIN;
   p->up.windowed = true;
   window_start(&p->up.window, p->set->limits.window);
@@ -78,13 +61,6 @@ static grpc_byte_buffer *message_of(struct pump *p, const struct piece *piece)
   return message;
 }
 
-/* What is kept until it is acknowledged. Where nothing is, it goes with its message. */
-static void forget_sent(struct pump *p)
-{
-  if (!p->up.windowed || !RETENTION)
-    sequence_out_acked(&p->up.sequence, p->up.sequence.next);
-}
-
 /* The next message of the sequence; with it the stream is half-closed if it is the last, and that is due. */
 static struct rpc_stray say_piece(struct pump *p, const struct piece *piece)
 {
@@ -94,7 +70,7 @@ static struct rpc_stray say_piece(struct pump *p, const struct piece *piece)
     rpc_channel_sends(s->channel, s->call, piece->size);
   sequence_out_sent(&p->up.sequence);
   s->out.at = p->up.sequence.next;
-  forget_sent(p);
+  pump_keep_sent(p);
   bool is_last = s->out.half_close_due && sequence_out_peek(&p->up.sequence) == NULL;
   return is_last ? pump_say_last(s, message) : pump_say(s, message);
 }
@@ -133,7 +109,7 @@ void pump_up_pause(struct pump *p)
 
 void pump_up_free(struct pump *p)
 {
-  sequence_out_free(&p->up.sequence);
+  pump_keep_free(p);
   p->up.windowed = false;
   account(p);
   set_bulk(p, false);
@@ -179,48 +155,6 @@ void pump_up_limit(struct pump *p, uint64_t limit)
   pthread_mutex_unlock(&p->up.lock);
 }
 
-/* ---- Slabs ---- */
-
-/* Of what is kept, from this index on: how many messages lie in one slab, one behind the other, and their bytes. */
-static size_t run_in_slab(struct pump *p, size_t index, uint64_t *bytes)
-{
-  grpc_slice first, slice;
-  size_t count = 0;
-  *bytes = 0;
-  for (struct piece *piece; (piece = sequence_out_kept(&p->up.sequence, index + count)) != NULL; count++) {
-    memcpy(&slice, piece->body, sizeof slice);
-    if (count == 0)
-      first = slice;
-    if (piece->at >= p->up.rested_at || piece->size <= COPY_MAX || slice.refcount != first.refcount)
-      break;
-    *bytes += piece->size;
-  }
-  return count;
-}
-
-static void copy_piece(struct piece *piece)
-{
-  grpc_slice slab, own;
-  memcpy(&slab, piece->body, sizeof slab);
-  own = slab_slice_copy(slab);
-  memcpy(piece->body, &own, sizeof own);
-}
-
-/* What is kept for longer than a rest does not keep much more than itself from being used again. */
-static void unpin(struct pump *p)
-{
-  struct piece *piece;
-  for (size_t i = 0; (piece = sequence_out_kept(&p->up.sequence, i)) != NULL && piece->at < p->up.rested_at;) {
-    uint64_t bytes;
-    size_t count = piece->at < p->up.compact ? 0 : run_in_slab(p, i, &bytes);
-    for (size_t k = 0; k < count && bytes < SLAB_SIZE / 2; k++)
-      copy_piece(sequence_out_kept(&p->up.sequence, i + k));
-    i += count > 0 ? count : 1;
-  }
-  p->up.compact = p->up.rested_at;
-  p->up.rested_at = p->up.sequence.added;
-}
-
 void pump_up_rest(struct pump *p)
 {
   pthread_mutex_lock(&p->up.lock);
@@ -228,7 +162,7 @@ void pump_up_rest(struct pump *p)
     window_rest(&p->up.window, pump_now_us());
     account(p);
   }
-  unpin(p);
+  pump_keep_rest(p);
   pthread_mutex_unlock(&p->up.lock);
 }
 
@@ -237,7 +171,7 @@ void pump_up_unwindowed(struct pump *p)
   p->up.windowed = p->up.starved = false;
   account(p);
   pump_ack_stop(p);
-  forget_sent(p);
+  pump_keep_sent(p);
 }
 
 /* How much may be read now; 0: nothing, until an ack comes. */
@@ -325,7 +259,7 @@ static struct slab_carver *carver_here(struct pump_set *set)
 /* Of the room, as a slice. */
 static grpc_slice slice_of(struct slab_carver *carver, const void *room, size_t size)
 {
-  return size <= COPY_MAX ? grpc_slice_from_copied_buffer(room, size) : slab_carver_take(carver, size);
+  return size <= PUMP_COPY_MAX ? grpc_slice_from_copied_buffer(room, size) : slab_carver_take(carver, size);
 }
 
 /* 0, or -ENOMEM: the connection is broken. */
