@@ -112,6 +112,19 @@ static void link_renewed(struct link *l, void *arg)
   news_add(d, "connected to %s anew, in time", d->router);
   if (d->services != NULL)
     services_link_renewed(d->services);
+  if (d->parked != NULL)
+    parked_renew(d->parked);
+  if (d->tunnels != NULL)
+    tunnels_renew(d->tunnels);
+}
+
+static void link_lost(struct link *l, const uint8_t *member, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  if (d->tunnels != NULL)
+    tunnels_peer_lost(d->tunnels, member);
 }
 
 static void link_was_superseded(struct link *l, void *arg)
@@ -139,6 +152,7 @@ const struct link_events news_of_link = {.state = link_state,
                                          .service_missing = link_service_missing,
                                          .draining = link_draining,
                                          .renewed = link_renewed,
+                                         .lost = link_lost,
                                          .superseded = link_was_superseded};
 
 void news_of_catalogue(const char *name, void *arg)
