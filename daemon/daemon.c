@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "answers.h"
 #include "catalogue.h"
 #include "daemon_internal.h"
 #include "forwards.h"
@@ -56,6 +57,7 @@ static bool close_upper(struct daemon *d)
   struct tree *tree = d->tree;
   struct forwards *forwards = d->forwards;
   struct parked *parked = d->parked;
+  struct answers *answers = d->answers;
   struct services *services = d->services;
   struct tunnels *tunnels = d->tunnels;
   struct state *state = d->state;
@@ -73,6 +75,9 @@ static bool close_upper(struct daemon *d)
   } else if (parked != NULL) {
     d->parked = NULL;
     parked_close(parked, close_next, d);
+  } else if (answers != NULL) {
+    d->answers = NULL;
+    answers_close(answers, close_next, d);
   } else if (services != NULL) {
     d->services = NULL;
     services_close(services, close_next, d);
@@ -224,6 +229,8 @@ static int open_parts(struct daemon *d)
   const struct link_options link_options = {
       .target = d->router, .tls = d->options->tls, .ca_pem = d->ca_pem, .key = d->key, .identity = &d->identity};
   const struct pump_limits limits = {.window = d->options->window, .budget = d->options->budget};
+  const struct tunnels_options tunnels_options = {
+      .limit = limits.window, .dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
   int err = rpc_queue_create(&d->queue);
 
   if (err == 0) {
@@ -240,7 +247,9 @@ static int open_parts(struct daemon *d)
   if (err == 0)
     err = link_open(&d->link, &d->loop, d->queue, &link_options, &news_of_link, d);
   if (err == 0)
-    err = tunnels_open(&d->tunnels, &d->loop, d->link, d->pumps, limits.window, &news_of_tunnels, d);
+    err = tunnels_open(&d->tunnels, &d->loop, d->link, d->pumps, &tunnels_options, &news_of_tunnels, d);
+  if (err == 0)
+    err = answers_open(&d->answers, &d->loop, d->link, d->pumps, &news_of_answers, d);
   if (err == 0)
     err = services_open(&d->services, &d->loop, d->link, &news_of_services, d);
   if (err == 0)

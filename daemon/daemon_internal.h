@@ -12,7 +12,7 @@
 #include "state_format.h"
 
 struct header;
-struct pump;
+struct pump_stream;
 
 enum { DAEMON_MESSAGE_MAX = 1200 };
 
@@ -40,6 +40,7 @@ struct daemon {
   struct forwards *forwards;
   struct tunnels *tunnels;
   struct parked *parked;
+  struct answers *answers;
   struct state *state; /* NULL: nothing is kept */
   struct tree *tree;
   bool announced; /* mounted, and usable */
@@ -67,7 +68,8 @@ extern const struct link_events news_of_link;
 extern const struct services_events news_of_services;
 extern const struct forwards_events news_of_forwards;
 extern const struct tunnels_events news_of_tunnels;
-void news_of_parked(struct pump *pump, const struct header *h, void *arg);
+extern const struct answers_events news_of_answers;
+void news_of_parked(struct pump_stream *stream, const struct header *h, void *arg);
 void news_of_catalogue(const char *name, void *arg);
 
 #endif

@@ -353,6 +353,11 @@ struct rpc_channel *link_channel(struct link *l)
   return l->channel;
 }
 
+uint64_t link_stream_age(const struct link *l)
+{
+  return l->path != NULL ? l->path->stream_age_ms : 0;
+}
+
 const uint8_t *link_member(const struct link *l)
 {
   return l->member;

@@ -80,6 +80,7 @@ void link_renew(struct link *l);
 struct rpc_channel *link_channel(struct link *l);
 /* This process, for CreateService, ForwardToService and Connect: LINK_MEMBER_SIZE and LINK_MEMBER_KEY_SIZE bytes. The
  * key is a secret. */
+uint64_t link_stream_age(const struct link *l); /* ms; 0: streams may grow as old as they like */
 const uint8_t *link_member(const struct link *l);
 const uint8_t *link_member_key(const struct link *l);
 

@@ -31,7 +31,7 @@ struct link_path {
   Mindmeld__WatchServicesResponse *first; /* JOINING: is not told before it is known who we are */
   uv_timer_t timer;                       /* when an answer, or a heartbeat, is missing; when to poll again */
   uv_timer_t age;                         /* when to renew it */
-  uint64_t heartbeat_ms;
+  uint64_t heartbeat_ms, stream_age_ms;
   bool told, whole; /* something of the catalogue was; all of it was, once */
   /* Ended by a router that already knows us on the path which is tried now, whose verdict decides. */
   bool replaced;

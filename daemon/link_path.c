@@ -82,7 +82,6 @@ static void start_age(struct link_path *p, uint64_t age_ms)
 static void take_news(struct link_path *p, Mindmeld__WatchServicesResponse *news)
 {
   uint32_t heartbeat_ms = news->heartbeat_ms;
-  uint64_t age_ms = news->stream_age_ms;
 
   link_tell_news(p, news);
   mindmeld__watch_services_response__free_unpacked(news, NULL);
@@ -92,8 +91,8 @@ static void take_news(struct link_path *p, Mindmeld__WatchServicesResponse *news
     p->heartbeat_ms = heartbeat_ms < HEARTBEAT_MIN_MS ? HEARTBEAT_MIN_MS : heartbeat_ms;
     p->heartbeat_ms = p->heartbeat_ms > HEARTBEAT_MAX_MS ? HEARTBEAT_MAX_MS : p->heartbeat_ms;
   }
-  if (age_ms != 0)
-    start_age(p, age_ms);
+  if (p->stream_age_ms != 0 && !uv_is_active((uv_handle_t *)&p->age))
+    start_age(p, p->stream_age_ms);
   if (p->heartbeat_ms != 0)
     start_timer(p, p->heartbeat_ms * 5 / 2);
   else
@@ -110,6 +109,7 @@ static void enter_watched(struct link_path *p)
 
   p->first = NULL;
   p->state = PATH_WATCHED;
+  p->stream_age_ms = first->stream_age_ms;
   if (l->network != NULL && p->call != NULL && rpc_call_remote(p->call, peer, sizeof peer) > 0)
     network_watch(l->network, peer);
   link_up(l, p);

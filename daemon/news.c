@@ -2,11 +2,13 @@
  * entries of the tree come and go. While the daemon ends, the parts that are gone already are NULL.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "address.h"
+#include "answers.h"
 #include "catalogue.h"
 #include "daemon_internal.h"
 #include "forwards.h"
@@ -19,6 +21,8 @@
 #include "state.h"
 #include "tree.h"
 #include "tunnels.h"
+
+enum { DETACHED_TOLD = 8 };
 
 void news_add(struct daemon *d, const char *format, ...)
 {
@@ -50,7 +54,8 @@ static void touch_state(struct daemon *d)
 static void update_parked(struct daemon *d)
 {
   if (d->parked != NULL)
-    parked_update(d->parked, services_online(d->services) > 0);
+    parked_update(d->parked,
+                  (d->services != NULL && services_online(d->services) > 0) || tunnels_served(d->tunnels) > 0);
 }
 
 static void link_state(struct link *l, bool connected, const char *why, void *arg)
@@ -65,6 +70,8 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
     catalogue_lost(d->catalogue);
   if (d->services != NULL)
     services_link_changed(d->services);
+  if (d->tunnels != NULL)
+    tunnels_link_changed(d->tunnels);
   update_parked(d);
 }
 
@@ -105,6 +112,19 @@ static void link_renewed(struct link *l, void *arg)
   news_add(d, "connected to %s anew, in time", d->router);
   if (d->services != NULL)
     services_link_renewed(d->services);
+  if (d->parked != NULL)
+    parked_renew(d->parked);
+  if (d->tunnels != NULL)
+    tunnels_renew(d->tunnels);
+}
+
+static void link_lost(struct link *l, const uint8_t *member, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  if (d->tunnels != NULL)
+    tunnels_peer_lost(d->tunnels, member);
 }
 
 static void link_was_superseded(struct link *l, void *arg)
@@ -132,6 +152,7 @@ const struct link_events news_of_link = {.state = link_state,
                                          .service_missing = link_service_missing,
                                          .draining = link_draining,
                                          .renewed = link_renewed,
+                                         .lost = link_lost,
                                          .superseded = link_was_superseded};
 
 void news_of_catalogue(const char *name, void *arg)
@@ -170,7 +191,8 @@ static void service_token(struct service *s, const char *token, const struct add
 {
   struct daemon *d = arg;
 
-  tunnels_answer(d->tunnels, service_name(s), token, target);
+  (void)target;
+  answers_start(d->answers, service_name(s), token);
 }
 
 static void service_left(const char *name, void *arg)
@@ -197,17 +219,42 @@ const struct services_events news_of_services = {.changed = service_changed,
                                                  .left = service_left,
                                                  .withdrawn = service_withdrawn};
 
-void news_of_parked(struct pump *pump, const struct header *h, void *arg)
+static const struct address *target_of(const struct daemon *d, const char *name)
+{
+  const struct service *s = services_find(d->services, name);
+
+  return s != NULL ? service_target(s) : NULL;
+}
+
+void news_of_parked(struct pump_stream *stream, const struct header *h, void *arg)
 {
   struct daemon *d = arg;
-  const struct service *s = services_find(d->services, h->service);
   const char *why;
 
-  if (service_name_check(h->service, &why) == 0)
-    tunnels_accept(d->tunnels, pump, h, s != NULL ? service_target(s) : NULL);
+  /* What goes on does not say a service any more. */
+  if (h->established || service_name_check(h->service, &why) == 0)
+    tunnels_accept(d->tunnels, stream, h, target_of(d, h->service));
   else
-    pump_close(pump);
+    pump_stream_close(stream);
 }
+
+static void answer_original(struct pump_stream *stream, const char *service, void *arg)
+{
+  struct daemon *d = arg;
+
+  tunnels_accept_original(d->tunnels, stream, service, target_of(d, service));
+}
+
+static void answer_failed(const char *service, const char *text, void *arg)
+{
+  char sentence[512];
+
+  snprintf(sentence, sizeof sentence, "connection to services/%s: %s", service, text);
+  news_add_failure(arg, sentence);
+}
+
+const struct answers_events news_of_answers = {
+    .taken = news_of_parked, .taken_original = answer_original, .failed = answer_failed};
 
 static bool forward_known(const char *name, void *arg)
 {
@@ -303,6 +350,7 @@ static void tunnel_opened(struct tunnel *t, void *arg)
 
   if (d->tree != NULL)
     tree_connection_opened(d->tree, t);
+  update_parked(d);
 }
 
 static void tunnel_closed(struct tunnel *t, void *arg)
@@ -313,11 +361,37 @@ static void tunnel_closed(struct tunnel *t, void *arg)
     tree_connection_closed(d->tree, t);
 }
 
+/* When a router ends, all are detached at once: the first few are told one by one. */
+static void tunnel_detached(struct tunnel *t, const char *why, void *arg)
+{
+  struct daemon *d = arg;
+  struct tunnel_info info = tunnel_info(t);
+
+  if (tunnels_detached(d->tunnels) <= DETACHED_TOLD)
+    news_add(d, "connection %" PRIu64 " (%s): detached: %s", info.id, info.service, why);
+  else if (tunnels_detached(d->tunnels) == DETACHED_TOLD + 1)
+    news_add(d, "more connections are detached: see status");
+}
+
+static void tunnel_resumed(struct tunnel *t, void *arg)
+{
+  struct daemon *d = arg;
+  struct tunnel_info info = tunnel_info(t);
+
+  if (tunnels_detached(d->tunnels) < DETACHED_TOLD)
+    news_add(d, "connection %" PRIu64 " (%s): goes on", info.id, info.service);
+  else if (tunnels_detached(d->tunnels) == DETACHED_TOLD)
+    news_add(d, "all but %d connections go on", DETACHED_TOLD);
+}
+
 static void tunnel_failed(struct tunnel *t, const char *sentence, void *arg)
 {
   (void)t;
   news_add_failure(arg, sentence);
 }
 
-const struct tunnels_events news_of_tunnels = {
-    .opened = tunnel_opened, .closed = tunnel_closed, .failed = tunnel_failed};
+const struct tunnels_events news_of_tunnels = {.opened = tunnel_opened,
+                                               .closed = tunnel_closed,
+                                               .detached = tunnel_detached,
+                                               .resumed = tunnel_resumed,
+                                               .failed = tunnel_failed};

@@ -9,23 +9,25 @@
 struct header;
 struct link;
 struct parked;
-struct pump;
 struct pump_set;
+struct pump_stream;
 struct uv_loop_s;
 
 enum { PARKED_COUNT = 16 };
 
-/* A stream was dialled, as `h` tells, which lives as long as this callback. The pump becomes the callee's, which hands
- * it over or closes it. */
-typedef void (*parked_taken_cb)(struct pump *pump, const struct header *h, void *arg);
+/* Somebody dialled, or goes on with a connection, as `h` tells, which lives as long as this callback. The stream
+ * becomes the callee's, which hands it over or closes it. */
+typedef void (*parked_taken_cb)(struct pump_stream *s, const struct header *h, void *arg);
 
 /* Waits for nothing yet. */
 int parked_open(struct parked **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
                 parked_taken_cb taken, void *arg);
 void parked_close(struct parked *p, void (*closed)(void *arg), void *arg);
 
-/* Whether there is a service to be dialled; also to be told when the link has changed. While there is one, and a router
- * that is no original, PARKED_COUNT streams wait; otherwise none. */
-void parked_update(struct parked *p, bool services);
+/* Whether there is a service to be dialled, or a connection to go on with; also to be told when the link has changed.
+ * While there is one, and a router that is no original, PARKED_COUNT streams wait; otherwise none. */
+void parked_update(struct parked *p, bool wanted);
+/* The link has another channel: others wait there, in place of these. */
+void parked_renew(struct parked *p);
 
 #endif

@@ -119,6 +119,7 @@ static int status_row_render(struct fs_entry *file, struct fs_text *out)
   fs_printf(out, "forwards %zu\n", forwards_count(p->forwards));
   fs_printf(out, "connections %" PRIu64 "\n", forwarded.total + served.total);
   fs_printf(out, "live %" PRIu64 "\n", forwarded.live + served.live);
+  fs_printf(out, "detached %zu\n", tunnels_detached(p->tunnels));
   fs_printf(out, "failed %" PRIu64 "\n", forwarded.failed + served.failed);
   fs_printf(out, "bytes_in %" PRIu64 "\n", forwarded.bytes_in + served.bytes_in);
   fs_printf(out, "bytes_out %" PRIu64 "\n", forwarded.bytes_out + served.bytes_out);

@@ -5,6 +5,7 @@
  * called back for the last time.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +15,12 @@
 #include "address.h"
 #include "link.h"
 #include "mindmeld.pb-c.h"
+#include "proto/identity.h"
 #include "proto/rpc.h"
 #include "tally.h"
 #include "tunnels_internal.h"
 
-enum { ASK_MS = 10000, SENTENCE_SIZE = 512 };
-
-static void step(struct tunnel *t, enum connection_event event);
+enum { SENTENCE_SIZE = 512 };
 
 static void unhold(struct tunnel *t)
 {
@@ -29,6 +29,11 @@ static void unhold(struct tunnel *t)
     return;
   tunnel_free(t);
   tunnels_release(ts);
+}
+
+static uint64_t now_ms(const struct tunnel *t)
+{
+  return uv_now(t->table->loop);
 }
 
 /* ---- What went wrong, for the user ---- */
@@ -49,41 +54,83 @@ void tunnel_fail(struct tunnel *t, const char *format, ...)
   t->table->events->failed(t, sentence, t->table->arg);
 }
 
+static void remember_trouble(struct tunnel *t, const char *text)
+{
+  free(t->trouble);
+  t->trouble = text[0] != '\0' ? strdup(text) : NULL;
+}
+
+static const char *trouble(const struct tunnel *t)
+{
+  return t->trouble != NULL ? t->trouble : "the stream to the router ended";
+}
+
 void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason)
 {
   t->reset_code = code;
   t->reset_reason = reason;
 }
 
-/* ---- Edges: what calls back, as events for the machine ---- */
+/* ---- From events to actions ---- */
 
-static void on_header(struct pump *p, const struct header *h, void *arg)
+static void arm(struct tunnel *t)
 {
-  (void)p;
-  struct tunnel *t = arg;
-  bool ours = h->has_connection;
-  if (ours && t->machine.role == CONNECTION_FORWARD)
-    ours = memcmp(h->connection, t->connection, sizeof t->connection) == 0;
-  if (!ours) {
-    tunnel_fail(t, "the other side's header is not that of this connection");
-    tunnel_set_reset(t, "EPROTO", "the header is not that of this connection");
-    step(t, CONNECTION_MISANSWERED);
+  uint64_t deadline = connection_deadline(&t->machine);
+  if (t->renew_at < deadline)
+    deadline = t->renew_at;
+  /* A cut is on its way. */
+  if (t->cut || deadline == t->armed_for)
+    return;
+  t->armed_for = deadline;
+  if (deadline == UINT64_MAX)
+    uv_timer_stop(&t->timer);
+  else
+    uv_timer_start(&t->timer, tunnel_timeout, deadline > now_ms(t) ? deadline - now_ms(t) : 0, 0);
+}
+
+/* Tells when it loses its stream, and when it has one again. Whom we dialled and did not reach yet is neither. */
+static void tell_detached(struct tunnel *t)
+{
+  struct tunnels *ts = t->table;
+  bool detached = t->machine.established && connection_detached(&t->machine);
+  if (detached == t->told_detached)
+    return;
+  t->told_detached = detached;
+  if (!detached) {
+    ts->detached_count--;
+    detached_remove(&ts->detached, t);
+    ts->events->resumed(t, ts->arg);
     return;
   }
-  memcpy(t->connection, h->connection, sizeof t->connection);
-  step(t, CONNECTION_ANSWERED);
+  ts->detached_count++;
+  ts->events->detached(t, trouble(t), ts->arg);
+  struct tunnel *evicted = t->machine.role == CONNECTION_SERVICE ? detached_add(&ts->detached, t) : NULL;
+  if (evicted != NULL)
+    tunnel_evict(evicted);
 }
 
-static void on_original(struct pump *p, void *arg)
+static void run(struct tunnel *t, unsigned actions)
 {
-  (void)p;
-  step(arg, CONNECTION_ORIGINAL);
+  int event;
+  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING)
+    actions = connection_step(&t->machine, (enum connection_event)event, now_ms(t));
+  if (t->machine.state == CONNECTION_GONE)
+    return;
+  arm(t);
+  tell_detached(t);
 }
+
+void tunnel_step(struct tunnel *t, enum connection_event event)
+{
+  run(t, connection_step(&t->machine, event, now_ms(t)));
+}
+
+/* ---- The pump ---- */
 
 static void on_local_eof(struct pump *p, void *arg)
 {
   (void)p;
-  step(arg, CONNECTION_LOCAL_EOF);
+  tunnel_step(arg, CONNECTION_LOCAL_EOF);
 }
 
 static void on_socket_failed(struct pump *p, int error, void *arg)
@@ -93,47 +140,120 @@ static void on_socket_failed(struct pump *p, int error, void *arg)
   if (error != ECONNRESET && error != EPIPE)
     tunnel_fail(t, "the local socket failed: %s", strerror(error));
   tunnel_set_reset(t, "", "the local socket was reset");
-  step(t, CONNECTION_SOCKET_FAILED);
+  tunnel_step(t, CONNECTION_SOCKET_FAILED);
 }
 
 static void on_remote_eof(struct pump *p, void *arg)
 {
   (void)p;
-  step(arg, CONNECTION_REMOTE_EOF);
-}
-
-static void on_remote_reset(struct pump *p, const char *code, const char *reason, void *arg)
-{
-  (void)p;
-  struct tunnel *t = arg;
-  if (code[0] != '\0')
-    tunnel_fail(t, "the other side: %s", reason);
-  step(t, CONNECTION_REMOTE_RESET);
-}
-
-static void on_ended(struct pump *p, enum rpc_status status, const char *text, void *arg)
-{
-  (void)p;
-  struct tunnel *t = arg;
-  bool live = t->machine.state != CONNECTION_CLOSING;
-  /* Who dials and gives up before our header came can only cancel. That is as usual as a reset, and no failure here. */
-  bool given_up = status == RPC_ABORTED && t->machine.role == CONNECTION_SERVICE;
-  if (status != RPC_OK && live && !given_up)
-    tunnel_fail(t, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended", rpc_status_name(status));
-  step(t, status == RPC_OK ? CONNECTION_STREAM_OK : CONNECTION_STREAM_FAILED);
+  tunnel_step(arg, CONNECTION_REMOTE_EOF);
 }
 
 const struct pump_events tunnel_pump_events = {
-    .header = on_header,
-    .original = on_original,
-    .local_eof = on_local_eof,
-    .socket_failed = on_socket_failed,
-    .remote_eof = on_remote_eof,
-    .remote_reset = on_remote_reset,
-    .ended = on_ended,
-};
+    .local_eof = on_local_eof, .socket_failed = on_socket_failed, .remote_eof = on_remote_eof};
 
-static void on_asked(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+/* ---- Streams ---- */
+
+static bool is_current(const struct tunnel *t, const struct pump_stream *s)
+{
+  return s == t->current_stream;
+}
+
+static bool is_of_this_connection(const struct tunnel *t, const struct header *h)
+{
+  return h->has_connection && h->has_member && h->epoch == t->machine.epoch &&
+         memcmp(h->connection, t->connection, sizeof t->connection) == 0;
+}
+
+/* F: the answer to a dial. */
+static void dial_answered(struct tunnel *t, const struct header *h)
+{
+  if (is_of_this_connection(t, h)) {
+    memcpy(t->member, h->member, sizeof t->member);
+    tunnel_step(t, CONNECTION_ANSWERED);
+    return;
+  }
+  tunnel_fail(t, "the other side's header is not that of this connection");
+  tunnel_set_reset(t, "EPROTO", "the header is not that of this connection");
+  tunnel_step(t, CONNECTION_MISANSWERED);
+}
+
+/* F: the other side goes on. */
+static void next_answered(struct tunnel *t, const struct header *h)
+{
+  bool good = is_of_this_connection(t, h) && memcmp(h->member, t->member, sizeof t->member) == 0 &&
+              pump_can_send_from(t->pump, h->received);
+  t->header = h;
+  tunnel_step(t, good ? CONNECTION_NEXT_ANSWERED : CONNECTION_NEXT_MISANSWERED);
+  t->header = NULL;
+}
+
+static void on_header(struct pump_stream *s, const struct header *h, void *arg)
+{
+  struct tunnel *t = arg;
+  if (is_current(t, s))
+    dial_answered(t, h);
+  else
+    next_answered(t, h);
+}
+
+static void on_original(struct pump_stream *s, void *arg)
+{
+  tunnel_step(arg, is_current(arg, s) ? CONNECTION_ORIGINAL : CONNECTION_NEXT_MISANSWERED);
+}
+
+static void on_reset(struct pump_stream *s, const char *code, const char *reason, void *arg)
+{
+  struct tunnel *t = arg;
+  if (code[0] != '\0')
+    tunnel_fail(t, "the other side: %s", reason);
+  tunnel_step(t, is_current(t, s) ? CONNECTION_REMOTE_RESET : CONNECTION_NEXT_RESET);
+}
+
+static void on_refused(struct pump_stream *s, const char *reason, void *arg)
+{
+  struct tunnel *t = arg;
+  remember_trouble(t, reason);
+  tunnel_step(t, is_current(t, s) ? CONNECTION_STREAM_LOST : CONNECTION_NEXT_LOST);
+}
+
+/* Whether a stream that a router or a network ended may fare better when it is opened again. */
+static bool may_pass(enum rpc_status status)
+{
+  return status == RPC_UNAVAILABLE || status == RPC_ABORTED || status == RPC_INTERNAL || status == RPC_UNKNOWN ||
+         status == RPC_CANCELLED;
+}
+
+static enum connection_event how_it_ended(struct tunnel *t, enum rpc_status status)
+{
+  bool streams_only = t->machine.established;
+  bool over = t->machine.state == CONNECTION_CLOSING;
+  if (status == RPC_OK)
+    return CONNECTION_STREAM_OK;
+  if (streams_only || (t->machine.other == CONNECTION_UNKNOWN && !t->machine.asked && may_pass(status)))
+    return CONNECTION_STREAM_LOST;
+  /* One of the first version that dials and gives up can only cancel, which is no failure here. */
+  if (!over && !(status == RPC_ABORTED && t->machine.role == CONNECTION_SERVICE))
+    tunnel_fail(t, "%s", trouble(t));
+  return CONNECTION_STREAM_FAILED;
+}
+
+static void on_ended(struct pump_stream *s, enum rpc_status status, const char *text, void *arg)
+{
+  struct tunnel *t = arg;
+  char why[SENTENCE_SIZE];
+  snprintf(why, sizeof why, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended",
+           rpc_status_name(status));
+  remember_trouble(t, why);
+  tunnel_step(t, is_current(t, s) ? how_it_ended(t, status) : CONNECTION_NEXT_LOST);
+}
+
+const struct pump_stream_events tunnel_stream_events = {
+    .header = on_header, .original = on_original, .reset = on_reset, .refused = on_refused, .ended = on_ended};
+
+/* ---- The token, the dial, the time ---- */
+
+void tunnel_asked(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
   struct tunnel *t = arg;
   t->asking = NULL;
@@ -143,14 +263,14 @@ static void on_asked(enum rpc_status status, const char *text, struct rpc_messag
   rpc_message_free(answer);
   if (response != NULL && strlen(response->token) <= HEADER_TOKEN_MAX) {
     t->token = response->token;
-    step(t, CONNECTION_TOKEN);
+    tunnel_step(t, CONNECTION_TOKEN);
     t->token = NULL;
   } else if (t->machine.state == CONNECTION_ASKING) {
     if (status == RPC_OK)
       tunnel_fail(t, "the router's answer is malformed");
     else
       tunnel_fail(t, "%s (%s)", text, rpc_status_name(status));
-    step(t, CONNECTION_TOKEN_REFUSED);
+    tunnel_step(t, CONNECTION_TOKEN_REFUSED);
   }
   if (response != NULL)
     mindmeld__forward_to_service_response__free_unpacked(response, NULL);
@@ -166,48 +286,56 @@ void tunnel_dialled(int fd, const char *why, void *arg)
       close(fd);
   } else if (fd >= 0) {
     t->fd = fd;
-    step(t, CONNECTION_DIALLED);
+    tunnel_step(t, CONNECTION_DIALLED);
   } else {
     tunnel_fail(t, "%s", why);
     t->why = strdup(why);
     tunnel_set_reset(t, uv_err_name(fd), t->why != NULL ? t->why : strerror(ENOMEM));
-    step(t, CONNECTION_DIAL_FAILED);
+    tunnel_step(t, CONNECTION_DIAL_FAILED);
   }
   unhold(t);
+}
+
+/* What the user reads of a time that is over. */
+static void tell_timeout(struct tunnel *t)
+{
+  const struct connection *c = &t->machine;
+  const struct connection_times *times = &t->table->times;
+  if (c->state == CONNECTION_CLOSING)
+    return;
+  if (c->state == CONNECTION_WAITING && now_ms(t) >= c->dial_until) {
+    tunnel_fail(t, "no router for %" PRIu64 " s: %s", times->dial / 1000, link_trouble(t->table->link));
+  } else if (now_ms(t) >= c->dial_until) {
+    tunnel_fail(t, "nobody answered in %" PRIu64 " s%s%s", (now_ms(t) - t->started_ms) / 1000,
+                t->trouble != NULL ? "; the latest was: " : "", t->trouble != NULL ? t->trouble : "");
+    tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
+  } else if (now_ms(t) >= c->hold_until) {
+    tunnel_fail(t, "given up after %" PRIu64 " s without a way to the other side: %s", times->hold / 1000, trouble(t));
+    tunnel_set_reset(t, "ETIMEDOUT", "it was without a stream for too long");
+  }
 }
 
 void tunnel_timeout(uv_timer_t *timer)
 {
   struct tunnel *t = timer->data;
+  t->armed_for = UINT64_MAX;
   if (t->cut) {
     t->cut = false;
-    step(t, CONNECTION_CUT);
+    tunnel_step(t, CONNECTION_CUT);
     return;
   }
-  if (t->machine.state == CONNECTION_OPENING) {
-    tunnel_fail(t, "nobody answered in %d s", TUNNEL_OPENING_MS / 1000);
-    tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
+  if (now_ms(t) >= t->renew_at) {
+    t->renew_at = UINT64_MAX;
+    tunnel_step(t, CONNECTION_RENEW);
+    return;
   }
-  step(t, CONNECTION_TIMEOUT);
+  tell_timeout(t);
+  tunnel_step(t, CONNECTION_TIME);
 }
 
 void tunnel_timer_closed(uv_handle_t *timer)
 {
   unhold(timer->data);
-}
-
-/* ---- From events to actions ---- */
-
-static void run(struct tunnel *t, unsigned actions)
-{
-  int event;
-  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING)
-    actions = connection_step(&t->machine, (enum connection_event)event);
-}
-
-static void step(struct tunnel *t, enum connection_event event)
-{
-  run(t, connection_step(&t->machine, event));
 }
 
 /* ---- A tunnel begins and ends ---- */
@@ -218,13 +346,15 @@ struct tunnel *tunnel_create(struct tunnels *ts, const char *peer)
   if (t == NULL)
     return NULL;
   t->peer = strdup(peer);
-  if (t->peer == NULL) {
+  if (t->peer == NULL || pump_create(&t->pump, ts->pumps, &tunnel_pump_events, t) != 0) {
+    free(t->peer);
     free(t);
     return NULL;
   }
   t->table = ts;
   t->fd = -1;
   t->started_ms = uv_now(ts->loop);
+  t->renew_at = t->armed_for = UINT64_MAX;
   t->reset_code = t->reset_reason = "";
   uv_timer_init(ts->loop, &t->timer);
   t->timer.data = t;
@@ -236,6 +366,7 @@ void tunnel_free(struct tunnel *t)
 {
   free(t->peer);
   free(t->why);
+  free(t->trouble);
   free(t);
 }
 
@@ -245,117 +376,52 @@ static void begin(struct tunnel *t, unsigned actions)
   run(t, actions);
 }
 
-/* A router of the first version is asked for a token. */
-static void ask(struct tunnel *t)
-{
-  Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
-  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/ForwardToService",
-                                           .deadline_ms = ASK_MS};
-  request.name = (char *)(uintptr_t)tally_service(t->tally);
-  struct rpc_message *message = rpc_message_pack(&request.base);
-  int error =
-      message == NULL ? -ENOMEM : rpc_unary(&t->asking, link_channel(t->table->link), &options, message, on_asked, t);
-  if (error == 0) {
-    t->holds++;
-    return;
-  }
-  t->asking = NULL;
-  tunnel_fail(t, "cannot ask the router: %s", strerror(-error));
-  step(t, CONNECTION_TOKEN_REFUSED);
-}
-
 void tunnel_start_forward(struct tunnel *t, int fd)
 {
   struct link *link = t->table->link;
-  bool connected = link_connected(link);
-  bool asks = !connected || link_original(link);
   t->fd = fd;
-  begin(t, connection_start_forward(&t->machine, asks));
-  if (!asks)
-    return;
-  if (connected) {
-    ask(t);
-  } else {
-    tunnel_fail(t, "no router: %s", link_trouble(link));
-    step(t, CONNECTION_TOKEN_REFUSED);
+  identity_random(t->connection, sizeof t->connection);
+  begin(t, connection_start_forward(&t->machine, &t->table->times, now_ms(t)));
+  if (link_connected(link))
+    tunnel_step(t, link_original(link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP);
+}
+
+void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h, const struct address *target)
+{
+  t->next_stream = s;
+  pump_stream_hand_over(s, &tunnel_stream_events, t);
+  if (h != NULL) {
+    memcpy(t->connection, h->connection, sizeof t->connection);
+    memcpy(t->member, h->member, sizeof t->member);
   }
-}
-
-void tunnel_start_service(struct tunnel *t, const char *token, const struct address *target)
-{
-  t->token = token;
+  t->header = h;
   t->target = target;
-  begin(t, connection_start_service(&t->machine, false));
-  t->token = NULL;
+  begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0));
+  t->header = NULL;
   t->target = NULL;
 }
 
-void tunnel_start_parked(struct tunnel *t, struct pump *pump, const struct header *h, const struct address *target)
+void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header *h)
 {
-  t->pump = pump;
-  pump_hand_over(pump, &tunnel_pump_events, t);
-  t->target = target;
-  begin(t, connection_start_service(&t->machine, true));
-  t->target = NULL;
-  on_header(pump, h, t);
+  bool possible = memcmp(h->member, t->member, sizeof t->member) == 0 && pump_can_send_from(t->pump, h->received);
+  t->next_stream = s;
+  pump_stream_hand_over(s, &tunnel_stream_events, t);
+  t->header = h;
+  run(t, connection_attached(&t->machine, h->epoch, possible, now_ms(t)));
+  t->header = NULL;
 }
 
 void tunnel_end(struct tunnel *t, const char *reason)
 {
   tunnel_set_reset(t, "ECONNABORTED", reason);
-  step(t, CONNECTION_CUT);
+  tunnel_step(t, CONNECTION_END);
 }
 
-struct pump_counters tunnel_counters(const struct tunnel *t)
+void tunnel_evict(struct tunnel *t)
 {
-  if (t->pump != NULL)
-    return pump_counters(t->pump);
-  return (struct pump_counters){.bytes_read = t->bytes_read, .bytes_written = t->bytes_written};
-}
-
-/* ---- For the tree ---- */
-
-static const char *state_name(const struct tunnel *t)
-{
-  switch (t->machine.state) {
-  case CONNECTION_ASKING:
-  case CONNECTION_OPENING:
-    return "dialing";
-  case CONNECTION_OPEN:
-    return "open";
-  default:
-    return "closing";
-  }
-}
-
-struct tunnel_info tunnel_info(const struct tunnel *t)
-{
-  struct pump_counters c = tunnel_counters(t);
-  return (struct tunnel_info){
-      .id = t->id,
-      .role = t->machine.role == CONNECTION_FORWARD ? TUNNEL_FORWARD : TUNNEL_SERVICE,
-      .service = tally_service(t->tally),
-      .peer = t->peer,
-      .state = state_name(t),
-      .bytes_in = c.bytes_written,
-      .bytes_out = c.bytes_read,
-      .age_s = (uv_now(t->table->loop) - t->started_ms) / 1000,
-      .window = c.window,
-      .unacked = c.unacked,
-      .queued = c.queued,
-      .rate = c.rate,
-      .rtt_us = c.rtt_us,
-  };
-}
-
-void tunnel_set_user(struct tunnel *t, void *user)
-{
-  t->user = user;
-}
-
-void *tunnel_user(const struct tunnel *t)
-{
-  return t->user;
+  tunnel_fail(t, "given up while it had no stream: too many others had none, either");
+  tunnel_set_reset(t, "ECONNABORTED", "too many connections were without a stream");
+  tunnel_step(t, CONNECTION_CUT);
 }
 
 void tunnel_cut(struct tunnel *t)

@@ -1,4 +1,4 @@
-/* The actions of a tunnel's state machine, carried out on a socket (through the pump), a stream, a dial and a timer.
+/* The actions of a tunnel's state machine, carried out on a socket (through the pump), streams, a dial and a tombstone.
  * What they set off calls back in tunnel.c. Those that can fail return the event that says so, or TUNNEL_NOTHING.
  */
 #include <errno.h>
@@ -9,61 +9,170 @@
 #include <unistd.h>
 
 #include "dial.h"
+#include "farewells.h"
 #include "link.h"
+#include "mindmeld.pb-c.h"
 #include "proto/rpc.h"
 #include "tally.h"
+#include "tombs.h"
 #include "tunnels_internal.h"
 
-enum {
-  DIAL_MS = 10000,
-  CLOSING_MS = 2000, /* for a last word to get through, before the stream is cancelled */
-  CLOSING_MS_AT_END = 1000,
-  LINGER_MS = 60000,
-};
+enum { ASK_MS = 10000, DIAL_MS = 10000 };
 
-static int fill_header(struct tunnel *t, struct header *h)
+/* A router of the first version is asked for a token. */
+static int ask(struct tunnel *t)
 {
-  struct link *link = t->table->link;
+  Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
+  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/ForwardToService",
+                                           .deadline_ms = ASK_MS};
+  request.name = (char *)(uintptr_t)tally_service(t->tally);
+  struct rpc_message *message = rpc_message_pack(&request.base);
+  int error = message == NULL ? -ENOMEM
+                              : rpc_unary(&t->asking, link_channel(t->table->link), &options, message, tunnel_asked, t);
+  if (error == 0) {
+    t->holds++;
+    return TUNNEL_NOTHING;
+  }
+  t->asking = NULL;
+  tunnel_fail(t, "cannot ask the router: %s", strerror(-error));
+  return CONNECTION_TOKEN_REFUSED;
+}
+
+/* ---- Streams ---- */
+
+static void say_who(const struct tunnel *t, struct header *h)
+{
+  const struct link *link = t->table->link;
   h->has_member = h->has_member_key = true;
   memcpy(h->member, link_member(link), sizeof h->member);
   memcpy(h->member_key, link_member_key(link), sizeof h->member_key);
-  if (t->token != NULL) {
-    snprintf(h->token, sizeof h->token, "%s", t->token);
-    return 0;
-  }
-  if (getrandom(t->connection, sizeof t->connection, 0) != sizeof t->connection)
-    return -errno;
-  snprintf(h->service, sizeof h->service, "%s", tally_service(t->tally));
+}
+
+static void say_which(const struct tunnel *t, struct header *h)
+{
   h->has_connection = true;
   memcpy(h->connection, t->connection, sizeof h->connection);
   h->limit = t->table->limit;
-  return 0;
+  h->epoch = t->machine.epoch;
 }
 
-static int open_stream(struct tunnel *t)
+static void fill_header(const struct tunnel *t, struct header *h)
 {
-  struct link *link = t->table->link;
+  if (t->token != NULL) {
+    snprintf(h->token, sizeof h->token, "%s", t->token);
+    return;
+  }
+  say_who(t, h);
+  say_which(t, h);
+  if (t->machine.established) {
+    h->established = h->has_attach = true;
+    memcpy(h->attach, t->member, sizeof h->attach);
+    h->received = pump_received(t->pump);
+  } else {
+    snprintf(h->service, sizeof h->service, "%s", tally_service(t->tally));
+  }
+}
+
+static int open_stream(struct tunnel *t, bool first)
+{
   struct header header = {0};
-  const struct pump_options options = {
-      .channel = link_channel(link), .original_router = link_original(link), .header = &header};
-  int error = fill_header(t, &header);
-  if (error == 0)
-    error = pump_open(&t->pump, t->table->pumps, &options, &tunnel_pump_events, t);
+  const struct pump_stream_options options = {
+      .channel = link_channel(t->table->link), .original_router = t->token != NULL, .header = &header};
+  fill_header(t, &header);
+  int error = pump_stream_open(&t->next_stream, t->table->pumps, &options, &tunnel_stream_events, t);
   explicit_bzero(&header, sizeof header);
   if (error == 0)
     return TUNNEL_NOTHING;
-  t->pump = NULL;
+  t->next_stream = NULL;
+  if (!first)
+    return CONNECTION_NEXT_LOST;
   tunnel_fail(t, "cannot open a stream to the router: %s", strerror(-error));
   return CONNECTION_STREAM_FAILED;
 }
 
-static void say_header(struct tunnel *t)
+static void drop_current(struct tunnel *t)
 {
-  struct header header = {.has_member = true, .has_connection = true, .limit = t->table->limit};
-  memcpy(header.member, link_member(t->table->link), sizeof header.member);
-  memcpy(header.connection, t->connection, sizeof header.connection);
-  pump_send_header(t->pump, &header);
+  if (t->current_stream == NULL)
+    return;
+  pump_detach(t->pump);
+  pump_stream_close(t->current_stream);
+  t->current_stream = NULL;
 }
+
+static void drop_next(struct tunnel *t)
+{
+  if (t->next_stream != NULL)
+    pump_stream_close(t->next_stream);
+  t->next_stream = NULL;
+}
+
+static void refuse_next(struct tunnel *t)
+{
+  pump_stream_send_refused(t->next_stream, "this stream has no part in the connection as it is now");
+  farewells_add(t->table->farewells, t->next_stream);
+  t->next_stream = NULL;
+}
+
+/* The moment at which this stream should make room for another: all streams of many connections must not move at once.
+ */
+static uint64_t renewal_time(const struct tunnel *t)
+{
+  uint64_t age = link_stream_age(t->table->link);
+  uint16_t part = 0;
+  if (age == 0 || t->machine.role != CONNECTION_FORWARD)
+    return UINT64_MAX;
+  if (getrandom(&part, sizeof part, GRND_NONBLOCK) != sizeof part)
+    part = 0;
+  return uv_now(t->table->loop) + age * 8 / 10 + age / 10 * part / UINT16_MAX;
+}
+
+static int use_next(struct tunnel *t)
+{
+  bool original = t->machine.other == CONNECTION_FIRST_VERSION || t->machine.asked;
+  bool answers = t->machine.role == CONNECTION_SERVICE && !original;
+  struct header answer = {.has_member = true};
+  struct pump_attachment a = {.original = original, .answer = answers ? &answer : NULL};
+  if (t->header != NULL) {
+    a.send_from = t->header->received;
+    a.limit = t->header->limit;
+  }
+  if (answers) {
+    memcpy(answer.member, link_member(t->table->link), sizeof answer.member);
+    say_which(t, &answer);
+  }
+  if (pump_attach(t->pump, t->next_stream, &a) != 0) {
+    drop_next(t);
+    return CONNECTION_STREAM_LOST;
+  }
+  struct pump_stream *former = t->current_stream;
+  t->current_stream = t->next_stream;
+  t->next_stream = NULL;
+  t->renew_at = renewal_time(t);
+  if (former != NULL)
+    pump_stream_close(former);
+  return TUNNEL_NOTHING;
+}
+
+/* In the order of the actions' values. */
+static int act_on_streams(struct tunnel *t, unsigned actions)
+{
+  int event = TUNNEL_NOTHING;
+  if (actions & CONNECTION_ASK)
+    event = ask(t);
+  if (actions & CONNECTION_OPEN_STREAM)
+    event = open_stream(t, actions & CONNECTION_USE_NEXT);
+  if (actions & CONNECTION_DROP_CURRENT)
+    drop_current(t);
+  if (actions & CONNECTION_USE_NEXT && t->next_stream != NULL)
+    event = use_next(t);
+  if (actions & CONNECTION_DROP_NEXT)
+    drop_next(t);
+  if (actions & CONNECTION_REFUSE_NEXT)
+    refuse_next(t);
+  return event;
+}
+
+/* ---- The socket ---- */
 
 static int dial_target(struct tunnel *t)
 {
@@ -85,13 +194,11 @@ static int dial_target(struct tunnel *t)
   return CONNECTION_DIAL_FAILED;
 }
 
-static int attach(struct tunnel *t)
+static int give_socket(struct tunnel *t)
 {
-  if (t->pump == NULL)
-    return TUNNEL_NOTHING;
   int fd = t->fd;
   t->fd = -1;
-  int error = pump_attach(t->pump, fd);
+  int error = pump_give_socket(t->pump, fd);
   if (error == 0)
     return TUNNEL_NOTHING;
   tunnel_fail(t, "cannot watch the socket: %s", strerror(-error));
@@ -101,8 +208,7 @@ static int attach(struct tunnel *t)
 
 static void close_socket(struct tunnel *t, bool reset)
 {
-  if (t->pump != NULL)
-    pump_close_socket(t->pump, reset);
+  pump_close_socket(t->pump, reset);
   if (t->fd >= 0) {
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -111,15 +217,42 @@ static void close_socket(struct tunnel *t, bool reset)
   }
 }
 
+/* ---- Words, and the end ---- */
+
+static void say(struct tunnel *t, unsigned actions)
+{
+  struct pump_stream *s = t->current_stream;
+  bool half_close = actions & CONNECTION_HALF_CLOSE;
+  if (actions & CONNECTION_SAY_EOF)
+    pump_send_eof(t->pump, half_close);
+  else if (half_close && s != NULL)
+    pump_stream_half_close(s);
+  if (actions & CONNECTION_SAY_RESET && s != NULL)
+    pump_stream_send_reset(s, t->reset_code, t->reset_reason);
+  if (actions & CONNECTION_CANCEL && s != NULL)
+    pump_stream_cancel(s);
+}
+
+static void bury(struct tunnel *t)
+{
+  struct tomb tomb = {.received = pump_received(t->pump),
+                      .reset = t->machine.reset || t->machine.reset_heard,
+                      .code = t->reset_code,
+                      .reason = t->reset_reason};
+  memcpy(tomb.connection, t->connection, sizeof tomb.connection);
+  memcpy(tomb.member, t->member, sizeof tomb.member);
+  tombs_add(t->table->tombs, &tomb, uv_now(t->table->loop));
+}
+
 static void end_tunnel(struct tunnel *t)
 {
-  if (t->pump != NULL) {
-    struct pump_counters c = pump_counters(t->pump);
-    t->bytes_read = c.bytes_read;
-    t->bytes_written = c.bytes_written;
-    pump_close(t->pump);
-    t->pump = NULL;
-  }
+  struct pump_counters c = pump_counters(t->pump);
+  t->bytes_read = c.bytes_read;
+  t->bytes_written = c.bytes_written;
+  drop_current(t);
+  drop_next(t);
+  pump_close(t->pump);
+  t->pump = NULL;
   if (t->asking != NULL)
     rpc_call_cancel(t->asking, RPC_CANCELLED, "");
   if (t->dial != NULL)
@@ -128,48 +261,22 @@ static void end_tunnel(struct tunnel *t)
   uv_close((uv_handle_t *)&t->timer, tunnel_timer_closed);
 }
 
-static uint64_t time_allowed(const struct tunnel *t)
-{
-  if (t->machine.state != CONNECTION_CLOSING)
-    return TUNNEL_OPENING_MS;
-  if (t->table->closing)
-    return CLOSING_MS_AT_END;
-  return t->machine.lingering ? LINGER_MS : CLOSING_MS;
-}
-
 int tunnel_act(struct tunnel *t, unsigned actions)
 {
-  int event = TUNNEL_NOTHING;
-  if (actions & CONNECTION_OPEN_STREAM)
-    event = open_stream(t);
-  if (actions & CONNECTION_SAY_HEADER && t->pump != NULL)
-    say_header(t);
+  int event = act_on_streams(t, actions);
   if (actions & CONNECTION_DIAL && event == TUNNEL_NOTHING)
     event = dial_target(t);
-  if (actions & CONNECTION_ATTACH && event == TUNNEL_NOTHING)
-    event = attach(t);
-  if (t->pump != NULL) {
-    if (actions & CONNECTION_HALF_CLOSE)
-      pump_half_close(t->pump, actions & CONNECTION_SAY_EOF);
-    else if (actions & CONNECTION_SAY_EOF)
-      pump_send_eof(t->pump);
-    if (actions & CONNECTION_SAY_RESET)
-      pump_send_reset(t->pump, t->reset_code, t->reset_reason);
-    if (actions & CONNECTION_CANCEL)
-      pump_cancel(t->pump);
-    if (actions & CONNECTION_SHUTDOWN_SOCKET)
-      pump_shutdown_socket(t->pump);
-    if (actions & CONNECTION_LINGER)
-      pump_linger_socket(t->pump);
-  }
+  if (actions & CONNECTION_GIVE_SOCKET && event == TUNNEL_NOTHING)
+    event = give_socket(t);
+  say(t, actions);
+  if (actions & CONNECTION_SHUTDOWN_SOCKET)
+    pump_shutdown_socket(t->pump);
+  if (actions & CONNECTION_LINGER)
+    pump_linger_socket(t->pump);
   if (actions & (CONNECTION_CLOSE_SOCKET | CONNECTION_RESET_SOCKET))
     close_socket(t, actions & CONNECTION_RESET_SOCKET);
-  if (t->cut) /* the timer brings it */
-    actions &= ~(unsigned)(CONNECTION_START_TIMER | CONNECTION_STOP_TIMER);
-  if (actions & CONNECTION_START_TIMER)
-    uv_timer_start(&t->timer, tunnel_timeout, time_allowed(t), 0);
-  if (actions & CONNECTION_STOP_TIMER)
-    uv_timer_stop(&t->timer);
+  if (actions & CONNECTION_BURY)
+    bury(t);
   if (actions & CONNECTION_FREE)
     end_tunnel(t);
   return event;

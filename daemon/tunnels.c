@@ -10,19 +10,32 @@
 #include <utlist.h>
 
 #include "address.h"
+#include "farewells.h"
+#include "link.h"
 #include "tally.h"
+#include "tombs.h"
 #include "tunnels_internal.h"
 
 int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
-                 uint64_t limit, const struct tunnels_events *events, void *arg)
+                 const struct tunnels_options *options, const struct tunnels_events *events, void *arg)
 {
   struct tunnels *ts = calloc(1, sizeof *ts);
+  int error = -ENOMEM;
   if (ts == NULL)
-    return -ENOMEM;
+    return error;
+  ts->tombs = tombs_open();
+  if (ts->tombs != NULL)
+    error = farewells_open(&ts->farewells, loop);
+  if (error != 0) {
+    tombs_close(ts->tombs);
+    free(ts);
+    return error;
+  }
   ts->loop = loop;
   ts->link = link;
   ts->pumps = pumps;
-  ts->limit = limit;
+  ts->limit = options->limit;
+  ts->times = (struct connection_times){.dial = options->dial_ms, .hold = options->hold_ms};
   ts->events = events;
   ts->arg = arg;
   *out = ts;
@@ -40,6 +53,7 @@ static struct tunnel *create(struct tunnels *ts, enum tunnel_role role, const ch
   tally_add(tally, t);
   DL_APPEND(ts->live, t);
   ts->count++;
+  ts->served += role == TUNNEL_SERVICE;
   return t;
 }
 
@@ -52,32 +66,149 @@ void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char
     close(fd);
 }
 
-void tunnels_answer(struct tunnels *ts, const char *service, const char *token, const struct address *target)
+/* ---- Those who come ---- */
+
+static struct tunnel *find(const struct tunnels *ts, const struct header *h)
 {
-  char peer[ADDRESS_TEXT_MAX];
-  if (strlen(token) > HEADER_TOKEN_MAX)
-    return;
-  struct tunnel *t = create(ts, TUNNEL_SERVICE, service, address_format(target, peer));
-  if (t != NULL)
-    tunnel_start_service(t, token, target);
+  struct tunnel *t;
+  HASH_FIND(hh, ts->by_connection, h->connection, HEADER_CONNECTION_SIZE, t);
+  return t;
 }
 
-void tunnels_accept(struct tunnels *ts, struct pump *pump, const struct header *h, const struct address *target)
+static void say_reset(struct tunnels *ts, struct pump_stream *s, const char *code, const char *reason)
+{
+  pump_stream_send_reset(s, code, reason);
+  farewells_add(ts->farewells, s);
+}
+
+/* One that is over is not begun again: who asks is told how it ended. */
+static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct tomb *tomb)
+{
+  struct header answer = {
+      .has_member = true, .has_connection = true, .epoch = h->epoch, .limit = ts->limit, .received = tomb->received};
+  if (memcmp(h->member, tomb->member, sizeof tomb->member) != 0) {
+    pump_stream_send_refused(s, "this stream has no part in the connection as it is now");
+    farewells_add(ts->farewells, s);
+    return;
+  }
+  memcpy(answer.member, link_member(ts->link), sizeof answer.member);
+  memcpy(answer.connection, tomb->connection, sizeof answer.connection);
+  pump_stream_send_header(s, &answer);
+  if (tomb->reset) {
+    say_reset(ts, s, tomb->code, tomb->reason);
+    return;
+  }
+  pump_stream_half_close(s);
+  farewells_add(ts->farewells, s);
+}
+
+static void remember(struct tunnel *t)
+{
+  HASH_ADD(hh, t->table->by_connection, connection, HEADER_CONNECTION_SIZE, t);
+  t->known = t->hh.tbl != NULL;
+}
+
+static void begin_service(struct tunnels *ts, struct pump_stream *s, const struct header *h, const char *service,
+                          const struct address *target)
 {
   char peer[ADDRESS_TEXT_MAX];
-  struct tunnel *t = create(ts, TUNNEL_SERVICE, h->service, target != NULL ? address_format(target, peer) : "none");
-  if (t != NULL)
-    tunnel_start_parked(t, pump, h, target);
-  else
-    pump_close(pump);
+  struct tunnel *t = create(ts, TUNNEL_SERVICE, service, target != NULL ? address_format(target, peer) : "none");
+  if (t == NULL) {
+    pump_stream_close(s);
+    return;
+  }
+  if (h != NULL) {
+    memcpy(t->connection, h->connection, sizeof t->connection);
+    remember(t);
+  }
+  tunnel_start_service(t, s, h, target);
 }
+
+void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target)
+{
+  if (ts->closing || !h->has_connection || !h->has_member) {
+    say_reset(ts, s, "EPROTO", "the header does not say which connection it is of");
+    return;
+  }
+  struct tunnel *t = find(ts, h);
+  const struct tomb *tomb = t == NULL ? tombs_find(ts->tombs, h->connection, uv_now(ts->loop)) : NULL;
+  if (t != NULL)
+    tunnel_attach(t, s, h);
+  else if (tomb != NULL)
+    answer_from_tomb(ts, s, h, tomb);
+  else if (h->established)
+    say_reset(ts, s, "ECONNRESET", "the connection is not known here any more");
+  else
+    begin_service(ts, s, h, h->service, target);
+}
+
+void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const char *service,
+                             const struct address *target)
+{
+  begin_service(ts, s, NULL, service, target);
+}
+
+/* ---- What concerns many ---- */
+
+/* A step ends no tunnel but its own, and that one stays in memory for a while. */
+static void step_all(struct tunnels *ts, enum tunnel_role role, enum connection_event event)
+{
+  struct tunnel *t, *next;
+  DL_FOREACH_SAFE(ts->live, t, next)
+  {
+    if ((t->machine.role == CONNECTION_FORWARD) == (role == TUNNEL_FORWARD))
+      tunnel_step(t, event);
+  }
+}
+
+void tunnels_link_changed(struct tunnels *ts)
+{
+  enum connection_event event = CONNECTION_ROUTER_DOWN;
+  if (link_connected(ts->link))
+    event = link_original(ts->link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP;
+  step_all(ts, TUNNEL_FORWARD, event);
+}
+
+void tunnels_renew(struct tunnels *ts)
+{
+  step_all(ts, TUNNEL_FORWARD, CONNECTION_RENEW);
+}
+
+void tunnels_peer_lost(struct tunnels *ts, const uint8_t *member)
+{
+  struct tunnel *t, *next;
+  DL_FOREACH_SAFE(ts->live, t, next)
+  {
+    if (!t->machine.established || memcmp(t->member, member, sizeof t->member) != 0)
+      continue;
+    tunnel_fail(t, "the mmfs at the other side was started again");
+    tunnel_step(t, CONNECTION_PEER_LOST);
+  }
+}
+
+/* ---- The end of one, and of all ---- */
 
 void tunnels_remove(struct tunnel *t)
 {
   struct tunnels *ts = t->table;
+  detached_remove(&ts->detached, t);
+  ts->detached_count -= t->told_detached;
+  ts->served -= t->machine.role == CONNECTION_SERVICE;
+  if (t->known)
+    HASH_DEL(ts->by_connection, t);
   ts->events->closed(t, ts->arg);
   tally_remove(t->tally, t);
   DL_DELETE(ts->live, t);
+}
+
+size_t tunnels_served(const struct tunnels *ts)
+{
+  return ts->served;
+}
+
+size_t tunnels_detached(const struct tunnels *ts)
+{
+  return ts->detached_count;
 }
 
 struct tunnels_stats tunnels_stats(const struct tunnels *ts, enum tunnel_role role, const char *service)
@@ -85,15 +216,21 @@ struct tunnels_stats tunnels_stats(const struct tunnels *ts, enum tunnel_role ro
   return tally_stats(ts->tallies, role, service);
 }
 
+static void farewells_over(void *arg)
+{
+  struct tunnels *ts = arg;
+  void (*closed)(void *) = ts->closed;
+  void *closed_arg = ts->closed_arg;
+  tally_free_all(&ts->tallies);
+  tombs_close(ts->tombs);
+  free(ts);
+  closed(closed_arg);
+}
+
 void tunnels_release(struct tunnels *ts)
 {
-  if (--ts->count > 0 || !ts->closing)
-    return;
-  tally_free_all(&ts->tallies);
-  void (*closed)(void *arg) = ts->closed;
-  void *arg = ts->closed_arg;
-  free(ts);
-  closed(arg);
+  if (--ts->count == 0 && ts->closing)
+    farewells_close(ts->farewells, farewells_over, ts);
 }
 
 void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg)

@@ -1,19 +1,20 @@
 /* The connections that this daemon carries, as a table: one tunnel for each. On the loop's thread.
  *
- * A tunnel joins a local socket and a stream to the router; what happens when is decided by the state machine of
- * connection.h.
+ * A tunnel joins a local socket and streams to the router, which come and go; what happens when is decided by the state
+ * machine of connection.h.
  */
 #ifndef DAEMON_TUNNELS_H
 #define DAEMON_TUNNELS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct address;
 struct header;
 struct link;
-struct pump;
 struct pump_set;
+struct pump_stream;
 struct tunnel;
 struct tunnels;
 struct uv_loop_s;
@@ -24,31 +25,47 @@ struct tunnels_events {
   void (*opened)(struct tunnel *t, void *arg);
   /* The tunnel is freed when this returns. */
   void (*closed)(struct tunnel *t, void *arg);
+  /* It has no stream for now, and why (a phrase that lives as long as the call); and it goes on again. */
+  void (*detached)(struct tunnel *t, const char *why, void *arg);
+  void (*resumed)(struct tunnel *t, void *arg);
   /* Something that a user should read in `errors` (a target that refuses, a router that does not know the name): a
    * whole sentence. */
   void (*failed)(struct tunnel *t, const char *sentence, void *arg);
 };
 
-/* `limit`: what the pumps queue for one connection at most, in bytes; the other sides are told. */
+struct tunnels_options {
+  uint64_t limit;   /* what the pumps queue for one connection at most, in bytes; the other sides are told */
+  uint64_t dial_ms; /* how long a new connection waits for the router and for the other side */
+  uint64_t hold_ms; /* how long one lives without a stream */
+};
+
 int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
-                 uint64_t limit, const struct tunnels_events *events, void *arg);
+                 const struct tunnels_options *options, const struct tunnels_events *events, void *arg);
 /* Resets every connection; `closed` when all are gone, and the table is freed. */
 void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
 
 /* A forward accepted `fd` (taken over in any case) from `peer` for `service`. */
 void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer);
-/* The router pushed a token on CreateService: dials `target`, and answers. */
-void tunnels_answer(struct tunnels *ts, const char *service, const char *token, const struct address *target);
-/* A stream that was parked (taken over in any case) was dialled, as `h` tells: dials `target`, and answers. NULL: the
- * service is not ours any more, which the other side is told. */
-void tunnels_accept(struct tunnels *ts, struct pump *pump, const struct header *h, const struct address *target);
+/* A stream (taken over in any case) brought `h`: somebody dials, or goes on with a connection. Who dials is connected
+ * to `target`; NULL: the service is not ours any more, which the other side is told. */
+void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target);
+/* The same of one of the first version, which dialled `service`. */
+void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const char *service,
+                             const struct address *target);
+
+/* What the link tells, passed on by its owner. */
+void tunnels_link_changed(struct tunnels *ts);
+/* The link has another channel: streams are to move to it. */
+void tunnels_renew(struct tunnels *ts);
+/* A process (HEADER_MEMBER_SIZE bytes) is over for good. */
+void tunnels_peer_lost(struct tunnels *ts, const uint8_t *member);
 
 struct tunnel_info {
   uint64_t id; /* small, never reused, not a secret */
   enum tunnel_role role;
   const char *service;
   const char *peer;   /* the local socket's other end */
-  const char *state;  /* "dialing", "open", "closing" */
+  char state[32];     /* "waiting", "dialing", "open", "detached 3s", "closing" */
   uint64_t bytes_in;  /* from the network to the local socket */
   uint64_t bytes_out; /* from the local socket to the network */
   uint64_t age_s;
@@ -68,6 +85,8 @@ struct tunnels_stats {
   uint64_t live, total, failed; /* connections */
   uint64_t bytes_in, bytes_out; /* of all, the ended ones included */
 };
+size_t tunnels_served(const struct tunnels *ts);   /* that live, to our services */
+size_t tunnels_detached(const struct tunnels *ts); /* that live, and have no stream */
 /* Of one service in one role; all services when NULL. */
 struct tunnels_stats tunnels_stats(const struct tunnels *ts, enum tunnel_role role, const char *service);
 

@@ -16,6 +16,7 @@ void pump_ack_init(struct pump *p)
 {
   pthread_mutex_init(&p->acks.lock, NULL);
   acks_start(&p->acks.acks);
+  pump_ack_stop(p);
 }
 
 void pump_ack_free(struct pump *p)
@@ -34,6 +35,14 @@ void pump_ack_taken(struct pump *p, uint64_t bytes, uint64_t messages)
 void pump_ack_stop(struct pump *p)
 {
   atomic_store_explicit(&p->acks.stopped, true, memory_order_relaxed);
+}
+
+void pump_ack_restart(struct pump *p)
+{
+  pthread_mutex_lock(&p->acks.lock);
+  acks_restart(&p->acks.acks);
+  pthread_mutex_unlock(&p->acks.lock);
+  atomic_store_explicit(&p->acks.stopped, false, memory_order_relaxed);
 }
 
 bool pump_ack_due(struct pump *p)

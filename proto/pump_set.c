@@ -1,6 +1,6 @@
 /* What all pumps of a loop share: the epoll set of their sockets, nested in the loop (one-shot, armed only after a
  * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits, and one that
- * lets windows shrink and queues go on that the budget held back, while there is a pump.
+ * lets windows shrink, slabs go, and queues go on that the budget held back, while there is a pump.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -134,13 +134,11 @@ static void go_on(struct pump *p)
 static void rest_time(uv_timer_t *timer)
 {
   struct pump_set *set = ((struct pump_watch *)timer->data)->set;
-  bool shrink = atomic_load_explicit(&set->windows, memory_order_relaxed) > 0;
   bool held_back = pump_set_has_budget(set) && atomic_exchange_explicit(&set->held_back, false, memory_order_relaxed);
   struct pump *p;
   DL_FOREACH(set->pumps, p)
   {
-    if (shrink)
-      pump_up_rest(p);
+    pump_up_rest(p);
     if (held_back)
       go_on(p);
   }
@@ -151,7 +149,6 @@ static void rest_time(uv_timer_t *timer)
 void pump_set_add(struct pump_set *set, struct pump *p)
 {
   DL_APPEND(set->pumps, p);
-  heap_crowd_is(&set->crowd, ++set->pump_count);
   if (!uv_is_active((uv_handle_t *)&set->watch->rest_clock))
     uv_timer_start(&set->watch->rest_clock, rest_time, REST_MS, REST_MS);
 }
@@ -159,7 +156,18 @@ void pump_set_add(struct pump_set *set, struct pump *p)
 void pump_set_remove(struct pump_set *set, struct pump *p)
 {
   DL_DELETE(set->pumps, p);
-  heap_crowd_is(&set->crowd, --set->pump_count);
+}
+
+void pump_set_add_stream(struct pump_set *set, struct pump_stream *s)
+{
+  DL_APPEND(set->streams, s);
+  heap_crowd_is(&set->crowd, ++set->stream_count);
+}
+
+void pump_set_remove_stream(struct pump_set *set, struct pump_stream *s)
+{
+  DL_DELETE(set->streams, s);
+  heap_crowd_is(&set->crowd, --set->stream_count);
 }
 
 uint64_t pump_set_windows(const struct pump_set *set)
@@ -240,7 +248,7 @@ static void handle_closed(uv_handle_t *handle)
 static void close_if_drained(uv_check_t *check)
 {
   struct pump_watch *watch = check->data;
-  if (watch->set->pumps != NULL)
+  if (watch->set->pumps != NULL || watch->set->streams != NULL)
     return;
   uv_close((uv_handle_t *)&watch->ack_clock, handle_closed);
   uv_close((uv_handle_t *)&watch->rest_clock, handle_closed);

@@ -13,6 +13,7 @@ enum { SLABS_KEPT = 8 };
 struct slab {
   struct slab_pool *pool;
   struct slab *next;
+  void *refcount; /* gRPC's */
   unsigned char bytes[SLAB_SIZE];
 };
 
@@ -86,6 +87,7 @@ static void slab_unused(void *arg)
 {
   struct slab *s = arg;
   RPC_TSAN_ACQUIRE(s);
+  RPC_TSAN_ACQUIRE(s->refcount);
   pool_leave(s->pool, s);
 }
 
@@ -107,6 +109,7 @@ void *slab_carver_room(struct slab_carver *c, size_t size)
     if (s == NULL)
       return NULL;
     c->slab = grpc_slice_new_with_user_data(s->bytes, SLAB_SIZE, slab_unused, s);
+    s->refcount = c->slab.refcount;
     c->used = 0;
     c->has_slab = 1;
   }
@@ -118,4 +121,12 @@ grpc_slice slab_carver_take(struct slab_carver *c, size_t size)
   grpc_slice s = grpc_slice_sub(c->slab, c->used, c->used + size);
   c->used += size;
   return s;
+}
+
+grpc_slice slab_slice_copy(grpc_slice s)
+{
+  grpc_slice own = grpc_slice_from_copied_buffer((const char *)GRPC_SLICE_START_PTR(s), GRPC_SLICE_LENGTH(s));
+  RPC_TSAN_RELEASE(s.refcount);
+  grpc_slice_unref(s);
+  return own;
 }

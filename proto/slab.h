@@ -26,6 +26,8 @@ struct slab_carver {
 void *slab_carver_room(struct slab_carver *c, size_t size);
 /* The first `size` bytes of the room, as a slice that the caller unrefs. */
 grpc_slice slab_carver_take(struct slab_carver *c, size_t size);
+/* A slice of its own with the same bytes; unrefs that one. */
+grpc_slice slab_slice_copy(grpc_slice s);
 void slab_carver_close(struct slab_carver *c);
 
 #endif

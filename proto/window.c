@@ -147,6 +147,13 @@ static void time_round_trip(struct window *w, const struct ack *ack, uint64_t no
   w->size = min_of(w->size, max_of(ceiling(w), max_of(floor_of(w), cost(w))));
 }
 
+static void begin_interval(struct window *w, uint64_t now)
+{
+  w->interval.idle = cost(w) == 0 || w->drain > 0;
+  w->interval.acked = w->acked;
+  w->interval.since = now;
+}
+
 static void measure_rate(struct window *w, uint64_t now)
 {
   w->interval.idle |= cost(w) == 0 || w->drain > 0;
@@ -159,9 +166,7 @@ static void measure_rate(struct window *w, uint64_t now)
     w->rate = rate;
   else if (!w->interval.idle)
     w->rate -= (w->rate - rate) / RATE_DECAY;
-  w->interval.idle = cost(w) == 0 || w->drain > 0;
-  w->interval.acked = w->acked;
-  w->interval.since = now;
+  begin_interval(w, now);
 }
 
 static void grow(struct window *w, uint64_t was_under_way, const struct ack *ack, uint64_t budget)
@@ -195,10 +200,20 @@ int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint6
   w->acked = ack->taken;
   w->acked_messages = ack->messages;
   time_round_trip(w, ack, now);
-  measure_rate(w, now);
+  if (w->resumed)
+    begin_interval(w, now);
+  else
+    measure_rate(w, now);
+  w->resumed = false;
   grow(w, was_under_way, ack, budget);
   drain(w, now);
   return 0;
+}
+
+void window_resume(struct window *w)
+{
+  w->timed.running = false;
+  w->resumed = cost(w) > 0;
 }
 
 void window_rest(struct window *w, uint64_t now)
@@ -239,6 +254,12 @@ size_t window_message(const struct window *w)
 void acks_start(struct acks *a)
 {
   *a = (struct acks){0};
+}
+
+void acks_restart(struct acks *a)
+{
+  a->said = a->said_messages = 0;
+  a->first_at = 0;
 }
 
 void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now)

@@ -53,6 +53,7 @@ struct window {
     uint64_t at, acked;
     uint64_t peak; /* the most that was under way since */
   } rested;
+  bool resumed; /* no ack came since */
 };
 
 void window_start(struct window *w, uint64_t max);
@@ -65,6 +66,8 @@ uint64_t window_room(const struct window *w);
 void window_sent(struct window *w, uint64_t bytes, uint64_t now);
 /* May grow by up to `budget` bytes, and shrink at times. 0, or -EPROTO when it cannot be: then nothing has changed. */
 int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint64_t now);
+/* Another stream goes on with what is under way. What was being measured is not: its acks may be lost, or late. */
+void window_resume(struct window *w);
 /* Every second or so: shrinks what is not used, or not acked for long, never below what is under way. */
 void window_rest(struct window *w, uint64_t now);
 /* What is under way, in bytes. */
@@ -91,6 +94,8 @@ struct acks {
 };
 
 void acks_start(struct acks *a);
+/* What was said may not have arrived: if anything was taken, that is to be said at once. */
+void acks_restart(struct acks *a);
 /* The socket took `bytes` more: a piece of a message, of which `messages` is 0, or 1 with its last byte; or so many
  * whole ones. */
 void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now);

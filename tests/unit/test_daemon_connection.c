@@ -1,366 +1,560 @@
-/* The connection's state machine: whole lives event by event, and random schedules with what must always hold. */
-#include <check.h>
-#include <stdint.h>
-#include <stdlib.h>
+/* The connection's state machine at the side that dials. */
+#include "test_daemon_connection.h"
 
-#include "daemon/connection.h"
-
-#define END_OF_LIFE 0xffff
-
-struct moment {
-  enum connection_event event;
-  unsigned actions;
-};
-
-/* How it begins, and with what. */
-struct beginning {
-  unsigned (*start)(struct connection *c, bool flag);
-  bool flag;
-  unsigned actions;
-};
-
-static const struct beginning dials = {connection_start_forward, false,
-                                       CONNECTION_OPEN_STREAM | CONNECTION_ATTACH | CONNECTION_START_TIMER};
-static const struct beginning asks = {connection_start_forward, true, CONNECTION_START_TIMER};
-static const struct beginning takes_token = {connection_start_service, false,
-                                             CONNECTION_OPEN_STREAM | CONNECTION_DIAL | CONNECTION_START_TIMER};
-static const struct beginning was_parked = {connection_start_service, true, CONNECTION_DIAL | CONNECTION_START_TIMER};
-
-struct life {
-  const char *name;
-  const struct beginning *beginning;
-  struct moment moments[8];
-};
-
-#define GONE_WITH(action) ((action) | CONNECTION_STOP_TIMER | CONNECTION_FREE)
-#define BOTH_ENDED_WITH(action) ((action) | CONNECTION_HALF_CLOSE | CONNECTION_CLOSE_SOCKET | CONNECTION_STOP_TIMER)
-#define RESET_WITH(action) ((action) | CONNECTION_RESET_SOCKET | CONNECTION_START_TIMER)
-
-static const struct life lives[] = {
-    {"forward, both ends, the local one first",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF},
-      {CONNECTION_REMOTE_EOF, BOTH_ENDED_WITH(0)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {CONNECTION_CUT, 0},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"forward through a router of the first version",
-     &asks,
-     {{CONNECTION_TOKEN, CONNECTION_OPEN_STREAM | CONNECTION_ATTACH | CONNECTION_START_TIMER},
-      {CONNECTION_ORIGINAL, CONNECTION_STOP_TIMER},
-      {CONNECTION_LOCAL_EOF, CONNECTION_HALF_CLOSE},
-      {CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"service by a token, both ends, the remote one first",
-     &takes_token,
-     {{CONNECTION_ANSWERED, CONNECTION_SAY_HEADER},
-      {CONNECTION_DIALLED, CONNECTION_ATTACH | CONNECTION_STOP_TIMER},
-      {CONNECTION_REMOTE_EOF, CONNECTION_SHUTDOWN_SOCKET},
-      {CONNECTION_LOCAL_EOF, BOTH_ENDED_WITH(CONNECTION_SAY_EOF)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"service on a parked stream",
-     &was_parked,
-     {{CONNECTION_ANSWERED, CONNECTION_SAY_HEADER},
-      {CONNECTION_DIALLED, CONNECTION_ATTACH | CONNECTION_STOP_TIMER},
-      {CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF},
-      {CONNECTION_REMOTE_EOF, BOTH_ENDED_WITH(0)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"what the target says waits for our header",
-     &takes_token,
-     {{CONNECTION_DIALLED, 0},
-      {CONNECTION_ANSWERED, CONNECTION_SAY_HEADER | CONNECTION_ATTACH | CONNECTION_STOP_TIMER},
-      {END_OF_LIFE, CONNECTION_OPEN}}},
-    {"an end is held back until it is known to whom it is said",
-     &dials,
-     {{CONNECTION_LOCAL_EOF, 0},
-      {CONNECTION_ANSWERED, CONNECTION_STOP_TIMER | CONNECTION_SAY_EOF},
-      {END_OF_LIFE, CONNECTION_OPEN}}},
-    {"to a peer of the first version nothing is said in-band, and one end ends both",
-     &dials,
-     {{CONNECTION_LOCAL_EOF, 0},
-      {CONNECTION_ORIGINAL, CONNECTION_STOP_TIMER | CONNECTION_HALF_CLOSE},
-      {CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"a peer of the first version ends",
-     &takes_token,
-     {{CONNECTION_DIALLED, 0},
-      {CONNECTION_ORIGINAL, CONNECTION_ATTACH | CONNECTION_STOP_TIMER},
-      {CONNECTION_STREAM_OK, CONNECTION_LINGER | CONNECTION_START_TIMER},
-      {CONNECTION_LOCAL_EOF, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"a peer of the first version ends, and the target never does",
-     &takes_token,
-     {{CONNECTION_ORIGINAL, 0},
-      {CONNECTION_DIALLED, CONNECTION_ATTACH | CONNECTION_STOP_TIMER},
-      {CONNECTION_STREAM_OK, CONNECTION_LINGER | CONNECTION_START_TIMER},
-      {CONNECTION_TIMEOUT, GONE_WITH(CONNECTION_CLOSE_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"a peer of the first version ends before the target answers",
-     &takes_token,
-     {{CONNECTION_ORIGINAL, 0}, {CONNECTION_STREAM_OK, GONE_WITH(0)}, {END_OF_LIFE, CONNECTION_GONE}}},
-    {"an end that comes before the target answers is passed on",
-     &was_parked,
-     {{CONNECTION_ANSWERED, CONNECTION_SAY_HEADER},
-      {CONNECTION_REMOTE_EOF, 0},
-      {CONNECTION_DIALLED, CONNECTION_ATTACH | CONNECTION_SHUTDOWN_SOCKET | CONNECTION_STOP_TIMER},
-      {CONNECTION_LOCAL_EOF, BOTH_ENDED_WITH(CONNECTION_SAY_EOF)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"both have ended, and the other side is slow to take the rest, and then resets",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF},
-      {CONNECTION_REMOTE_EOF, BOTH_ENDED_WITH(0)},
-      {CONNECTION_REMOTE_RESET, 0},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"both have ended, and it is cut before the other side has taken the rest",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_REMOTE_EOF, CONNECTION_SHUTDOWN_SOCKET},
-      {CONNECTION_LOCAL_EOF, BOTH_ENDED_WITH(CONNECTION_SAY_EOF)},
-      {CONNECTION_CUT, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"one end is said, and the socket breaks in the other direction",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF},
-      {CONNECTION_SOCKET_FAILED, RESET_WITH(CONNECTION_SAY_RESET)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the target refuses before it is known who dialled",
-     &takes_token,
-     {{CONNECTION_DIAL_FAILED, 0},
-      {CONNECTION_ANSWERED, RESET_WITH(CONNECTION_SAY_HEADER | CONNECTION_SAY_RESET)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the target refuses after early data",
-     &was_parked,
-     {{CONNECTION_ANSWERED, CONNECTION_SAY_HEADER},
-      {CONNECTION_DIAL_FAILED, RESET_WITH(CONNECTION_SAY_RESET)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the target refuses a peer of the first version",
-     &takes_token,
-     {{CONNECTION_ORIGINAL, 0},
-      {CONNECTION_DIAL_FAILED, RESET_WITH(CONNECTION_CANCEL)},
-      {CONNECTION_STREAM_FAILED, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"a service that is not ours any more was dialled",
-     &was_parked,
-     {{CONNECTION_DIAL_FAILED, 0},
-      {CONNECTION_ANSWERED, RESET_WITH(CONNECTION_SAY_HEADER | CONNECTION_SAY_RESET)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the other side's header belongs to another connection",
-     &dials,
-     {{CONNECTION_MISANSWERED, RESET_WITH(CONNECTION_SAY_RESET)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the other side's header names no connection",
-     &takes_token,
-     {{CONNECTION_MISANSWERED, RESET_WITH(CONNECTION_SAY_RESET)},
-      {CONNECTION_DIALLED, 0},
-      {CONNECTION_TIMEOUT, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"a router of the first version does not know the service",
-     &asks,
-     {{CONNECTION_TOKEN_REFUSED, GONE_WITH(CONNECTION_RESET_SOCKET)}, {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the router does not know the service",
-     &dials,
-     {{CONNECTION_LOCAL_EOF, 0},
-      {CONNECTION_STREAM_FAILED, GONE_WITH(CONNECTION_RESET_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the other side resets",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_REMOTE_RESET, RESET_WITH(CONNECTION_HALF_CLOSE)},
-      {CONNECTION_STREAM_OK, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the application resets",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_SOCKET_FAILED, RESET_WITH(CONNECTION_SAY_RESET)},
-      {CONNECTION_TIMEOUT, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the application resets before anybody answered",
-     &dials,
-     {{CONNECTION_SOCKET_FAILED, RESET_WITH(CONNECTION_CANCEL)},
-      {CONNECTION_ANSWERED, 0},
-      {CONNECTION_STREAM_FAILED, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"a stream that ends well although an end is missing lost something",
-     &dials,
-     {{CONNECTION_ANSWERED, CONNECTION_STOP_TIMER},
-      {CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_RESET_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"the router is lost in the middle",
-     &was_parked,
-     {{CONNECTION_ANSWERED, CONNECTION_SAY_HEADER},
-      {CONNECTION_DIALLED, CONNECTION_ATTACH | CONNECTION_STOP_TIMER},
-      {CONNECTION_STREAM_FAILED, GONE_WITH(CONNECTION_RESET_SOCKET)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"nobody comes",
-     &dials,
-     {{CONNECTION_TIMEOUT, RESET_WITH(CONNECTION_CANCEL)},
-      {CONNECTION_STREAM_FAILED, GONE_WITH(0)},
-      {END_OF_LIFE, CONNECTION_GONE}}},
-    {"cut while the router is asked",
-     &asks,
-     {{CONNECTION_CUT, GONE_WITH(CONNECTION_RESET_SOCKET)}, {CONNECTION_TOKEN, 0}, {END_OF_LIFE, CONNECTION_GONE}}},
-};
-
-START_TEST(test_a_life)
+static unsigned start(struct connection *c)
 {
-  const struct life *life = &lives[_i];
+  return connection_start_forward(c, &times, 0);
+}
+
+/* ---- How lives begin ---- */
+
+static const struct life waits = {
+    .name = "it waits for a router", .start = start, .started = CONNECTION_GIVE_SOCKET, .state = CONNECTION_WAITING};
+
+static const struct life dialled = {"it dials", &waits, .moments = {{0, CONNECTION_ROUTER_UP, DIAL, 15000}},
+                                    .state = CONNECTION_OPENING};
+
+static const struct life open = {"it is answered", &dialled, .moments = {{10, CONNECTION_ANSWERED, 0, NONE}},
+                                 .state = CONNECTION_OPEN};
+
+static const struct life detached = {"it loses its stream and the router", &open,
+                                     .moments = {{1000, CONNECTION_ROUTER_DOWN, 0, NONE},
+                                                 {1000, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 601000}},
+                                     .state = CONNECTION_OPEN};
+
+static const struct life attaching = {"it loses its stream, and attaches", &open,
+                                      .moments = {{1000, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 16000}},
+                                      .state = CONNECTION_OPEN, .epoch = 1};
+
+static const struct life renewing = {"it is to have another stream", &open,
+                                     .moments = {{1000, CONNECTION_RENEW, CONNECTION_OPEN_STREAM, 16000}},
+                                     .state = CONNECTION_OPEN, .epoch = 1};
+
+static const struct life both_ended = {"both directions ended", &open,
+                                       .moments = {{20, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF, NONE},
+                                                   {30, CONNECTION_REMOTE_EOF, LAST_WORD_SAID, NONE}},
+                                       .state = CONNECTION_CLOSING};
+
+static const struct life cut = {"it is cut", &open, .moments = {{1000, CONNECTION_CUT, RESET_BOTH, 3000}},
+                                .state = CONNECTION_CLOSING};
+
+static const struct life cut_unknown = {"it is cut before anybody answers", &dialled,
+                                        .moments = {{50, CONNECTION_CUT, CONNECTION_RESET_SOCKET, 15000}},
+                                        .state = CONNECTION_CLOSING};
+
+static const struct life asks = {"it asks a router of the first version", &waits,
+                                 .moments = {{0, CONNECTION_ROUTER_ORIGINAL, CONNECTION_ASK, 15000}},
+                                 .state = CONNECTION_ASKING};
+
+static const struct life asked = {"it has a token", &asks, .moments = {{10, CONNECTION_TOKEN, DIAL, 15000}},
+                                  .state = CONNECTION_OPENING};
+
+static const struct life original = {"a peer of the first version answers", &dialled,
+                                     .moments = {{10, CONNECTION_ORIGINAL, 0, NONE}}, .state = CONNECTION_OPEN};
+
+static const struct life lingers = {"a peer of the first version ends", &original,
+                                    .moments = {{20, CONNECTION_STREAM_OK, CONNECTION_LINGER, 60020}},
+                                    .state = CONNECTION_CLOSING};
+
+/* ---- Whole lives ---- */
+
+static const struct life waiting_lives[] = {
+    {"no router comes", &waits, .moments = {{10000, CONNECTION_TIME, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"cut while it waits", &waits, .moments = {{10, CONNECTION_CUT, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends while it waits", &waits,
+     .moments = {{10, CONNECTION_END, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"the application goes while it waits", &waits,
+     .moments = {{10, CONNECTION_SOCKET_FAILED, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"a router comes late", &waits,
+     .moments = {{9000, CONNECTION_ROUTER_DOWN, 0, 10000},
+                 {9000, CONNECTION_RENEW, 0, 10000},
+                 {9999, CONNECTION_ROUTER_UP, DIAL, 15000}},
+     .state = CONNECTION_OPENING},
+};
+
+static const struct life opening_lives[] = {
+    {"lost before an answer, it dials again, with a higher epoch", &dialled,
+     .moments = {{100, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 150},
+                 {150, CONNECTION_TIME, DIAL, 15000},
+                 {200, CONNECTION_ANSWERED, 0, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 1},
+    {"a stream that ends well before an answer is lost", &dialled,
+     .moments = {{100, CONNECTION_STREAM_OK, CONNECTION_DROP_CURRENT, 150}, {150, CONNECTION_TIME, DIAL, 15000}},
+     .state = CONNECTION_OPENING, .epoch = 1},
+    {"it dials ever more seldom, and gives up in time", &dialled,
+     .moments = {{0, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 50},
+                 {50, CONNECTION_TIME, DIAL, 15000},
+                 {50, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 150},
+                 {150, CONNECTION_TIME, DIAL, 15000},
+                 {150, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 350},
+                 {350, CONNECTION_TIME, DIAL, 15000},
+                 {350, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 750},
+                 {750, CONNECTION_TIME, DIAL, 15000},
+                 {750, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 1550},
+                 {1550, CONNECTION_TIME, DIAL, 15000},
+                 {1550, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 2550},
+                 {2550, CONNECTION_TIME, DIAL, 15000},
+                 {14500, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 15000},
+                 {15000, CONNECTION_TIME, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 6},
+    {"nobody answers", &dialled,
+     .moments = {{15000, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"without a router it does not dial again, and with one at once", &dialled,
+     .moments = {{100, CONNECTION_ROUTER_DOWN, 0, 15000},
+                 {100, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 15000},
+                 {5000, CONNECTION_ROUTER_UP, DIAL, 15000}},
+     .state = CONNECTION_OPENING, .epoch = 1},
+    {"the router goes and comes while it waits to dial again", &dialled,
+     .moments = {{100, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 150},
+                 {120, CONNECTION_ROUTER_DOWN, 0, 15000},
+                 {130, CONNECTION_ROUTER_UP, DIAL, 15000}},
+     .state = CONNECTION_OPENING, .epoch = 1},
+    {"the router is told to be there while it dials", &dialled,
+     .moments = {{100, CONNECTION_ROUTER_UP, 0, 15000}, {100, CONNECTION_RENEW, 0, 15000}},
+     .state = CONNECTION_OPENING},
+    {"the router does not know the service", &dialled,
+     .moments = {{10, CONNECTION_LOCAL_EOF, 0, 15000},
+                 {20, CONNECTION_STREAM_FAILED, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"an end is held back until it is known to whom it is said", &dialled,
+     .moments = {{10, CONNECTION_LOCAL_EOF, 0, 15000}, {20, CONNECTION_ANSWERED, CONNECTION_SAY_EOF, NONE}},
+     .state = CONNECTION_OPEN},
+    {"an end that is held back outlives a stream", &dialled,
+     .moments = {{10, CONNECTION_LOCAL_EOF, 0, 15000},
+                 {20, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 70},
+                 {70, CONNECTION_TIME, DIAL, 15000},
+                 {80, CONNECTION_ANSWERED, CONNECTION_SAY_EOF, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 1},
+    {"the other side's header belongs to another connection", &dialled,
+     .moments = {{10, CONNECTION_MISANSWERED, RESET_BOTH, 2010},
+                 {20, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"one that misanswered is not told again", &dialled,
+     .moments = {{10, CONNECTION_MISANSWERED, RESET_BOTH, 2010},
+                 {20, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the other side resets before its header", &dialled,
+     .moments = {{10, CONNECTION_REMOTE_RESET, CONNECTION_HALF_CLOSE | CONNECTION_RESET_SOCKET, 2010},
+                 {20, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends before anybody answers", &dialled,
+     .moments = {{10, CONNECTION_END, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+};
+
+static const struct life reset_unknown_lives[] = {
+    {"a reset is held back until it is known to whom it is said", &cut_unknown,
+     .moments = {{60, CONNECTION_ANSWERED, CONNECTION_SAY_RESET, 2060},
+                 {70, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"to a peer of the first version it is said by cancelling", &cut_unknown,
+     .moments = {{60, CONNECTION_ORIGINAL, CONNECTION_CANCEL, 2060},
+                 {70, CONNECTION_STREAM_FAILED, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"it dials again to say it", &cut_unknown,
+     .moments = {{60, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 110},
+                 {110, CONNECTION_TIME, DIAL, 15000},
+                 {120, CONNECTION_ANSWERED, CONNECTION_SAY_RESET, 2120},
+                 {130, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"it answers, and is lost before it can hear it", &cut_unknown,
+     .moments = {{60, CONNECTION_ANSWERED, CONNECTION_SAY_RESET, 2060},
+                 {70, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 15070},
+                 {80, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_SAY_RESET, 2080}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"nobody answers who could hear it", &cut_unknown,
+     .moments = {{15000, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+    {"the service is not known, so that nobody needs to hear it", &cut_unknown,
+     .moments = {{60, CONNECTION_STREAM_FAILED, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+    {"who answers wrongly need not hear it", &cut_unknown,
+     .moments = {{60, CONNECTION_MISANSWERED, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+    {"the program does not wait for that", &cut_unknown,
+     .moments = {{60, CONNECTION_END, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+};
+
+static const struct life ending_lives[] = {
+    {"both ends, the local one first", &both_ended,
+     .moments = {{40, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+    {"both ends, the remote one first", &open,
+     .moments = {{20, CONNECTION_REMOTE_EOF, CONNECTION_SHUTDOWN_SOCKET, NONE},
+                 {30, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF | LAST_WORD_SAID, NONE},
+                 {40, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"a stream that ends well although an end is missing is lost", &open,
+     .moments = {{20, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF, NONE},
+                 {30, CONNECTION_STREAM_OK, DROP_AND_ATTACH, 15030},
+                 {40, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE},
+                 {50, CONNECTION_REMOTE_EOF, LAST_WORD_SAID, NONE}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"the last word is lost, and said again", &both_ended,
+     .moments = {{40, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 15040},
+                 {50, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_HALF_CLOSE, NONE},
+                 {60, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"the last word is lost, and cannot be said again for a while", &both_ended,
+     .moments = {{40, CONNECTION_STREAM_FAILED, DROP_AND_ATTACH, 15040},
+                 {50, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 100},
+                 {60, CONNECTION_ROUTER_DOWN, 0, 600040},
+                 {70, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 15070},
+                 {15070, CONNECTION_TIME, CONNECTION_DROP_NEXT, 15170},
+                 {15170, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 30170},
+                 {30000, CONNECTION_NEXT_RESET, GONE_WITH(CONNECTION_DROP_NEXT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 3},
+    {"the last word is lost, and can never be said again", &both_ended,
+     .moments = {{40, CONNECTION_ROUTER_DOWN, 0, NONE},
+                 {40, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 600040},
+                 {600040, CONNECTION_TIME, GONE_WITH(0), NONE}},
+     .state = CONNECTION_GONE},
+    {"both ends while it is detached", &detached,
+     .moments = {{1100, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF, 601000},
+                 {1200, CONNECTION_REMOTE_EOF, CONNECTION_CLOSE_SOCKET, 601000},
+                 {1300, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 16300},
+                 {1400, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_HALF_CLOSE, NONE}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"both ends while it attaches, the remote one first", &attaching,
+     .moments = {{1100, CONNECTION_REMOTE_EOF, CONNECTION_SHUTDOWN_SOCKET, 16000},
+                 {1200, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF | CONNECTION_CLOSE_SOCKET, 16000},
+                 {1300, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_HALF_CLOSE, NONE}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"both end while it has a next stream, which has no use any more", &renewing,
+     .moments = {{1100, CONNECTION_REMOTE_EOF, CONNECTION_SHUTDOWN_SOCKET, 16000},
+                 {1200, CONNECTION_LOCAL_EOF, CONNECTION_DROP_NEXT | CONNECTION_SAY_EOF | LAST_WORD_SAID, NONE},
+                 {1300, CONNECTION_RENEW, 0, NONE}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"the other side resets when both have ended", &both_ended,
+     .moments = {{40, CONNECTION_REMOTE_RESET, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+    {"what the user or the socket does when both have ended changes nothing", &both_ended,
+     .moments = {{40, CONNECTION_CUT, 0, NONE}, {50, CONNECTION_SOCKET_FAILED, 0, NONE}}, .state = CONNECTION_CLOSING},
+};
+
+static const struct life reset_lives[] = {
+    {"cut", &cut, .moments = {{1010, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"one end is said, and the socket breaks in the other direction", &open,
+     .moments = {{20, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF, NONE},
+                 {30, CONNECTION_SOCKET_FAILED, RESET_BOTH, 2030},
+                 {40, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"a reset that may not have been heard is said again", &cut,
+     .moments = {{1010, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 16010},
+                 {1020, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_SAY_RESET, 3020},
+                 {1030, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"a stream that hangs with our reset on it is given up", &cut,
+     .moments = {{3000, CONNECTION_TIME, DROP_AND_ATTACH, 18000},
+                 {4000, CONNECTION_NEXT_MISANSWERED, CONNECTION_DROP_NEXT, 4050},
+                 {4050, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 19050},
+                 {5000, CONNECTION_NEXT_RESET, GONE_WITH(CONNECTION_DROP_NEXT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 2},
+    {"a reset is not said again for ever", &cut,
+     .moments = {{3000, CONNECTION_TIME, DROP_AND_ATTACH, 18000},
+                 {599000, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_SAY_RESET, 601000},
+                 {601000, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"cut while it is detached", &detached,
+     .moments = {{1500, CONNECTION_CUT, CONNECTION_RESET_SOCKET, 601000},
+                 {2000, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 17000},
+                 {2010, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_SAY_RESET, 4010}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"cut while it is detached, and no router comes", &detached,
+     .moments = {{1500, CONNECTION_SOCKET_FAILED, CONNECTION_RESET_SOCKET, 601000},
+                 {601000, CONNECTION_TIME, GONE_WITH(0), NONE}},
+     .state = CONNECTION_GONE},
+    {"cut while it attaches", &attaching,
+     .moments = {{1500, CONNECTION_CUT, CONNECTION_RESET_SOCKET, 16000},
+                 {1600, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT | CONNECTION_SAY_RESET, 3600}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"cut while it has a next stream", &renewing,
+     .moments = {{1500, CONNECTION_CUT, CONNECTION_DROP_NEXT | RESET_BOTH, 3500}}, .state = CONNECTION_CLOSING,
+     .epoch = 1},
+    {"the other side resets", &open,
+     .moments = {{20, CONNECTION_REMOTE_RESET, CONNECTION_HALF_CLOSE | CONNECTION_RESET_SOCKET, 2020},
+                 {30, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the other side resets, and its stream is lost", &open,
+     .moments = {{20, CONNECTION_REMOTE_RESET, CONNECTION_HALF_CLOSE | CONNECTION_RESET_SOCKET, 2020},
+                 {30, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the other side resets, and its stream hangs", &open,
+     .moments = {{20, CONNECTION_REMOTE_RESET, CONNECTION_HALF_CLOSE | CONNECTION_RESET_SOCKET, 2020},
+                 {2020, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the other side resets while there is a next stream", &renewing,
+     .moments = {{1500, CONNECTION_REMOTE_RESET, CONNECTION_DROP_NEXT | CONNECTION_HALF_CLOSE | CONNECTION_RESET_SOCKET,
+                  3500}},
+     .state = CONNECTION_CLOSING, .epoch = 1},
+    {"the other side resets on the next stream", &renewing,
+     .moments = {{1500, CONNECTION_NEXT_RESET, GONE_WITH(DROP_BOTH | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"the other side does not know the connection any more", &attaching,
+     .moments = {{1500, CONNECTION_NEXT_RESET, GONE_WITH(CONNECTION_DROP_NEXT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+};
+
+static const struct life peer_lost_lives[] = {
+    {"the peer is lost while it is open", &open,
+     .moments = {{20, CONNECTION_PEER_LOST, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"the peer is lost while it is detached", &detached,
+     .moments = {{1500, CONNECTION_PEER_LOST, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"the peer is lost while there are two streams", &renewing,
+     .moments = {{1500, CONNECTION_PEER_LOST, GONE_WITH(DROP_BOTH | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"the peer is lost when both have ended", &both_ended,
+     .moments = {{40, CONNECTION_PEER_LOST, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
+    {"the peer is lost before it hears our reset", &cut,
+     .moments = {{1010, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 16010},
+                 {1020, CONNECTION_PEER_LOST, GONE_WITH(CONNECTION_DROP_NEXT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+};
+
+static const struct life attaching_lives[] = {
+    {"lost and attached", &attaching, .moments = {{1010, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 1},
+    {"what is refused for good before an answer is lost only after it", &open,
+     .moments = {{1000, CONNECTION_STREAM_FAILED, DROP_AND_ATTACH, 16000}}, .state = CONNECTION_OPEN, .epoch = 1},
+    {"it attaches ever more seldom", &attaching,
+     .moments = {{1010, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1060},
+                 {1060, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 16060},
+                 {2000, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 2100},
+                 {2100, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 17100},
+                 {3000, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 3200},
+                 {3200, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 18200},
+                 {4000, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 4400},
+                 {4400, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 19400},
+                 {5000, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 5800},
+                 {5800, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 20800},
+                 {6000, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 7000},
+                 {7000, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 22000},
+                 {8000, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 9000}},
+     .state = CONNECTION_OPEN, .epoch = 7},
+    {"after a success it is quick again", &attaching,
+     .moments = {{1010, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1060},
+                 {1060, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 16060},
+                 {1070, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE},
+                 {2000, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 17000},
+                 {2010, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 2060}},
+     .state = CONNECTION_OPEN, .epoch = 3},
+    {"an answer that cannot be is as good as none", &attaching,
+     .moments = {{1010, CONNECTION_NEXT_MISANSWERED, CONNECTION_DROP_NEXT, 1060}}, .state = CONNECTION_OPEN,
+     .epoch = 1},
+    {"nobody answers, and it tries again", &attaching,
+     .moments = {{16000, CONNECTION_TIME, CONNECTION_DROP_NEXT, 16050},
+                 {16050, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 31050}},
+     .state = CONNECTION_OPEN, .epoch = 2},
+    {"without a router it does not try, and with one at once", &attaching,
+     .moments = {{1010, CONNECTION_ROUTER_DOWN, 0, 16000},
+                 {1020, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 601000},
+                 {5000, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 20000}},
+     .state = CONNECTION_OPEN, .epoch = 2},
+    {"a router that comes back spares it the back-off", &attaching,
+     .moments = {{1010, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1060},
+                 {1020, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 16020},
+                 {1030, CONNECTION_ROUTER_UP, 0, 16020}},
+     .state = CONNECTION_OPEN, .epoch = 2},
+    {"with a router of the first version it cannot attach", &attaching,
+     .moments = {{1010, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1060},
+                 {1020, CONNECTION_ROUTER_ORIGINAL, 0, 601000},
+                 {2000, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 17000}},
+     .state = CONNECTION_OPEN, .epoch = 2},
+    {"it is detached for too long", &detached,
+     .moments = {{601000, CONNECTION_TIME, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"it is detached for too long, however it tries", &detached,
+     .moments = {{600000, CONNECTION_ROUTER_UP, CONNECTION_OPEN_STREAM, 601000},
+                 {601000, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_NEXT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+};
+
+static const struct life late_lives[] = {
+    {"what was known before changes nothing", &open,
+     .moments = {{20, CONNECTION_ANSWERED, 0, NONE},
+                 {20, CONNECTION_ORIGINAL, 0, NONE},
+                 {20, CONNECTION_MISANSWERED, 0, NONE},
+                 {20, CONNECTION_TOKEN, 0, NONE},
+                 {20, CONNECTION_NEXT_LOST, 0, NONE},
+                 {20, CONNECTION_TIME, 0, NONE},
+                 {30, CONNECTION_REMOTE_EOF, CONNECTION_SHUTDOWN_SOCKET, NONE},
+                 {40, CONNECTION_REMOTE_EOF, 0, NONE}},
+     .state = CONNECTION_OPEN},
+    {"what was known before changes nothing at the end, either", &both_ended,
+     .moments = {{40, CONNECTION_ANSWERED, 0, NONE},
+                 {40, CONNECTION_ORIGINAL, 0, NONE},
+                 {40, CONNECTION_LOCAL_EOF, 0, NONE},
+                 {40, CONNECTION_REMOTE_EOF, 0, NONE},
+                 {40, CONNECTION_NEXT_LOST, 0, NONE},
+                 {40, CONNECTION_TIME, 0, NONE}},
+     .state = CONNECTION_CLOSING},
+};
+
+static const struct life renewal_lives[] = {
+    {"another stream replaces the one that works", &renewing,
+     .moments = {{1010, CONNECTION_RENEW, 0, 16000}, {1020, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 1},
+    {"the current one is lost meanwhile", &renewing,
+     .moments = {{1500, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 16000},
+                 {1600, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 1},
+    {"the next one is lost meanwhile, and tried again while the current one works", &renewing,
+     .moments = {{1500, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1550},
+                 {1550, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 16550},
+                 {1600, CONNECTION_NEXT_MISANSWERED, CONNECTION_DROP_NEXT, 1700},
+                 {1700, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 16700},
+                 {16700, CONNECTION_TIME, CONNECTION_DROP_NEXT, 16900},
+                 {16900, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 31900},
+                 {17000, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 4},
+    {"both are lost, the next one first", &renewing,
+     .moments = {{1500, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1550},
+                 {1510, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 16510}},
+     .state = CONNECTION_OPEN, .epoch = 2},
+    {"both are lost, the current one first", &renewing,
+     .moments = {{1500, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 16000},
+                 {1510, CONNECTION_NEXT_LOST, CONNECTION_DROP_NEXT, 1560},
+                 {1560, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 16560}},
+     .state = CONNECTION_OPEN, .epoch = 2},
+    {"an end is said while the next one is on its way", &renewing,
+     .moments = {{1500, CONNECTION_LOCAL_EOF, CONNECTION_SAY_EOF, 16000},
+                 {1600, CONNECTION_NEXT_ANSWERED, CONNECTION_USE_NEXT, NONE}},
+     .state = CONNECTION_OPEN, .epoch = 1},
+    {"there is nothing to renew without a stream", &detached, .moments = {{1500, CONNECTION_RENEW, 0, 601000}},
+     .state = CONNECTION_OPEN},
+};
+
+static const struct life program_end_lives[] = {
+    {"the program ends", &open,
+     .moments = {{20, CONNECTION_END, RESET_BOTH, 1020},
+                 {30, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends, and the stream is lost", &open,
+     .moments = {{20, CONNECTION_END, RESET_BOTH, 1020},
+                 {30, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends, and does not wait long", &open,
+     .moments = {{20, CONNECTION_END, RESET_BOTH, 1020},
+                 {1020, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends while there are two streams", &renewing,
+     .moments = {{1500, CONNECTION_END, CONNECTION_DROP_NEXT | RESET_BOTH, 2500}}, .state = CONNECTION_CLOSING,
+     .epoch = 1},
+    {"the program ends while it is detached", &detached,
+     .moments = {{1500, CONNECTION_END, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"the program ends while it attaches", &attaching,
+     .moments = {{1500, CONNECTION_END, GONE_WITH(CONNECTION_DROP_NEXT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"the program ends when both have ended", &both_ended,
+     .moments = {{40, CONNECTION_END, 0, 1040}, {1040, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends while the last word is to be said again", &both_ended,
+     .moments = {{40, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 15040},
+                 {50, CONNECTION_END, GONE_WITH(CONNECTION_DROP_NEXT), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
+    {"the program ends after a reset", &cut,
+     .moments = {{1500, CONNECTION_END, 0, 2500},
+                 {2000, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+};
+
+static const struct life first_version_lives[] = {
+    {"through a router of the first version", &asked,
+     .moments = {{20, CONNECTION_ORIGINAL, 0, NONE},
+                 {30, CONNECTION_LOCAL_EOF, CONNECTION_HALF_CLOSE, NONE},
+                 {40, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_CLOSE_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"a router of the first version does not know the service", &asks,
+     .moments = {{10, CONNECTION_TOKEN_REFUSED, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"a router of the first version says nothing", &asks,
+     .moments = {{10, CONNECTION_ROUTER_DOWN, 0, 15000},
+                 {15000, CONNECTION_TIME, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"cut while the router is asked", &asks,
+     .moments = {{10, CONNECTION_CUT, GONE_WITH(CONNECTION_RESET_SOCKET), NONE}}, .state = CONNECTION_GONE},
+    {"cut before anybody came for the token", &asked,
+     .moments = {{20, CONNECTION_CUT, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"a token is shown once", &asked,
+     .moments = {{20, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"nothing is said in-band, and one end ends both", &dialled,
+     .moments = {{10, CONNECTION_LOCAL_EOF, 0, 15000},
+                 {20, CONNECTION_ORIGINAL, CONNECTION_HALF_CLOSE, NONE},
+                 {30, CONNECTION_STREAM_OK, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_CLOSE_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"the connection ends with its stream", &original,
+     .moments = {{20, CONNECTION_RENEW, 0, NONE},
+                 {30, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"cutting it cancels", &original,
+     .moments = {{20, CONNECTION_CUT, CONNECTION_CANCEL | CONNECTION_RESET_SOCKET, 2020},
+                 {30, CONNECTION_STREAM_LOST, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"a cancelled stream that does not end is given up", &original,
+     .moments = {{20, CONNECTION_SOCKET_FAILED, CONNECTION_CANCEL | CONNECTION_RESET_SOCKET, 2020},
+                 {2020, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}},
+     .state = CONNECTION_GONE},
+    {"the program ends", &original,
+     .moments = {{20, CONNECTION_END, CONNECTION_CANCEL | CONNECTION_RESET_SOCKET, 1020}}, .state = CONNECTION_CLOSING},
+    {"a peer ends, and the application takes the rest", &lingers,
+     .moments = {{30, CONNECTION_ROUTER_UP, 0, 60020},
+                 {40, CONNECTION_LOCAL_EOF, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_CLOSE_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"a peer ends, and the application does not take the rest", &lingers,
+     .moments = {{60020, CONNECTION_TIME, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_CLOSE_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"a peer ends, and the application goes", &lingers,
+     .moments = {{30, CONNECTION_SOCKET_FAILED, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_CLOSE_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+    {"a peer ends, and then it is cut", &lingers,
+     .moments = {{30, CONNECTION_CUT, GONE_WITH(CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE},
+};
+
+TEST_LIVES(waiting)
+TEST_LIVES(opening)
+TEST_LIVES(reset_unknown)
+TEST_LIVES(ending)
+TEST_LIVES(reset)
+TEST_LIVES(peer_lost)
+TEST_LIVES(attaching)
+TEST_LIVES(late)
+TEST_LIVES(renewal)
+TEST_LIVES(program_end)
+TEST_LIVES(first_version)
+
+START_TEST(test_detached_is_told)
+{
+  static const struct {
+    const struct life *life;
+    bool told;
+  } cases[] = {{&waits, false},    {&dialled, false},  {&open, false},       {&detached, true},
+               {&attaching, true}, {&renewing, false}, {&both_ended, false}, {&original, false}};
   struct connection c;
-  unsigned first = life->beginning->start(&c, life->beginning->flag);
-  ck_assert_msg(first == life->beginning->actions, "%s: begins with %#x", life->name, first);
-  const struct moment *m = life->moments;
-  for (; m->event != END_OF_LIFE; m++) {
-    unsigned actions = connection_step(&c, m->event);
-    ck_assert_msg(actions == m->actions, "%s: event %d gave %#x, not %#x", life->name, (int)m->event, actions,
-                  m->actions);
-  }
-  ck_assert_msg(c.state == m->actions, "%s: ended in state %d", life->name, (int)c.state);
-}
-END_TEST
 
-/* What the world around the machine has done so far, by its actions. */
-struct world {
-  bool stream, headed, socket_open, socket_attached, said_eof, half_closed, shut, freed;
-};
-
-static void check_words(struct world *w, const struct connection *c, unsigned actions)
-{
-  if (actions & CONNECTION_SAY_HEADER) {
-    ck_assert(w->stream && !w->headed && !w->socket_attached && c->role == CONNECTION_SERVICE);
-    w->headed = true;
-  }
-  if (actions & (CONNECTION_SAY_HEADER | CONNECTION_SAY_EOF | CONNECTION_SAY_RESET))
-    ck_assert(w->stream && c->other == CONNECTION_OURS && !w->half_closed);
-  if (actions & CONNECTION_SAY_EOF) {
-    ck_assert(c->local_eof && !w->said_eof);
-    w->said_eof = true;
-  }
-  if (actions & CONNECTION_HALF_CLOSE) {
-    ck_assert(w->stream && !w->half_closed);
-    /* Before both ends the other side's acks and ours must still go, unless it is broken or has none. */
-    ck_assert((w->said_eof && c->remote_eof) || c->other == CONNECTION_FIRST_VERSION ||
-              actions & CONNECTION_RESET_SOCKET);
-    w->half_closed = true;
-  }
-}
-
-static void check_socket(struct world *w, const struct connection *c, unsigned actions)
-{
-  if (actions & CONNECTION_ATTACH) {
-    ck_assert(w->stream && w->socket_open && !w->socket_attached);
-    ck_assert(c->role == CONNECTION_FORWARD || w->headed || c->other == CONNECTION_FIRST_VERSION);
-    w->socket_attached = true;
-  }
-  if (actions & CONNECTION_SHUTDOWN_SOCKET) {
-    ck_assert(!w->shut && w->socket_open && w->socket_attached);
-    w->shut = true;
-  }
-  if (actions & CONNECTION_LINGER)
-    ck_assert(w->socket_open && w->socket_attached && c->other == CONNECTION_FIRST_VERSION);
-  if (c->state == CONNECTION_OPEN)
-    ck_assert(w->socket_attached && w->shut == c->remote_eof);
-  ck_assert(!(actions & CONNECTION_CLOSE_SOCKET && actions & CONNECTION_RESET_SOCKET));
-  if (actions & (CONNECTION_CLOSE_SOCKET | CONNECTION_RESET_SOCKET))
-    w->socket_open = false;
-}
-
-static void check_actions(struct world *w, const struct connection *c, unsigned actions)
-{
-  ck_assert(!w->freed || actions == 0);
-  if (actions & CONNECTION_OPEN_STREAM) {
-    ck_assert(!w->stream);
-    w->stream = true;
-  }
-  check_words(w, c, actions);
-  check_socket(w, c, actions);
-  if (actions & CONNECTION_FREE) {
-    ck_assert(c->state == CONNECTION_GONE && actions & CONNECTION_STOP_TIMER);
-    ck_assert_msg(!w->socket_open, "the socket is left open");
-    w->freed = true;
-  }
-}
-
-/* Events that the world can bring now. */
-static bool possible(const struct world *w, const struct connection *c, enum connection_event e, unsigned seen)
-{
-  const unsigned meetings = 1u << CONNECTION_ANSWERED | 1u << CONNECTION_MISANSWERED | 1u << CONNECTION_ORIGINAL;
-
-  if (seen & 1u << e && e != CONNECTION_TIMEOUT && e != CONNECTION_CUT)
-    return false;
-  switch (e) {
-  case CONNECTION_TOKEN:
-  case CONNECTION_TOKEN_REFUSED:
-    return c->state == CONNECTION_ASKING;
-  case CONNECTION_DIALLED:
-  case CONNECTION_DIAL_FAILED:
-    return c->role == CONNECTION_SERVICE && !(seen & (1u << CONNECTION_DIALLED | 1u << CONNECTION_DIAL_FAILED));
-  case CONNECTION_ANSWERED:
-  case CONNECTION_MISANSWERED:
-  case CONNECTION_ORIGINAL:
-    return w->stream && !w->headed && !(seen & meetings);
-  case CONNECTION_LOCAL_EOF:
-  case CONNECTION_SOCKET_FAILED:
-    return w->socket_attached && w->socket_open;
-  case CONNECTION_REMOTE_EOF:
-  case CONNECTION_REMOTE_RESET:
-    return c->other == CONNECTION_OURS;
-  case CONNECTION_STREAM_OK:
-  case CONNECTION_STREAM_FAILED:
-    return w->stream;
-  default:
-    return true;
-  }
-}
-
-START_TEST(test_random_schedules)
-{
-  static const struct beginning *const beginnings[] = {&dials, &asks, &takes_token, &was_parked};
-
-  srand((unsigned)_i);
-  for (int round = 0; round < 20000; round++) {
-    const struct beginning *b = beginnings[rand() % 4];
-    struct connection c;
-    struct world w = {.socket_open = b == &dials || b == &asks, .stream = b == &was_parked};
-    unsigned seen = 0;
-    check_actions(&w, &c, b->start(&c, b->flag));
-    for (int n = 0; n < 24; n++) {
-      enum connection_event e = (enum connection_event)(rand() % (CONNECTION_CUT + 1));
-      if ((e == CONNECTION_CUT || e == CONNECTION_TIMEOUT) && rand() % 4)
-        continue;
-      if (w.freed || !possible(&w, &c, e, seen))
-        continue;
-      seen |= 1u << e;
-      if (e == CONNECTION_DIALLED && c.state == CONNECTION_OPENING)
-        w.socket_open = true;
-      check_actions(&w, &c, connection_step(&c, e));
-    }
-    for (int n = 0; n < 2; n++)
-      check_actions(&w, &c, connection_step(&c, CONNECTION_TIMEOUT));
-    ck_assert_msg(w.freed, "two timeouts do not end it: state %d", (int)c.state);
-  }
+  live(&c, cases[_i].life);
+  ck_assert_int_eq(connection_detached(&c), cases[_i].told);
 }
 END_TEST
 
 int main(void)
 {
-  Suite *suite = suite_create("connection");
-  TCase *lives_case = tcase_create("lives");
-  tcase_add_loop_test(lives_case, test_a_life, 0, (int)(sizeof lives / sizeof *lives));
-  suite_add_tcase(suite, lives_case);
-  TCase *random_case = tcase_create("random");
-  tcase_add_loop_test(random_case, test_random_schedules, 0, 8);
-  suite_add_tcase(suite, random_case);
+  Suite *suite = suite_create("connection, F");
+  TCase *lives = tcase_create("lives");
+
+  ADD_LIVES(lives, waiting);
+  ADD_LIVES(lives, opening);
+  ADD_LIVES(lives, reset_unknown);
+  ADD_LIVES(lives, ending);
+  ADD_LIVES(lives, reset);
+  ADD_LIVES(lives, peer_lost);
+  ADD_LIVES(lives, attaching);
+  ADD_LIVES(lives, late);
+  ADD_LIVES(lives, renewal);
+  ADD_LIVES(lives, program_end);
+  ADD_LIVES(lives, first_version);
+  tcase_add_loop_test(lives, test_detached_is_told, 0, 8);
+  suite_add_tcase(suite, lives);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
   int failed = srunner_ntests_failed(runner);

@@ -29,7 +29,8 @@
 enum {
   PATIENCE_MS = 20000,
   TICK_MS = 5,
-  SIDES_MAX = 4,
+  SIDES_MAX = 16,
+  OTHERS_MAX = 512,
   FLOOD_MESSAGE = 1 << 16,
   FINITE = 32 << 20, /* more than sockets hold */
   LIMIT = 16 << 20,  /* of the other sides, unless a test says otherwise */
@@ -43,13 +44,18 @@ enum other_kind {
   OTHER_SILENT,   /* "silent": answers when it is told to */
   OTHER_ORIGINAL, /* "original": echoes, and takes one end for both */
   OTHER_FLOOD,    /* "flood", "finite": an original that sends, without end or FINITE bytes, and reads nothing */
+  OTHER_BRIDGE,   /* "left", "right": joined with each other, in the order in which they come, as the router does */
   OTHER_KINDS,
 };
 
 /* What an other side saw. */
 struct seen {
   bool begun;               /* the header that opens the stream */
-  char order[64];           /* of what came: Header, Data, Eof, Reset, Ack alone, half-close (.); once for several */
+  char order[64];           /* of what came: Header, Data, Eof, Reset, reFusal, Ack alone, half-close (.); once for
+                               several */
+  Mindmeld__Header header;  /* the last, without what it points at */
+  uint64_t offset, offsets; /* the last, and how many */
+  uint64_t wrong;           /* bytes that are not byte_at */
   uint64_t bytes, messages; /* of data and ends, as acks count them */
   uint64_t acks;
   Mindmeld__Ack ack; /* the last */
@@ -62,7 +68,10 @@ struct other {
   enum other_kind kind;
   struct rpc_call *call; /* NULL: closed */
   struct said *first, **end;
-  bool sending, receiving, half_closed;
+  struct other *partner; /* the other end of a bridge */
+  struct rpc_message *opening;
+  bool right;
+  bool sending, receiving, half_closed, deaf;
   bool acks, fills; /* it acks each message at once; it sends as much as our acks allow */
   uint64_t flooded;
   struct seen seen;
@@ -83,8 +92,8 @@ static struct {
   atomic_bool acks;       /* they ack each message from the beginning */
   atomic_uint_fast64_t flooded;
   pthread_mutex_t lock; /* over what was seen */
-  struct other others[SIDES_MAX];
-  int count; /* of others, in the order in which their streams came */
+  struct other others[OTHERS_MAX];
+  atomic_int count; /* of others, in the order in which their streams came */
 } remote;
 
 static struct {
@@ -116,7 +125,7 @@ static inline uint8_t byte_at(size_t at)
 }
 
 /* The bytes go on from message to message. Size 0: no data. */
-static inline struct rpc_message *data_message(size_t at, size_t size, bool eof)
+static inline struct rpc_message *data_message(size_t at, size_t size, bool eof, uint64_t offset)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   uint8_t *bytes = malloc(size + 1);
@@ -125,6 +134,7 @@ static inline struct rpc_message *data_message(size_t at, size_t size, bool eof)
   p.payload_case = size > 0 ? MINDMELD__PAYLOAD__PAYLOAD_DATA : MINDMELD__PAYLOAD__PAYLOAD__NOT_SET;
   p.data = (ProtobufCBinaryData){size, bytes};
   p.eof = eof;
+  p.offset = offset;
   struct rpc_message *m = pack(&p);
   free(bytes);
   return m;
@@ -171,7 +181,7 @@ static inline void other_send(struct other *o, struct rpc_message *m)
 
 static inline void other_receive(struct other *o)
 {
-  o->receiving = o->receiving || rpc_call_receive(o->call) == 0;
+  o->receiving = o->receiving || (!o->deaf && rpc_call_receive(o->call) == 0);
 }
 
 static inline void other_say_data(struct other *o, size_t size, bool eof)
@@ -181,7 +191,7 @@ static inline void other_say_data(struct other *o, size_t size, bool eof)
   o->seen.said += size + eof;
   o->seen.said_messages++;
   pthread_mutex_unlock(&remote.lock);
-  other_send(o, data_message(at, size, eof));
+  other_send(o, data_message(at, size, eof, 0));
 }
 
 static inline void other_fill(struct other *o)
@@ -198,7 +208,22 @@ static inline void other_flood(struct other *o)
 {
   uint64_t before = atomic_fetch_add(&remote.flooded, FLOOD_MESSAGE);
   if (o->flooded == 0 || before < o->flooded)
-    other_send(o, data_message((size_t)before, FLOOD_MESSAGE, false));
+    other_send(o, data_message((size_t)before, FLOOD_MESSAGE, false, 0));
+}
+
+/* What this end of a bridge says next, if the other end can take it. */
+static inline void other_pass_on(struct other *o)
+{
+  if (o == NULL || o->partner == NULL || o->partner->sending)
+    return;
+  if (!o->half_closed)
+    other_receive(o);
+  else if (o->partner->half_closed && !o->sending) {
+    rpc_call_finish(o->call, RPC_OK, "");
+    rpc_call_finish(o->partner->call, RPC_OK, "");
+    o->partner->partner = NULL;
+    o->partner = NULL;
+  }
 }
 
 static inline void other_sent(struct rpc_call *c, void *arg)
@@ -212,6 +237,8 @@ static inline void other_sent(struct rpc_call *c, void *arg)
       o->end = &o->first;
     other_send(o, next->message);
     free(next);
+  } else if (o->kind == OTHER_BRIDGE) {
+    other_pass_on(o->partner);
   } else if (o->half_closed) {
     rpc_call_finish(c, RPC_OK, "");
   } else if (o->kind == OTHER_FLOOD) {
@@ -229,14 +256,48 @@ static inline void other_answer(struct other *o, bool original)
     other_send(o, header_message(remote.limit));
 }
 
-static inline void other_begin(struct other *o, const Mindmeld__Header *h)
+static inline void other_join(struct other *left, struct other *right)
 {
-  static const char *const names[OTHER_KINDS] = {"ours", "echo", "silent", "original", "flood"};
+  left->partner = right;
+  right->partner = left;
+  const struct rpc_metadata metadata[] = {{"mindmeld-peer", "2"}};
+  rpc_call_send_headers(left->call, metadata, 1);
+  rpc_call_send_headers(right->call, metadata, 1);
+  other_send(right, left->opening);
+  left->opening = NULL;
+  other_pass_on(left);
+  other_pass_on(right);
+}
+
+static inline void other_find_partner(struct other *o)
+{
+  for (int i = 0; i < remote.count; i++) {
+    struct other *of = &remote.others[i];
+    if (of != o && of->kind == OTHER_BRIDGE && of->call != NULL && of->opening != NULL && of->right != o->right) {
+      rpc_message_free(o->right ? o->opening : of->opening);
+      *(o->right ? &o->opening : &of->opening) = NULL;
+      other_join(o->right ? of : o, o->right ? o : of);
+      return;
+    }
+  }
+}
+
+static inline void other_begin(struct other *o, const Mindmeld__Header *h, struct rpc_message *opening)
+{
+  static const char *const names[OTHER_BRIDGE] = {"ours", "echo", "silent", "original", "flood"};
+  o->right = strcmp(h->token, "right") == 0;
+  if (o->right || strcmp(h->token, "left") == 0) {
+    o->kind = OTHER_BRIDGE;
+    o->opening = opening;
+    other_find_partner(o);
+    return;
+  }
+  rpc_message_free(opening);
   ck_assert_uint_eq(h->member.len, 16);
   ck_assert_uint_eq(h->member_key.len, 32);
   o->kind = OTHER_FLOOD;
   o->flooded = strcmp(h->token, "finite") == 0 ? FINITE : 0;
-  for (int kind = 0; kind < OTHER_KINDS; kind++)
+  for (int kind = 0; kind < OTHER_BRIDGE; kind++)
     if (strcmp(names[kind], h->token) == 0)
       o->kind = (enum other_kind)kind;
   pthread_mutex_lock(&remote.lock);
@@ -254,10 +315,18 @@ static inline void other_see(struct other *o, const Mindmeld__Payload *p)
 {
   bool data = p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA;
   pthread_mutex_lock(&remote.lock);
-  if (p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_HEADER)
+  if (p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_HEADER) {
     see_order(o, 'H');
+    o->seen.header = *p->header;
+  }
+  if (p->offset != 0) {
+    o->seen.offset = p->offset;
+    o->seen.offsets++;
+  }
   if (data)
     see_order(o, 'D');
+  for (size_t i = 0; data && i < p->data.len; i++)
+    o->seen.wrong += p->data.data[i] != byte_at(o->seen.offset + o->seen.bytes + i);
   if (p->eof)
     see_order(o, 'E');
   if (p->ack != NULL) {
@@ -270,6 +339,10 @@ static inline void other_see(struct other *o, const Mindmeld__Payload *p)
     see_order(o, 'R');
     snprintf(o->seen.reset_code, sizeof o->seen.reset_code, "%s", p->reset->code);
     snprintf(o->seen.reset_reason, sizeof o->seen.reset_reason, "%s", p->reset->reason);
+  }
+  if (p->refused != NULL) {
+    see_order(o, 'F');
+    snprintf(o->seen.reset_reason, sizeof o->seen.reset_reason, "%s", p->refused->reason);
   }
   o->seen.bytes += (data ? p->data.len : 0) + (p->eof != 0);
   o->seen.messages += data || p->eof;
@@ -306,17 +379,26 @@ static inline void other_message(struct rpc_call *c, struct rpc_message *m, void
     pthread_mutex_lock(&remote.lock);
     see_order(o, '.');
     pthread_mutex_unlock(&remote.lock);
-    if (!o->sending)
+    if (o->kind == OTHER_BRIDGE)
+      other_pass_on(o);
+    else if (!o->sending)
       rpc_call_finish(c, RPC_OK, "");
+    return;
+  }
+  if (o->kind == OTHER_BRIDGE) {
+    if (o->partner != NULL)
+      other_send(o->partner, m);
+    else
+      rpc_message_free(m);
     return;
   }
   Mindmeld__Payload *p = (void *)rpc_message_unpack(m, &mindmeld__payload__descriptor);
   ck_assert_ptr_nonnull(p);
-  rpc_message_free(m);
   if (o->kind == OTHER_KINDS) {
     ck_assert_int_eq(p->payload_case, MINDMELD__PAYLOAD__PAYLOAD_HEADER);
-    other_begin(o, p->header);
+    other_begin(o, p->header, m);
   } else {
+    rpc_message_free(m);
     other_see(o, p);
     if (o->kind == OTHER_ECHO || o->kind == OTHER_ORIGINAL)
       other_echo(o, p);
@@ -336,6 +418,13 @@ static inline void other_closed(struct rpc_call *c, enum rpc_status status, cons
   (void)text;
   struct other *o = arg;
   o->call = NULL;
+  if (o->partner != NULL) {
+    o->partner->partner = NULL;
+    rpc_call_cancel(o->partner->call, RPC_UNAVAILABLE, "the other end is gone");
+    o->partner = NULL;
+  }
+  rpc_message_free(o->opening);
+  o->opening = NULL;
   for (struct said *s = o->first, *next; s != NULL; s = next) {
     next = s->next;
     rpc_message_free(s->message);
@@ -349,7 +438,7 @@ static inline void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
   static const struct rpc_call_events events = {.message = other_message, .sent = other_sent, .closed = other_closed};
   (void)s;
   (void)arg;
-  ck_assert_int_lt(remote.count, SIDES_MAX);
+  ck_assert_int_lt(remote.count, OTHERS_MAX);
   struct other *o = &remote.others[remote.count++];
   o->kind = OTHER_KINDS;
   o->call = c;
@@ -467,6 +556,30 @@ static inline void tell_other_finish(int other, enum rpc_status status)
   give_order((struct order){.other = other, .carry_out = order_finish, .status = status});
 }
 
+static inline void order_deaf(struct other *o, struct order *order)
+{
+  (void)order;
+  o->deaf = true;
+}
+
+/* It reads no more. */
+static inline void tell_other_deaf(int other)
+{
+  give_order((struct order){.other = other, .carry_out = order_deaf});
+}
+
+static inline void order_cut(struct other *o, struct order *order)
+{
+  (void)order;
+  rpc_call_cancel(o->call, RPC_UNAVAILABLE, "cut");
+}
+
+/* One that is no more is no loss. */
+static inline void tell_other_cut(int other)
+{
+  give_order((struct order){.other = other, .carry_out = order_cut});
+}
+
 static inline struct seen seen_by(int other)
 {
   pthread_mutex_lock(&remote.lock);
@@ -477,10 +590,13 @@ static inline struct seen seen_by(int other)
 
 /* ---- Our side ---- */
 
+/* A pump, and a stream, which need not be its own. */
 struct side {
   struct pump *pump;
-  int fd; /* our end of the socket */
-  bool header, original, local_eof, remote_eof, ended;
+  struct pump_stream *stream;  /* what it said is in this side */
+  struct pump_stream *current; /* of the pump */
+  int fd;                      /* our end of the socket */
+  bool header, original, local_eof, remote_eof, ended, refused;
   struct header said; /* by the other side */
   int socket_error;
   char reset_code[64], reset_reason[256], text[256];
@@ -489,18 +605,18 @@ struct side {
 
 static struct side sides[SIDES_MAX];
 
-static inline void on_header(struct pump *p, const struct header *h, void *arg)
+static inline void on_header(struct pump_stream *stream, const struct header *h, void *arg)
 {
-  (void)p;
+  (void)stream;
   struct side *s = arg;
   ck_assert(!s->header && !s->original);
   s->header = true;
   s->said = *h;
 }
 
-static inline void on_original(struct pump *p, void *arg)
+static inline void on_original(struct pump_stream *stream, void *arg)
 {
-  (void)p;
+  (void)stream;
   struct side *s = arg;
   ck_assert(!s->header && !s->original);
   s->original = true;
@@ -511,13 +627,10 @@ static inline void on_local_eof(struct pump *p, void *arg)
   struct side *s = arg;
   ck_assert(!s->local_eof);
   s->local_eof = true;
-  if (s->original) {
-    pump_half_close(p, false);
-    return;
-  }
-  pump_send_eof(p);
-  if (s->remote_eof)
-    pump_half_close(p, false);
+  if (!s->original)
+    pump_send_eof(p, s->remote_eof);
+  else
+    pump_stream_half_close(s->current);
 }
 
 static inline void on_socket_failed(struct pump *p, int error, void *arg)
@@ -531,25 +644,35 @@ static inline void on_socket_failed(struct pump *p, int error, void *arg)
 static inline void on_remote_eof(struct pump *p, void *arg)
 {
   struct side *s = arg;
-  ck_assert(!s->remote_eof && !s->ended);
+  ck_assert(!s->remote_eof);
   s->remote_eof = true;
   pump_shutdown_socket(p);
-  if (s->local_eof)
-    pump_half_close(p, false);
+  if (s->local_eof && s->current != NULL)
+    pump_stream_half_close(s->current);
 }
 
-static inline void on_remote_reset(struct pump *p, const char *code, const char *reason, void *arg)
+static inline void on_reset(struct pump_stream *stream, const char *code, const char *reason, void *arg)
 {
   struct side *s = arg;
-  ck_assert(s->reset_code[0] == '\0' && !s->ended);
+  ck_assert(s->reset_code[0] == '\0' && !s->refused && !s->ended);
   snprintf(s->reset_code, sizeof s->reset_code, "%s", code);
   snprintf(s->reset_reason, sizeof s->reset_reason, "%s", reason);
-  pump_close_socket(p, true);
+  if (s->pump != NULL && s->current == stream)
+    pump_close_socket(s->pump, true);
 }
 
-static inline void on_ended(struct pump *p, enum rpc_status status, const char *text, void *arg)
+static inline void on_refused(struct pump_stream *stream, const char *reason, void *arg)
 {
-  (void)p;
+  (void)stream;
+  struct side *s = arg;
+  ck_assert(s->reset_code[0] == '\0' && !s->refused && !s->ended);
+  s->refused = true;
+  snprintf(s->reset_reason, sizeof s->reset_reason, "%s", reason);
+}
+
+static inline void on_ended(struct pump_stream *stream, enum rpc_status status, const char *text, void *arg)
+{
+  (void)stream;
   struct side *s = arg;
   ck_assert(!s->ended);
   s->ended = true;
@@ -557,13 +680,10 @@ static inline void on_ended(struct pump *p, enum rpc_status status, const char *
   snprintf(s->text, sizeof s->text, "%s", text);
 }
 
-static const struct pump_events events = {.header = on_header,
-                                          .original = on_original,
-                                          .local_eof = on_local_eof,
-                                          .socket_failed = on_socket_failed,
-                                          .remote_eof = on_remote_eof,
-                                          .remote_reset = on_remote_reset,
-                                          .ended = on_ended};
+static const struct pump_events pump_events = {
+    .local_eof = on_local_eof, .socket_failed = on_socket_failed, .remote_eof = on_remote_eof};
+static const struct pump_stream_events stream_events = {
+    .header = on_header, .original = on_original, .reset = on_reset, .refused = on_refused, .ended = on_ended};
 
 /* Not everything that is waited for wakes the loop. */
 static inline void tick(uv_timer_t *timer)
@@ -591,12 +711,37 @@ static inline void stop_patience(void)
     stop_patience();                                                                                                   \
   } while (0)
 
-static inline void open_pump(int side, const char *token)
+static inline void create_pump(int side)
+{
+  ck_assert_int_eq(pump_create(&sides[side].pump, here.set, &pump_events, &sides[side]), 0);
+}
+
+static inline void open_stream_with(int side, const struct header *h)
+{
+  const struct pump_stream_options options = {.channel = here.channel, .header = h};
+  ck_assert_int_eq(pump_stream_open(&sides[side].stream, here.set, &options, &stream_events, &sides[side]), 0);
+}
+
+static inline void open_stream(int side, const char *token)
 {
   struct header h = {.has_member = true, .member = {1}, .has_member_key = true, .member_key = {2}, .limit = LIMIT};
-  const struct pump_options options = {.channel = here.channel, .header = &h};
   snprintf(h.token, sizeof h.token, "%s", token);
-  ck_assert_int_eq(pump_open(&sides[side].pump, here.set, &options, &events, &sides[side]), 0);
+  open_stream_with(side, &h);
+}
+
+/* The stream of one side becomes the current one of another's pump. */
+static inline void use_stream(int side, int stream, const struct pump_attachment *a)
+{
+  ck_assert_int_eq(pump_attach(sides[side].pump, sides[stream].stream, a), 0);
+  sides[side].current = sides[stream].stream;
+}
+
+static inline void open_pump(int side, const char *token)
+{
+  const struct pump_attachment first = {0};
+  create_pump(side);
+  open_stream(side, token);
+  use_stream(side, side, &first);
 }
 
 /* One whose other side has nothing said yet. */
@@ -634,14 +779,14 @@ static inline int make_socket(int side, bool small)
   return pumped;
 }
 
-static inline void attach(int side)
+static inline void give_socket(int side)
 {
-  ck_assert_int_eq(pump_attach(sides[side].pump, make_socket(side, false)), 0);
+  ck_assert_int_eq(pump_give_socket(sides[side].pump, make_socket(side, false)), 0);
 }
 
-static inline void attach_small(int side)
+static inline void give_small_socket(int side)
 {
-  ck_assert_int_eq(pump_attach(sides[side].pump, make_socket(side, true)), 0);
+  ck_assert_int_eq(pump_give_socket(sides[side].pump, make_socket(side, true)), 0);
 }
 
 static inline void reset_socket(int side)
@@ -664,19 +809,34 @@ static inline void set_flag(void *arg)
   *(bool *)arg = true;
 }
 
+static inline void close_stream(int side)
+{
+  struct pump_stream *stream = sides[side].stream;
+  sides[side].stream = NULL;
+  for (int i = 0; i < SIDES_MAX; i++)
+    if (sides[i].current == stream)
+      sides[i].current = NULL;
+  if (stream != NULL)
+    pump_stream_close(stream);
+}
+
 static inline void close_pump(int side)
 {
+  close_stream(side);
   if (sides[side].pump != NULL)
     pump_close(sides[side].pump);
   if (sides[side].fd >= 0)
     close(sides[side].fd);
   sides[side].pump = NULL;
+  sides[side].current = NULL;
   sides[side].fd = -1;
 }
 
 static inline void close_set(void)
 {
   bool closed = false;
+  for (int i = 0; i < SIDES_MAX; i++)
+    close_stream(i);
   for (int i = 0; i < SIDES_MAX; i++)
     close_pump(i);
   pump_set_close(here.set, set_flag, &closed);
@@ -775,14 +935,19 @@ static inline void turn(void)
   uv_run(&here.loop, UV_RUN_NOWAIT);
 }
 
+static inline void turn_for(int ms)
+{
+  for (int i = 0; i < ms; i++) {
+    turn();
+    struct timespec one = {0, 1000000};
+    nanosleep(&one, NULL);
+  }
+}
+
 /* Time for what should not happen. */
 static inline void turn_for_a_while(void)
 {
-  for (int i = 0; i < 100; i++) {
-    turn();
-    struct timespec ms = {0, 1000000};
-    nanosleep(&ms, NULL);
-  }
+  turn_for(100);
 }
 
 /* Gives the socket as much as it takes now. */

@@ -1,0 +1,31 @@
+/* The streams that answer a token: the router had a dial, or a connection that goes on, and no parked stream of ours to
+ * put it on. Each waits a moment for what it is about. On the loop's thread.
+ */
+#ifndef DAEMON_ANSWERS_H
+#define DAEMON_ANSWERS_H
+
+struct answers;
+struct header;
+struct link;
+struct pump_set;
+struct pump_stream;
+struct uv_loop_s;
+
+struct answers_events {
+  /* As parked_taken_cb. */
+  void (*taken)(struct pump_stream *s, const struct header *h, void *arg);
+  /* The same of one of the first version, for the service whose token it was. */
+  void (*taken_original)(struct pump_stream *s, const char *service, void *arg);
+  /* Nothing came of it; `text` is a phrase. */
+  void (*failed)(const char *service, const char *text, void *arg);
+};
+
+int answers_open(struct answers **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+                 const struct answers_events *events, void *arg);
+/* Those that still wait are closed. */
+void answers_close(struct answers *as, void (*closed)(void *arg), void *arg);
+
+/* Shows the token that came for `service`. */
+void answers_start(struct answers *as, const char *service, const char *token);
+
+#endif

@@ -1,0 +1,35 @@
+/* What is held for others: the connections to our services that have no stream for now. Their sockets and bytes are
+ * ours, and it is the others who let go of them; so they are bounded, for each other side and in all, and the oldest is
+ * given up first. On the loop's thread.
+ */
+#ifndef DAEMON_DETACHED_H
+#define DAEMON_DETACHED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct tunnel;
+
+enum { DETACHED_MAX = 8192, DETACHED_PER_PEER_MAX = 2048 };
+#define DETACHED_BYTES_MAX (UINT64_C(256) << 20)
+
+/* In each tunnel. */
+struct detached {
+  struct tunnel *prev, *next;
+  uint64_t bytes; /* it holds */
+  _Bool listed;
+};
+
+struct detached_list {
+  struct tunnel *oldest;
+  size_t count;
+  uint64_t bytes;
+};
+
+/* Puts it behind all others, and returns the one to give up for that, if any: NULL, or one that is listed (which may be
+ * this one). */
+struct tunnel *detached_add(struct detached_list *list, struct tunnel *t);
+/* It has a stream again, or is gone. Harmless for one that is not listed. */
+void detached_remove(struct detached_list *list, struct tunnel *t);
+
+#endif

@@ -1,0 +1,203 @@
+/* What comes in on a stream: the words in it are looked at; data goes to the pump whose current stream it is. As long
+ * as it is no pump's, one message is asked for.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "mindmeld.pb-c.h"
+#include "pump_internal.h"
+
+static void message_complete(struct rpc_tag *tag, bool ok);
+
+void pump_hear_init(struct pump_stream *s)
+{
+  s->in.tag.complete = message_complete;
+}
+
+void pump_hear_free(struct pump_stream *s)
+{
+  grpc_byte_buffer_destroy(s->in.arriving);
+  grpc_byte_buffer_destroy(s->in.first);
+  free(s->in.header);
+  free(s->in.code);
+  free(s->in.reason);
+}
+
+void pump_hear(struct pump_stream *s)
+{
+  grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+  op.data.recv_message.recv_message = &s->in.arriving;
+  s->in.receiving = true;
+  pump_stream_ref(s);
+  if (rpc_start_batch(s->call, &op, 1, &s->in.tag) != 0) {
+    s->in.receiving = false;
+    s->in.over = true;
+    grpc_call_cancel(s->call, NULL);
+    pump_stream_unref(s);
+  }
+}
+
+static void fail(struct pump_stream *s, const char *why)
+{
+  s->in.over = s->in.last = true;
+  grpc_call_cancel_with_status(s->call, GRPC_STATUS_INTERNAL, why, NULL);
+}
+
+/* ---- Words ---- */
+
+static void keep_last_word(struct pump_stream *s, const struct payload *m, const struct iovec *parts, size_t count)
+{
+  uint8_t bytes[2 * (PUMP_RESET_CODE_MAX + PUMP_RESET_REASON_MAX)];
+  Mindmeld__Reset *reset = NULL;
+  if (m->reset_size <= sizeof bytes) {
+    payload_copy(parts, count, m->reset_at, m->reset_size, bytes);
+    reset = mindmeld__reset__unpack(NULL, m->reset_size, bytes);
+  }
+  if (reset == NULL)
+    return;
+  s->in.code = strndup(reset->code, PUMP_RESET_CODE_MAX - 1);
+  s->in.reason = strndup(reset->reason, PUMP_RESET_REASON_MAX - 1);
+  mindmeld__reset__free_unpacked(reset, NULL);
+}
+
+/* The first message of a peer of ours. False: it is malformed, or memory is short. */
+static bool keep_header(struct pump_stream *s, const struct payload *m, const struct iovec *parts, size_t count)
+{
+  uint8_t bytes[HEADER_SIZE_MAX];
+  const char *why;
+  if (s->in.has_header || s->original || m->header_size > sizeof bytes)
+    return false;
+  s->in.has_header = true;
+  s->in.header = malloc(sizeof *s->in.header);
+  payload_copy(parts, count, m->header_at, m->header_size, bytes);
+  if (s->in.header == NULL || header_unpack(bytes, m->header_size, s->in.header, &why) != 0)
+    return false;
+  s->in.limit = s->in.header->limit;
+  pump_stream_tell(s, STREAM_HEADER);
+  return true;
+}
+
+/* `parts`: room for `count`, which is how many the message has. */
+static bool parse(struct pump_stream *s, const grpc_byte_buffer *buffer, struct iovec *parts, size_t count, bool again,
+                  struct payload *out)
+{
+  pump_down_parts(buffer, parts, count);
+  if (payload_parse(parts, count, out) != 0)
+    return false;
+  if (again)
+    return true;
+  if (out->has_header && !keep_header(s, out, parts, count))
+    return false;
+  if (out->has_reset || out->has_refused)
+    keep_last_word(s, out, parts, count);
+  return true;
+}
+
+/* False: it is malformed, or memory is short. `again`: its words are known already. */
+static bool look(struct pump_stream *s, const grpc_byte_buffer *buffer, bool again, struct payload *out)
+{
+  size_t count = buffer->data.raw.slice_buffer.count;
+  struct iovec few[PUMP_PARTS_MAX];
+  if (count <= PUMP_PARTS_MAX)
+    return parse(s, buffer, few, count, again, out);
+  struct iovec *many = calloc(count, sizeof *many);
+  bool good = many != NULL && parse(s, buffer, many, count, again, out);
+  free(many);
+  return good;
+}
+
+static void tell_last_word(struct pump_stream *s, const struct payload *payload)
+{
+  if (!payload->has_reset && !payload->has_refused)
+    return;
+  s->in.last = true;
+  pump_stream_tell(s, payload->has_reset ? STREAM_RESET : STREAM_REFUSED);
+}
+
+/* ---- Messages ---- */
+
+/* Its words are told now, and what else is in it waits for a pump. */
+static void take_first(struct pump_stream *s, grpc_byte_buffer *buffer)
+{
+  struct payload payload = {0};
+  bool good = look(s, buffer, false, &payload);
+  bool waits = good && (payload.has_data || payload.eof || payload.has_ack);
+  if (waits)
+    s->in.first = buffer;
+  else
+    grpc_byte_buffer_destroy(buffer);
+  if (!good)
+    fail(s, "the other side sent a malformed message");
+  else
+    tell_last_word(s, &payload);
+}
+
+/* Of a reset only what the socket has taken by now goes before it: who does not read would never hear of it. An end may
+ * have gone before. */
+static void take(struct pump *p, struct pump_stream *s, grpc_byte_buffer *buffer, bool again, struct payload *payload)
+{
+  const char *why = NULL;
+  if (!look(s, buffer, again, payload)) {
+    grpc_byte_buffer_destroy(buffer);
+    *payload = (struct payload){0};
+    why = "the other side sent a malformed message";
+  } else {
+    why = pump_down_take(p, buffer, payload);
+  }
+  pump_down_write(p);
+  if (payload->has_reset)
+    pump_down_drop(p);
+  if (!again)
+    tell_last_word(s, payload);
+  if (why != NULL)
+    fail(s, why);
+  else
+    pump_down_keep(p);
+}
+
+void pump_hear_first(struct pump *p, struct pump_stream *s, struct payload *payload)
+{
+  grpc_byte_buffer *buffer = s->in.first;
+  s->in.first = NULL;
+  if (buffer != NULL)
+    take(p, s, buffer, true, payload);
+}
+
+void pump_hear_follow(struct pump *p, struct pump_stream *s, const struct payload *payload)
+{
+  if (payload->has_header && s->in.limit > 0)
+    pump_up_limit(p, s->in.limit);
+  if (payload->has_ack && pump_up_acked(p, s, &payload->ack) != 0)
+    grpc_call_cancel_with_status(s->call, GRPC_STATUS_INTERNAL, "the other side acknowledged what was never sent",
+                                 NULL);
+  pump_ack_go(p);
+}
+
+static void message_complete(struct rpc_tag *tag, bool ok)
+{
+  struct pump_stream *s = (struct pump_stream *)((char *)tag - offsetof(struct pump_stream, in.tag));
+  struct payload payload = {0};
+  struct pump *p = pump_stream_lock(s, PUMP_DOWN);
+  bool current = p != NULL && p->stream == s;
+  grpc_byte_buffer *buffer = s->in.arriving;
+  s->in.arriving = NULL;
+  s->in.receiving = false;
+  if (!ok || buffer == NULL)
+    s->in.over = true;
+  else if (s->in.last || (p != NULL && !current))
+    grpc_byte_buffer_destroy(buffer);
+  else if (p == NULL)
+    take_first(s, buffer);
+  else
+    take(p, s, buffer, false, &payload);
+  if (current)
+    pump_down_run(p);
+  else
+    pump_stream_check_end(s, p);
+  pump_stream_unlock(s, p, PUMP_DOWN);
+  if (current)
+    pump_hear_follow(p, s, &payload);
+  pump_stream_unref(s);
+}

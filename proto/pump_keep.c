@@ -1,0 +1,83 @@
+/* What was read stays until the other side's socket has taken it, as slices of the slabs that it was read into. A slab
+ * is used again once the last slice of it is gone: what is not taken for long, and is little, moves out of its slab.
+ */
+#include <string.h>
+
+#include "pump_internal.h"
+
+_Static_assert(sizeof(grpc_slice) <= SEQUENCE_BODY_SIZE, "a piece holds a slice");
+
+/* To measure what keeping costs: connections do not outlive their streams then. */
+#ifdef MM_NO_RETENTION
+enum { KEEPING = false };
+#else
+enum { KEEPING = true };
+#endif
+
+static grpc_slice slice_of(const struct piece *piece)
+{
+  grpc_slice slice;
+  memcpy(&slice, piece->body, sizeof slice);
+  return slice;
+}
+
+static void drop_slice(void *body)
+{
+  grpc_slice slice;
+  memcpy(&slice, body, sizeof slice);
+  grpc_slice_unref(slice);
+}
+
+void pump_keep_init(struct pump *p)
+{
+  sequence_out_start(&p->up.sequence, drop_slice);
+}
+
+void pump_keep_free(struct pump *p)
+{
+  sequence_out_free(&p->up.sequence);
+}
+
+void pump_keep_sent(struct pump *p)
+{
+  if (!p->up.windowed || !KEEPING)
+    sequence_out_acked(&p->up.sequence, p->up.sequence.next);
+}
+
+/* ---- Slabs ---- */
+
+/* How many messages, from this index on, were there at the last rest and lie in one slab; and their bytes. */
+static size_t in_one_slab(struct pump *p, size_t index, uint64_t *bytes)
+{
+  const struct grpc_slice_refcount *slab = NULL;
+  size_t count = 0;
+  *bytes = 0;
+  for (struct piece *piece; (piece = sequence_out_kept(&p->up.sequence, index + count)) != NULL; count++) {
+    if (piece->at >= p->up.rested_at || piece->size <= PUMP_COPY_MAX ||
+        (slab != NULL && slice_of(piece).refcount != slab))
+      break;
+    slab = slice_of(piece).refcount;
+    *bytes += piece->size;
+  }
+  return count;
+}
+
+static void move_out(struct piece *piece)
+{
+  grpc_slice own = slab_slice_copy(slice_of(piece));
+  memcpy(piece->body, &own, sizeof own);
+}
+
+void pump_keep_rest(struct pump *p)
+{
+  struct piece *piece;
+  for (size_t i = 0; (piece = sequence_out_kept(&p->up.sequence, i)) != NULL && piece->at < p->up.rested_at;) {
+    uint64_t bytes = 0;
+    size_t count = piece->at < p->up.compact ? 0 : in_one_slab(p, i, &bytes);
+    for (size_t k = 0; k < count && bytes < SLAB_SIZE / 2; k++)
+      move_out(sequence_out_kept(&p->up.sequence, i + k));
+    i += count > 0 ? count : 1;
+  }
+  p->up.compact = p->up.rested_at;
+  p->up.rested_at = p->up.sequence.added;
+}

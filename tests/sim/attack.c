@@ -1,0 +1,194 @@
+/* Each attempt is one stream. What it may not bring about is checked where it would show: in judge.c for the connection
+ * that it names, here for what it is answered. A replay is the router's, since only F can say that it is F.
+ */
+#include "attack.h"
+
+#include "judge.h"
+#include "line.h"
+
+enum attempt {
+  ATTEMPT_GUESS,     /* an id of nobody's: as a new connection, or as one that is established */
+  ATTEMPT_STOLEN,    /* an id of F's, by the stranger */
+  ATTEMPT_DISGUISED, /* with F's member, too, whose key is not known */
+  ATTEMPT_REPLAY,    /* what F said before, once more */
+  ATTEMPT_BENT,      /* F's next header, with a place to go on from that cannot be */
+  ATTEMPT_FORGED,    /* a connection of its own: acks, offsets, ends, whatever */
+  ATTEMPTS,
+};
+
+enum { FORGED_MAX = 6, PATIENCE_US = 300000 };
+
+struct attacker {
+  struct world *w;
+  enum attempt attempt;
+  struct line *line;
+  struct label label;
+};
+
+/* ---- What it is answered ---- */
+
+static void leave(struct attacker *a)
+{
+  if (a->line != NULL)
+    line_close(a->line);
+  a->line = NULL;
+}
+
+static void on_header(struct line *l, const struct label *h)
+{
+  (void)h;
+  struct attacker *a = l->owner;
+  bool own = a->attempt == ATTEMPT_FORGED || (a->attempt == ATTEMPT_GUESS && !a->label.established);
+  if (!own)
+    broken(a->w, "the stranger takes part in a connection");
+}
+
+static void on_word(struct line *l)
+{
+  leave(l->owner);
+}
+
+static void on_ended(struct line *l, enum stream_end end)
+{
+  (void)end;
+  leave(l->owner);
+}
+
+static const struct line_events stranger_events = {
+    .header = on_header, .reset = on_word, .refused = on_word, .ended = on_ended};
+
+static void lose_patience(struct world *w, void *subject, uint64_t arg)
+{
+  (void)w, (void)arg;
+  leave(subject);
+}
+
+/* ---- What it says ---- */
+
+/* More than anybody sends in the meantime. */
+#define FAR UINT64_C(1000000000)
+
+/* Near what is there, or far from it. */
+static uint64_t bend(struct world *w, uint64_t at)
+{
+  switch (roll(w, 6)) {
+  case 0:
+    return at;
+  case 1:
+    return at + 1 + roll(w, 10);
+  case 2:
+    return at - 1 - roll(w, 10);
+  case 3:
+    return 0;
+  case 4:
+    return UINT64_MAX - roll(w, 3);
+  default:
+    return roll(w, UINT64_C(1) << 40);
+  }
+}
+
+static void say_forged(struct attacker *a)
+{
+  struct world *w = a->w;
+  for (uint64_t n = roll(w, FORGED_MAX); n > 0 && stream_can_send(a->line->stream); n--) {
+    struct message m = {.content.origin = UINT32_MAX, .content.size = (uint32_t)roll(w, 2000), .eof = chance(w, 200)};
+    m.has_offset = chance(w, 400);
+    m.offset = bend(w, 0);
+    m.has_ack = chance(w, 400);
+    m.ack = (struct ack){.taken = bend(w, 0), .messages = bend(w, 0), .queued = bend(w, 0)};
+    m.has_reset = chance(w, 50);
+    m.half_close = chance(w, 50);
+    stream_send(a->line->stream, &m);
+  }
+}
+
+static void try(struct world *w, enum attempt attempt, const struct label *label)
+{
+  struct attacker *a = world_alloc(w, sizeof *a);
+  if (w->stranger->link.instance == NULL)
+    return;
+  *a = (struct attacker){.w = w, .attempt = attempt, .label = *label};
+  a->line = line_open(w->stranger, label, &stranger_events, a);
+  world_after(w, roll(w, PATIENCE_US), lose_patience, a, 0);
+  if (attempt == ATTEMPT_FORGED)
+    say_forged(a);
+}
+
+/* S knows it, and will for a while. */
+static struct pair *pick_victim(struct world *w)
+{
+  struct pair *p = &w->pairs[roll(w, w->plan.pairs)];
+  const struct tomb *t = process_tomb(w->service, p->id);
+  bool lives = p->service != NULL && !p->service->gone;
+  return lives || (t != NULL && t->until > world_ms(w) + 20000) ? p : NULL;
+}
+
+static void steal(struct world *w, enum attempt attempt)
+{
+  struct pair *p = pick_victim(w);
+  if (p == NULL)
+    return;
+  const struct side *s = p->service;
+  struct label h = {.connection = p->id,
+                    .member = attempt == ATTEMPT_STOLEN ? MEMBER_STRANGER : MEMBER_FORWARD,
+                    .attach = chance(w, 500),
+                    .established = chance(w, 500),
+                    .epoch = bend(w, s->machine.epoch),
+                    .received = chance(w, 500) ? s->flow.out.acked : bend(w, s->flow.out.added),
+                    .limit = bend(w, WINDOW_MIN)};
+  try(w, attempt, &h);
+}
+
+static void repeat(struct world *w, bool bent)
+{
+  struct pair *p = pick_victim(w);
+  if (p == NULL || !p->forward->opened_any || p->service->gone)
+    return;
+  struct label h = p->forward->opened;
+  const struct sequence_out *out = &p->service->flow.out;
+  if (bent) {
+    h.epoch = p->service->machine.epoch + 1;
+    h.established = h.attach = true;
+    h.received = chance(w, 500) ? out->added + FAR + roll(w, 10) : UINT64_MAX - roll(w, 10);
+  } else if (h.epoch > p->service->machine.epoch) {
+    return; /* it is on its way */
+  }
+  router_forge(w, &h, roll(w, PATIENCE_US));
+}
+
+static void guess(struct world *w, enum attempt attempt)
+{
+  struct label h = {.connection = roll(w, UINT64_C(1) << 50) << 8 | 0x80,
+                    .member = MEMBER_STRANGER,
+                    .established = attempt == ATTEMPT_GUESS && chance(w, 500),
+                    .epoch = roll(w, 3),
+                    .limit = bend(w, WINDOW_MIN)};
+  h.attach = h.established;
+  try(w, attempt, &h);
+}
+
+static void attack(struct world *w, void *subject, uint64_t left)
+{
+  (void)subject;
+  enum attempt attempt = (enum attempt)roll(w, ATTEMPTS);
+  w->attacked++;
+  switch (attempt) {
+  case ATTEMPT_STOLEN:
+  case ATTEMPT_DISGUISED:
+    steal(w, attempt);
+    break;
+  case ATTEMPT_REPLAY:
+  case ATTEMPT_BENT:
+    repeat(w, attempt == ATTEMPT_BENT);
+    break;
+  default:
+    guess(w, attempt);
+  }
+  if (left > 1)
+    world_after(w, 1 + roll(w, 2 * MS), attack, NULL, left - 1);
+}
+
+void attack_start(struct world *w)
+{
+  world_after(w, 0, attack, NULL, w->plan.attacks);
+}

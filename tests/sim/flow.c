@@ -1,0 +1,392 @@
+#include "flow.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct waiting {
+  struct content content;
+  bool eof;
+};
+
+enum told { TOLD_EOF, TOLD_FAILED, TOLD_REMOTE };
+
+_Static_assert(sizeof(struct content) <= SEQUENCE_BODY_SIZE, "it stands in a piece");
+
+/* ---- What the owner is told, through the loop ---- */
+
+static void tell_now(struct world *w, void *subject, uint64_t what)
+{
+  (void)w;
+  struct flow *f = subject;
+  if (f->closed)
+    return;
+  if (what == TOLD_EOF)
+    f->events->local_eof(f->arg);
+  else if (what == TOLD_FAILED)
+    f->events->socket_failed(f->arg);
+  else
+    f->events->remote_eof(f->arg);
+}
+
+static void tell(struct flow *f, enum told what, bool *told)
+{
+  if (*told)
+    return;
+  *told = true;
+  world_after(f->w, chance(f->w, f->w->plan.late_loop) ? roll(f->w, 300) : 0, tell_now, f, what);
+}
+
+/* ---- The window ---- */
+
+static uint64_t cost_of(uint64_t bytes)
+{
+  return bytes + WINDOW_MESSAGE_COST;
+}
+
+/* More data is added only as far as the window goes. */
+static void check_kept(const struct flow *f, uint64_t data)
+{
+  uint64_t kept = f->out.added - f->out.acked;
+  if (data > 0 && kept > f->window.size)
+    broken(f->w, "%s: %llu bytes are kept, with a window of %llu", f->name, (unsigned long long)kept,
+           (unsigned long long)f->window.size);
+  if (f->out.added != f->window.sent || f->out.acked != f->window.acked)
+    broken(f->w, "%s: the sequence and the window count differently", f->name);
+}
+
+void flow_limit(struct flow *f, uint64_t limit)
+{
+  if (limit > 0)
+    window_limit(&f->window, limit);
+}
+
+/* ---- Up ---- */
+
+bool flow_has_more(const struct flow *f)
+{
+  return sequence_out_peek(&f->out) != NULL;
+}
+
+static void add_ack(struct flow *f, struct message *m)
+{
+  if (!acks_any(&f->acks))
+    return;
+  m->has_ack = true;
+  m->ack = acks_say(&f->acks, f->queued, f->w->now);
+}
+
+static void send_piece(struct flow *f)
+{
+  const struct piece *p = sequence_out_peek(&f->out);
+  struct message m = {.eof = p->size == 0};
+  if (p->size > 0)
+    memcpy(&m.content, p->body, sizeof m.content);
+  m.has_offset = p->at != f->at;
+  m.offset = p->at;
+  add_ack(f, &m);
+  sequence_out_sent(&f->out);
+  f->at = f->out.next;
+  m.half_close = f->line->half_close_due && !flow_has_more(f);
+  stream_send(f->line->stream, &m);
+}
+
+static void add(struct flow *f, const struct content *c)
+{
+  uint32_t size = c != NULL ? c->size : 0;
+  unsigned char body[SEQUENCE_BODY_SIZE] = {0};
+  if (c != NULL)
+    memcpy(body, c, sizeof *c);
+  if (sequence_out_add(&f->out, size, body) != 0)
+    broken(f->w, "out of memory");
+  window_sent(&f->window, size > 0 ? size : 1, f->w->now);
+  check_kept(f, size);
+}
+
+static bool read_socket(struct flow *f)
+{
+  if (f->stopped || f->socket == NULL)
+    return false;
+  uint64_t room = window_room(&f->window);
+  uint32_t size = room < f->read_size ? (uint32_t)room : f->read_size;
+  struct content c = {.origin = f->socket->origin, .at = f->socket->read};
+  int n = size > 0 ? application_read(f->socket, size) : APPLICATION_AGAIN;
+  if (n > 0) {
+    c.size = (uint32_t)n;
+    add(f, &c);
+    return true;
+  }
+  if (n == APPLICATION_AGAIN)
+    return false;
+  f->stopped = true;
+  if (n == 0)
+    tell(f, TOLD_EOF, &f->eof_told);
+  else
+    tell(f, TOLD_FAILED, &f->failed_told);
+  return false;
+}
+
+static void clock(struct world *w, void *subject, uint64_t arg)
+{
+  (void)w, (void)arg;
+  struct flow *f = subject;
+  f->clock_runs = false;
+  flow_run(f);
+}
+
+static bool can_send(const struct flow *f)
+{
+  return f->line != NULL && stream_can_send(f->line->stream);
+}
+
+static void say_ack(struct flow *f)
+{
+  struct message m = {0};
+  if (can_send(f) && acks_due(&f->acks, f->w->now)) {
+    add_ack(f, &m);
+    stream_send(f->line->stream, &m);
+  }
+  if (f->line == NULL || f->line->stream->over || f->clock_runs || !acks_any(&f->acks))
+    return;
+  f->clock_runs = true;
+  world_after(f->w, ACKS_DELAY_US, clock, f, 0);
+}
+
+void flow_run(struct flow *f)
+{
+  if (f->closed)
+    return;
+  while (can_send(f)) {
+    if (line_say_next(f->line))
+      continue;
+    if (flow_has_more(f))
+      send_piece(f);
+    else if (!read_socket(f))
+      break;
+  }
+  say_ack(f);
+}
+
+/* ---- Down ---- */
+
+static void append(struct flow *f, const struct content *c, bool eof)
+{
+  if (f->count == f->room) {
+    size_t room = f->room > 0 ? 2 * f->room : 8;
+    struct waiting *queue = world_alloc(f->w, room * sizeof *queue);
+    for (size_t i = 0; i < f->count; i++)
+      queue[i] = f->queue[(f->head + i) % f->room];
+    f->queue = queue;
+    f->room = room;
+    f->head = 0;
+  }
+  f->queue[(f->head + f->count++) % f->room] = (struct waiting){*c, eof};
+  f->queued += cost_of(c->size);
+}
+
+static void drop_queue(struct flow *f)
+{
+  f->drop = true;
+  f->count = 0;
+  f->queued = 0;
+}
+
+/* A part of the first of the queue. False: the socket takes nothing now. */
+static bool write_first(struct flow *f)
+{
+  struct waiting *first = &f->queue[f->head];
+  if (first->content.size > 0 && f->socket == NULL)
+    return false;
+  int n = first->content.size > 0 ? application_write(f->socket, &first->content) : 0;
+  if (n == APPLICATION_AGAIN)
+    return false;
+  if (n == APPLICATION_FAILED) {
+    tell(f, TOLD_FAILED, &f->failed_told);
+    drop_queue(f);
+    return false;
+  }
+  first->content.at += (uint64_t)n;
+  first->content.size -= (uint32_t)n;
+  f->queued -= (uint64_t)n;
+  bool whole = first->content.size == 0, eof = whole && first->eof;
+  acks_taken(&f->acks, (uint64_t)n + eof, whole, f->w->now);
+  if (!whole)
+    return true;
+  f->queued -= WINDOW_MESSAGE_COST;
+  f->head = (f->head + 1) % f->room;
+  f->count--;
+  if (eof) {
+    tell(f, TOLD_REMOTE, &f->remote_told);
+    f->drop = true;
+  }
+  return true;
+}
+
+static void write_queue(struct flow *f)
+{
+  while (f->count > 0 && write_first(f))
+    ;
+}
+
+static void protocol_error(struct flow *f, const char *what)
+{
+  if (!f->hostile)
+    broken(f->w, "%s: %s", f->name, what);
+  TRACE(f->w, "%s: %s", f->name, what);
+  line_cancel(f->line);
+}
+
+static bool take_ack(struct flow *f, const struct ack *ack)
+{
+  if (window_acked(&f->window, ack, UINT64_MAX, f->w->now) != 0 || sequence_out_acked(&f->out, ack->taken) != 0) {
+    protocol_error(f, "an ack that cannot be");
+    return false;
+  }
+  check_kept(f, 0);
+  return true;
+}
+
+static bool take_data(struct flow *f, const struct message *m)
+{
+  struct content c = m->content;
+  uint64_t skip = 0;
+  int news = sequence_in_message(&f->in, m->has_offset, m->offset, c.size, m->eof, &skip);
+  if (news < 0) {
+    protocol_error(f, "a gap, or something behind the end");
+    return false;
+  }
+  c.at += skip;
+  c.size -= (uint32_t)skip;
+  if (news > 0 && !f->drop)
+    append(f, &c, m->eof);
+  write_queue(f);
+  uint64_t most = f->own_limit > f->first_limit ? f->own_limit : f->first_limit;
+  if (f->queued > most + 3 * (uint64_t)WINDOW_MESSAGE_COST) {
+    protocol_error(f, "the other side sent more than it may");
+    return false;
+  }
+  return true;
+}
+
+void flow_message(struct flow *f, const struct message *m)
+{
+  if (f->closed || f->line->stream->ended)
+    return;
+  if (m->has_ack && !take_ack(f, &m->ack))
+    return;
+  if ((m->content.size > 0 || m->eof) && !take_data(f, m))
+    return;
+  flow_run(f);
+}
+
+/* ---- Streams ---- */
+
+bool flow_can_send_from(const struct flow *f, uint64_t received)
+{
+  return sequence_out_possible(&f->out, received);
+}
+
+uint64_t flow_received(const struct flow *f)
+{
+  return f->in.received;
+}
+
+void flow_attach(struct flow *f, struct line *l, uint64_t send_from, uint64_t limit, const struct label *answer)
+{
+  if (sequence_out_resume(&f->out, send_from) != 0)
+    broken(f->w, "%s: cannot go on from byte %llu", f->name, (unsigned long long)(send_from - f->base));
+  sequence_in_attach(&f->in);
+  if (f->line != NULL)
+    f->line->flow = NULL;
+  f->line = l;
+  l->flow = f;
+  f->at = 0;
+  window_resume(&f->window);
+  acks_restart(&f->acks);
+  flow_limit(f, limit);
+  if (answer != NULL)
+    line_answer(l, answer);
+  flow_run(f);
+  line_feed(l);
+}
+
+void flow_detach(struct flow *f)
+{
+  f->line->flow = NULL;
+  f->line = NULL;
+}
+
+/* ---- The socket ---- */
+
+static void socket_ready(void *arg)
+{
+  struct flow *f = arg;
+  if (f->closed)
+    return;
+  write_queue(f);
+  flow_run(f);
+}
+
+static void socket_failed(void *arg)
+{
+  struct flow *f = arg;
+  f->stopped = true;
+  drop_queue(f);
+  tell(f, TOLD_FAILED, &f->failed_told);
+}
+
+void flow_give_socket(struct flow *f, struct application *a)
+{
+  if (f->socket != NULL)
+    broken(f->w, "%s: two sockets are given", f->name);
+  f->socket = a;
+  application_begin(a, socket_ready, socket_failed, f);
+  socket_ready(f);
+}
+
+void flow_send_eof(struct flow *f, bool half_close)
+{
+  if (!f->eof_told || f->out.ended)
+    broken(f->w, "%s: an end is said that did not come, or twice", f->name);
+  add(f, NULL);
+  if (half_close && f->line != NULL)
+    f->line->half_close_due = true;
+  flow_run(f);
+}
+
+void flow_shut_socket(struct flow *f)
+{
+  if (f->socket != NULL)
+    application_shut(f->socket);
+}
+
+void flow_close_socket(struct flow *f, bool reset)
+{
+  struct application *a = f->socket;
+  f->stopped = true;
+  drop_queue(f);
+  f->socket = NULL;
+  if (a != NULL)
+    application_close(a, reset);
+}
+
+/* ---- Life ---- */
+
+void flow_start(struct flow *f, struct world *w, const struct flow_events *events, void *arg)
+{
+  f->w = w;
+  f->events = events;
+  f->arg = arg;
+  sequence_out_start(&f->out, NULL);
+  f->out.acked = f->out.next = f->out.added = f->base;
+  f->in.received = f->in_base;
+  window_start(&f->window, f->own_limit);
+  f->window.sent = f->window.acked = f->window.grown_at = f->base;
+  acks_start(&f->acks);
+  f->acks.taken = f->acks.said = f->in_base;
+}
+
+void flow_close(struct flow *f)
+{
+  f->closed = true;
+  sequence_out_free(&f->out);
+}

@@ -1,0 +1,152 @@
+#include "judge.h"
+
+#include <string.h>
+
+/* After the last fault each side finds the other one within this time, if that is still there: a router is back within
+ * 21 s, one that drains is gone after 25 s, who is connected with a dead one notices after 15 s, a stream is given up
+ * after 15 s, and opened after 1 s. */
+#define FOUND_US (100 * SECOND)
+
+void judge_excuse(struct side *s, const char *why)
+{
+  s->own_doing = true;
+  if (s->pair == NULL || s->pair->excused)
+    return;
+  s->pair->excused = true;
+  s->pair->excuse = why;
+  TRACE(s->w, "%s: need not end well: %s", s->name, why);
+}
+
+/* ---- Attempts ---- */
+
+void judge_attempt(struct side *s)
+{
+  if (s == NULL || s->pair == NULL)
+    return;
+  s->pair->before = s->machine;
+  s->pair->current = s->current;
+}
+
+void judge_attempted(struct side *s, const struct label *h)
+{
+  struct pair *p = s != NULL ? s->pair : NULL;
+  if (p == NULL || s->gone)
+    return;
+  bool accepted = s->current != p->current;
+  if (!accepted && memcmp(&s->machine, &p->before, sizeof s->machine) != 0)
+    broken(s->w, "%s: a refused stream changes something", s->name);
+  if (accepted && h->epoch <= p->before.epoch)
+    broken(s->w, "%s: accepted epoch %llu after %llu", s->name, (unsigned long long)h->epoch,
+           (unsigned long long)p->before.epoch);
+  if (accepted && h->member != MEMBER_FORWARD)
+    broken(s->w, "%s: accepted a stream of another member", s->name);
+}
+
+/* ---- Steps ---- */
+
+static bool may_follow(enum connection_state from, enum connection_state to)
+{
+  static const bool may[][CONNECTION_GONE + 1] = {
+      [CONNECTION_WAITING] = {[CONNECTION_OPENING] = true, [CONNECTION_GONE] = true},
+      [CONNECTION_OPENING] = {[CONNECTION_OPEN] = true, [CONNECTION_CLOSING] = true, [CONNECTION_GONE] = true},
+      [CONNECTION_OPEN] = {[CONNECTION_CLOSING] = true, [CONNECTION_GONE] = true},
+      [CONNECTION_CLOSING] = {[CONNECTION_GONE] = true},
+      [CONNECTION_GONE] = {0},
+  };
+  return from == to || may[from][to];
+}
+
+static const struct side *partner(const struct side *s)
+{
+  return s->machine.role == CONNECTION_FORWARD ? s->pair->service : s->pair->forward;
+}
+
+static bool lives(const struct side *s)
+{
+  return s != NULL && !s->gone;
+}
+
+/* It was without a stream for too long: not if the other side was there to be found. */
+static void held_too_long(struct side *s, const struct connection *before)
+{
+  struct world *w = s->w;
+  if (world_ms(w) < before->detached_at + before->times->hold)
+    broken(w, "%s: given up too early", s->name);
+  if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)))
+    broken(w, "%s: given up, though the other side is there", s->name);
+  s->pair->held = true;
+  judge_excuse(s, "it was without a stream for too long");
+}
+
+void judge_step(struct side *s, const struct connection *before, enum connection_event event)
+{
+  struct world *w = s->w;
+  const struct connection *c = &s->machine;
+  if (!may_follow(before->state, c->state))
+    broken(w, "%s: from state %d to state %d", s->name, before->state, c->state);
+  if (s->pair == NULL)
+    return;
+  bool ended = c->state == CONNECTION_GONE || c->state == CONNECTION_CLOSING;
+  bool alive = before->state != CONNECTION_GONE && before->state != CONNECTION_CLOSING;
+  if (event == CONNECTION_TIME && world_ms(w) >= before->hold_until && c->state == CONNECTION_GONE)
+    held_too_long(s, before);
+  else if (event == CONNECTION_TIME && alive && ended && world_ms(w) >= before->dial_until)
+    judge_excuse(s, "nobody answered in time");
+  else if (event == CONNECTION_STREAM_FAILED && !before->established)
+    judge_excuse(s, "the router knew nobody");
+  /* S lets go of the former stream as soon as it has the next one, whose answer may come a little later. */
+  bool streams = c->has_current || c->has_next;
+  if (w->plan.gentle && c->state == CONNECTION_OPEN && c->role == CONNECTION_FORWARD && !streams)
+    broken(w, "%s: without a stream, though all cuts were planned", s->name);
+}
+
+/* ---- The end ---- */
+
+static bool well(const struct side *s)
+{
+  return s != NULL && s->application.over && !s->application.saw_reset;
+}
+
+static void check_side(const struct side *s, const struct application *other)
+{
+  const struct application *a = &s->application;
+  if (!s->gone)
+    broken(s->w, "%s: is still there", s->name);
+  if (s->gave_socket && !a->over)
+    broken(s->w, "%s: its socket is open for ever", s->name);
+  if (!a->saw_end)
+    return;
+  if (!other->ends || a->taken != other->will_send)
+    broken(s->w, "%s: saw the end after %llu of %llu bytes", s->name, (unsigned long long)a->taken,
+           (unsigned long long)other->will_send);
+}
+
+static void check_pair(const struct pair *p)
+{
+  struct side *f = p->forward, *s = p->service;
+  check_side(f, s != NULL ? &s->application : &p->target);
+  if (s != NULL)
+    check_side(s, &f->application);
+  if (!p->excused && !(well(f) && well(s)))
+    broken(p->w, "connection %u did not end well, and nobody is to blame", p->index);
+  bool ended = f->ended || (s != NULL && s->ended);
+  if (well(f) && !well(s) && !p->held && !ended && !(s != NULL && s->own_doing))
+    broken(p->w, "connection %u ended well at F only (%s)", p->index, p->excuse);
+  if (well(s) && !well(f) && !p->held && !ended && !f->own_doing)
+    broken(p->w, "connection %u ended well at S only (%s)", p->index, p->excuse);
+}
+
+void judge_end(struct world *w)
+{
+  if (w->now > w->quiet_at + 2 * w->plan.hold_ms * MS + 2 * FOUND_US)
+    broken(w, "it took too long");
+  for (unsigned i = 0; i < w->plan.pairs; i++)
+    check_pair(&w->pairs[i]);
+  if (w->service->farewells != 0)
+    broken(w, "last words are still being said");
+  if (router_pick(w) != NULL)
+    broken(w, "there are still streams");
+  w->now += 60 * SECOND;
+  if (process_tomb(w->service, 0) != NULL || w->service->tombs != NULL)
+    broken(w, "there are still tombstones");
+}

@@ -1,0 +1,289 @@
+#include "process.h"
+
+#include "judge.h"
+#include "line.h"
+#include "side.h"
+
+enum { RECONNECT_US = 2000000, FAREWELL_US = 2000000, TOMB_MS = 60000 };
+
+const char *process_name(const struct process *p)
+{
+  static const char *const names[] = {[MEMBER_FORWARD] = "F", [MEMBER_SERVICE] = "S", [MEMBER_STRANGER] = "M"};
+  return names[p->member];
+}
+
+uint32_t process_member(const struct process *p)
+{
+  return p->member;
+}
+
+/* ---- The link ---- */
+
+static void step_all(struct process *p, enum connection_event event)
+{
+  for (struct side *s = p->sides, *next; s != NULL; s = next) {
+    next = s->next_side;
+    if (s->machine.role == CONNECTION_FORWARD)
+      side_step(s, event);
+  }
+}
+
+static void connect(struct world *w, void *subject, uint64_t arg);
+
+static void connect_later(struct process *p, uint64_t us)
+{
+  if (p->link.trying)
+    return;
+  p->link.trying = true;
+  world_after(p->w, us, connect, p, 0);
+}
+
+/* It connects, or moves to a newer router: then the services are there before the streams are told. */
+static void connect(struct world *w, void *subject, uint64_t arg)
+{
+  (void)arg;
+  struct process *p = subject;
+  struct instance *i = router_newest(w), *former = p->link.instance;
+  p->link.trying = false;
+  if (i == NULL) {
+    connect_later(p, 1 + roll(w, w->quiet ? SECOND : RECONNECT_US));
+    return;
+  }
+  if (i == former)
+    return;
+  TRACE(w, "%s: connected%s", process_name(p), former != NULL ? " with a newer router" : "");
+  p->link.instance = i;
+  p->link.registration++;
+  if (p->member == MEMBER_SERVICE)
+    instance_register(w, i, p->link.registration);
+  step_all(p, former == NULL ? CONNECTION_ROUTER_UP : CONNECTION_RENEW);
+}
+
+static void lose(struct process *p, uint64_t down_us)
+{
+  if (p->link.instance == NULL)
+    return;
+  TRACE(p->w, "%s: not connected any more", process_name(p));
+  p->link.instance = NULL;
+  step_all(p, CONNECTION_ROUTER_DOWN);
+  connect_later(p, down_us);
+}
+
+static void notice(struct world *w, void *subject, uint64_t arg)
+{
+  struct process *p = subject;
+  if (p->link.registration == arg)
+    lose(p, 1 + roll(w, w->quiet ? SECOND : RECONNECT_US));
+}
+
+void processes_lose(struct world *w, struct instance *i)
+{
+  struct process *all[] = {w->forward, w->service, w->stranger};
+  for (size_t k = 0; k < 3; k++)
+    if (all[k]->link.instance == i)
+      world_after(w, chance(w, 200) ? roll(w, 15 * SECOND) : roll(w, 20 * MS), notice, all[k],
+                  all[k]->link.registration);
+}
+
+void processes_drain(struct world *w, struct instance *i)
+{
+  struct process *all[] = {w->forward, w->service, w->stranger};
+  for (size_t k = 0; k < 3; k++)
+    if (all[k]->link.instance == i)
+      connect_later(all[k], 1 + roll(w, 500 * MS));
+}
+
+void process_renew(struct process *p)
+{
+  TRACE(p->w, "%s: renews its streams", process_name(p));
+  step_all(p, CONNECTION_RENEW);
+}
+
+struct lost {
+  struct process *process;
+  struct instance *instance;
+  uint64_t registration, down_us;
+};
+
+static void process_notices(struct world *w, void *subject, uint64_t arg)
+{
+  (void)w, (void)arg;
+  struct lost *l = subject;
+  if (l->process->link.registration == l->registration)
+    lose(l->process, l->down_us);
+}
+
+static void router_notices(struct world *w, void *subject, uint64_t arg)
+{
+  (void)arg;
+  struct lost *l = subject;
+  instance_unregister(w, l->instance, l->registration);
+}
+
+void process_cut(struct process *p, uint64_t own_us, uint64_t router_us, uint64_t down_us)
+{
+  struct world *w = p->w;
+  if (p->link.instance == NULL)
+    return;
+  struct lost *l = world_alloc(w, sizeof *l);
+  *l = (struct lost){p, p->link.instance, p->link.registration, 1 + down_us};
+  TRACE(w, "%s: the network is gone", process_name(p));
+  router_cut_process(w, p, own_us, router_us);
+  world_after(w, roll(w, own_us), process_notices, l, 0);
+  if (p->member == MEMBER_SERVICE)
+    world_after(w, roll(w, router_us), router_notices, l, 0);
+}
+
+/* ---- Last words ---- */
+
+static void farewell_over(struct line *l)
+{
+  struct process *p = l->stream->client;
+  line_close(l);
+  p->farewells--;
+}
+
+static void on_ended(struct line *l, enum stream_end end)
+{
+  (void)end;
+  farewell_over(l);
+}
+
+static void on_header(struct line *l, const struct label *h)
+{
+  (void)l, (void)h;
+}
+
+static void on_word(struct line *l)
+{
+  (void)l;
+}
+
+static const struct line_events farewell_events = {
+    .header = on_header, .reset = on_word, .refused = on_word, .ended = on_ended};
+
+static void farewell_late(struct world *w, void *subject, uint64_t arg)
+{
+  (void)w, (void)arg;
+  struct line *l = subject;
+  if (!l->closed)
+    farewell_over(l);
+}
+
+void process_farewell(struct process *p, struct line *l)
+{
+  p->farewells++;
+  line_hand_over(l, &farewell_events, NULL);
+  world_after(p->w, FAREWELL_US, farewell_late, l, 0);
+}
+
+/* ---- Tombstones ---- */
+
+struct tomb *process_tomb(struct process *p, uint64_t id)
+{
+  struct tomb **at = &p->tombs;
+  while (*at != NULL && ((*at)->id != id || (*at)->until <= world_ms(p->w))) {
+    if ((*at)->until <= world_ms(p->w))
+      *at = (*at)->next;
+    else
+      at = &(*at)->next;
+  }
+  return *at;
+}
+
+void process_bury(struct process *p, const struct tomb *t)
+{
+  struct tomb *copy = world_alloc(p->w, sizeof *copy);
+  *copy = *t;
+  copy->until = world_ms(p->w) + TOMB_MS;
+  copy->next = p->tombs;
+  p->tombs = copy;
+}
+
+static void answer_from_tomb(struct process *p, struct line *l, const struct label *h, const struct tomb *t)
+{
+  if (h->member != t->member) {
+    line_say_refused(l);
+  } else {
+    line_answer(l, &(struct label){.answer = true,
+                                   .member = p->member,
+                                   .connection = t->id,
+                                   .epoch = h->epoch,
+                                   .limit = 1,
+                                   .received = t->received});
+    if (t->reset)
+      line_say_reset(l);
+    else
+      line_half_close(l);
+  }
+  process_farewell(p, l);
+}
+
+/* ---- Those who come ---- */
+
+struct side *process_find(const struct process *p, uint64_t id)
+{
+  struct side *s = p->sides;
+  while (s != NULL && s->id != id)
+    s = s->next_side;
+  return s;
+}
+
+static void accept(struct line *l, const struct label *h)
+{
+  struct process *p = l->stream->client;
+  struct side *s = process_find(p, h->connection);
+  const struct tomb *t = s == NULL ? process_tomb(p, h->connection) : NULL;
+  TRACE(p->w, "S: stream %llu asks for %llx, epoch %llu%s", (unsigned long long)l->stream->number,
+        (unsigned long long)h->connection, (unsigned long long)h->epoch, h->established ? ", established" : "");
+  judge_attempt(s);
+  if (s != NULL) {
+    side_attach(s, l, h);
+  } else if (t != NULL) {
+    answer_from_tomb(p, l, h, t);
+  } else if (h->established) {
+    line_say_reset(l);
+    process_farewell(p, l);
+  } else {
+    side_start_service(p, l, h);
+  }
+  judge_attempted(s, h);
+}
+
+static void parked_word(struct line *l)
+{
+  broken(l->stream->w, "a parked stream is told something before its header");
+}
+
+static void parked_ended(struct line *l, enum stream_end end)
+{
+  (void)end;
+  line_close(l);
+}
+
+static const struct line_events parked_events = {
+    .header = accept, .reset = parked_word, .refused = parked_word, .ended = parked_ended};
+
+void process_parked(struct stream *s)
+{
+  line_parked(s, &parked_events, NULL);
+}
+
+/* ---- Life ---- */
+
+static struct process *start(struct world *w, enum process_member member)
+{
+  struct process *p = world_alloc(w, sizeof *p);
+  p->w = w;
+  p->member = member;
+  p->times = (struct connection_times){.dial = w->plan.dial_ms, .hold = w->plan.hold_ms};
+  connect_later(p, chance(w, 300) ? roll(w, 2 * SECOND) : 0);
+  return p;
+}
+
+void processes_start(struct world *w)
+{
+  w->forward = start(w, MEMBER_FORWARD);
+  w->service = start(w, MEMBER_SERVICE);
+  w->stranger = start(w, MEMBER_STRANGER);
+}

@@ -1,0 +1,63 @@
+/* A daemon: its link to the router, the table of its connections, and its tombstones. Thin: what daemon/link.c and
+ * daemon/tunnels.c do, without what users see.
+ */
+#ifndef SIM_PROCESS_H
+#define SIM_PROCESS_H
+
+#include "daemon/connection.h"
+#include "router.h"
+
+enum process_member { MEMBER_FORWARD = 1, MEMBER_SERVICE, MEMBER_STRANGER };
+
+struct link {
+  struct instance *instance; /* NULL: not connected */
+  uint64_t registration;     /* of this connection with the router */
+  bool trying;
+};
+
+struct tomb {
+  struct tomb *next;
+  uint64_t id, received, until;
+  uint32_t member;
+  bool reset;
+};
+
+struct process {
+  struct world *w;
+  enum process_member member;
+  struct link link;
+  struct connection_times times;
+  struct side *sides; /* that are not gone */
+  struct tomb *tombs;
+  uint64_t farewells;
+};
+
+void processes_start(struct world *w);
+const char *process_name(const struct process *p);
+uint32_t process_member(const struct process *p);
+
+/* ---- For the router ---- */
+
+/* A stream of the service that will be given a label. */
+void process_parked(struct stream *s);
+/* This router is gone: whoever is connected with it notices some time later. */
+void processes_lose(struct world *w, struct instance *i);
+/* It drains: whoever is connected with it hears of it, and moves. */
+void processes_drain(struct world *w, struct instance *i);
+
+/* ---- For the connections ---- */
+
+struct side *process_find(const struct process *p, uint64_t id);
+struct tomb *process_tomb(struct process *p, uint64_t id);
+void process_bury(struct process *p, const struct tomb *t);
+/* Takes a stream whose last word is due. */
+void process_farewell(struct process *p, struct line *l);
+
+/* ---- Faults ---- */
+
+/* The network is gone for so long: the process notices after at most `own_us`, the router after `router_us`. */
+void process_cut(struct process *p, uint64_t own_us, uint64_t router_us, uint64_t down_us);
+/* Its streams should move, without any need. */
+void process_renew(struct process *p);
+
+#endif
