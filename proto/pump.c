@@ -111,6 +111,8 @@ static void make_current(struct pump *p, struct pump_stream *s, const struct pum
   p->stream = s;
   s->original |= a->original;
   window_resume(&p->up.window);
+  if (a->limit > 0 || s->in.limit > 0)
+    pump_up_limit(p, a->limit > 0 ? a->limit : s->in.limit);
   sequence_in_attach(&p->down.sequence);
   if (a->answer != NULL) {
     struct header answer = *a->answer;
@@ -135,7 +137,6 @@ int pump_attach(struct pump *p, struct pump_stream *s, const struct pump_attachm
   pthread_mutex_lock(&p->down.lock);
   pthread_mutex_lock(&s->lock);
   int error = sequence_out_resume(&p->up.sequence, a->send_from);
-  uint64_t limit = a->limit > 0 ? a->limit : s->in.limit;
   if (error == 0)
     make_current(p, s, a);
   pthread_mutex_unlock(&s->lock);
@@ -147,8 +148,6 @@ int pump_attach(struct pump *p, struct pump_stream *s, const struct pump_attachm
   pthread_mutex_unlock(&p->up.lock);
   if (error != 0)
     return error;
-  if (limit > 0)
-    pump_up_limit(p, limit);
   pump_up_go(p);
   pump_hear_follow(p, s, &first);
   return 0;

@@ -167,8 +167,11 @@ void pump_hear_first(struct pump *p, struct pump_stream *s, struct payload *payl
 
 void pump_hear_follow(struct pump *p, struct pump_stream *s, const struct payload *payload)
 {
-  if (payload->has_header && s->in.limit > 0)
+  if (payload->has_header && s->in.limit > 0) {
+    pthread_mutex_lock(&p->up.lock);
     pump_up_limit(p, s->in.limit);
+    pthread_mutex_unlock(&p->up.lock);
+  }
   if (payload->has_ack && pump_up_acked(p, s, &payload->ack) != 0)
     grpc_call_cancel_with_status(s->call, GRPC_STATUS_INTERNAL, "the other side acknowledged what was never sent",
                                  NULL);

@@ -267,10 +267,10 @@ void pump_up_go(struct pump *p);
 void pump_up_unwindowed(struct pump *p);
 /* There is no stream that could take more. */
 void pump_up_pause(struct pump *p);
-/* What the other side's messages say of our direction, on that stream. Take the lock themselves; -EPROTO: it cannot be.
- */
-int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack *ack);
+/* What the other side is ready to queue. */
 void pump_up_limit(struct pump *p, uint64_t limit);
+/* It said so on that stream. Takes the lock itself; -EPROTO: it cannot be. */
+int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack *ack);
 /* Once a second. Takes the lock itself. */
 void pump_up_rest(struct pump *p);
 void pump_down_init(struct pump *p);

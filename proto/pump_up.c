@@ -149,10 +149,8 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
 
 void pump_up_limit(struct pump *p, uint64_t limit)
 {
-  pthread_mutex_lock(&p->up.lock);
   window_limit(&p->up.window, limit);
   account(p);
-  pthread_mutex_unlock(&p->up.lock);
 }
 
 void pump_up_rest(struct pump *p)

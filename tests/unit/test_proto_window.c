@@ -687,6 +687,46 @@ START_TEST(rests_no_sooner_than_acks_can_come)
 }
 END_TEST
 
+/* The acks of what was under way tell nothing of the path when another stream goes on: how long they were on their way,
+ * nor how fast it took what they tell. */
+START_TEST(measures_anew_on_another_stream)
+{
+  enum { SIZE = 10000, RTT = 1000, AWAY = 5000000 };
+  struct window w;
+  uint64_t now = SECOND;
+  struct ack ack = {0};
+  window_start(&w, WINDOW_MAX);
+  window_limit(&w, WINDOW_MAX);
+  for (int i = 0; i < 100; i++, now += RTT) {
+    window_sent(&w, SIZE, now);
+    ack.taken += SIZE;
+    ack.messages++;
+    ck_assert_int_eq(window_acked(&w, &ack, FOREVER, now + RTT), 0);
+  }
+  uint64_t rate = window_rate(&w), rtt = window_rtt(&w);
+  ck_assert_uint_gt(rate, 0);
+  ck_assert_uint_eq(rtt, RTT);
+  for (int i = 0; i < 20; i++)
+    window_sent(&w, SIZE, now);
+  uint64_t size = w.size;
+  now += AWAY;
+  window_resume(&w);
+  ck_assert_uint_eq(window_unacked(&w), 20 * SIZE);
+  ck_assert_uint_eq(w.size, size);
+  ack.taken += 19 * SIZE;
+  ack.messages += 19;
+  ck_assert_int_eq(window_acked(&w, &ack, 0, now + 1), 0);
+  ck_assert_uint_eq(window_rate(&w), rate);
+  ck_assert_uint_eq(window_rtt(&w), rtt);
+  ck_assert_uint_eq(window_unacked(&w), SIZE);
+  window_sent(&w, SIZE, now + 2);
+  ack.taken += 2 * SIZE;
+  ack.messages += 2;
+  ck_assert_int_eq(window_acked(&w, &ack, 0, now + 2 + RTT / 2), 0);
+  ck_assert_uint_eq(window_rtt(&w), RTT / 2);
+}
+END_TEST
+
 /* ---- Acks ---- */
 
 START_TEST(ack_after_a_delay)
@@ -715,6 +755,27 @@ START_TEST(ack_after_a_delay)
 END_TEST
 
 /* Two of the largest messages lately; no message has more than a quarter of the window. */
+/* On another stream. */
+START_TEST(ack_again)
+{
+  struct acks a;
+  acks_start(&a);
+  acks_restart(&a);
+  ck_assert(!acks_any(&a));
+  acks_taken(&a, 10, 1, 8000);
+  ck_assert(!acks_due(&a, 8000));
+  acks_say(&a, 0, 8000);
+  acks_restart(&a);
+  ck_assert(acks_any(&a));
+  ck_assert(acks_due(&a, 8001));
+  struct ack ack = acks_say(&a, 0, 9000);
+  ck_assert_uint_eq(ack.taken, 10);
+  ck_assert_uint_eq(ack.messages, 1);
+  ck_assert_uint_eq(ack.held_us, 1000);
+  ck_assert(!acks_any(&a));
+}
+END_TEST
+
 START_TEST(ack_after_a_step)
 {
   struct acks a;
@@ -799,7 +860,9 @@ int main(void)
   suite_add_tcase(suite, window);
 
   TCase *acks = tcase_create("acks");
+  tcase_add_test(acks, measures_anew_on_another_stream);
   tcase_add_test(acks, ack_after_a_delay);
+  tcase_add_test(acks, ack_again);
   tcase_add_test(acks, ack_after_a_step);
   suite_add_tcase(suite, acks);
 
