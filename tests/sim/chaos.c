@@ -47,7 +47,7 @@ static void draw_gentle(struct world *w)
   for (unsigned i = 0; i < FAULTS; i++)
     p->faults[i] = i == FAULT_DRAIN || i == FAULT_RENEW;
   p->gentle = true;
-  p->slow = p->twice = p->no_memory = 0;
+  p->slow = p->twice = p->mute = p->no_memory = 0;
   p->chaos_step_us = 3 * SECOND;
   p->hold_ms = 600000;
   p->dial_ms = 10000;
@@ -64,6 +64,7 @@ static void draw_plan(struct world *w)
   p->slow = (unsigned)ONE_OF(w, 0, 0, 30, 300);
   p->busy = (unsigned)ONE_OF(w, 0, 50, 300);
   p->late_loop = (unsigned)ONE_OF(w, 0, 100, 500);
+  p->mute = (unsigned)ONE_OF(w, 0, 0, 0, 100);
   p->no_memory = (unsigned)ONE_OF(w, 0, 0, 0, 50);
   p->twice = (unsigned)ONE_OF(w, 0, 0, 100);
   p->target_refuses = (unsigned)ONE_OF(w, 0, 0, 0, 200);

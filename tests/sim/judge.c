@@ -7,6 +7,8 @@
  * after 15 s, and opened after 1 s. */
 #define FOUND_US (100 * SECOND)
 
+enum { USES_MAX = 12 };
+
 void judge_excuse(struct side *s, const char *why)
 {
   s->own_doing = true;
@@ -70,10 +72,12 @@ static bool lives(const struct side *s)
 static void held_too_long(struct side *s, const struct connection *before)
 {
   struct world *w = s->w;
-  if (world_ms(w) < before->detached_at + before->times->hold)
+  if (before->has_current || world_ms(w) < before->detached_at + before->times->hold)
     broken(w, "%s: given up too early", s->name);
   if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)))
     broken(w, "%s: given up, though the other side is there", s->name);
+  if (partner(s) != NULL && !lives(partner(s))) /* what that one did needs a reason of its own */
+    return;
   s->pair->held = true;
   judge_excuse(s, "it was without a stream for too long");
 }
@@ -98,6 +102,15 @@ void judge_step(struct side *s, const struct connection *before, enum connection
   bool streams = c->has_current || c->has_next;
   if (w->plan.gentle && c->state == CONNECTION_OPEN && c->role == CONNECTION_FORWARD && !streams)
     broken(w, "%s: without a stream, though all cuts were planned", s->name);
+}
+
+void judge_use(struct side *s)
+{
+  struct world *w = s->w;
+  if (!w->quiet || s->pair == NULL || s->header == NULL || s->machine.role == CONNECTION_SERVICE)
+    return;
+  if (++s->pair->uses > USES_MAX)
+    broken(w, "%s: goes on again and again, and does not come to an end", s->name);
 }
 
 /* ---- The end ---- */

@@ -19,7 +19,8 @@ struct pair {
   unsigned targets;          /* how many were */
   bool excused;              /* somebody broke it off, or the other side could not be reached for long: */
   const char *excuse;
-  bool held; /* too long */
+  bool held;     /* too long */
+  unsigned uses; /* streams that became current when all was quiet */
 
   /* What S had before an attempt. */
   struct connection before;
@@ -33,6 +34,8 @@ void judge_attempt(struct side *s);
 void judge_attempted(struct side *s, const struct label *h);
 /* After each step of a machine, before its actions are carried out. */
 void judge_step(struct side *s, const struct connection *before, enum connection_event event);
+/* A stream becomes current, which the other side has answered. */
+void judge_use(struct side *s);
 /* At the end of the world. */
 void judge_end(struct world *w);
 

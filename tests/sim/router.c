@@ -291,6 +291,8 @@ struct stream *stream_open(struct process *p, const struct message *first, const
     world_after(w, 1 + roll(w, SECOND), notice_loss, s, 0);
   }
   carry_up(s, pack(s, PACKET_MESSAGE, copied(w, first)));
+  if (first->label.established && !w->quiet && chance(w, w->plan.mute))
+    s->cut = true;
   return s;
 }
 

@@ -150,6 +150,7 @@ static void use_next(struct side *s)
     demand(s, s->accepted_epoch == 0 || s->machine.epoch >= s->accepted_epoch, "accept an older epoch");
     s->accepted_epoch = s->machine.epoch + 1;
   }
+  judge_use(s);
   struct line *former = s->current;
   s->current = s->next;
   s->next = NULL;

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Shows that the simulator would find it if the machine were wrong.
+
+    tests/sim/mutations.py [--seeds 20000] [NAME ...]
+
+Each mutation is one change to a copy of the sources. The simulator is built with it, and run until it says that
+something is broken. Prints a table; fails if a mutation is not found, or does not apply any more (its text must stand
+in the file exactly once). Needs a C compiler only.
+"""
+import argparse
+import concurrent.futures
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCES = ["daemon/connection.c", "proto/sequence.c", "proto/window.c"]
+HEADERS = ["daemon/connection.h", "proto/sequence.h", "proto/window.h"]
+MACHINE, SEQUENCE, WINDOW = SOURCES
+
+# name, file, what stands there, what is put there
+MUTATIONS = [
+    ("an ack is dropped after a switch", WINDOW, "  a->said = a->said_messages = 0;\n", ""),
+    ("an ack frees one message too many", SEQUENCE, "end_of(piece_at(s, 0)) <= taken) {", "piece_at(s, 0)->at <= taken) {"),
+    ("received is one too far", SEQUENCE, "  s->received = s->at;\n", "  s->received = s->at + !end;\n"),
+    ("received is one too small", SEQUENCE, "  s->received = s->at;\n", "  s->received = s->at - !end;\n"),
+    ("what is known is taken again", SEQUENCE, "  if (!fresh)\n    return 0;\n", "  if (!fresh)\n    *skip = 0;\n"),
+    ("it resumes one message too late", SEQUENCE, "  s->sent = low;\n", "  s->sent = low + (low < s->count);\n"),
+    ("it switches without resuming", SEQUENCE, "  s->sent = low;\n", ""),
+    ("the place on a stream is that of the former", SEQUENCE, "{\n  s->at = 0;\n}", "{\n  (void)s;\n}"),
+    ("the end is no byte to the sender", SEQUENCE, "p->size > 0 ? p->size : 1", "p->size"),
+    ("the end is no byte to the receiver", SEQUENCE, "  s->at = at + size + end;\n", "  s->at = at + size;\n"),
+    ("an equal epoch is accepted", MACHINE, "epoch <= c->epoch", "epoch < c->epoch"),
+    ("any epoch is accepted", MACHINE, " || epoch <= c->epoch", ""),
+    ("an impossible stream is accepted", MACHINE, "!alive || !possible || ", "!alive || "),
+    ("an attachment has the former epoch", MACHINE, "  c->epoch++;\n  c->has_next = true;\n", "  c->has_next = true;\n"),
+    ("a second dial has the former epoch", MACHINE, "  c->epoch++;\n  return dial(c);\n", "  return dial(c);\n"),
+    ("established is not set", MACHINE, "  c->established = other == CONNECTION_OURS;\n  c->dial_until = NEVER;\n  c->backoff", "  c->dial_until = NEVER;\n  c->backoff"),
+    ("no tombstone is left", MACHINE, "    actions |= CONNECTION_BURY;\n", "    actions |= 0;\n"),
+    ("a tombstone says that all went well", MACHINE, "{\n  c->reset = true;\n  return gone(c, drop_streams(c));\n}", "{\n  return gone(c, drop_streams(c));\n}"),
+    ("the hold is not started", MACHINE, "  c->hold_until = now + c->times->hold;\n", "  c->hold_until = NEVER;\n"),
+    ("the hold goes on with a stream", MACHINE, "c->next_until = c->hold_until = c->retry_at = NEVER", "c->next_until = c->retry_at = NEVER"),
+    ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
+    ("the router's return is not noticed", MACHINE, "c->state != CONNECTION_WAITING ? open_again(c, now) : 0", "c->state != CONNECTION_WAITING ? 0 : 0"),
+    ("a silent next stream is waited for", MACHINE, "  c->next_until = now + c->times->dial + GRACE_MS;\n", "  c->next_until = NEVER;\n"),
+    ("the last word is not said again", MACHINE, "    c->close_until = now + CLOSING_MS;\n  return CONNECTION_HALF_CLOSE;\n", "    c->close_until = now + CLOSING_MS;\n  return 0;\n"),
+    ("a lost last word is taken for heard", MACHINE, "  return detach(c, now);\n}\n\nstatic unsigned closing_time", "  return gone(c, drop_streams(c));\n}\n\nstatic unsigned closing_time"),
+    ("a reset is not said again", MACHINE, "  if (c->reset)\n    return say_reset(c, now);\n", "  if (c->reset)\n    return 0;\n"),
+    ("a reset is not passed on", MACHINE, "  return closing(c) | say_reset(c, now) | CONNECTION_RESET_SOCKET;\n", "  return closing(c) | CONNECTION_RESET_SOCKET;\n"),
+    ("an end before the target answers is lost", MACHINE, "CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0)", "CONNECTION_GIVE_SOCKET"),
+    ("an end is not said once it may be", MACHINE, "  move(c, CONNECTION_OPEN);\n  return say_local_eof(c);\n", "  move(c, CONNECTION_OPEN);\n  return 0;\n"),
+    ("the socket is closed before it is half-closed", MACHINE, "(c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET", "CONNECTION_CLOSE_SOCKET"),
+    ("a renewal drops what is current", MACHINE, "return can ? open_next(c, now) : 0;", "return can ? detach(c, now) : 0;"),
+    ("a next stream that is lost ends it", MACHINE, "  case CONNECTION_NEXT_LOST:\n    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard", "  case CONNECTION_NEXT_LOST:\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard"),
+]
+
+
+def build(folder, mutation):
+    for name in SOURCES + HEADERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "tests/sim", folder / "tests/sim")
+    if mutation:
+        _, path, old, new = mutation
+        text = (folder / path).read_text()
+        if text.count(old) != 1:
+            sys.exit(f"mutations.py: {mutation[0]!r} does not apply: its text stands {text.count(old)} times in {path}")
+        (folder / path).write_text(text.replace(old, new))
+    program = folder / "sim"
+    files = [str(folder / s) for s in SOURCES] + [str(p) for p in sorted((folder / "tests/sim").glob("*.c"))]
+    subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-I", str(folder), "-o", str(program), *files], check=True)
+    return program
+
+
+def found(mutation, seeds):
+    """The seed, and the sentence; or None."""
+    with tempfile.TemporaryDirectory(prefix="mutation-") as name:
+        program = build(pathlib.Path(name), mutation)
+        for arguments in (["--seeds", str(seeds)], ["--attacks=20000"]):
+            try:
+                run = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=600)
+            except subprocess.TimeoutExpired:
+                return None
+            if run.returncode != 0:
+                seed = re.search(r"seed (\d+) is broken", run.stderr)
+                sentence = run.stderr.splitlines()[0].split("ms", 1)[-1].strip() if run.stderr else "?"
+                how = "attacks, seed " if "attacks" in arguments[0] else ""
+                return (how + seed.group(1) if seed else "-", sentence)
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=20000)
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    chosen = [m for m in MUTATIONS if not arguments.names or m[0] in arguments.names]
+    if found(None, 1000) is not None:
+        sys.exit("mutations.py: it is broken without any mutation")
+    missed = 0
+    print(f"{'mutation':<48} {'found by seed':<18} what it breaks")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for mutation, result in zip(chosen, pool.map(lambda m: found(m, arguments.seeds), chosen)):
+            seed, sentence = result or ("NOT FOUND", "")
+            print(f"{mutation[0]:<48} {seed:<18} {sentence}", flush=True)
+            missed += result is None
+    print(f"{len(chosen)} mutations, {missed} not found in {arguments.seeds} seeds")
+    return missed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
