@@ -13,14 +13,14 @@ static int taken;
 static struct header last_header;
 static bool withdraw; /* what was declared, inside `taken` */
 
-static const uint8_t connection[STREAM_CONNECTION_SIZE] = "0123456789abcde";
+static const uint8_t connection[HEADER_CONNECTION_SIZE] = "0123456789abcde";
 
-static void on_taken(struct pump *pump, const struct header *h, void *arg)
+static void on_taken(struct pump_stream *s, const struct header *h, void *arg)
 {
   ck_assert_ptr_eq(arg, &w);
   taken++;
   last_header = *h;
-  pump_close(pump);
+  pump_stream_close(s);
   if (withdraw)
     parked_update(parked, false);
 }
@@ -66,6 +66,14 @@ static void teardown(void)
   world_close(&w);
 }
 
+static void dial(struct stream *s)
+{
+  const struct header h = stream_dial("web", connection);
+
+  stream_meet(s, false);
+  stream_say_header(&w, s, &h);
+}
+
 static struct stream *some_live(void)
 {
   for (int i = 0; i < streams.count; i++) {
@@ -85,9 +93,9 @@ START_TEST(sixteen_wait)
   ck_assert_int_eq(streams.count, PARKED_COUNT);
   for (int i = 0; i < streams.count; i++) {
     const struct stream *s = &streams.all[i];
-    ck_assert(s->park && s->has_member && s->has_key && !s->has_connection);
-    ck_assert_str_eq(s->token, "");
-    ck_assert_str_eq(s->service, "");
+    ck_assert(s->latest.park && s->ours && s->latest.has_member_key && !s->latest.has_connection);
+    ck_assert_str_eq(s->latest.token, "");
+    ck_assert_str_eq(s->latest.service, "");
     ck_assert_int_eq(s->headers, 1);
     ck_assert_ptr_nonnull(s->call);
   }
@@ -127,14 +135,13 @@ START_TEST(one_that_was_taken_is_handed_over_and_replaced)
   WORLD_UNTIL(&w, streams.count == PARKED_COUNT);
   for (int i = 0; i < 20; i++) {
     struct stream *s = some_live();
-    stream_meet(s, false);
-    stream_say_header(&w, s, "web", connection);
+    dial(s);
     WORLD_UNTIL(&w, taken == i + 1);
     WORLD_UNTIL(&w, s->call == NULL && streams_live() == PARKED_COUNT);
     ck_assert_int_eq(streams.count, PARKED_COUNT + i + 1);
   }
   ck_assert_str_eq(last_header.service, "web");
-  ck_assert(last_header.has_connection && last_header.limit == 1 << 20);
+  ck_assert(last_header.has_connection && last_header.limit == STREAM_LIMIT);
   ck_assert_mem_eq(last_header.connection, connection, sizeof connection);
 }
 END_TEST
@@ -146,8 +153,7 @@ START_TEST(none_is_replaced_when_the_last_service_goes_meanwhile)
   WORLD_UNTIL(&w, streams.count == PARKED_COUNT);
   withdraw = true;
   struct stream *s = some_live();
-  stream_meet(s, false);
-  stream_say_header(&w, s, "web", connection);
+  dial(s);
   WORLD_UNTIL(&w, streams_live() == 0);
   ck_assert_int_eq(taken, 1);
   world_idle(&w, 50);
@@ -175,8 +181,7 @@ START_TEST(one_that_was_refused_does_not_hold_up_a_replacement)
   stream_finish(some_live(), RPC_UNAVAILABLE, "lost");
   WORLD_UNTIL(&w, streams_live() == PARKED_COUNT - 1);
   struct stream *s = some_live();
-  stream_meet(s, false);
-  stream_say_header(&w, s, "web", connection);
+  dial(s);
   WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
   ck_assert_int_eq(taken, 1);
   ck_assert_int_eq(streams.count, PARKED_COUNT + 2);
@@ -194,7 +199,7 @@ static void misuse(struct stream *s, int how)
     stream_say_reset(&w, s, "EPROTO", "what is this?");
     break;
   case 2:
-    stream_say_eof(&w, s);
+    stream_say_refused(&w, s, "what is this?");
     break;
   default:
     stream_finish(s, RPC_OK, NULL);
@@ -230,6 +235,33 @@ START_TEST(they_come_back_with_the_router)
 }
 END_TEST
 
+START_TEST(they_move_to_another_channel)
+{
+  begin_connected();
+  parked_renew(parked);
+  ck_assert_int_eq(streams.count, 0);
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams_live() == PARKED_COUNT);
+  parked_renew(parked);
+  WORLD_UNTIL(&w, streams.count == 2 * PARKED_COUNT && streams_live() == PARKED_COUNT);
+  for (int i = 0; i < PARKED_COUNT; i++)
+    ck_assert_ptr_null(streams.all[i].call);
+  dial(some_live());
+  WORLD_UNTIL(&w, taken == 1 && streams_live() == PARKED_COUNT);
+}
+END_TEST
+
+START_TEST(they_are_replaced_while_they_are_young)
+{
+  w.router.stream_age_ms = 3200;
+  begin_connected();
+  parked_update(parked, true);
+  WORLD_UNTIL(&w, streams.count >= 3 * PARKED_COUNT);
+  ck_assert_int_eq(w.losses, 0);
+  WORLD_UNTIL(&w, streams.all[0].call == NULL && streams_live() >= PARKED_COUNT);
+}
+END_TEST
+
 START_TEST(closes_before_it_began)
 {
   begin();
@@ -254,6 +286,8 @@ int main(void)
   tcase_add_test(t, one_that_was_refused_does_not_hold_up_a_replacement);
   tcase_add_loop_test(t, one_that_is_misused_is_closed_and_replaced, 0, 4);
   tcase_add_test(t, they_come_back_with_the_router);
+  tcase_add_test(t, they_move_to_another_channel);
+  tcase_add_test(t, they_are_replaced_while_they_are_young);
   tcase_add_test(t, closes_before_it_began);
   suite_add_tcase(suite, t);
   r = srunner_create(suite);

@@ -4,24 +4,22 @@
 
 #include "test_daemon_world.h"
 
-enum { STREAM_DATA_MAX = 4096, STREAMS_MAX = 256, STREAM_CONNECTION_SIZE = 16 };
+#include "proto/header.h"
+
+enum { STREAM_DATA_MAX = 4096, STREAMS_MAX = 1200, STREAM_LIMIT = 1 << 20 };
 
 struct stream {
   struct fake_call *call; /* NULL: closed */
   enum rpc_status status; /* of the closed one */
   bool original;          /* ProxyConnection */
   int headers;
-  /* Of the first header. */
-  bool park;
-  char token[130], service[64];
-  /* Of the last one. */
-  bool has_member, has_key, has_connection;
-  uint8_t connection[STREAM_CONNECTION_SIZE];
-  uint64_t limit;
+  struct header first, latest; /* of them */
+  bool ours;                   /* the latest is of the link's own member, and so is its key, if it has one */
 
   char data[STREAM_DATA_MAX];
   size_t size;
-  bool eof, half_closed, reset;
+  uint64_t offset; /* of the first data, or of an end without data */
+  bool eof, half_closed, reset, refused;
   char code[32], reason[300];
   uint64_t taken;
 };
@@ -35,40 +33,70 @@ struct streams {
 
 WORLD struct streams streams;
 
-WORLD void stream_keep_header(struct world *w, struct stream *s, const Mindmeld__Header *h)
+WORLD void stream_copy(uint8_t *out, bool *has, const ProtobufCBinaryData *bytes, size_t size)
 {
-  if (s->headers++ == 0) {
-    s->park = h->park;
-    snprintf(s->token, sizeof s->token, "%s", h->token);
-    snprintf(s->service, sizeof s->service, "%s", h->service);
-  }
-  s->has_member = h->member.len == LINK_MEMBER_SIZE && memcmp(h->member.data, link_member(w->link), h->member.len) == 0;
-  s->has_key = h->member_key.len == LINK_MEMBER_KEY_SIZE &&
-               memcmp(h->member_key.data, link_member_key(w->link), h->member_key.len) == 0;
-  s->has_connection = h->connection.len == STREAM_CONNECTION_SIZE;
-  if (s->has_connection)
-    memcpy(s->connection, h->connection.data, STREAM_CONNECTION_SIZE);
-  s->limit = h->limit;
+  *has = bytes->len > 0;
+  if (!*has)
+    return;
+  ck_assert_uint_eq(bytes->len, size);
+  memcpy(out, bytes->data, size);
+}
+
+WORLD void stream_keep_header(struct world *w, struct stream *s, const Mindmeld__Header *from)
+{
+  struct header *h = &s->latest;
+
+  *h = (struct header){.park = from->park,
+                       .limit = from->limit,
+                       .epoch = from->epoch,
+                       .established = from->established,
+                       .received = from->received};
+  snprintf(h->token, sizeof h->token, "%s", from->token);
+  snprintf(h->service, sizeof h->service, "%s", from->service);
+  stream_copy(h->member, &h->has_member, &from->member, sizeof h->member);
+  stream_copy(h->member_key, &h->has_member_key, &from->member_key, sizeof h->member_key);
+  stream_copy(h->connection, &h->has_connection, &from->connection, sizeof h->connection);
+  stream_copy(h->attach, &h->has_attach, &from->attach, sizeof h->attach);
+  s->ours = h->has_member && memcmp(h->member, link_member(w->link), sizeof h->member) == 0 &&
+            (!h->has_member_key || memcmp(h->member_key, link_member_key(w->link), sizeof h->member_key) == 0);
+  if (s->headers++ == 0)
+    s->first = *h;
+}
+
+WORLD void stream_keep_last_word(struct stream *s, const Mindmeld__Reset *word)
+{
+  snprintf(s->code, sizeof s->code, "%s", word->code);
+  snprintf(s->reason, sizeof s->reason, "%s", word->reason);
+}
+
+WORLD void stream_keep_data(struct stream *s, const Mindmeld__Payload *p)
+{
+  if (s->size == 0 && !s->eof)
+    s->offset = p->offset;
+  ck_assert_uint_le(s->size + p->data.len, sizeof s->data);
+  if (p->data.len > 0)
+    memcpy(s->data + s->size, p->data.data, p->data.len);
+  s->size += p->data.len;
 }
 
 WORLD void stream_keep(struct world *w, struct stream *s, const Mindmeld__Payload *p)
 {
-  ck_assert_msg(!s->reset, "something came after a reset");
+  bool data = p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA;
+
+  ck_assert_msg(!s->reset && !s->refused, "something came after a last word");
   if (p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_HEADER)
     stream_keep_header(w, s, p->header);
-  if (p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA && p->data.len > 0) {
-    ck_assert_uint_le(s->size + p->data.len, sizeof s->data);
-    memcpy(s->data + s->size, p->data.data, p->data.len);
-    s->size += p->data.len;
-  }
+  if (data && p->data.len > 0)
+    stream_keep_data(s, p);
+  else if (p->eof && s->size == 0)
+    s->offset = p->offset;
   s->eof |= p->eof;
   if (p->ack != NULL)
     s->taken = p->ack->taken;
-  if (p->reset != NULL) {
-    s->reset = true;
-    snprintf(s->code, sizeof s->code, "%s", p->reset->code);
-    snprintf(s->reason, sizeof s->reason, "%s", p->reset->reason);
-  }
+  if (p->reset != NULL || p->refused != NULL)
+    stream_keep_last_word(s, p->reset != NULL ? p->reset : p->refused);
+  s->reset |= p->reset != NULL;
+  s->refused |= p->refused != NULL;
 }
 
 WORLD struct stream *stream_new(struct fake_call *f)
@@ -146,33 +174,52 @@ WORLD void stream_say(struct world *w, struct stream *s, Mindmeld__Payload *p)
   ck_assert_int_eq(rpc_call_send(s->call->call, rpc_message_pack(&p->base)), 0);
 }
 
-/* Any of `service` and `connection` may be NULL. */
-WORLD void stream_say_header(struct world *w, struct stream *s, const char *service, const uint8_t *connection)
+WORLD void stream_say_header(struct world *w, struct stream *s, const struct header *h)
 {
-  Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
-  Mindmeld__Header h = MINDMELD__HEADER__INIT;
-  uint8_t member[LINK_MEMBER_SIZE] = {7};
-  char name[64];
+  uint8_t bytes[HEADER_SIZE_MAX];
 
-  snprintf(name, sizeof name, "%s", service != NULL ? service : "");
-  h.service = name;
-  h.member = (ProtobufCBinaryData){sizeof member, member};
-  if (connection != NULL)
-    h.connection = (ProtobufCBinaryData){STREAM_CONNECTION_SIZE, (uint8_t *)(uintptr_t)connection};
-  h.limit = 1 << 20;
-  p.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
-  p.header = &h;
-  stream_say(w, s, &p);
+  WORLD_UNTIL(w, s->call == NULL || !s->call->sending);
+  ck_assert_ptr_nonnull(s->call);
+  s->call->sending = 1;
+  ck_assert_int_eq(rpc_call_send(s->call->call, rpc_message_copy(bytes, header_pack(h, bytes))), 0);
 }
 
-WORLD void stream_say_data(struct world *w, struct stream *s, const char *text, bool eof)
+/* `connection` NULL: none. */
+WORLD struct header stream_dial(const char *service, const uint8_t *connection)
+{
+  struct header h = {.has_member = true, .member = {7}, .limit = STREAM_LIMIT};
+
+  snprintf(h.service, sizeof h.service, "%s", service);
+  h.has_connection = connection != NULL;
+  if (connection != NULL)
+    memcpy(h.connection, connection, sizeof h.connection);
+  return h;
+}
+
+/* What the other side answers to whom this stream is of, when it has received so much. */
+WORLD struct header stream_answer(const struct stream *s, uint64_t received)
+{
+  struct header h = stream_dial("", s->latest.connection);
+
+  h.epoch = s->latest.epoch;
+  h.received = received;
+  return h;
+}
+
+WORLD void stream_say_data_at(struct world *w, struct stream *s, uint64_t offset, const char *text, bool eof)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
 
   p.payload_case = MINDMELD__PAYLOAD__PAYLOAD_DATA;
   p.data = (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+  p.offset = offset;
   p.eof = eof;
   stream_say(w, s, &p);
+}
+
+WORLD void stream_say_data(struct world *w, struct stream *s, const char *text, bool eof)
+{
+  stream_say_data_at(w, s, 0, text, eof);
 }
 
 WORLD void stream_say_eof(struct world *w, struct stream *s)
@@ -183,18 +230,31 @@ WORLD void stream_say_eof(struct world *w, struct stream *s)
   stream_say(w, s, &p);
 }
 
-WORLD void stream_say_reset(struct world *w, struct stream *s, const char *code, const char *reason)
+WORLD void stream_say_last_word(struct world *w, struct stream *s, bool refused, const char *code, const char *reason)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
-  Mindmeld__Reset r = MINDMELD__RESET__INIT;
+  Mindmeld__Reset word = MINDMELD__RESET__INIT;
   char texts[2][128];
 
   snprintf(texts[0], sizeof texts[0], "%s", code);
   snprintf(texts[1], sizeof texts[1], "%s", reason);
-  r.code = texts[0];
-  r.reason = texts[1];
-  p.reset = &r;
+  word.code = texts[0];
+  word.reason = texts[1];
+  if (refused)
+    p.refused = &word;
+  else
+    p.reset = &word;
   stream_say(w, s, &p);
+}
+
+WORLD void stream_say_reset(struct world *w, struct stream *s, const char *code, const char *reason)
+{
+  stream_say_last_word(w, s, false, code, reason);
+}
+
+WORLD void stream_say_refused(struct world *w, struct stream *s, const char *reason)
+{
+  stream_say_last_word(w, s, true, "", reason);
 }
 
 WORLD void stream_finish(struct stream *s, enum rpc_status status, const char *text)

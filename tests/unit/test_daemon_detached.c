@@ -1,0 +1,128 @@
+/* What is held for others, and which is given up. The tunnels here carry nothing: the test tells what they hold. */
+#include <check.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "daemon/tunnels_internal.h"
+
+enum { MANY = DETACHED_MAX + 2 };
+
+static struct detached_list list;
+static struct tunnel *tunnels; /* MANY, all of one peer */
+
+/* In place of that of tunnel_info.c. */
+struct pump_counters tunnel_counters(const struct tunnel *t)
+{
+  return (struct pump_counters){.unacked = t->bytes_read, .queued = t->bytes_written};
+}
+
+static void set_files(rlim_t most)
+{
+  struct rlimit files;
+
+  ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+  ck_assert_msg(files.rlim_max >= most, "this test needs a hard limit of %lu open files", (unsigned long)most);
+  files.rlim_cur = most;
+  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+static void setup(void)
+{
+  list = (struct detached_list){0};
+  tunnels = calloc(MANY, sizeof *tunnels);
+  ck_assert_ptr_nonnull(tunnels);
+}
+
+static void teardown(void)
+{
+  free(tunnels);
+}
+
+static void add_all(size_t from, size_t to)
+{
+  for (size_t i = from; i < to; i++)
+    ck_assert_ptr_null(detached_add(&list, &tunnels[i]));
+}
+
+static void make_peers(size_t each)
+{
+  for (size_t i = 0; i < MANY; i++)
+    tunnels[i].member[0] = (uint8_t)(i / each);
+}
+
+START_TEST(few_are_kept)
+{
+  add_all(0, 100);
+  ck_assert_uint_eq(list.count, 100);
+  detached_remove(&list, &tunnels[50]);
+  detached_remove(&list, &tunnels[50]);
+  detached_remove(&list, &tunnels[1000]);
+  ck_assert_uint_eq(list.count, 99);
+}
+END_TEST
+
+START_TEST(half_of_the_descriptors_stay_free)
+{
+  set_files(64);
+  add_all(0, 32);
+  ck_assert_ptr_eq(detached_add(&list, &tunnels[32]), &tunnels[0]);
+}
+END_TEST
+
+START_TEST(one_peer_may_have_so_many)
+{
+  set_files(2 * DETACHED_MAX);
+  tunnels[0].member[0] = 1;
+  add_all(0, 1 + DETACHED_PER_PEER_MAX);
+  size_t next = 1 + DETACHED_PER_PEER_MAX;
+  ck_assert_ptr_eq(detached_add(&list, &tunnels[next]), &tunnels[1]);
+  detached_remove(&list, &tunnels[1]);
+  tunnels[next + 1].member[0] = 1;
+  ck_assert_ptr_null(detached_add(&list, &tunnels[next + 1]));
+}
+END_TEST
+
+START_TEST(all_peers_may_have_so_many)
+{
+  set_files(2 * DETACHED_MAX);
+  make_peers(DETACHED_PER_PEER_MAX / 2);
+  add_all(0, DETACHED_MAX);
+  ck_assert_ptr_eq(detached_add(&list, &tunnels[DETACHED_MAX]), &tunnels[0]);
+  detached_remove(&list, &tunnels[0]);
+  ck_assert_ptr_eq(detached_add(&list, &tunnels[DETACHED_MAX + 1]), &tunnels[1]);
+}
+END_TEST
+
+START_TEST(they_may_hold_so_much)
+{
+  tunnels[0].bytes_read = DETACHED_BYTES_MAX / 2;
+  tunnels[1].bytes_written = DETACHED_BYTES_MAX / 2;
+  tunnels[2].bytes_read = 1;
+  add_all(0, 2);
+  ck_assert_uint_eq(list.bytes, DETACHED_BYTES_MAX);
+  ck_assert_ptr_eq(detached_add(&list, &tunnels[2]), &tunnels[0]);
+  detached_remove(&list, &tunnels[0]);
+  ck_assert_uint_eq(list.bytes, DETACHED_BYTES_MAX / 2 + 1);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("daemon detached");
+  TCase *t = tcase_create("detached");
+  SRunner *r;
+  int failed;
+
+  tcase_add_checked_fixture(t, setup, teardown);
+  tcase_add_test(t, few_are_kept);
+  tcase_add_test(t, half_of_the_descriptors_stay_free);
+  tcase_add_test(t, one_peer_may_have_so_many);
+  tcase_add_test(t, all_peers_may_have_so_many);
+  tcase_add_test(t, they_may_hold_so_much);
+  suite_add_tcase(suite, t);
+  r = srunner_create(suite);
+  srunner_run_all(r, CK_NORMAL);
+  failed = srunner_ntests_failed(r);
+  srunner_free(r);
+  return failed != 0;
+}
