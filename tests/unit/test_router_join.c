@@ -396,13 +396,13 @@ START_TEST(test_many_take_over)
   enum { MANY = 20 };
   struct watch *watches[MANY];
   fixture_open(&f);
-  for (uint8_t i = 0; i < MANY; i++) {
+  for (unsigned i = 0; i < MANY; i++) {
     struct who who = {(uint8_t)(100 + i), (uint8_t)(100 + i)};
     watches[i] = watch(&f);
     joins(&f, watches[i], who, 'a', i);
   }
   struct watch *late = watch(&f);
-  for (uint8_t i = 0; i + 1 < MANY; i++) {
+  for (unsigned i = 0; i + 1 < MANY; i++) {
     struct who who = {(uint8_t)(100 + i), (uint8_t)(100 + i)};
     FIXTURE_UNTIL(&f, watches[i]->supersessions == 1 && heard_lost(watches[0], who));
     ck_assert(heard_lost(late, who));
