@@ -74,13 +74,13 @@ const char *link_trouble(const struct link *l); /* why it is not connected; "" w
 uint64_t link_connects(const struct link *l);   /* how often it was connected */
 uint64_t link_renewals(const struct link *l);   /* how often it was renewed */
 bool link_superseded(const struct link *l);     /* nothing of ours is registered any more, until the process ends */
+uint64_t link_stream_age(const struct link *l); /* ms; 0: streams may grow as old as they like */
 /* Renews it now; if it is not connected, tries again at once. */
 void link_renew(struct link *l);
 /* The channel of now, for calls that start now; never NULL between open and close. */
 struct rpc_channel *link_channel(struct link *l);
 /* This process, for CreateService, ForwardToService and Connect: LINK_MEMBER_SIZE and LINK_MEMBER_KEY_SIZE bytes. The
  * key is a secret. */
-uint64_t link_stream_age(const struct link *l); /* ms; 0: streams may grow as old as they like */
 const uint8_t *link_member(const struct link *l);
 const uint8_t *link_member_key(const struct link *l);
 

@@ -1,7 +1,8 @@
 /* One way to the router. First of all WatchServices is called: its first answer means that the router is there and of
  * our kind, and has a challenge. That is signed, and only who has joined goes on with the watch; until then its first
  * message is kept, and no other is received. A router of the first version answers UNIMPLEMENTED; it dies of keepalive
- * pings, so the channel is opened again without them, and ListServices is polled.
+ * pings, so the channel is opened again without them, and ListServices is polled. Behind the same channel a router of
+ * ours may take its place some day, so WatchServices is asked for each time again.
  *
  * The memory stays until the calls and the timers have called back for the last time, so that an answer which comes
  * after the path was dropped meets nobody.
@@ -26,6 +27,7 @@ enum {
 
 static void timer_fired(uv_timer_t *timer);
 static void begin_listing(struct link_path *p);
+static int start_list(struct link_path *p);
 
 static void start_timer(struct link_path *p, uint64_t ms)
 {
@@ -195,8 +197,11 @@ static void watch_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   } else if (p->state == PATH_WATCHING) {
     p->first = news;
     join(p);
-  } else {
+  } else if (p->state == PATH_WATCHED) {
     take_news(p, news);
+  } else {
+    mindmeld__watch_services_response__free_unpacked(news, NULL);
+    link_fail(p->link, p, "there is another router now, which speaks the second version");
   }
 }
 
@@ -207,6 +212,9 @@ static void watch_over(struct link_path *p, enum rpc_status status, const char *
 
   if (status == RPC_UNIMPLEMENTED && p->state == PATH_WATCHING && l->path == NULL) {
     begin_listing(p);
+  } else if (status == RPC_UNIMPLEMENTED && p->state == PATH_POLLED) {
+    if (start_list(p) != 0)
+      link_fail(l, p, strerror(ENOMEM));
   } else if (p == l->path && status == RPC_ABORTED && attempt != NULL && attempt->state == PATH_JOINING) {
     p->replaced = true;
     uv_timer_stop(&p->timer);
@@ -285,13 +293,13 @@ static void list_done(enum rpc_status status, const char *text, struct rpc_messa
 
 static int start_list(struct link_path *p)
 {
-  int err = p->call == NULL ? link_list(p->channel, &p->call, FIRST_ANSWER_MS, list_done, p) : -EALREADY;
+  int err = link_list(p->channel, &p->call, FIRST_ANSWER_MS, list_done, p);
 
   if (err == 0)
     p->refs++;
-  else if (err != -EALREADY)
+  else
     p->call = NULL;
-  return err == -EALREADY ? 0 : err;
+  return err;
 }
 
 static void begin_listing(struct link_path *p)
@@ -307,6 +315,17 @@ static void begin_listing(struct link_path *p)
 }
 
 /* ---- Beginning and end. ---- */
+
+static void poll_again(struct link_path *p)
+{
+  if (p->call != NULL) {
+    link_lose(p->link, p, RPC_DEADLINE_EXCEEDED, "");
+    return;
+  }
+  start_timer(p, FIRST_ANSWER_MS);
+  if (start_watch(p) != 0)
+    link_fail(p->link, p, strerror(ENOMEM));
+}
 
 static void timer_fired(uv_timer_t *timer)
 {
@@ -328,8 +347,7 @@ static void timer_fired(uv_timer_t *timer)
     link_lose(l, p, RPC_UNAVAILABLE, text);
     break;
   case PATH_POLLED:
-    if (start_list(p) != 0)
-      link_fail(l, p, strerror(ENOMEM));
+    poll_again(p);
     break;
   case PATH_LISTING:
   case PATH_OVER:

@@ -3,8 +3,7 @@
  * otherwise, but it takes accept4 from where the dynamic linker finds it first, which is here.
  *
  * A connection that cannot be accepted now stays in the backlog. The next one that arrives wakes the listener, which
- * then accepts all that wait. Callers whose handshake is not answered try again, so there is a next one. To a listener
- * that was shut down none comes, and that is no error.
+ * then accepts all that wait. Callers whose handshake is not answered try again, so there is a next one.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -22,7 +21,6 @@ int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
   case ENFILE:
   case ENOBUFS:
   case ENOMEM:
-  case EINVAL: /* it was shut down */
     errno = EAGAIN;
     break;
   case ECONNABORTED:

@@ -34,9 +34,9 @@ def abroad(link):
 
 
 def notices(mount):
-    """It has seen that the way it used is gone: it connects anew, or has done so."""
-    count = int(mount.values("status")["connects"])
-    return lambda: mount.values("status")["state"] == "connecting" or int(mount.values("status")["connects"]) > count
+    """It has seen that the way it used is gone: it looks for another one, or has it."""
+    count = mount.links()
+    return lambda: mount.values("status")["state"] == "connecting" or mount.links() > count
 
 
 def new_address(lab):

@@ -127,10 +127,6 @@ class Pings:
         self.connection.close()
 
 
-def connects(*mounts):
-    return sum(int(mount.values("status")["connects"]) for mount in mounts)
-
-
 def stalls(pings, moments):
     """The longest of each time between two moments."""
     return [pings.longest(begin, end) for begin, end in zip(moments, moments[1:])]
@@ -143,11 +139,11 @@ def cuts(report):
         with place("--max-stream-age", "3") as (world, router, a, b):
             a.service("echo", f"127.0.0.1:{port}")
             pings = Pings(dial(b.forward("echo"), 60))
-            moments, before = [time.monotonic()], connects(a, b)
+            moments, before = [time.monotonic()], a.links() + b.links()
             end = moments[0] + count * 3 * 2
             while len(moments) <= count and time.monotonic() < end and not pings.trouble:
                 time.sleep(0.1)
-                if (now := connects(a, b)) > before:
+                if (now := a.links() + b.links()) > before:
                     before = now
                     moments.append(time.monotonic() + 0.5)
             time.sleep(1)

@@ -251,6 +251,11 @@ class Mount(Program):
     def connected(self, state="connected"):
         return eventually(lambda: self.values("status")["state"] == state, what=f"{self.name} is {state}")
 
+    def links(self):
+        """How many ways to the router it has had so far."""
+        values = self.values("status")
+        return int(values["connects"]) + int(values["renewals"])
+
     def listing(self, path):
         return sorted(os.listdir(self.path / path))
 

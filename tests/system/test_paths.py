@@ -30,10 +30,6 @@ def ends(lab, world):
     return a, b, near, far
 
 
-def connects(mount):
-    return int(mount.values("status")["connects"])
-
-
 @pytest.mark.parametrize("at", ["forward", "service"])
 def test_a_path_that_swallows_everything(lab, ends, at):
     """The machine notices by itself; once there is a path again, everything goes on."""
@@ -55,12 +51,12 @@ def test_another_address(lab, ends, old):
     a, b, near, far = ends
     with Conversation("address", near, far) as talk:
         talk.goes_on()
-        before = connects(b)
+        before = b.links()
         lab.r.run("ip", "route", "add", "10.0.2.9/32", "dev", "f")
         if old == "gone":
             lab.f.run("ip", "address", "del", "10.0.2.1", "peer", "10.0.2.2", "dev", "r")
         lab.f.run("ip", "address", "add", "10.0.2.9", "peer", "10.0.2.2", "dev", "r")
         lab.f.run("ip", "route", "replace", "default", "via", "10.0.2.2", "src", "10.0.2.9")
-        eventually(lambda: connects(b) > before, what="it connects anew")
+        eventually(lambda: b.links() > before, what="it connects anew")
         talk.goes_on()
     assert b.values("status")["failed"] == "0"

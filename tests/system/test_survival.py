@@ -121,7 +121,7 @@ def test_streams_are_replaced_before_they_are_too_old(world):
     a, b = (world.mount(router, name=name) for name in "AB")
     with Conversation("old", *Link(world, a, b).ends("up")) as talk:
         for mount in (a, b):
-            eventually(lambda m=mount: int(m.values("status")["connects"]) >= 4, what="the link is replaced")
+            eventually(lambda m=mount: m.links() >= 4, what="the link is replaced")
             talk.goes_on()
         a.service("new", world.target(Echo).address)
         assert exchange(b.forward("new"), b"new") == b"new"

@@ -396,13 +396,13 @@ START_TEST(test_many_take_over)
   enum { MANY = 20 };
   struct watch *watches[MANY];
   fixture_open(&f);
-  for (uint8_t i = 0; i < MANY; i++) {
+  for (unsigned i = 0; i < MANY; i++) {
     struct who who = {(uint8_t)(100 + i), (uint8_t)(100 + i)};
     watches[i] = watch(&f);
     joins(&f, watches[i], who, 'a', i);
   }
   struct watch *late = watch(&f);
-  for (uint8_t i = 0; i + 1 < MANY; i++) {
+  for (unsigned i = 0; i + 1 < MANY; i++) {
     struct who who = {(uint8_t)(100 + i), (uint8_t)(100 + i)};
     FIXTURE_UNTIL(&f, watches[i]->supersessions == 1 && heard_lost(watches[0], who));
     ck_assert(heard_lost(late, who));
@@ -689,6 +689,94 @@ START_TEST(test_stream_age)
 }
 END_TEST
 
+/* ---- Everything at once ---- */
+
+enum { CROWD = 6, IDENTITIES = 3, NAMES = 4, STREAMS = 60, STEPS = 400 };
+
+struct churn {
+  struct fixture *f;
+  uint64_t random;
+  unsigned step;
+  struct watch *watches[8];
+  struct stream *streams[STREAMS];
+};
+
+static unsigned draw(struct churn *c, unsigned below)
+{
+  c->random = c->random * 6364136223846793005u + 1442695040888963407u;
+  return (unsigned)(c->random >> 33) % below;
+}
+
+/* Who is lost never comes again, so that there are always new ones. */
+static struct who draw_member(struct churn *c)
+{
+  uint8_t key = (uint8_t)(101 + c->step / 20 + draw(c, CROWD));
+  return (struct who){key, key};
+}
+
+static void churn_join(struct churn *c, size_t at)
+{
+  if (c->watches[at])
+    watch_drop(c->watches[at]);
+  c->watches[at] = watch(c->f);
+  struct who who = draw_member(c);
+  struct request q = request_of(c->watches[at], who, (uint8_t)('a' + who.key % IDENTITIES), c->step / 40 + draw(c, 6));
+  q.former = draw(c, 8) == 0 ? draw_member(c).key : 0;
+  struct asked asked = ask_claim(c->f, &q);
+  ck_assert_msg(asked.status == RPC_OK || asked.status == RPC_FAILED_PRECONDITION, "%s: %s",
+                rpc_status_name(asked.status), asked.text);
+}
+
+static struct stream *churn_open(struct churn *c)
+{
+  char name[8];
+  struct who who = draw_member(c);
+  snprintf(name, sizeof name, "n%u", draw(c, NAMES));
+  switch (draw(c, 4)) {
+  case 0:
+    return create(c->f, name, who);
+  case 1:
+    return park(c->f, who);
+  case 2:
+    return dial(c->f, name, who);
+  default: {
+    struct header h = header_of_dial("", who, 'c');
+    struct who_bytes b = who_bytes(draw_member(c));
+    h.has_attach = h.established = true;
+    memcpy(h.attach, b.id, sizeof h.attach);
+    return connect_with(c->f, &h);
+  }
+  }
+}
+
+/* Members join, take over and are lost while their services, parked streams and dials come and go. */
+START_TEST(test_churn)
+{
+  struct fixture f;
+  struct churn c = {.f = &f, .random = (uint64_t)_i};
+  const struct router_limits limits = _i % 2 ? router_limits_default() : fixture_limits();
+  fixture_open_with(&f, &limits, NULL);
+  for (; c.step < STEPS; c.step++) {
+    size_t at = draw(&c, STREAMS);
+    if (draw(&c, 8) == 0)
+      churn_join(&c, draw(&c, sizeof c.watches / sizeof *c.watches));
+    if (c.streams[at])
+      stream_drop(c.streams[at]);
+    c.streams[at] = draw(&c, 4) ? churn_open(&c) : NULL;
+  }
+  for (size_t i = 0; i < STREAMS; i++) {
+    if (c.streams[i])
+      stream_drop(c.streams[i]);
+  }
+  FIXTURE_UNTIL(&f, list(&f).services == 0);
+  for (size_t i = 0; i < sizeof c.watches / sizeof *c.watches; i++) {
+    if (c.watches[i])
+      watch_drop(c.watches[i]);
+  }
+  fixture_close(&f);
+}
+END_TEST
+
 int main(void)
 {
   const struct fixture_test tests[] = {
@@ -709,6 +797,7 @@ int main(void)
       {test_parked_lasts, 0},
       {test_drain_refuses, 0},
       {test_stream_age, 0},
+      {test_churn, 10},
   };
   return fixture_main("join", tests, sizeof tests / sizeof *tests);
 }

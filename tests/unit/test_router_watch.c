@@ -316,7 +316,7 @@ START_TEST(test_drain_under_calls)
   struct joined j = join(&f, web, "web", false, false);
   stream_say(j.f, "x");
   stream_hears(j.s, "x");
-  struct stream **calls = calloc(CALLS, sizeof *calls);
+  struct stream **calls = calloc(CALLS, sizeof(struct stream *));
   for (int i = 0; i < CALLS; i++) {
     calls[i] = stream_open(&f, CONTROL "ListServices");
     stream_send(calls[i], rpc_message_copy("", 0));
