@@ -11,6 +11,7 @@ enum {
   GRACE_MS = 5000,   /* a router that gives up a dial says more than we could */
   CLOSING_MS = 2000, /* for a last word to get through, before its stream is given up */
   ENDING_MS = 1000,
+  LASTING_MS = 1000, /* a stream that was current for so long was worth having */
   LINGER_MS = 60000,
 };
 
@@ -37,9 +38,10 @@ static unsigned gone(struct connection *c, unsigned actions)
 
 /* ---- Streams ---- */
 
-static unsigned current_is(struct connection *c)
+static unsigned current_is(struct connection *c, uint64_t now)
 {
   c->has_current = true;
+  c->current_at = now;
   c->has_next = false;
   c->next_until = c->hold_until = c->retry_at = NEVER;
   return CONNECTION_USE_NEXT;
@@ -55,10 +57,10 @@ static unsigned open_next(struct connection *c, uint64_t now)
 }
 
 /* By name: data goes out at once, so that the stream is current from the beginning. */
-static unsigned dial(struct connection *c)
+static unsigned dial(struct connection *c, uint64_t now)
 {
   c->retry_at = NEVER;
-  return CONNECTION_OPEN_STREAM | current_is(c);
+  return CONNECTION_OPEN_STREAM | current_is(c, now);
 }
 
 static unsigned open_again(struct connection *c, uint64_t now)
@@ -66,7 +68,7 @@ static unsigned open_again(struct connection *c, uint64_t now)
   if (c->established)
     return open_next(c, now);
   c->epoch++;
-  return dial(c);
+  return dial(c, now);
 }
 
 static void retry_later(struct connection *c, uint64_t now)
@@ -80,18 +82,34 @@ static bool wants_stream(const struct connection *c)
   return c->role == CONNECTION_FORWARD && !c->has_current && !c->has_next && !c->asked;
 }
 
+/* Streams that are lost as soon as they are there do not keep a connection alive, nor are they opened in a hurry. */
 static unsigned detach(struct connection *c, uint64_t now)
 {
-  c->has_current = false;
+  bool lasted = now - c->current_at >= LASTING_MS;
+  c->has_current = c->renew_due = false;
   c->close_until = NEVER;
   c->detached_at = now;
-  c->hold_until = now + c->times->hold;
+  if (lasted || c->shaky_since == NEVER) {
+    c->shaky_since = now;
+    c->backoff = BACKOFF_MIN_MS;
+  }
+  c->hold_until = c->shaky_since + c->times->hold;
   if (!wants_stream(c))
     return CONNECTION_DROP_CURRENT;
-  if (c->router && c->established)
+  if (c->router && c->established && c->shaky_since == now)
     return CONNECTION_DROP_CURRENT | open_next(c, now);
   retry_later(c, now);
   return CONNECTION_DROP_CURRENT;
+}
+
+/* Make before break. */
+static unsigned renew_if_due(struct connection *c, uint64_t now)
+{
+  bool can = c->state == CONNECTION_OPEN && c->established && c->has_current && !c->has_next && c->router;
+  if (c->role != CONNECTION_FORWARD || !c->renew_due || !can)
+    return 0;
+  c->renew_due = false;
+  return open_next(c, now);
 }
 
 static unsigned next_lost(struct connection *c, uint64_t now)
@@ -100,6 +118,7 @@ static unsigned next_lost(struct connection *c, uint64_t now)
     return 0;
   c->has_next = false;
   c->next_until = NEVER;
+  c->renew_due = c->has_current && !c->router;
   retry_later(c, now);
   return CONNECTION_DROP_NEXT;
 }
@@ -107,7 +126,7 @@ static unsigned next_lost(struct connection *c, uint64_t now)
 static unsigned router_up(struct connection *c, uint64_t now)
 {
   c->router = true;
-  return wants_stream(c) && c->state != CONNECTION_WAITING ? open_again(c, now) : 0;
+  return wants_stream(c) ? open_again(c, now) : renew_if_due(c, now);
 }
 
 static void router_down(struct connection *c)
@@ -178,13 +197,13 @@ static unsigned all_over(struct connection *c)
 
 /* ---- Before the other side is known ---- */
 
-static unsigned step_waiting(struct connection *c, enum connection_event event)
+static unsigned step_waiting(struct connection *c, enum connection_event event, uint64_t now)
 {
   switch (event) {
   case CONNECTION_ROUTER_UP:
     move(c, CONNECTION_OPENING);
     c->dial_until += GRACE_MS;
-    return dial(c);
+    return dial(c, now);
   case CONNECTION_ROUTER_ORIGINAL:
     move(c, CONNECTION_ASKING);
     c->asked = true;
@@ -200,12 +219,12 @@ static unsigned step_waiting(struct connection *c, enum connection_event event)
   }
 }
 
-static unsigned step_asking(struct connection *c, enum connection_event event)
+static unsigned step_asking(struct connection *c, enum connection_event event, uint64_t now)
 {
   switch (event) {
   case CONNECTION_TOKEN:
     move(c, CONNECTION_OPENING);
-    return dial(c);
+    return dial(c, now);
   case CONNECTION_TOKEN_REFUSED:
   case CONNECTION_SOCKET_FAILED:
   case CONNECTION_TIME:
@@ -229,7 +248,7 @@ static unsigned say_local_eof(struct connection *c)
 }
 
 /* F: somebody is there. */
-static unsigned met(struct connection *c, enum connection_other other)
+static unsigned met(struct connection *c, enum connection_other other, uint64_t now)
 {
   if (c->other != CONNECTION_UNKNOWN)
     return 0;
@@ -237,8 +256,9 @@ static unsigned met(struct connection *c, enum connection_other other)
   c->established = other == CONNECTION_OURS;
   c->dial_until = NEVER;
   c->backoff = BACKOFF_MIN_MS;
+  c->shaky_since = NEVER;
   move(c, CONNECTION_OPEN);
-  return say_local_eof(c);
+  return say_local_eof(c) | renew_if_due(c, now);
 }
 
 static unsigned remote_eof(struct connection *c)
@@ -284,8 +304,8 @@ static unsigned live_time(struct connection *c, uint64_t now)
 
 static unsigned renew(struct connection *c, uint64_t now)
 {
-  bool can = c->role == CONNECTION_FORWARD && c->established && c->has_current && !c->has_next;
-  return can ? open_next(c, now) : 0;
+  c->renew_due = true;
+  return renew_if_due(c, now);
 }
 
 static unsigned dialled(struct connection *c)
@@ -296,10 +316,13 @@ static unsigned dialled(struct connection *c)
   return CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0);
 }
 
-static unsigned next_answered(struct connection *c)
+static unsigned next_answered(struct connection *c, uint64_t now)
 {
-  c->backoff = BACKOFF_MIN_MS;
-  return current_is(c);
+  unsigned actions = current_is(c, now);
+  if (c->renew_due)
+    c->retry_at = now; /* it was asked for while this one was on its way */
+  c->renew_due = false;
+  return actions;
 }
 
 static unsigned misanswered(struct connection *c, uint64_t now)
@@ -325,11 +348,11 @@ static unsigned step_live(struct connection *c, enum connection_event event, uin
   case CONNECTION_DIALLED:
     return dialled(c);
   case CONNECTION_ANSWERED:
-    return met(c, CONNECTION_OURS);
+    return met(c, CONNECTION_OURS, now);
   case CONNECTION_MISANSWERED:
     return misanswered(c, now);
   case CONNECTION_ORIGINAL:
-    return met(c, CONNECTION_FIRST_VERSION);
+    return met(c, CONNECTION_FIRST_VERSION, now);
   case CONNECTION_LOCAL_EOF:
     c->local_eof = true;
     return say_local_eof(c);
@@ -351,7 +374,7 @@ static unsigned step_live(struct connection *c, enum connection_event event, uin
   case CONNECTION_STREAM_FAILED:
     return c->established ? stream_lost(c, now) : all_over(c);
   case CONNECTION_NEXT_ANSWERED:
-    return next_answered(c);
+    return next_answered(c, now);
   case CONNECTION_NEXT_MISANSWERED:
   case CONNECTION_NEXT_LOST:
     return next_lost(c, now);
@@ -429,6 +452,12 @@ static unsigned closing_end(struct connection *c, uint64_t now)
   return 0;
 }
 
+/* S, without a stream: whether what it has said was heard is not waited for any longer. */
+static unsigned closing_cut(struct connection *c)
+{
+  return c->role == CONNECTION_SERVICE && !c->has_current ? gone(c, drop_streams(c)) : 0;
+}
+
 static unsigned step_lingering(struct connection *c, enum connection_event event)
 {
   switch (event) {
@@ -464,7 +493,7 @@ static unsigned step_closing(struct connection *c, enum connection_event event, 
   case CONNECTION_STREAM_FAILED:
     return c->established ? closing_lost(c, now) : gone(c, drop_streams(c));
   case CONNECTION_NEXT_ANSWERED:
-    return next_answered(c) | last_word(c, now);
+    return current_is(c, now) | last_word(c, now);
   case CONNECTION_NEXT_MISANSWERED:
   case CONNECTION_NEXT_LOST:
     return next_lost(c, now);
@@ -474,6 +503,8 @@ static unsigned step_closing(struct connection *c, enum connection_event event, 
   case CONNECTION_PEER_LOST:
   case CONNECTION_MISANSWERED:
     return gone(c, drop_streams(c));
+  case CONNECTION_CUT:
+    return closing_cut(c);
   case CONNECTION_END:
     return closing_end(c, now);
   case CONNECTION_TIME:
@@ -496,6 +527,7 @@ static void start(struct connection *c, enum connection_role role, const struct 
       .retry_at = NEVER,
       .hold_until = NEVER,
       .close_until = NEVER,
+      .shaky_since = NEVER,
   };
 }
 
@@ -509,14 +541,14 @@ unsigned connection_start_forward(struct connection *c, const struct connection_
 }
 
 unsigned connection_start_service(struct connection *c, const struct connection_times *times, bool original,
-                                  uint64_t epoch)
+                                  uint64_t epoch, uint64_t now)
 {
   start(c, CONNECTION_SERVICE, times);
   c->state = CONNECTION_OPENING;
   c->other = original ? CONNECTION_FIRST_VERSION : CONNECTION_OURS;
   c->established = !original;
   c->epoch = epoch;
-  return current_is(c) | CONNECTION_DIAL;
+  return current_is(c, now) | CONNECTION_DIAL;
 }
 
 unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now)
@@ -525,9 +557,9 @@ unsigned connection_step(struct connection *c, enum connection_event event, uint
     c->router = true;
   switch (c->state) {
   case CONNECTION_WAITING:
-    return step_waiting(c, event);
+    return step_waiting(c, event, now);
   case CONNECTION_ASKING:
-    return step_asking(c, event);
+    return step_asking(c, event, now);
   case CONNECTION_OPENING:
   case CONNECTION_OPEN:
     return step_live(c, event, now);
@@ -546,7 +578,7 @@ unsigned connection_attached(struct connection *c, uint64_t epoch, bool possible
     return CONNECTION_REFUSE_NEXT;
   c->epoch = epoch;
   c->close_until = NEVER;
-  unsigned actions = current_is(c);
+  unsigned actions = current_is(c, now);
   return c->state == CONNECTION_CLOSING ? actions | last_word(c, now) : actions;
 }
 

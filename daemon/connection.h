@@ -129,10 +129,12 @@ struct connection {
   bool router;      /* F: one of ours is there, as far as is known */
   bool asked;       /* F: the router is of the first version */
   bool has_current, has_next;
+  bool renewal; /* F: the latest stream is to be replaced, and none is on its way for that */
   bool has_socket;
   bool local_eof, remote_eof;
   bool reset;       /* our last word is a reset */
   bool reset_heard; /* the other side's is */
+  bool renew_due;   /* F: the current stream is to be replaced */
   bool lingering;   /* the stream is over; the socket is to take what it was given, however slowly */
   bool ending;      /* the program is */
   uint64_t epoch;   /* F: of the latest stream. S: the highest that was accepted */
@@ -145,7 +147,10 @@ struct connection {
   uint64_t hold_until;  /* there is no current stream, and this is how long that may be */
   uint64_t close_until; /* the current stream is given up, on which our last word is */
   uint64_t reset_until; /* F: after that it is not tried again to say our reset */
+  uint64_t current_at;  /* when the current stream became that */
+  uint64_t shaky_since; /* since then no stream has lasted */
   uint64_t detached_at; /* when the current stream was lost */
+  uint64_t settled_at;  /* F: if it is lost before, another one is not opened at once */
 };
 
 /* They set it up, and return the first actions. Times in milliseconds, of a clock that does not go back. `times` is
@@ -153,7 +158,7 @@ struct connection {
 unsigned connection_start_forward(struct connection *c, const struct connection_times *times, uint64_t now);
 /* A stream came that says this epoch (0 if it speaks the first version), which is the next one. */
 unsigned connection_start_service(struct connection *c, const struct connection_times *times, bool original,
-                                  uint64_t epoch);
+                                  uint64_t epoch, uint64_t now);
 
 /* Returns the actions. An event that means nothing any more gives none. */
 unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now);

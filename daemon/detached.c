@@ -39,13 +39,17 @@ static struct tunnel *oldest_of_peer_if_many(const struct detached_list *list, c
   return count > DETACHED_PER_PEER_MAX ? oldest : NULL;
 }
 
-struct tunnel *detached_add(struct detached_list *list, struct tunnel *t)
+void detached_add(struct detached_list *list, struct tunnel *t)
 {
   struct pump_counters c = tunnel_counters(t);
   t->detached = (struct detached){.listed = true, .bytes = c.unacked + c.queued};
   DL_APPEND2(list->oldest, t, detached.prev, detached.next);
   list->count++;
   list->bytes += t->detached.bytes;
+}
+
+struct tunnel *detached_surplus(const struct detached_list *list, const struct tunnel *t)
+{
   if (list->count > most_in_all() || list->bytes > DETACHED_BYTES_MAX)
     return list->oldest;
   return list->count > DETACHED_PER_PEER_MAX ? oldest_of_peer_if_many(list, t) : NULL;

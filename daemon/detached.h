@@ -26,9 +26,10 @@ struct detached_list {
   uint64_t bytes;
 };
 
-/* Puts it behind all others, and returns the one to give up for that, if any: NULL, or one that is listed (which may be
- * this one). */
-struct tunnel *detached_add(struct detached_list *list, struct tunnel *t);
+/* Puts it behind all others. */
+void detached_add(struct detached_list *list, struct tunnel *t);
+/* The one to give up next, now that this one was added, which may be this one; NULL when they are few enough. */
+struct tunnel *detached_surplus(const struct detached_list *list, const struct tunnel *t);
 /* It has a stream again, or is gone. Harmless for one that is not listed. */
 void detached_remove(struct detached_list *list, struct tunnel *t);
 

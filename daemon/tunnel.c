@@ -104,9 +104,11 @@ static void tell_detached(struct tunnel *t)
   }
   ts->detached_count++;
   ts->events->detached(t, trouble(t), ts->arg);
-  struct tunnel *evicted = t->machine.role == CONNECTION_SERVICE ? detached_add(&ts->detached, t) : NULL;
-  if (evicted != NULL)
-    tunnel_evict(evicted);
+  if (t->machine.role != CONNECTION_SERVICE)
+    return;
+  detached_add(&ts->detached, t);
+  for (struct tunnel *surplus; (surplus = detached_surplus(&ts->detached, t)) != NULL;)
+    tunnel_evict(surplus);
 }
 
 static void run(struct tunnel *t, unsigned actions)
@@ -396,7 +398,7 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
   }
   t->header = h;
   t->target = target;
-  begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0));
+  begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0, now_ms(t)));
   t->header = NULL;
   t->target = NULL;
 }
