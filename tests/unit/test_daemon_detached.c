@@ -38,10 +38,16 @@ static void teardown(void)
   free(tunnels);
 }
 
+static struct tunnel *add(size_t i)
+{
+  detached_add(&list, &tunnels[i]);
+  return detached_surplus(&list, &tunnels[i]);
+}
+
 static void add_all(size_t from, size_t to)
 {
   for (size_t i = from; i < to; i++)
-    ck_assert_ptr_null(detached_add(&list, &tunnels[i]));
+    ck_assert_ptr_null(add(i));
 }
 
 static void make_peers(size_t each)
@@ -65,7 +71,7 @@ START_TEST(half_of_the_descriptors_stay_free)
 {
   set_files(64);
   add_all(0, 32);
-  ck_assert_ptr_eq(detached_add(&list, &tunnels[32]), &tunnels[0]);
+  ck_assert_ptr_eq(add(32), &tunnels[0]);
 }
 END_TEST
 
@@ -75,10 +81,10 @@ START_TEST(one_peer_may_have_so_many)
   tunnels[0].member[0] = 1;
   add_all(0, 1 + DETACHED_PER_PEER_MAX);
   size_t next = 1 + DETACHED_PER_PEER_MAX;
-  ck_assert_ptr_eq(detached_add(&list, &tunnels[next]), &tunnels[1]);
+  ck_assert_ptr_eq(add(next), &tunnels[1]);
   detached_remove(&list, &tunnels[1]);
   tunnels[next + 1].member[0] = 1;
-  ck_assert_ptr_null(detached_add(&list, &tunnels[next + 1]));
+  ck_assert_ptr_null(add(next + 1));
 }
 END_TEST
 
@@ -87,9 +93,34 @@ START_TEST(all_peers_may_have_so_many)
   set_files(2 * DETACHED_MAX);
   make_peers(DETACHED_PER_PEER_MAX / 2);
   add_all(0, DETACHED_MAX);
-  ck_assert_ptr_eq(detached_add(&list, &tunnels[DETACHED_MAX]), &tunnels[0]);
+  ck_assert_ptr_eq(add(DETACHED_MAX), &tunnels[0]);
   detached_remove(&list, &tunnels[0]);
-  ck_assert_ptr_eq(detached_add(&list, &tunnels[DETACHED_MAX + 1]), &tunnels[1]);
+  ck_assert_ptr_eq(add(DETACHED_MAX + 1), &tunnels[1]);
+}
+END_TEST
+
+START_TEST(one_that_holds_much_takes_the_place_of_many)
+{
+  for (size_t i = 0; i < 10; i++)
+    tunnels[i].bytes_read = DETACHED_BYTES_MAX / 10;
+  tunnels[10].bytes_written = DETACHED_BYTES_MAX / 3;
+  add_all(0, 10);
+  struct tunnel *surplus = add(10);
+  for (size_t i = 0; i < 4; i++) {
+    ck_assert_ptr_eq(surplus, &tunnels[i]);
+    detached_remove(&list, surplus);
+    surplus = detached_surplus(&list, &tunnels[10]);
+  }
+  ck_assert_ptr_null(surplus);
+}
+END_TEST
+
+START_TEST(one_that_holds_too_much_is_given_up_itself)
+{
+  tunnels[0].bytes_read = DETACHED_BYTES_MAX + 1;
+  ck_assert_ptr_eq(add(0), &tunnels[0]);
+  detached_remove(&list, &tunnels[0]);
+  ck_assert_ptr_null(detached_surplus(&list, &tunnels[0]));
 }
 END_TEST
 
@@ -100,7 +131,7 @@ START_TEST(they_may_hold_so_much)
   tunnels[2].bytes_read = 1;
   add_all(0, 2);
   ck_assert_uint_eq(list.bytes, DETACHED_BYTES_MAX);
-  ck_assert_ptr_eq(detached_add(&list, &tunnels[2]), &tunnels[0]);
+  ck_assert_ptr_eq(add(2), &tunnels[0]);
   detached_remove(&list, &tunnels[0]);
   ck_assert_uint_eq(list.bytes, DETACHED_BYTES_MAX / 2 + 1);
 }
@@ -119,6 +150,8 @@ int main(void)
   tcase_add_test(t, one_peer_may_have_so_many);
   tcase_add_test(t, all_peers_may_have_so_many);
   tcase_add_test(t, they_may_hold_so_much);
+  tcase_add_test(t, one_that_holds_much_takes_the_place_of_many);
+  tcase_add_test(t, one_that_holds_too_much_is_given_up_itself);
   suite_add_tcase(suite, t);
   r = srunner_create(suite);
   srunner_run_all(r, CK_NORMAL);
