@@ -45,7 +45,7 @@ static void go_on(int stream, uint64_t received)
 /* Nothing was acked: all of it goes again that the other side did not receive. */
 START_TEST(test_goes_again)
 {
-  enum { TOTAL = 100000 };
+  enum { TOTAL = 100000, TWICE = 2 * TOTAL };
   open_answered(0, "ours");
   give_socket(0);
   write_bytes(0, TOTAL);
@@ -59,9 +59,9 @@ START_TEST(test_goes_again)
   WAIT_FOR(received == TOTAL || seen_by(1).offset + seen_by(1).bytes == TOTAL);
   ck_assert_uint_le(seen_by(1).offset, received);
   write_bytes(TOTAL, TOTAL);
-  WAIT_FOR(seen_by(1).offset + seen_by(1).bytes == 2 * TOTAL);
+  WAIT_FOR(seen_by(1).offset + seen_by(1).bytes == TWICE);
   ck_assert_uint_eq(seen_by(1).wrong, 0);
-  ck_assert_uint_eq(seen_by(1).offsets, seen_by(1).bytes < 2 * TOTAL);
+  ck_assert_uint_eq(seen_by(1).offsets, seen_by(1).bytes < TWICE);
 }
 END_TEST
 

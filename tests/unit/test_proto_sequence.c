@@ -98,9 +98,9 @@ START_TEST(test_in_order)
 {
   uint64_t at = beginnings[_i];
   start_at(at);
-  for (unsigned i = 0; i < 100; i++) {
-    add(i, 100);
-    expect_next(i, at + 100 * i);
+  for (uint64_t i = 0; i < 100; i++) {
+    add((unsigned)i, 100);
+    expect_next((unsigned)i, at + 100 * i);
     sequence_out_sent(&out);
     ck_assert_ptr_null(sequence_out_peek(&out));
   }
@@ -111,7 +111,7 @@ START_TEST(test_in_order)
   sequence_out_sent(&out);
   ck_assert_uint_eq(out.next, at + 10001);
   ck_assert_uint_eq(out.added, at + 10001);
-  for (unsigned i = 0; i < 100; i++) {
+  for (uint64_t i = 0; i < 100; i++) {
     ck_assert_int_eq(sequence_out_acked(&out, at + 100 * i + 99), 0);
     ck_assert_uint_eq(dropped, i);
     ck_assert_int_eq(sequence_out_acked(&out, at + 100 * i + 100), 0);

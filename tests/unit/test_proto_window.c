@@ -691,15 +691,16 @@ END_TEST
  * nor how fast it took what they tell. */
 START_TEST(measures_anew_on_another_stream)
 {
-  enum { SIZE = 10000, RTT = 1000, AWAY = 5000000 };
+  enum { RTT = 1000, AWAY = 5000000 };
+  const uint64_t portion = 10000;
   struct window w;
   uint64_t now = SECOND;
   struct ack ack = {0};
   window_start(&w, WINDOW_MAX);
   window_limit(&w, WINDOW_MAX);
   for (int i = 0; i < 100; i++, now += RTT) {
-    window_sent(&w, SIZE, now);
-    ack.taken += SIZE;
+    window_sent(&w, portion, now);
+    ack.taken += portion;
     ack.messages++;
     ck_assert_int_eq(window_acked(&w, &ack, FOREVER, now + RTT), 0);
   }
@@ -707,20 +708,20 @@ START_TEST(measures_anew_on_another_stream)
   ck_assert_uint_gt(rate, 0);
   ck_assert_uint_eq(rtt, RTT);
   for (int i = 0; i < 20; i++)
-    window_sent(&w, SIZE, now);
+    window_sent(&w, portion, now);
   uint64_t size = w.size;
   now += AWAY;
   window_resume(&w);
-  ck_assert_uint_eq(window_unacked(&w), 20 * SIZE);
+  ck_assert_uint_eq(window_unacked(&w), 20 * portion);
   ck_assert_uint_eq(w.size, size);
-  ack.taken += 19 * SIZE;
+  ack.taken += 19 * portion;
   ack.messages += 19;
   ck_assert_int_eq(window_acked(&w, &ack, 0, now + 1), 0);
   ck_assert_uint_eq(window_rate(&w), rate);
   ck_assert_uint_eq(window_rtt(&w), rtt);
-  ck_assert_uint_eq(window_unacked(&w), SIZE);
-  window_sent(&w, SIZE, now + 2);
-  ack.taken += 2 * SIZE;
+  ck_assert_uint_eq(window_unacked(&w), portion);
+  window_sent(&w, portion, now + 2);
+  ack.taken += 2 * portion;
   ack.messages += 2;
   ck_assert_int_eq(window_acked(&w, &ack, 0, now + 2 + RTT / 2), 0);
   ck_assert_uint_eq(window_rtt(&w), RTT / 2);
