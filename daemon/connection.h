@@ -129,7 +129,6 @@ struct connection {
   bool router;      /* F: one of ours is there, as far as is known */
   bool asked;       /* F: the router is of the first version */
   bool has_current, has_next;
-  bool renewal; /* F: the latest stream is to be replaced, and none is on its way for that */
   bool has_socket;
   bool local_eof, remote_eof;
   bool reset;       /* our last word is a reset */
@@ -150,7 +149,6 @@ struct connection {
   uint64_t current_at;  /* when the current stream became that */
   uint64_t shaky_since; /* since then no stream has lasted */
   uint64_t detached_at; /* when the current stream was lost */
-  uint64_t settled_at;  /* F: if it is lost before, another one is not opened at once */
 };
 
 /* They set it up, and return the first actions. Times in milliseconds, of a clock that does not go back. `times` is
