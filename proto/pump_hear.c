@@ -130,6 +130,8 @@ static void take_first(struct pump_stream *s, grpc_byte_buffer *buffer)
     grpc_byte_buffer_destroy(buffer);
   if (!good)
     fail(s, "the other side sent a malformed message");
+  else if (!waits && !payload.has_header && !payload.has_reset && !payload.has_refused)
+    pump_hear(s); /* it was none */
   else
     tell_last_word(s, &payload);
 }

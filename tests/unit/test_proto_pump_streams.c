@@ -499,6 +499,8 @@ END_TEST
 START_TEST(test_first_word_without_a_pump)
 {
   open_next(0, "silent");
+  if (_i < 2)
+    tell_other(0, rpc_message_copy("\x78\x01", 2)); /* nothing that we know */
   if (_i == 0) {
     tell_other(0, reset_message("EPIPE", "gone"));
     WAIT_FOR(it->reset_code[0] != '\0');
