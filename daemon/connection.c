@@ -132,6 +132,7 @@ static unsigned router_up(struct connection *c, uint64_t now)
 static void router_down(struct connection *c)
 {
   c->router = false;
+  c->renew_due |= c->has_current && c->retry_at != NEVER;
   c->retry_at = NEVER;
 }
 
@@ -455,7 +456,7 @@ static unsigned closing_end(struct connection *c, uint64_t now)
 /* S, without a stream: whether what it has said was heard is not waited for any longer. */
 static unsigned closing_cut(struct connection *c)
 {
-  return c->role == CONNECTION_SERVICE && !c->has_current ? gone(c, drop_streams(c)) : 0;
+  return c->role == CONNECTION_SERVICE && !c->has_current ? unheard(c) : 0;
 }
 
 static unsigned step_lingering(struct connection *c, enum connection_event event)
