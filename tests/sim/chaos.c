@@ -219,7 +219,7 @@ static void strike(struct world *w, enum fault fault)
     router_kill(w, roll(w, 20 * SECOND));
     break;
   case FAULT_DRAIN:
-    router_drain(w, 15 * SECOND + roll(w, 10 * SECOND));
+    router_drain(w, 3 * SECOND + roll(w, 20 * SECOND));
     break;
   case FAULT_RENEW:
     process_renew(w->forward);

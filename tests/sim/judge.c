@@ -72,7 +72,7 @@ static bool lives(const struct side *s)
 static void held_too_long(struct side *s, const struct connection *before)
 {
   struct world *w = s->w;
-  if (before->has_current || world_ms(w) < before->detached_at + before->times->hold)
+  if (before->has_current || world_ms(w) < before->shaky_since + before->times->hold)
     broken(w, "%s: given up too early", s->name);
   if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)))
     broken(w, "%s: given up, though the other side is there", s->name);
@@ -99,8 +99,8 @@ void judge_step(struct side *s, const struct connection *before, enum connection
   else if (event == CONNECTION_STREAM_FAILED && !before->established)
     judge_excuse(s, "the router knew nobody");
   /* S lets go of the former stream as soon as it has the next one, whose answer may come a little later. */
-  bool streams = c->has_current || c->has_next;
-  if (w->plan.gentle && c->state == CONNECTION_OPEN && c->role == CONNECTION_FORWARD && !streams)
+  bool bare = before->has_current && !before->has_next && !c->has_current;
+  if (w->plan.gentle && c->state == CONNECTION_OPEN && c->role == CONNECTION_FORWARD && before->established && bare)
     broken(w, "%s: without a stream, though all cuts were planned", s->name);
 }
 

@@ -317,7 +317,7 @@ void side_step(struct side *s, enum connection_event event)
 {
   if (s->gone)
     return;
-  s->ended |= event == CONNECTION_END;
+  s->ended |= event == CONNECTION_END || event == CONNECTION_CUT;
   struct connection before = s->machine;
   unsigned actions = connection_step(&s->machine, event, world_ms(s->w));
   if (s->w->trace)
@@ -463,7 +463,7 @@ void side_start_service(struct process *p, struct line *l, const struct label *h
   s->next = l;
   line_hand_over(l, &stream_events, s);
   s->header = h;
-  unsigned actions = connection_start_service(&s->machine, &p->times, false, h->epoch);
+  unsigned actions = connection_start_service(&s->machine, &p->times, false, h->epoch, world_ms(w));
   if (w->trace)
     trace_step(s, "begins", actions);
   run(s, actions);

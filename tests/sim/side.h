@@ -23,7 +23,7 @@ struct side {
   const struct label *header; /* of the next stream, inside a step */
   bool dialling, gone, open_failed;
   bool own_doing; /* what broke the connection began here, */
-  bool ended;     /* with the daemon's end */
+  bool ended;     /* by its daemon or its user */
   bool gave_socket;
   uint64_t armed, timer;
   struct label opened; /* the latest stream's */
