@@ -86,7 +86,8 @@ static bool wants_stream(const struct connection *c)
 static unsigned detach(struct connection *c, uint64_t now)
 {
   bool lasted = now - c->current_at >= LASTING_MS;
-  c->has_current = c->renew_due = false;
+  c->has_current = false;
+  c->renew_due &= c->has_next;
   c->close_until = NEVER;
   c->detached_at = now;
   if (lasted || c->shaky_since == NEVER) {
