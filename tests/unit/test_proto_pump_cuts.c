@@ -91,10 +91,19 @@ static void open_side(int side, const char *token, bool answers)
   open_stream_with(side, &h);
 }
 
+static int free_streams(void)
+{
+  int first = FIRST_STREAM;
+  while (sides[first].stream != NULL || sides[first + 1].stream != NULL)
+    first += 2;
+  return first;
+}
+
 /* The two streams of one attempt come in any order. */
 static void open_attempt(struct attempt *a)
 {
-  int first = FIRST_STREAM + 2 * (int)(run.attempts++ % 4);
+  int first = free_streams();
+  run.attempts++;
   *a = (struct attempt){.left = first, .right = first + 1, .other = remote.count};
   bool left_first = dice(2) == 0;
   if (left_first)

