@@ -9,6 +9,7 @@ enum {
   BACKOFF_MIN_MS = 50,
   BACKOFF_MAX_MS = 1000,
   GRACE_MS = 5000,   /* a router that gives up a dial says more than we could */
+  NEXT_MS = 5000,    /* the router may have found a stream whose other end is dead without a word */
   CLOSING_MS = 2000, /* for a last word to get through, before its stream is given up */
   ENDING_MS = 1000,
   LASTING_MS = 1000, /* a stream that was current for so long was worth having */
@@ -52,7 +53,7 @@ static unsigned open_next(struct connection *c, uint64_t now)
   c->epoch++;
   c->has_next = true;
   c->retry_at = NEVER;
-  c->next_until = now + c->times->dial + GRACE_MS;
+  c->next_until = now + NEXT_MS;
   return CONNECTION_OPEN_STREAM;
 }
 
