@@ -691,13 +691,13 @@ END_TEST
 
 /* ---- Everything at once ---- */
 
-enum { CROWD = 6, IDENTITIES = 3, NAMES = 4, STREAMS = 60, STEPS = 400 };
+enum { CROWD = 6, IDENTITIES = 3, NAMES = 4, STREAMS = 60, WATCHES = 8, STEPS = 400 };
 
 struct churn {
   struct fixture *f;
   uint64_t random;
   unsigned step;
-  struct watch *watches[8];
+  struct watch *watches[WATCHES];
   struct stream *streams[STREAMS];
 };
 
@@ -759,7 +759,7 @@ START_TEST(test_churn)
   for (; c.step < STEPS; c.step++) {
     size_t at = draw(&c, STREAMS);
     if (draw(&c, 8) == 0)
-      churn_join(&c, draw(&c, sizeof c.watches / sizeof *c.watches));
+      churn_join(&c, draw(&c, WATCHES));
     if (c.streams[at])
       stream_drop(c.streams[at]);
     c.streams[at] = draw(&c, 4) ? churn_open(&c) : NULL;
@@ -769,7 +769,7 @@ START_TEST(test_churn)
       stream_drop(c.streams[i]);
   }
   FIXTURE_UNTIL(&f, list(&f).services == 0);
-  for (size_t i = 0; i < sizeof c.watches / sizeof *c.watches; i++) {
+  for (size_t i = 0; i < WATCHES; i++) {
     if (c.watches[i])
       watch_drop(c.watches[i]);
   }
