@@ -61,7 +61,7 @@ static void try_later(struct link *l)
   uint64_t ms = l->backoff_ms;
 
   uv_timer_start(&l->timer, timer_fired, ms / 2 + link_random(l) % (ms / 2 + 1), 0);
-  l->backoff_ms = ms * 2 < BACKOFF_MAX_MS ? ms * 2 : BACKOFF_MAX_MS;
+  l->backoff_ms = ms * 3 / 2 < BACKOFF_MAX_MS ? ms * 3 / 2 : BACKOFF_MAX_MS;
 }
 
 static void set_trouble(struct link *l, const char *sentence)
