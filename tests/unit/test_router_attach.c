@@ -128,8 +128,8 @@ START_TEST(test_waits_for_service)
   struct fixture f;
   fixture_open(&f);
   struct stream *a[ALL_IN_TURN], *s[ALL_IN_TURN];
-  for (uint8_t i = 0; i < ALL_IN_TURN; i++)
-    a[i] = waits(attach(&f, member_s.key, member_f, i));
+  for (unsigned i = 0; i < ALL_IN_TURN; i++)
+    a[i] = waits(attach(&f, member_s.key, member_f, (uint8_t)i));
   struct stream *other = created(&f, "other", member_f);
   struct stream *web = create(&f, "web", member_s);
   web->reading = false; /* but for the message that it has asked for: each token is seen */
@@ -155,8 +155,8 @@ START_TEST(test_waits_for_parked)
   struct fixture f;
   fixture_open(&f);
   struct stream *a[ALL_IN_TURN], *s[ALL_IN_TURN];
-  for (uint8_t i = 0; i < ALL_IN_TURN; i++)
-    a[i] = waits(attach(&f, member_s.key, member_f, i));
+  for (unsigned i = 0; i < ALL_IN_TURN; i++)
+    a[i] = waits(attach(&f, member_s.key, member_f, (uint8_t)i));
   struct stream *watch = member_joins(&f, member_s, 's', 1);
   for (unsigned i = 0; i < ALL_IN_TURN; i++) {
     s[i] = park(&f, member_s);
@@ -375,8 +375,8 @@ START_TEST(test_young)
   limits.young_ms = FOREVER;
   fixture_open_with(&f, &limits, NULL);
   struct stream *a[ALL_IN_TURN], *s[ALL_IN_TURN];
-  for (uint8_t i = 0; i < ALL_IN_TURN; i++) {
-    const struct header h = header_of_dial("web", member_f, i);
+  for (unsigned i = 0; i < ALL_IN_TURN; i++) {
+    const struct header h = header_of_dial("web", member_f, (uint8_t)i);
     a[i] = waits(connect_with(&f, &h));
   }
   /* What no service can be called is not waited for, nor can an original wait. */
