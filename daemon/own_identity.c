@@ -206,7 +206,7 @@ static int follow(struct own_identity *o, const struct identity_text *last, cons
 /* Reads the file if there is one. Its descriptor, -ENOENT, or another negative errno with a sentence. */
 static int take_former(struct own_identity *o, const struct identity_place *p, char why[OWN_IDENTITY_WHY_MAX])
 {
-  struct identity_text text;
+  struct identity_text text = {0};
   int fd = open_file(p, why);
 
   if (fd < 0)
