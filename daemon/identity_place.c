@@ -43,7 +43,7 @@ static bool plain(char c)
 
 void identity_place_name(const char *mountpoint, char out[IDENTITY_PLACE_NAME_SIZE])
 {
-  uint8_t key[HEADER_MEMBER_KEY_SIZE] = {0}, hash[HEADER_MEMBER_SIZE];
+  uint8_t key[HEADER_MEMBER_KEY_SIZE] = {0}, hash[HEADER_MEMBER_SIZE] = {0};
   size_t length = 0;
   const char *at = mountpoint + strspn(mountpoint, "/");
 
@@ -66,8 +66,7 @@ void identity_place_name(const char *mountpoint, char out[IDENTITY_PLACE_NAME_SI
 
     memset(key, 0, sizeof key);
     memcpy(key, rest, n);
-    if (rest != mountpoint)
-      memcpy(key + sizeof key - sizeof hash, hash, sizeof hash);
+    memcpy(key + sizeof key - sizeof hash, hash, sizeof hash);
     member_of_key(key, hash);
     rest += n;
   }

@@ -8,8 +8,8 @@
  * An attempt that succeeds becomes the path; what was the path before is dropped only then. If the path is lost
  * meanwhile, nothing changes for the attempt. What the calls of a path are is in link_path.c.
  *
- * A router that was there and is lost is tried again soon, since connections wait for it, unless it was there for too
- * short a time to call that a success.
+ * A router that was there and is lost is tried again soon, since connections wait for it; less so if it was there for a
+ * moment only, and may be gone again as soon.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -23,8 +23,8 @@
 enum {
   BACKOFF_SOON_MS = 50,
   BACKOFF_MIN_MS = 200,
-  BACKOFF_MAX_MS = 5000,
-  STABLE_MS = 500, /* a connection that lasted so long was a success */
+  BACKOFF_MAX_MS = 3000,
+  STABLE_MS = 500, /* a connection that lasted so long was more than a moment */
 };
 
 static void timer_fired(uv_timer_t *timer);
@@ -61,7 +61,7 @@ static void try_later(struct link *l)
   uint64_t ms = l->backoff_ms;
 
   uv_timer_start(&l->timer, timer_fired, ms / 2 + link_random(l) % (ms / 2 + 1), 0);
-  l->backoff_ms = ms * 2 < BACKOFF_MAX_MS ? ms * 2 : BACKOFF_MAX_MS;
+  l->backoff_ms = ms * 3 / 2 < BACKOFF_MAX_MS ? ms * 3 / 2 : BACKOFF_MAX_MS;
 }
 
 static void set_trouble(struct link *l, const char *sentence)
@@ -77,8 +77,7 @@ static void path_lost(struct link *l, const char *sentence)
 {
   struct link_path *p = l->path;
 
-  if (uv_now(l->loop) - l->connected_at >= STABLE_MS)
-    l->backoff_ms = BACKOFF_SOON_MS;
+  l->backoff_ms = uv_now(l->loop) - l->connected_at >= STABLE_MS ? BACKOFF_SOON_MS : BACKOFF_MIN_MS;
   l->path = NULL;
   l->draining = false;
   link_path_drop(p);

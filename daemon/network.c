@@ -40,9 +40,9 @@ struct network {
   uv_poll_t news, clock;
   uv_timer_t settle;
   int news_fd, clock_fd;
-  unsigned handles;
-  bool arrived; /* an address or a route */
-  int family;   /* of the peer; 0: none yet */
+  unsigned handles; /* open: first settle, then news, then clock */
+  bool arrived;     /* an address or a route */
+  int family;       /* of the peer; 0: none yet */
   uint8_t peer[16];
   struct way way;
   uint64_t offset;
@@ -295,10 +295,13 @@ static int start_poll(struct network *n, uv_poll_t *poll, int fd, uv_poll_cb cb)
 
 static void close_handles(struct network *n)
 {
-  uv_handle_t *handles[] = {(uv_handle_t *)&n->settle, (uv_handle_t *)&n->news, (uv_handle_t *)&n->clock};
+  unsigned opened = n->handles;
 
-  for (unsigned i = 0, count = n->handles; i < count; i++)
-    uv_close(handles[i], handle_closed);
+  uv_close((uv_handle_t *)&n->settle, handle_closed);
+  if (opened > 1)
+    uv_close((uv_handle_t *)&n->news, handle_closed);
+  if (opened > 2)
+    uv_close((uv_handle_t *)&n->clock, handle_closed);
 }
 
 int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(void *arg), void *arg)

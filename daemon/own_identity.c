@@ -106,10 +106,10 @@ static int read_file(int fd, const struct identity_place *p, struct identity_tex
     n = pread(fd, text + size, sizeof text - size, (off_t)size);
     size += n > 0 ? (size_t)n : 0;
   } while ((n < 0 && errno == EINTR) || (n > 0 && size < sizeof text));
-  int err = n < 0 ? -errno : identity_text_read(text, size, out);
-  explicit_bzero(text, sizeof text);
   if (n < 0)
-    return identity_place_explain(why, err, p, strerror(-err));
+    return identity_place_explain(why, -EIO, p, strerror(errno));
+  int err = identity_text_read(text, size, out);
+  explicit_bzero(text, sizeof text);
   if (err == -EPROTONOSUPPORT)
     return identity_place_explain(why, err, p, "written by a newer mmfs");
   if (err != 0)
@@ -206,7 +206,7 @@ static int follow(struct own_identity *o, const struct identity_text *last, cons
 /* Reads the file if there is one. Its descriptor, -ENOENT, or another negative errno with a sentence. */
 static int take_former(struct own_identity *o, const struct identity_place *p, char why[OWN_IDENTITY_WHY_MAX])
 {
-  struct identity_text text;
+  struct identity_text text = {0};
   int fd = open_file(p, why);
 
   if (fd < 0)

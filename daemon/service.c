@@ -23,7 +23,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #include "link.h"
 #include "registration.h"
@@ -36,17 +35,6 @@ enum {
   RETRY_MIN_MS = 500,  /* after a stream that was lost while the router is there */
   RETRY_MAX_MS = 5000, /* and after a refusal */
   CONFIRM_MS = 50,     /* between two looks at the list of a router of the first version */
-};
-
-struct service_wait {
-  struct service *service; /* NULL: answered */
-  struct service_wait *prev, *next;
-  uv_timer_t timer;
-  service_verdict_cb verdict;
-  void *arg;
-  int error; /* what to say when the timer ends */
-  bool had_target;
-  struct address former;
 };
 
 #define TO(state) (1u << (SERVICE_##state))
@@ -89,56 +77,6 @@ static uint64_t next_retry(struct service *s)
 
   s->retry_ms = ms * 2 < RETRY_MAX_MS ? ms * 2 : RETRY_MAX_MS;
   return ms;
-}
-
-/* ---- Writers that wait for the verdict. ---- */
-
-static void wait_freed(uv_handle_t *handle)
-{
-  struct service_wait *w = handle->data;
-  struct services *ss = w->arg;
-
-  free(w);
-  services_release(ss);
-}
-
-static void answer(struct service_wait *w, int error, const char *why)
-{
-  struct service *s = w->service;
-  service_verdict_cb verdict = w->verdict;
-  void *arg = w->arg;
-
-  DL_DELETE(s->waits, w);
-  w->service = NULL;
-  w->arg = s->owner;
-  uv_close((uv_handle_t *)&w->timer, wait_freed);
-  verdict(error, why, arg);
-}
-
-static void answer_all(struct service *s, int error, const char *why)
-{
-  while (s->waits != NULL)
-    answer(s->waits, error, why);
-}
-
-static void wait_over(uv_timer_t *timer)
-{
-  struct service_wait *w = timer->data;
-
-  answer(w, w->error,
-         w->error == -ETIMEDOUT ? "the router gave no verdict in time; it is still being registered" : "interrupted");
-}
-
-/* The router refused: what was written by those who wait does not count. */
-static void revert(struct service *s)
-{
-  const struct service_wait *first = s->waits;
-
-  if (first == NULL)
-    return;
-  s->has_target = first->had_target;
-  if (first->had_target)
-    s->target = first->former;
 }
 
 /* ---- The registration. ---- */
@@ -188,20 +126,20 @@ static void registered(struct service *s, struct registration *r)
   s->retry_ms = RETRY_MIN_MS;
   uv_timer_stop(&s->timer);
   move(s, SERVICE_ONLINE, NULL);
-  answer_all(s, 0, "");
+  service_answer_waits(s, 0, "");
 }
 
 static void refused(struct service *s, enum service_state state, int error, const char *why)
 {
   bool news = s->waits == NULL && s->state != state;
 
-  revert(s);
+  service_revert(s);
   if (s->has_target)
     ask_again(s, RETRY_MAX_MS);
   move(s, s->has_target || state == SERVICE_TAKEN ? state : SERVICE_PENDING, why);
   if (news)
     s->owner->events->refused(s, error, why, s->owner->arg);
-  answer_all(s, error, why);
+  service_answer_waits(s, error, why);
 }
 
 /* The stream ended without a verdict that lasts: the link will tell if the router is gone, else it is asked again. */
@@ -333,7 +271,7 @@ static void go_offline(struct service *s, const char *why)
     return;
   move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, why);
   /* It will take effect later, as if it had been written now. */
-  answer_all(s, 0, "");
+  service_answer_waits(s, 0, "");
 }
 
 void service_link_down(struct service *s)
@@ -374,29 +312,6 @@ void service_name_free(struct service *s)
 
 /* ---- The target. ---- */
 
-static struct service_wait *wait_create(struct service *s, service_verdict_cb verdict, void *arg)
-{
-  struct service_wait *w = calloc(1, sizeof *w);
-
-  if (w == NULL)
-    return NULL;
-  *w = (struct service_wait){.service = s,
-                             .verdict = verdict,
-                             .arg = arg,
-                             .error = -ETIMEDOUT,
-                             .had_target = s->has_target,
-                             .former = s->target};
-  if (uv_timer_init(s->owner->loop, &w->timer) != 0) {
-    free(w);
-    return NULL;
-  }
-  w->timer.data = w;
-  uv_timer_start(&w->timer, wait_over, SERVICE_VERDICT_MS, 0);
-  DL_APPEND(s->waits, w);
-  s->owner->holds++;
-  return w;
-}
-
 static void retarget(struct service *s, const struct address *target)
 {
   s->has_target = true;
@@ -419,7 +334,7 @@ int service_set_target(struct service *s, const struct address *target, service_
     retarget(s, target);
     return 0;
   }
-  w = wait_create(s, verdict, arg);
+  w = service_wait_create(s, verdict, arg);
   if (w == NULL)
     return -ENOMEM;
   *out = w;
@@ -432,12 +347,6 @@ int service_set_target(struct service *s, const struct address *target, service_
   return 1;
 }
 
-void service_wait_cancel(struct service_wait *w, int error)
-{
-  w->error = error;
-  uv_timer_start(&w->timer, wait_over, 0, 0);
-}
-
 void service_clear_target(struct service *s)
 {
   if (s->state == SERVICE_PENDING)
@@ -445,7 +354,7 @@ void service_clear_target(struct service *s)
   service_drop(s);
   s->has_target = false;
   move(s, SERVICE_PENDING, NULL);
-  answer_all(s, -ENOENT, "the target was removed meanwhile");
+  service_answer_waits(s, -ENOENT, "the target was removed meanwhile");
 }
 
 /* ---- Start, end, and what it is. ---- */
@@ -476,7 +385,7 @@ void service_end(struct service *s, int error, const char *why)
 {
   struct services *ss = s->owner;
 
-  answer_all(s, error, why);
+  service_answer_waits(s, error, why);
   ss->online -= s->state == SERVICE_ONLINE;
   ss->events->withdrawn(s, ss->arg);
   uv_close((uv_handle_t *)&s->timer, service_freed);

@@ -1,5 +1,5 @@
-/* What the files of the services share: services.c has the table of them, service.c what becomes of one. On the loop's
- * thread.
+/* What the files of the services share: services.c has the table of them, service.c what becomes of one, service_wait.c
+ * who waits for what becomes of it. On the loop's thread.
  */
 #ifndef DAEMON_SERVICES_INTERNAL_H
 #define DAEMON_SERVICES_INTERNAL_H
@@ -69,5 +69,14 @@ void service_name_free(struct service *s);
 void service_drop(struct service *s);
 /* Dropped, and out of the table: tells those who wait, then that it is withdrawn. Frees it, later. */
 void service_end(struct service *s, int error, const char *why);
+
+/* ---- service_wait.c ---- */
+
+/* Before the target is written: the wait remembers what there was. NULL when memory is short. */
+struct service_wait *service_wait_create(struct service *s, service_verdict_cb verdict, void *arg);
+/* The verdict, to all who wait. They may withdraw the service. */
+void service_answer_waits(struct service *s, int error, const char *why);
+/* The router refused: what was written by those who wait does not count. */
+void service_revert(struct service *s);
 
 #endif

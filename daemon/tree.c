@@ -146,6 +146,8 @@ void tree_journals_changed(struct tree *t)
 {
   fs_touch(tree_folder(t, "events"));
   fs_touch(tree_folder(t, "errors"));
+  /* Where most of what is told there shows. */
+  fs_touch(tree_folder(t, "status"));
 }
 
 /* ---- Refusals, and lines that wait. ---- */

@@ -18,11 +18,11 @@ struct waiting_queue;
 struct dial {
   struct arrival arrival;
   struct goal goal;
+  bool told;                   /* service.c: the service knows of it */
   struct waiting_queue *queue; /* waiting.c; NULL: it is not in the waiting room */
   struct service *service;     /* NULL: it is at none */
   struct token *token;         /* what the service shows to answer; NULL: there was none yet, or it expired */
   struct rpc_timer *late;
-  bool told;                /* service.c: the service knows of it */
   struct dial *prev, *next; /* service.c or waiting.c */
 };
 

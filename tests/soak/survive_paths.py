@@ -3,6 +3,7 @@ import contextlib
 import pathlib
 import shutil
 import tempfile
+import threading
 import time
 import traceback
 
@@ -54,13 +55,36 @@ def new_route(lab):
     lab.f.run("ip", "route", "replace", "default", "via", "10.0.2.2", "src", "10.0.2.9")
 
 
+class Pauses:
+    """The longest time in which either direction did not go on."""
+
+    def __init__(self, talk):
+        self.talk, self.longest, self.over = talk, 0.0, threading.Event()
+        self.thread = threading.Thread(target=self.look)
+
+    def look(self):
+        heard = [(flow.heard, time.monotonic()) for flow in self.talk.flows]
+        while not self.over.wait(0.005):
+            now = time.monotonic()
+            self.longest = max(self.longest, *(now - since for _, since in heard))
+            heard = [(flow.heard, now) if flow.heard > size else (size, since) for flow, (size, since) in zip(self.talk.flows, heard)]
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
 LINK = Link(50e6, 0.02)
 
 
 def measured(report, words, change, hold=0, undo=lambda lab: None, at="F"):
     """Under a conversation: `change`, and after so many seconds `undo`."""
     with abroad(LINK) as (lab, a, b, near, far):
-        with Conversation(words, near, far, pauses=False) as talk:
+        with Conversation(words, near, far, pauses=False) as talk, Pauses(talk) as pauses:
             talk.goes_on()
             notice = notices(b if at == "F" else a)
             begin = time.monotonic()
@@ -78,6 +102,7 @@ def measured(report, words, change, hold=0, undo=lambda lab: None, at="F"):
             if back is not None:
                 report.at_most(f"{words}: until it goes on{' once there is a path' if hold else ''}", back)
                 talk.goes_on()
+            report.at_most(f"{words}: longest pause", pauses.longest)
         report.judge(f"{words}: what is heard is what was said", b.values("status")["failed"] == "0")
 
 

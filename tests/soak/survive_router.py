@@ -73,7 +73,8 @@ def kills(report):
                 begin = time.monotonic()
                 router, down_for = restarted(world, router, source.uniform(0, 0.5))
                 cuts.append((begin, down_for))
-                eventually(lambda: min(up.times[-1], down.times[-1]) > begin or up.whole() and down.whole(), 60, "both go on")
+                back = begin + down_for
+                eventually(lambda: min(up.times[-1], down.times[-1]) > back or up.whole() and down.whole(), 60, "both go on")
 
         begin, trouble = time.monotonic(), ""
         try:

@@ -128,8 +128,8 @@ START_TEST(test_waits_for_service)
   struct fixture f;
   fixture_open(&f);
   struct stream *a[ALL_IN_TURN], *s[ALL_IN_TURN];
-  for (uint8_t i = 0; i < ALL_IN_TURN; i++)
-    a[i] = waits(attach(&f, member_s.key, member_f, i));
+  for (unsigned i = 0; i < ALL_IN_TURN; i++)
+    a[i] = waits(attach(&f, member_s.key, member_f, (uint8_t)i));
   struct stream *other = created(&f, "other", member_f);
   struct stream *web = create(&f, "web", member_s);
   web->reading = false; /* but for the message that it has asked for: each token is seen */
@@ -155,8 +155,8 @@ START_TEST(test_waits_for_parked)
   struct fixture f;
   fixture_open(&f);
   struct stream *a[ALL_IN_TURN], *s[ALL_IN_TURN];
-  for (uint8_t i = 0; i < ALL_IN_TURN; i++)
-    a[i] = waits(attach(&f, member_s.key, member_f, i));
+  for (unsigned i = 0; i < ALL_IN_TURN; i++)
+    a[i] = waits(attach(&f, member_s.key, member_f, (uint8_t)i));
   struct stream *watch = member_joins(&f, member_s, 's', 1);
   for (unsigned i = 0; i < ALL_IN_TURN; i++) {
     s[i] = park(&f, member_s);
@@ -375,8 +375,8 @@ START_TEST(test_young)
   limits.young_ms = FOREVER;
   fixture_open_with(&f, &limits, NULL);
   struct stream *a[ALL_IN_TURN], *s[ALL_IN_TURN];
-  for (uint8_t i = 0; i < ALL_IN_TURN; i++) {
-    const struct header h = header_of_dial("web", member_f, i);
+  for (unsigned i = 0; i < ALL_IN_TURN; i++) {
+    const struct header h = header_of_dial("web", member_f, (uint8_t)i);
     a[i] = waits(connect_with(&f, &h));
   }
   /* What no service can be called is not waited for, nor can an original wait. */
@@ -549,6 +549,38 @@ START_TEST(test_replaced)
 }
 END_TEST
 
+/* While it is being told of many: the newer stream is told of all of them, in their order. */
+START_TEST(test_replaced_while_told)
+{
+  struct fixture f;
+  struct router_limits limits = fixture_limits();
+  enum { MANY = 1000 };
+  limits.unsent = MANY;
+  fixture_open_with(&f, &limits, NULL);
+  struct stream **a = calloc(MANY, sizeof(struct stream *));
+  for (unsigned i = 0; i < MANY; i++) {
+    struct header h = header_of_attach(member_s.key, member_f, 0);
+    memcpy(h.connection, &i, sizeof i);
+    a[i] = waits(connect_with(&f, &h));
+  }
+  struct stream *web = create(&f, "web", member_s), *web2 = create(&f, "web", member_s);
+  web2->reading = false; /* but for the message that it has asked for */
+  stream_closes(web, RPC_ABORTED);
+  for (unsigned i = 0; i < MANY; i++) {
+    struct stream *s = answer(web2, i + 1, member_s);
+    FIXTURE_UNTIL(&f, s->told == 1 || s->closed);
+    ck_assert_msg(!s->closed, "%s", s->text);
+    ck_assert_mem_eq(s->header.connection, &i, sizeof i);
+    web2->receiving = rpc_call_receive(web2->call) == 0;
+    stream_drop(a[i]);
+    stream_closes(s, RPC_ABORTED);
+  }
+  free(a);
+  stream_drop(web2);
+  fixture_close(&f);
+}
+END_TEST
+
 /* ---- Attacks ---- */
 
 START_TEST(test_stolen)
@@ -636,6 +668,7 @@ int main(void)
                                        {test_gone_and_nobody_comes, 0},
                                        {test_goes_when_told, 0},
                                        {test_replaced, 3},
+                                       {test_replaced_while_told, 0},
                                        {test_stolen, 0},
                                        {test_flood, 0}};
   return fixture_main("attach", tests, sizeof tests / sizeof *tests);

@@ -88,12 +88,17 @@ static struct goal some_goal(unsigned n)
   return n % 2 ? goal_member(member) : goal_service(name);
 }
 
+/* Goals are zeroed before they are filled. */
+static bool same(const struct goal *a, const struct goal *b)
+{
+  return memcmp(a, b, sizeof *a) == 0; /* NOLINT(bugprone-suspicious-memory-comparison) */
+}
+
 static const struct dial *oldest(const struct model *m, const struct goal *g)
 {
   size_t found = DIALS;
   for (size_t i = 0; i < DIALS; i++) {
-    if (m->since[i] && memcmp(&m->dials[i].goal, g, sizeof *g) == 0 &&
-        (found == DIALS || m->since[i] < m->since[found]))
+    if (m->since[i] && same(&m->dials[i].goal, g) && (found == DIALS || m->since[i] < m->since[found]))
       found = i;
   }
   return found == DIALS ? NULL : &m->dials[found];
