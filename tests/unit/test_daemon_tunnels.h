@@ -185,6 +185,7 @@ static void begin_connected(void)
 static void teardown(void)
 {
   w.on_state = w.on_renewed = NULL;
+  streams_oblige();
   gone = false;
   parked_close(parked, on_gone, NULL);
   WORLD_UNTIL(&w, gone);
@@ -205,7 +206,7 @@ static void teardown(void)
 
 /* ---- The application's, or the target's, end ---- */
 
-static ssize_t peek(int fd)
+WORLD ssize_t peek(int fd)
 {
   char byte;
   ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -248,13 +249,13 @@ WORLD void put(int fd, const char *text)
   ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-static bool target_came(int *fd)
+WORLD bool target_came(int *fd)
 {
   *fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
   return *fd >= 0;
 }
 
-static int accept_target(void)
+WORLD int accept_target(void)
 {
   int fd;
 
@@ -272,7 +273,7 @@ WORLD void expect_no_target(void)
 }
 
 /* A connection that a forward accepted. Returns the application's end. */
-static int forward(const char *service)
+WORLD int forward(const char *service)
 {
   int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), application, accepted;
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -292,13 +293,13 @@ static int forward(const char *service)
 
 /* ---- The router's, and the other side's, end ---- */
 
-static struct stream *stream_at(int i)
+WORLD struct stream *stream_at(int i)
 {
   WORLD_UNTIL(&w, streams.count > i && streams.all[i].headers + streams.all[i].original > 0);
   return &streams.all[i];
 }
 
-static void answer(struct stream *s, uint64_t received)
+WORLD void answer(struct stream *s, uint64_t received)
 {
   const struct header h = stream_answer(s, received);
 
@@ -306,13 +307,13 @@ static void answer(struct stream *s, uint64_t received)
   stream_say_header(&w, s, &h);
 }
 
-static bool state_is(const char *state)
+WORLD bool state_is(const char *state)
 {
   return strncmp(tunnel_info(last).state, state, strlen(state)) == 0;
 }
 
 /* A forward whose other side has answered. */
-static int open_forward(struct stream **out)
+WORLD int open_forward(struct stream **out)
 {
   int before = streams.count;
   int fd = forward("web");
@@ -324,7 +325,7 @@ static int open_forward(struct stream **out)
 }
 
 /* A stream of ours, by a token, on which the other side says this. */
-static struct stream *arrive(const struct header *h)
+WORLD struct stream *arrive(const struct header *h)
 {
   int before = streams.count;
 
