@@ -130,8 +130,9 @@ static void steal(struct world *w, enum attempt attempt)
     return;
   const struct side *s = p->service;
   struct label h = {.connection = p->id,
-                    .member = attempt == ATTEMPT_STOLEN ? MEMBER_STRANGER : MEMBER_FORWARD,
+                    .member = process_member(attempt == ATTEMPT_STOLEN ? w->stranger : w->forward),
                     .attach = chance(w, 500),
+                    .to = process_member(w->service),
                     .established = chance(w, 500),
                     .epoch = bend(w, s->machine.epoch),
                     .received = chance(w, 500) ? s->flow.out.acked : bend(w, s->flow.out.added),
@@ -149,6 +150,7 @@ static void repeat(struct world *w, bool bent)
   if (bent) {
     h.epoch = p->service->machine.epoch + 1;
     h.established = h.attach = true;
+    h.to = process_member(w->service);
     h.received = chance(w, 500) ? out->added + FAR + roll(w, 10) : UINT64_MAX - roll(w, 10);
   } else if (h.epoch > p->service->machine.epoch) {
     return; /* it is on its way */
@@ -159,11 +161,12 @@ static void repeat(struct world *w, bool bent)
 static void guess(struct world *w, enum attempt attempt)
 {
   struct label h = {.connection = roll(w, UINT64_C(1) << 50) << 8 | 0x80,
-                    .member = MEMBER_STRANGER,
+                    .member = process_member(w->stranger),
                     .established = attempt == ATTEMPT_GUESS && chance(w, 500),
                     .epoch = roll(w, 3),
                     .limit = bend(w, WINDOW_MIN)};
   h.attach = h.established;
+  h.to = process_member(w->service);
   try(w, attempt, &h);
 }
 

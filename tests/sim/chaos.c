@@ -15,8 +15,12 @@ enum fault {
   FAULT_REPLAY, /* an older header comes once more */
   FAULT_USER,   /* cuts a connection */
   FAULT_END,    /* a daemon ends one, as it does when it ends itself */
+  FAULT_CRASH_F,
+  FAULT_CRASH_S,
   FAULTS,
 };
+
+enum { CRASHES_MAX = 2 };
 
 _Static_assert(FAULTS <= sizeof((struct plan){0}.faults) / sizeof(unsigned), "each has a weight");
 
@@ -48,7 +52,9 @@ static void draw_gentle(struct world *w)
     p->faults[i] = i == FAULT_DRAIN || i == FAULT_RENEW;
   p->gentle = true;
   p->slow = p->twice = p->mute = p->no_memory = 0;
-  p->chaos_step_us = 3 * SECOND;
+  p->chaos_us = ONE_OF(w, 5, 20) * SECOND;
+  p->chaos_step_us = ONE_OF(w, 500, 3000) * MS;
+  p->drain_us = 5 * SECOND;
   p->hold_ms = 600000;
   p->dial_ms = 10000;
 }
@@ -70,8 +76,10 @@ static void draw_plan(struct world *w)
   p->target_refuses = (unsigned)ONE_OF(w, 0, 0, 0, 200);
   p->chaos_us = ONE_OF(w, 1, 2, 5, 10, 20, 40) * SECOND;
   p->chaos_step_us = ONE_OF(w, 10, 50, 200, 500, 2000) * MS;
+  p->drain_us = ONE_OF(w, 1, 20) * SECOND;
   if (p->chaos_us / p->chaos_step_us > 60)
     p->chaos_us = 60 * p->chaos_step_us;
+  p->stateless = chance(w, 300);
   draw_faults(w);
   if (chance(w, 150))
     draw_gentle(w);
@@ -194,6 +202,12 @@ static void replay(struct world *w)
   router_forge(w, &h, roll(w, 5 * SECOND));
 }
 
+static bool all_moved(struct world *w)
+{
+  const struct instance *i = router_newest(w);
+  return i != NULL && w->forward->link.instance == i && w->service->link.instance == i;
+}
+
 static void strike(struct world *w, enum fault fault)
 {
   switch (fault) {
@@ -219,7 +233,9 @@ static void strike(struct world *w, enum fault fault)
     router_kill(w, roll(w, 20 * SECOND));
     break;
   case FAULT_DRAIN:
-    router_drain(w, 3 * SECOND + roll(w, 20 * SECOND));
+    if (w->plan.gentle && !all_moved(w)) /* who is not even there yet cannot move on */
+      break;
+    router_drain(w, 3 * SECOND + roll(w, w->plan.drain_us));
     break;
   case FAULT_RENEW:
     process_renew(w->forward);
@@ -229,6 +245,11 @@ static void strike(struct world *w, enum fault fault)
     break;
   case FAULT_USER:
     on_side(w, CONNECTION_CUT, "a user cut it");
+    break;
+  case FAULT_CRASH_F:
+  case FAULT_CRASH_S:
+    if (w->members < ROLES + CRASHES_MAX)
+      process_crash(fault == FAULT_CRASH_F ? w->forward : w->service);
     break;
   default:
     on_side(w, CONNECTION_END, "a daemon ended it");

@@ -19,6 +19,26 @@ void judge_excuse(struct side *s, const char *why)
   TRACE(s->w, "%s: need not end well: %s", s->name, why);
 }
 
+static bool is_over(const struct side *s)
+{
+  return s == NULL || s->gone;
+}
+
+void judge_crash(struct process *p)
+{
+  struct world *w = p->w;
+  for (unsigned i = 0; i < w->plan.pairs; i++) {
+    struct pair *pair = &w->pairs[i];
+    bool begun = pair->forward->w != NULL, over = is_over(pair->forward) && is_over(pair->service);
+    /* A dial that is late reaches the next process of S, which knows nothing of it. */
+    if (!begun || (over && p->role == ROLE_FORWARD))
+      continue;
+    pair->crashed = true;
+    judge_excuse(pair->forward, "a daemon crashed");
+    pair->targets = 0;
+  }
+}
+
 /* ---- Attempts ---- */
 
 void judge_attempt(struct side *s)
@@ -40,7 +60,7 @@ void judge_attempted(struct side *s, const struct label *h)
   if (accepted && h->epoch <= p->before.epoch)
     broken(s->w, "%s: accepted epoch %llu after %llu", s->name, (unsigned long long)h->epoch,
            (unsigned long long)p->before.epoch);
-  if (accepted && h->member != MEMBER_FORWARD)
+  if (accepted && h->member != p->forward->process->member)
     broken(s->w, "%s: accepted a stream of another member", s->name);
 }
 
@@ -74,7 +94,7 @@ static void held_too_long(struct side *s, const struct connection *before)
   struct world *w = s->w;
   if (before->has_current || world_ms(w) < before->shaky_since + before->times->hold)
     broken(w, "%s: given up too early", s->name);
-  if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)))
+  if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)) && !s->pair->crashed)
     broken(w, "%s: given up, though the other side is there", s->name);
   if (partner(s) != NULL && !lives(partner(s))) /* what that one did needs a reason of its own */
     return;
@@ -129,7 +149,7 @@ static void check_side(const struct side *s, const struct application *other)
     broken(s->w, "%s: its socket is open for ever", s->name);
   if (!a->saw_end)
     return;
-  if (!other->ends || a->taken != other->will_send)
+  if ((!other->ends && !s->pair->crashed) || a->taken != other->will_send)
     broken(s->w, "%s: saw the end after %llu of %llu bytes", s->name, (unsigned long long)a->taken,
            (unsigned long long)other->will_send);
 }
@@ -140,6 +160,8 @@ static void check_pair(const struct pair *p)
   check_side(f, s != NULL ? &s->application : &p->target);
   if (s != NULL)
     check_side(s, &f->application);
+  if (p->crashed)
+    return;
   if (!p->excused && !(well(f) && well(s)))
     broken(p->w, "connection %u did not end well, and nobody is to blame", p->index);
   bool ended = f->ended || (s != NULL && s->ended);

@@ -20,6 +20,7 @@ struct pair {
   bool excused;              /* somebody broke it off, or the other side could not be reached for long: */
   const char *excuse;
   bool held;     /* too long */
+  bool crashed;  /* the daemon at one end */
   unsigned uses; /* streams that became current when all was quiet */
 
   /* What S had before an attempt. */
@@ -27,6 +28,8 @@ struct pair {
   struct line *current;
 };
 
+/* All that this process has is lost. */
+void judge_crash(struct process *p);
 /* Why this connection need not end well; it began at this side. */
 void judge_excuse(struct side *s, const char *why);
 /* Around an attempt to dial or to attach, at S. `s`: NULL, or the connection that it names. */

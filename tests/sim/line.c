@@ -14,7 +14,7 @@ enum told { TOLD_HEADER, TOLD_RESET, TOLD_REFUSED, TOLD_ENDED };
 
 static void tell_now(struct line *l, uint64_t arg)
 {
-  if (l->closed)
+  if (l->closed || l->stream->client->dead)
     return;
   switch (arg & 3) {
   case TOLD_HEADER:

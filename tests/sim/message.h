@@ -18,7 +18,7 @@ struct content {
 /* The header. */
 struct label {
   bool attach, established, answer;
-  uint32_t member; /* of whom it is */
+  uint32_t member, to; /* of whom it is, and whose connection goes on */
   uint64_t connection, epoch, received, limit;
 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Shows that the simulator would find it if the machine were wrong.
 
-    tests/sim/mutations.py [--seeds 20000] [NAME ...]
+    tests/sim/mutations.py [--seeds 100000] [NAME ...]
 
 Each mutation is one change to a copy of the sources. The simulator is built with it, and run until it says that
 something is broken. Prints a table; fails if a mutation is not found, or does not apply any more (its text must stand
@@ -37,23 +37,25 @@ MUTATIONS = [
     ("any epoch is accepted", MACHINE, " || epoch <= c->epoch", ""),
     ("an impossible stream is accepted", MACHINE, "!alive || !possible || ", "!alive || "),
     ("an attachment has the former epoch", MACHINE, "  c->epoch++;\n  c->has_next = true;\n", "  c->has_next = true;\n"),
-    ("a second dial has the former epoch", MACHINE, "  c->epoch++;\n  return dial(c);\n", "  return dial(c);\n"),
+    ("a second dial has the former epoch", MACHINE, "  c->epoch++;\n  return dial(c, now);\n", "  return dial(c, now);\n"),
     ("established is not set", MACHINE, "  c->established = other == CONNECTION_OURS;\n  c->dial_until = NEVER;\n  c->backoff", "  c->dial_until = NEVER;\n  c->backoff"),
     ("no tombstone is left", MACHINE, "    actions |= CONNECTION_BURY;\n", "    actions |= 0;\n"),
     ("a tombstone says that all went well", MACHINE, "{\n  c->reset = true;\n  return gone(c, drop_streams(c));\n}", "{\n  return gone(c, drop_streams(c));\n}"),
-    ("the hold is not started", MACHINE, "  c->hold_until = now + c->times->hold;\n", "  c->hold_until = NEVER;\n"),
+    ("the hold is not started", MACHINE, "  c->hold_until = c->shaky_since + c->times->hold;\n", "  c->hold_until = NEVER;\n"),
     ("the hold goes on with a stream", MACHINE, "c->next_until = c->hold_until = c->retry_at = NEVER", "c->next_until = c->retry_at = NEVER"),
     ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
-    ("the router's return is not noticed", MACHINE, "c->state != CONNECTION_WAITING ? open_again(c, now) : 0", "c->state != CONNECTION_WAITING ? 0 : 0"),
+    ("the router's return is not noticed", MACHINE, "return wants_stream(c) ? open_again(c, now) : renew_if_due(c, now);", "return wants_stream(c) ? 0 : renew_if_due(c, now);"),
     ("a silent next stream is waited for", MACHINE, "  c->next_until = now + c->times->dial + GRACE_MS;\n", "  c->next_until = NEVER;\n"),
     ("the last word is not said again", MACHINE, "    c->close_until = now + CLOSING_MS;\n  return CONNECTION_HALF_CLOSE;\n", "    c->close_until = now + CLOSING_MS;\n  return 0;\n"),
     ("a lost last word is taken for heard", MACHINE, "  return detach(c, now);\n}\n\nstatic unsigned closing_time", "  return gone(c, drop_streams(c));\n}\n\nstatic unsigned closing_time"),
     ("a reset is not said again", MACHINE, "  if (c->reset)\n    return say_reset(c, now);\n", "  if (c->reset)\n    return 0;\n"),
     ("a reset is not passed on", MACHINE, "  return closing(c) | say_reset(c, now) | CONNECTION_RESET_SOCKET;\n", "  return closing(c) | CONNECTION_RESET_SOCKET;\n"),
     ("an end before the target answers is lost", MACHINE, "CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0)", "CONNECTION_GIVE_SOCKET"),
-    ("an end is not said once it may be", MACHINE, "  move(c, CONNECTION_OPEN);\n  return say_local_eof(c);\n", "  move(c, CONNECTION_OPEN);\n  return 0;\n"),
+    ("an end is not said once it may be", MACHINE, "  return say_local_eof(c) | renew_if_due(c, now);\n", "  return renew_if_due(c, now);\n"),
     ("the socket is closed before it is half-closed", MACHINE, "(c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET", "CONNECTION_CLOSE_SOCKET"),
-    ("a renewal drops what is current", MACHINE, "return can ? open_next(c, now) : 0;", "return can ? detach(c, now) : 0;"),
+    ("a renewal drops what is current", MACHINE, "  c->renew_due = false;\n  return open_next(c, now);\n", "  c->renew_due = false;\n  return detach(c, now);\n"),
+    ("a renewal before the answer is forgotten", MACHINE, "  return say_local_eof(c) | renew_if_due(c, now);\n", "  c->renew_due = false;\n  return say_local_eof(c);\n"),
+    ("a renewal while one is under way is forgotten", MACHINE, "    c->retry_at = now; /* it was asked for while this one was on its way */\n", "    c->retry_at = NEVER;\n"),
     ("a next stream that is lost ends it", MACHINE, "  case CONNECTION_NEXT_LOST:\n    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard", "  case CONNECTION_NEXT_LOST:\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard"),
 ]
 
@@ -94,7 +96,7 @@ def found(mutation, seeds):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=20000)
+    parser.add_argument("--seeds", type=int, default=100000)
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     chosen = [m for m in MUTATIONS if not arguments.names or m[0] in arguments.names]

@@ -8,8 +8,8 @@ enum { RECONNECT_US = 2000000, FAREWELL_US = 2000000, TOMB_MS = 60000 };
 
 const char *process_name(const struct process *p)
 {
-  static const char *const names[] = {[MEMBER_FORWARD] = "F", [MEMBER_SERVICE] = "S", [MEMBER_STRANGER] = "M"};
-  return names[p->member];
+  static const char *const names[] = {[ROLE_FORWARD] = "F", [ROLE_SERVICE] = "S", [ROLE_STRANGER] = "M"};
+  return names[p->role];
 }
 
 uint32_t process_member(const struct process *p)
@@ -38,6 +38,38 @@ static void connect_later(struct process *p, uint64_t us)
   world_after(p->w, us, connect, p, 0);
 }
 
+static struct process *process_of(const struct world *w, enum process_role role)
+{
+  return role == ROLE_FORWARD ? w->forward : role == ROLE_SERVICE ? w->service : w->stranger;
+}
+
+/* The router tells who is there that this member is over for good. */
+static void tell_lost(struct process *p, uint32_t member)
+{
+  for (struct side *s = p->sides, *next; s != NULL; s = next) {
+    next = s->next_side;
+    if (s->machine.established && s->other == member)
+      side_step(s, CONNECTION_PEER_LOST);
+  }
+}
+
+/* A process has joined: it hears of those who are lost, and others hear of whom it follows. */
+static void joined(struct world *w, void *subject, uint64_t arg)
+{
+  const struct process *p = subject;
+  if (p->dead || p->link.registration != arg)
+    return;
+  for (enum process_role role = 0; role < ROLES; role++) {
+    struct process *q = process_of(w, role);
+    if (q == p || q->link.instance != p->link.instance)
+      continue;
+    if (p->former != 0)
+      tell_lost(q, p->former);
+    if (q->former != 0)
+      tell_lost(process_of(w, p->role), q->former);
+  }
+}
+
 /* It connects, or moves to a newer router: then the services are there before the streams are told. */
 static void connect(struct world *w, void *subject, uint64_t arg)
 {
@@ -45,6 +77,8 @@ static void connect(struct world *w, void *subject, uint64_t arg)
   struct process *p = subject;
   struct instance *i = router_newest(w), *former = p->link.instance;
   p->link.trying = false;
+  if (p->dead)
+    return;
   if (i == NULL) {
     connect_later(p, 1 + roll(w, w->quiet ? SECOND : RECONNECT_US));
     return;
@@ -53,15 +87,16 @@ static void connect(struct world *w, void *subject, uint64_t arg)
     return;
   TRACE(w, "%s: connected%s", process_name(p), former != NULL ? " with a newer router" : "");
   p->link.instance = i;
-  p->link.registration++;
-  if (p->member == MEMBER_SERVICE)
+  p->link.registration = ++w->registrations;
+  if (p->role == ROLE_SERVICE)
     instance_register(w, i, p->link.registration);
+  world_after(w, roll(w, 100 * MS), joined, p, p->link.registration);
   step_all(p, former == NULL ? CONNECTION_ROUTER_UP : CONNECTION_RENEW);
 }
 
 static void lose(struct process *p, uint64_t down_us)
 {
-  if (p->link.instance == NULL)
+  if (p->link.instance == NULL || p->dead)
     return;
   TRACE(p->w, "%s: not connected any more", process_name(p));
   p->link.instance = NULL;
@@ -130,7 +165,7 @@ void process_cut(struct process *p, uint64_t own_us, uint64_t router_us, uint64_
   TRACE(w, "%s: the network is gone", process_name(p));
   router_cut_process(w, p, own_us, router_us);
   world_after(w, roll(w, own_us), process_notices, l, 0);
-  if (p->member == MEMBER_SERVICE)
+  if (p->role == ROLE_SERVICE)
     world_after(w, roll(w, router_us), router_notices, l, 0);
 }
 
@@ -271,11 +306,12 @@ void process_parked(struct stream *s)
 
 /* ---- Life ---- */
 
-static struct process *start(struct world *w, enum process_member member)
+static struct process *start(struct world *w, enum process_role role)
 {
   struct process *p = world_alloc(w, sizeof *p);
   p->w = w;
-  p->member = member;
+  p->role = role;
+  p->member = ++w->members;
   p->times = (struct connection_times){.dial = w->plan.dial_ms, .hold = w->plan.hold_ms};
   connect_later(p, chance(w, 300) ? roll(w, 2 * SECOND) : 0);
   return p;
@@ -283,7 +319,26 @@ static struct process *start(struct world *w, enum process_member member)
 
 void processes_start(struct world *w)
 {
-  w->forward = start(w, MEMBER_FORWARD);
-  w->service = start(w, MEMBER_SERVICE);
-  w->stranger = start(w, MEMBER_STRANGER);
+  w->forward = start(w, ROLE_FORWARD);
+  w->service = start(w, ROLE_SERVICE);
+  w->stranger = start(w, ROLE_STRANGER);
+}
+
+void process_crash(struct process *p)
+{
+  struct world *w = p->w;
+  TRACE(w, "%s: crashes", process_name(p));
+  judge_crash(p);
+  uint64_t router_us = 1 + roll(w, chance(w, 300) ? 15 * SECOND : 5 * MS);
+  router_cut_process(w, p, 1, router_us);
+  process_cut(p, 1, router_us, 0);
+  p->dead = true;
+  while (p->sides != NULL)
+    side_vanish(p->sides);
+  struct process *follower = start(w, p->role);
+  follower->former = w->plan.stateless ? 0 : p->member;
+  if (p->role == ROLE_FORWARD)
+    w->forward = follower;
+  else
+    w->service = follower;
 }

@@ -7,7 +7,7 @@
 #include "daemon/connection.h"
 #include "router.h"
 
-enum process_member { MEMBER_FORWARD = 1, MEMBER_SERVICE, MEMBER_STRANGER };
+enum process_role { ROLE_FORWARD, ROLE_SERVICE, ROLE_STRANGER, ROLES };
 
 struct link {
   struct instance *instance; /* NULL: not connected */
@@ -24,7 +24,9 @@ struct tomb {
 
 struct process {
   struct world *w;
-  enum process_member member;
+  enum process_role role;
+  uint32_t member, former; /* former: of the process that this one follows; 0: none is known */
+  bool dead;
   struct link link;
   struct connection_times times;
   struct side *sides; /* that are not gone */
@@ -57,6 +59,8 @@ void process_farewell(struct process *p, struct line *l);
 
 /* The network is gone for so long: the process notices after at most `own_us`, the router after `router_us`. */
 void process_cut(struct process *p, uint64_t own_us, uint64_t router_us, uint64_t down_us);
+/* It is gone from one moment to the next, with all its sockets, and another one is started in its place. */
+void process_crash(struct process *p);
 /* Its streams should move, without any need. */
 void process_renew(struct process *p);
 

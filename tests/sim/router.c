@@ -19,6 +19,7 @@ struct instance {
   bool alive, draining;
   uint64_t since;
   uint64_t registration; /* of the service; 0: it is not there */
+  uint32_t member;       /* whose that is */
   uint64_t left_at;
   bool was_there;
 };
@@ -214,13 +215,19 @@ static void pair(struct stream *f)
     pass(f, p);
 }
 
+/* Whom it asks for. */
+static bool is_there(const struct instance *i, const struct label *label)
+{
+  return i->registration != 0 && (!label->attach || label->to == i->member);
+}
+
 static void pair_late(struct world *w, void *subject, uint64_t arg)
 {
   (void)w, (void)arg;
   struct stream *f = subject;
   if (!f->instance->alive || f->finished || !f->waiting)
     return;
-  if (f->instance->registration != 0)
+  if (is_there(f->instance, &f->label))
     pair(f);
 }
 
@@ -243,7 +250,7 @@ static void arrived(struct stream *f, const struct message *m)
     finish(f, STREAM_FAILED);
   } else if (i->draining) {
     finish(f, STREAM_LOST);
-  } else if (i->registration != 0) {
+  } else if (is_there(i, &f->label)) {
     f->waiting = true;
     if (chance(w, w->quiet ? 0 : w->plan.slow))
       world_after(w, roll(w, 20 * SECOND), pair_late, f, 0);
@@ -372,6 +379,7 @@ void instance_register(struct world *w, struct instance *i, uint64_t registratio
 {
   struct router *r = w->router;
   i->registration = registration;
+  i->member = process_member(w->service);
   for (size_t k = 0; k < r->count; k++)
     if (r->live[k]->instance == i && r->live[k]->waiting)
       pair_late(w, r->live[k], 0);
@@ -480,6 +488,9 @@ void router_drain(struct world *w, uint64_t drain_us)
     return;
   TRACE(w, "R: the router drains");
   i->draining = true;
+  for (size_t k = 0; k < w->router->count; k++)
+    if (w->router->live[k]->instance == i && w->router->live[k]->waiting)
+      finish(w->router->live[k], STREAM_LOST);
   new_instance(w);
   processes_drain(w, i);
   world_after(w, drain_us, stop, i, 1);

@@ -96,7 +96,8 @@ static int open_stream(struct side *s)
                     .limit = s->flow.own_limit,
                     .received = s->flow.in_base,
                     .established = s->machine.established,
-                    .attach = s->machine.established};
+                    .attach = s->machine.established,
+                    .to = s->other};
   demand(s, s->machine.role == CONNECTION_FORWARD && s->next == NULL, "open a stream");
   demand(s, !s->opened_any || s->machine.epoch > s->opened.epoch, "open a stream with an epoch that was used");
   if (h.established)
@@ -398,6 +399,15 @@ static void on_ended(struct line *l, enum stream_end end)
 static const struct line_events stream_events = {
     .header = on_header, .reset = on_reset, .refused = on_refused, .ended = on_ended};
 
+void side_vanish(struct side *s)
+{
+  s->process->sides = s->next_side;
+  s->gone = true;
+  if (s->gave_socket)
+    application_close(&s->application, true);
+  flow_close(&s->flow);
+}
+
 /* ---- Beginning ---- */
 
 static void prepare(struct side *s, struct process *p, uint64_t id, struct pair *pair, bool service)
@@ -445,7 +455,7 @@ void side_start_service(struct process *p, struct line *l, const struct label *h
     if (w->pairs[i].id == h->connection)
       pair = &w->pairs[i];
   if (pair != NULL) {
-    if (pair->service != NULL)
+    if (pair->service != NULL && pair->service->process == p)
       broken(w, "a connection begins a second time at S");
     pair->service = s;
     s->application = pair->target;

@@ -40,5 +40,7 @@ void side_start_service(struct process *p, struct line *l, const struct label *h
 /* And for one that is. */
 void side_attach(struct side *s, struct line *l, const struct label *h);
 void side_step(struct side *s, enum connection_event event);
+/* Its process, whose first one it is, is dead. */
+void side_vanish(struct side *s);
 
 #endif

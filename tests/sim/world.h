@@ -30,7 +30,9 @@ struct plan {
   unsigned mute;           /* an attachment of which nothing is ever heard */
   unsigned no_memory;      /* a stream cannot be opened */
   unsigned twice;          /* the router hands a header on to two streams */
+  bool stateless;          /* who starts again does not say who it was */
   unsigned target_refuses; /* the dialled one */
+  uint64_t drain_us;       /* how long a router goes on that drains, at most */
   uint64_t chaos_us;       /* how long there are faults */
   uint64_t chaos_step_us;  /* between two, at most */
   unsigned faults[16];     /* weights, by enum fault */
@@ -53,6 +55,8 @@ struct world {
   struct event *heap;
   size_t events, room;
   uint64_t order, ran, attacked;
+  uint64_t registrations;
+  uint32_t members; /* that there were */
   struct chunk *chunks, *spare;
 };
 
