@@ -232,13 +232,13 @@ START_TEST(test_more_than_the_limit_is_refused)
   open_answered(0, "ours");
   tell_other_data(0, WHOLE, QUEUE / MESSAGE);
   WAIT_FOR(counters(0).queued == QUEUE);
-  tell_other_eof(0, 0); /* costs nothing of the window */
-  WAIT_FOR(counters(0).queued == QUEUE + WINDOW_MESSAGE_COST);
+  tell_other_data(0, 1, 1); /* goes beyond a window, however small */
+  WAIT_FOR(counters(0).queued == QUEUE + 1 + WINDOW_MESSAGE_COST);
   ck_assert(!it->ended);
   tell_other_data(0, WHOLE, 1);
   WAIT_FOR(it->ended);
   ck_assert_int_eq(it->status, RPC_INTERNAL);
-  ck_assert_uint_eq(counters(0).queued, QUEUE + WINDOW_MESSAGE_COST);
+  ck_assert_uint_eq(counters(0).queued, QUEUE + 1 + WINDOW_MESSAGE_COST);
   ck_assert_uint_eq(pump_received(it->pump), QUEUE / MESSAGE * WHOLE + 1);
 }
 END_TEST
