@@ -52,6 +52,7 @@ static unsigned open_next(struct connection *c, uint64_t now)
 {
   c->epoch++;
   c->has_next = true;
+  c->renew_due = false;
   c->retry_at = NEVER;
   c->next_until = now + NEXT_MS;
   return CONNECTION_OPEN_STREAM;
@@ -60,6 +61,7 @@ static unsigned open_next(struct connection *c, uint64_t now)
 /* By name: data goes out at once, so that the stream is current from the beginning. */
 static unsigned dial(struct connection *c, uint64_t now)
 {
+  c->renew_due = false;
   c->retry_at = NEVER;
   return CONNECTION_OPEN_STREAM | current_is(c, now);
 }
@@ -108,10 +110,7 @@ static unsigned detach(struct connection *c, uint64_t now)
 static unsigned renew_if_due(struct connection *c, uint64_t now)
 {
   bool can = c->state == CONNECTION_OPEN && c->established && c->has_current && !c->has_next && c->router;
-  if (c->role != CONNECTION_FORWARD || !c->renew_due || !can)
-    return 0;
-  c->renew_due = false;
-  return open_next(c, now);
+  return c->role == CONNECTION_FORWARD && c->renew_due && can ? open_next(c, now) : 0;
 }
 
 static unsigned next_lost(struct connection *c, uint64_t now)

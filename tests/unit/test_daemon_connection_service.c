@@ -3,17 +3,17 @@
 
 static unsigned start(struct connection *c)
 {
-  return connection_start_service(c, &times, false, 0);
+  return connection_start_service(c, &times, false, 0, 0);
 }
 
 static unsigned start_late(struct connection *c)
 {
-  return connection_start_service(c, &times, false, 3);
+  return connection_start_service(c, &times, false, 3, 0);
 }
 
 static unsigned start_original(struct connection *c)
 {
-  return connection_start_service(c, &times, true, 0);
+  return connection_start_service(c, &times, true, 0, 0);
 }
 
 #define BEGINS (CONNECTION_USE_NEXT | CONNECTION_DIAL)
@@ -137,8 +137,13 @@ static const struct life attached_lives[] = {
      .state = CONNECTION_GONE},
     {"each time it is detached it is held anew", &detached,
      .moments = {{600999, ATTACHED, CONNECTION_USE_NEXT, NONE},
-                 {601500, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 1201500}},
+                 {602000, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 1202000}},
      .state = CONNECTION_OPEN, .epoch = 1},
+    {"streams that do not last do not keep it", &detached,
+     .moments = {{600999, ATTACHED, CONNECTION_USE_NEXT, NONE},
+                 {601500, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 601000},
+                 {601500, CONNECTION_TIME, BURIED_WITH(CONNECTION_RESET_SOCKET), NONE}},
+     .state = CONNECTION_GONE, .epoch = 1},
 };
 
 static const struct life ending_lives[] = {
@@ -261,9 +266,9 @@ START_TEST(test_tombstones_tell_how_it_ended)
   static const struct {
     const struct life *life;
     bool reset;
-  } cases[] = {{&ending_lives[0], false},  {&ending_lives[1], false}, {&opening_lives[0], true},
-               {&attached_lives[5], true}, {&reset_lives[0], true},   {&reset_lives[6], true},
-               {&reset_lives[10], true}};
+  } cases[] = {{&ending_lives[0], false}, {&ending_lives[1], false}, {&ending_lives[5], true},
+               {&ending_lives[6], true},  {&opening_lives[0], true}, {&attached_lives[5], true},
+               {&reset_lives[0], true},   {&reset_lives[6], true},   {&reset_lives[10], true}};
   struct connection c;
 
   live(&c, cases[_i].life);
@@ -282,7 +287,7 @@ int main(void)
   ADD_LIVES(lives, reset);
   ADD_LIVES(lives, program_end);
   ADD_LIVES(lives, first_version);
-  tcase_add_loop_test(lives, test_tombstones_tell_how_it_ended, 0, 7);
+  tcase_add_loop_test(lives, test_tombstones_tell_how_it_ended, 0, 9);
   suite_add_tcase(suite, lives);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
