@@ -558,14 +558,15 @@ static inline void tell_other_finish(int other, enum rpc_status status)
 
 static inline void order_deaf(struct other *o, struct order *order)
 {
-  (void)order;
-  o->deaf = true;
+  o->deaf = order->flag;
+  if (!o->deaf)
+    other_receive(o);
 }
 
-/* It reads no more. */
-static inline void tell_other_deaf(int other)
+/* It reads no more; or again. */
+static inline void tell_other_deaf(int other, bool deaf)
 {
-  give_order((struct order){.other = other, .carry_out = order_deaf});
+  give_order((struct order){.other = other, .carry_out = order_deaf, .flag = deaf});
 }
 
 static inline void order_cut(struct other *o, struct order *order)

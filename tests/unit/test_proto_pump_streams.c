@@ -131,6 +131,29 @@ START_TEST(test_end_while_detached)
 }
 END_TEST
 
+/* Much is to go again, and takes its time: the half-close waits until the end has gone. */
+START_TEST(test_half_close_behind_what_goes_again)
+{
+  enum { TOTAL = 200000 };
+  open_answered(0, "ours");
+  give_socket(0);
+  write_bytes(0, TOTAL);
+  shutdown(it->fd, SHUT_WR);
+  WAIT_FOR(seen_by(0).bytes == TOTAL + 1);
+  open_next(NEXT, "ours");
+  tell_other_deaf(1, true);
+  go_on(NEXT, 0);
+  pump_stream_half_close(sides[NEXT].stream);
+  turn_for_a_while();
+  tell_other_deaf(1, false);
+  WAIT_FOR(sides[NEXT].ended);
+  ck_assert_int_eq(sides[NEXT].status, RPC_OK);
+  ck_assert_str_eq(seen_by(1).order, "DE.");
+  ck_assert_uint_eq(seen_by(1).bytes, TOTAL + 1);
+  ck_assert_uint_eq(seen_by(1).wrong, 0);
+}
+END_TEST
+
 /* The first stream is full, its message not through. */
 START_TEST(test_closed_while_its_message_is_out)
 {
@@ -138,7 +161,7 @@ START_TEST(test_closed_while_its_message_is_out)
   tell_other_answer(0, false);
   WAIT_FOR(it->header);
   give_socket(0);
-  tell_other_deaf(0);
+  tell_other_deaf(0, true);
   size_t pushed = 0;
   start_patience();
   for (int idle = 0; idle < 50;) {
@@ -556,6 +579,7 @@ int main(void)
   tcase_add_test(tcase, test_what_is_acked_is_not_kept);
   tcase_add_loop_test(tcase, test_end_is_said_again, 0, 2);
   tcase_add_test(tcase, test_end_while_detached);
+  tcase_add_test(tcase, test_half_close_behind_what_goes_again);
   tcase_add_test(tcase, test_closed_while_its_message_is_out);
   tcase_add_test(tcase, test_window_holds_over_streams);
   tcase_add_test(tcase, test_nothing_is_kept_for_an_original);
