@@ -41,21 +41,32 @@ static void on_header(struct line *l, const struct label *h)
   bool own = a->attempt == ATTEMPT_FORGED || (a->attempt == ATTEMPT_GUESS && !a->label.established);
   if (!own)
     broken(a->w, "the stranger takes part in a connection");
+  a->w->outcomes.own++;
 }
 
-static void on_word(struct line *l)
+static void on_reset(struct line *l)
 {
-  leave(l->owner);
+  struct attacker *a = l->owner;
+  a->w->outcomes.reset++;
+  leave(a);
+}
+
+static void on_refused(struct line *l)
+{
+  struct attacker *a = l->owner;
+  a->w->outcomes.refused++;
+  leave(a);
 }
 
 static void on_ended(struct line *l, enum stream_end end)
 {
-  (void)end;
-  leave(l->owner);
+  struct attacker *a = l->owner;
+  a->w->outcomes.ended += end != STREAM_OK;
+  leave(a);
 }
 
 static const struct line_events stranger_events = {
-    .header = on_header, .reset = on_word, .refused = on_word, .ended = on_ended};
+    .header = on_header, .reset = on_reset, .refused = on_refused, .ended = on_ended};
 
 static void lose_patience(struct world *w, void *subject, uint64_t arg)
 {
@@ -107,9 +118,10 @@ static void try(struct world *w, enum attempt attempt, const struct label *label
   struct attacker *a = world_alloc(w, sizeof *a);
   if (w->stranger->link.instance == NULL)
     return;
+  w->attacked++;
   *a = (struct attacker){.w = w, .attempt = attempt, .label = *label};
   a->line = line_open(w->stranger, label, &stranger_events, a);
-  world_after(w, roll(w, PATIENCE_US), lose_patience, a, 0);
+  world_after(w, roll(w, attempt == ATTEMPT_FORGED ? PATIENCE_US : 10 * PATIENCE_US), lose_patience, a, 0);
   if (attempt == ATTEMPT_FORGED)
     say_forged(a);
 }
@@ -118,9 +130,8 @@ static void try(struct world *w, enum attempt attempt, const struct label *label
 static struct pair *pick_victim(struct world *w)
 {
   struct pair *p = &w->pairs[roll(w, w->plan.pairs)];
-  const struct tomb *t = process_tomb(w->service, p->id);
-  bool lives = p->service != NULL && !p->service->gone;
-  return lives || (t != NULL && t->until > world_ms(w) + 20000) ? p : NULL;
+  bool known = p->service != NULL && (!p->service->gone || w->now < p->buried_at + TOMBS_MS * MS / 2);
+  return known ? p : NULL;
 }
 
 static void steal(struct world *w, enum attempt attempt)
@@ -155,7 +166,10 @@ static void repeat(struct world *w, bool bent)
   } else if (h.epoch > p->service->machine.epoch) {
     return; /* it is on its way */
   }
-  router_forge(w, &h, roll(w, PATIENCE_US));
+  if (router_forge(w, &h, roll(w, PATIENCE_US)) == NULL)
+    return;
+  w->attacked++;
+  w->outcomes.replayed++;
 }
 
 static void guess(struct world *w, enum attempt attempt)
@@ -170,11 +184,11 @@ static void guess(struct world *w, enum attempt attempt)
   try(w, attempt, &h);
 }
 
-static void attack(struct world *w, void *subject, uint64_t left)
+/* One more, if there is somebody whom it could be made on. */
+static void attack(struct world *w, void *subject, uint64_t arg)
 {
-  (void)subject;
+  (void)subject, (void)arg;
   enum attempt attempt = (enum attempt)roll(w, ATTEMPTS);
-  w->attacked++;
   switch (attempt) {
   case ATTEMPT_STOLEN:
   case ATTEMPT_DISGUISED:
@@ -187,11 +201,11 @@ static void attack(struct world *w, void *subject, uint64_t left)
   default:
     guess(w, attempt);
   }
-  if (left > 1)
-    world_after(w, 1 + roll(w, 2 * MS), attack, NULL, left - 1);
+  if (w->attacked < w->plan.attacks)
+    world_after(w, 1 + roll(w, 2 * MS), attack, NULL, 0);
 }
 
 void attack_start(struct world *w)
 {
-  world_after(w, 0, attack, NULL, w->plan.attacks);
+  world_after(w, 0, attack, NULL, 0);
 }

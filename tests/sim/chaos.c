@@ -52,7 +52,8 @@ static void draw_gentle(struct world *w)
     p->faults[i] = i == FAULT_DRAIN || i == FAULT_RENEW;
   p->gentle = true;
   p->slow = p->twice = p->mute = p->no_memory = 0;
-  p->chaos_us = ONE_OF(w, 5, 20) * SECOND;
+  p->delay_us = ONE_OF(w, 2, 200, 200, 200) * MS;
+  p->chaos_us = ONE_OF(w, 2, 5, 20) * SECOND;
   p->chaos_step_us = ONE_OF(w, 500, 3000) * MS;
   p->drain_us = 5 * SECOND;
   p->hold_ms = 600000;
@@ -81,7 +82,7 @@ static void draw_plan(struct world *w)
     p->chaos_us = 60 * p->chaos_step_us;
   p->stateless = chance(w, 300);
   draw_faults(w);
-  if (chance(w, 150))
+  if (chance(w, 200))
     draw_gentle(w);
 }
 
@@ -199,7 +200,8 @@ static void replay(struct world *w)
   if (f->w == NULL || !f->opened_any || f->gone)
     return;
   struct label h = f->opened;
-  router_forge(w, &h, roll(w, 5 * SECOND));
+  if (!h.attach || h.to == process_member(w->service))
+    router_forge(w, &h, roll(w, 5 * SECOND));
 }
 
 static bool all_moved(struct world *w)
@@ -235,6 +237,8 @@ static void strike(struct world *w, enum fault fault)
   case FAULT_DRAIN:
     if (w->plan.gentle && !all_moved(w)) /* who is not even there yet cannot move on */
       break;
+    if (chance(w, 500)) /* and there are other reasons to move */
+      process_renew(w->forward);
     router_drain(w, 3 * SECOND + roll(w, w->plan.drain_us));
     break;
   case FAULT_RENEW:

@@ -19,7 +19,8 @@ struct pair {
   unsigned targets;          /* how many were */
   bool excused;              /* somebody broke it off, or the other side could not be reached for long: */
   const char *excuse;
-  bool held;     /* too long */
+  bool held; /* too long */
+  uint64_t buried_at;
   bool crashed;  /* the daemon at one end */
   unsigned uses; /* streams that became current when all was quiet */
 

@@ -17,9 +17,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ["daemon/connection.c", "proto/sequence.c", "proto/window.c"]
-HEADERS = ["daemon/connection.h", "proto/sequence.h", "proto/window.h"]
-MACHINE, SEQUENCE, WINDOW = SOURCES
+SOURCES = ["daemon/connection.c", "proto/sequence.c", "proto/window.c", "daemon/tombs.c"]
+HEADERS = ["daemon/connection.h", "proto/sequence.h", "proto/window.h", "daemon/tombs.h", "proto/header.h"]
+MACHINE, SEQUENCE, WINDOW, TOMBS = SOURCES
 
 # name, file, what stands there, what is put there
 MUTATIONS = [
@@ -40,12 +40,13 @@ MUTATIONS = [
     ("a second dial has the former epoch", MACHINE, "  c->epoch++;\n  return dial(c, now);\n", "  return dial(c, now);\n"),
     ("established is not set", MACHINE, "  c->established = other == CONNECTION_OURS;\n  c->dial_until = NEVER;\n  c->backoff", "  c->dial_until = NEVER;\n  c->backoff"),
     ("no tombstone is left", MACHINE, "    actions |= CONNECTION_BURY;\n", "    actions |= 0;\n"),
+    ("a tombstone is gone at once", TOMBS, "e->until = now + TOMBS_MS;", "e->until = now + 10;"),
     ("a tombstone says that all went well", MACHINE, "{\n  c->reset = true;\n  return gone(c, drop_streams(c));\n}", "{\n  return gone(c, drop_streams(c));\n}"),
     ("the hold is not started", MACHINE, "  c->hold_until = c->shaky_since + c->times->hold;\n", "  c->hold_until = NEVER;\n"),
     ("the hold goes on with a stream", MACHINE, "c->next_until = c->hold_until = c->retry_at = NEVER", "c->next_until = c->retry_at = NEVER"),
     ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
     ("the router's return is not noticed", MACHINE, "return wants_stream(c) ? open_again(c, now) : renew_if_due(c, now);", "return wants_stream(c) ? 0 : renew_if_due(c, now);"),
-    ("a silent next stream is waited for", MACHINE, "  c->next_until = now + c->times->dial + GRACE_MS;\n", "  c->next_until = NEVER;\n"),
+    ("a silent next stream is waited for", MACHINE, "  c->next_until = now + NEXT_MS;\n", "  c->next_until = NEVER;\n"),
     ("the last word is not said again", MACHINE, "    c->close_until = now + CLOSING_MS;\n  return CONNECTION_HALF_CLOSE;\n", "    c->close_until = now + CLOSING_MS;\n  return 0;\n"),
     ("a lost last word is taken for heard", MACHINE, "  return detach(c, now);\n}\n\nstatic unsigned closing_time", "  return gone(c, drop_streams(c));\n}\n\nstatic unsigned closing_time"),
     ("a reset is not said again", MACHINE, "  if (c->reset)\n    return say_reset(c, now);\n", "  if (c->reset)\n    return 0;\n"),
@@ -53,9 +54,11 @@ MUTATIONS = [
     ("an end before the target answers is lost", MACHINE, "CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0)", "CONNECTION_GIVE_SOCKET"),
     ("an end is not said once it may be", MACHINE, "  return say_local_eof(c) | renew_if_due(c, now);\n", "  return renew_if_due(c, now);\n"),
     ("the socket is closed before it is half-closed", MACHINE, "(c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET", "CONNECTION_CLOSE_SOCKET"),
-    ("a renewal drops what is current", MACHINE, "  c->renew_due = false;\n  return open_next(c, now);\n", "  c->renew_due = false;\n  return detach(c, now);\n"),
+    ("a renewal drops what is current", MACHINE, "c->renew_due && can ? open_next(c, now) : 0;", "c->renew_due && can ? detach(c, now) : 0;"),
     ("a renewal before the answer is forgotten", MACHINE, "  return say_local_eof(c) | renew_if_due(c, now);\n", "  c->renew_due = false;\n  return say_local_eof(c);\n"),
     ("a renewal while one is under way is forgotten", MACHINE, "    c->retry_at = now; /* it was asked for while this one was on its way */\n", "    c->retry_at = NEVER;\n"),
+    ("a renewal is forgotten with the former stream", MACHINE, "  c->renew_due &= c->has_next;\n", "  c->renew_due = false;\n"),
+    ("who is over for good is waited for", MACHINE, "  case CONNECTION_PEER_LOST:\n    c->reset_heard = true;\n    return all_over(c);\n", "    c->reset_heard = true;\n    return all_over(c);\n  case CONNECTION_PEER_LOST:\n    return 0;\n"),
     ("a next stream that is lost ends it", MACHINE, "  case CONNECTION_NEXT_LOST:\n    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard", "  case CONNECTION_NEXT_LOST:\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard"),
 ]
 

@@ -1,10 +1,12 @@
 #include "process.h"
 
+#include <string.h>
+
 #include "judge.h"
 #include "line.h"
 #include "side.h"
 
-enum { RECONNECT_US = 2000000, FAREWELL_US = 2000000, TOMB_MS = 60000 };
+enum { RECONNECT_US = 2000000, FAREWELL_US = 2000000 };
 
 const char *process_name(const struct process *p)
 {
@@ -48,8 +50,11 @@ static void tell_lost(struct process *p, uint32_t member)
 {
   for (struct side *s = p->sides, *next; s != NULL; s = next) {
     next = s->next_side;
-    if (s->machine.established && s->other == member)
-      side_step(s, CONNECTION_PEER_LOST);
+    if (!s->machine.established || s->other != member)
+      continue;
+    side_step(s, CONNECTION_PEER_LOST);
+    if (!s->gone)
+      broken(p->w, "%s: goes on, though the other side is over for good", s->name);
   }
 }
 
@@ -214,35 +219,40 @@ void process_farewell(struct process *p, struct line *l)
 
 /* ---- Tombstones ---- */
 
-struct tomb *process_tomb(struct process *p, uint64_t id)
+struct name {
+  uint8_t bytes[HEADER_CONNECTION_SIZE];
+};
+
+_Static_assert(HEADER_MEMBER_SIZE == HEADER_CONNECTION_SIZE, "a name serves for both");
+
+static struct name name_of(uint64_t number)
 {
-  struct tomb **at = &p->tombs;
-  while (*at != NULL && ((*at)->id != id || (*at)->until <= world_ms(p->w))) {
-    if ((*at)->until <= world_ms(p->w))
-      *at = (*at)->next;
-    else
-      at = &(*at)->next;
-  }
-  return *at;
+  struct name n = {{0}};
+  memcpy(n.bytes, &number, sizeof number);
+  return n;
 }
 
-void process_bury(struct process *p, const struct tomb *t)
+void process_bury(struct side *s)
 {
-  struct tomb *copy = world_alloc(p->w, sizeof *copy);
-  *copy = *t;
-  copy->until = world_ms(p->w) + TOMB_MS;
-  copy->next = p->tombs;
-  p->tombs = copy;
+  struct tomb t = {.received = flow_received(&s->flow),
+                   .reset = s->machine.reset || s->machine.reset_heard,
+                   .code = "",
+                   .reason = ""};
+  memcpy(t.connection, name_of(s->id).bytes, sizeof t.connection);
+  memcpy(t.member, name_of(s->other).bytes, sizeof t.member);
+  tombs_add(s->process->tombs, &t, world_ms(s->w));
+  if (s->pair != NULL)
+    s->pair->buried_at = s->w->now;
 }
 
 static void answer_from_tomb(struct process *p, struct line *l, const struct label *h, const struct tomb *t)
 {
-  if (h->member != t->member) {
+  if (memcmp(name_of(h->member).bytes, t->member, sizeof t->member) != 0) {
     line_say_refused(l);
   } else {
     line_answer(l, &(struct label){.answer = true,
                                    .member = p->member,
-                                   .connection = t->id,
+                                   .connection = h->connection,
                                    .epoch = h->epoch,
                                    .limit = 1,
                                    .received = t->received});
@@ -268,7 +278,7 @@ static void accept(struct line *l, const struct label *h)
 {
   struct process *p = l->stream->client;
   struct side *s = process_find(p, h->connection);
-  const struct tomb *t = s == NULL ? process_tomb(p, h->connection) : NULL;
+  const struct tomb *t = s == NULL ? tombs_find(p->tombs, name_of(h->connection).bytes, world_ms(p->w)) : NULL;
   TRACE(p->w, "S: stream %llu asks for %llx, epoch %llu%s", (unsigned long long)l->stream->number,
         (unsigned long long)h->connection, (unsigned long long)h->epoch, h->established ? ", established" : "");
   judge_attempt(s);
@@ -313,6 +323,9 @@ static struct process *start(struct world *w, enum process_role role)
   p->role = role;
   p->member = ++w->members;
   p->times = (struct connection_times){.dial = w->plan.dial_ms, .hold = w->plan.hold_ms};
+  p->tombs = tombs_open();
+  p->older = w->processes;
+  w->processes = p;
   connect_later(p, chance(w, 300) ? roll(w, 2 * SECOND) : 0);
   return p;
 }
@@ -322,6 +335,12 @@ void processes_start(struct world *w)
   w->forward = start(w, ROLE_FORWARD);
   w->service = start(w, ROLE_SERVICE);
   w->stranger = start(w, ROLE_STRANGER);
+}
+
+void processes_end(struct world *w)
+{
+  for (struct process *p = w->processes; p != NULL; p = p->older)
+    tombs_close(p->tombs);
 }
 
 void process_crash(struct process *p)

@@ -5,6 +5,7 @@
 #define SIM_PROCESS_H
 
 #include "daemon/connection.h"
+#include "daemon/tombs.h"
 #include "router.h"
 
 enum process_role { ROLE_FORWARD, ROLE_SERVICE, ROLE_STRANGER, ROLES };
@@ -15,13 +16,6 @@ struct link {
   bool trying;
 };
 
-struct tomb {
-  struct tomb *next;
-  uint64_t id, received, until;
-  uint32_t member;
-  bool reset;
-};
-
 struct process {
   struct world *w;
   enum process_role role;
@@ -30,11 +24,13 @@ struct process {
   struct link link;
   struct connection_times times;
   struct side *sides; /* that are not gone */
-  struct tomb *tombs;
+  struct tombs *tombs;
+  struct process *older; /* that was started before */
   uint64_t farewells;
 };
 
 void processes_start(struct world *w);
+void processes_end(struct world *w);
 const char *process_name(const struct process *p);
 uint32_t process_member(const struct process *p);
 
@@ -50,8 +46,8 @@ void processes_drain(struct world *w, struct instance *i);
 /* ---- For the connections ---- */
 
 struct side *process_find(const struct process *p, uint64_t id);
-struct tomb *process_tomb(struct process *p, uint64_t id);
-void process_bury(struct process *p, const struct tomb *t);
+/* How it ended is remembered. */
+void process_bury(struct side *s);
 /* Takes a stream whose last word is due. */
 void process_farewell(struct process *p, struct line *l);
 

@@ -137,8 +137,11 @@ static void router_loses(struct stream *s)
     return;
   s->finished = true;
   s->waiting = false;
-  if (s->partner != NULL)
-    finish(s->partner, STREAM_LOST);
+  if (s->partner == NULL)
+    return;
+  if (chance(s->w, 200)) /* with the stream goes what was on its way */
+    stream_cut(s->partner, roll(s->w, 10 * MS), 0);
+  finish(s->partner, STREAM_LOST);
 }
 
 static void router_notices(struct world *w, void *subject, uint64_t arg)
@@ -363,16 +366,6 @@ struct instance *router_newest(struct world *w)
 {
   struct instance *i = w->router->newest;
   return i != NULL && i->alive && !i->draining ? i : NULL;
-}
-
-bool instance_alive(const struct instance *i)
-{
-  return i->alive;
-}
-
-bool instance_draining(const struct instance *i)
-{
-  return i->draining;
 }
 
 void instance_register(struct world *w, struct instance *i, uint64_t registration)

@@ -66,8 +66,6 @@ void stream_close(struct stream *s);
 
 /* The newest router that takes new clients, or NULL. */
 struct instance *router_newest(struct world *w);
-bool instance_alive(const struct instance *i);
-bool instance_draining(const struct instance *i);
 /* The service is registered there by connection `registration` of its link, from now on. */
 void instance_register(struct world *w, struct instance *i, uint64_t registration);
 /* The router noticed that this connection is gone. */

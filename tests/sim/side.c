@@ -222,10 +222,7 @@ static void say(struct side *s, unsigned actions)
 static void bury(struct side *s)
 {
   demand(s, s->machine.role == CONNECTION_SERVICE, "leave a tombstone");
-  process_bury(s->process, &(struct tomb){.id = s->id,
-                                          .member = s->other,
-                                          .received = flow_received(&s->flow),
-                                          .reset = s->machine.reset || s->machine.reset_heard});
+  process_bury(s);
 }
 
 static void leave(struct side *s)
@@ -423,7 +420,7 @@ static void prepare(struct side *s, struct process *p, uint64_t id, struct pair 
   snprintf(s->name, sizeof s->name, "%c%u", service ? 'S' : 'F', pair != NULL ? pair->index : 99);
   s->flow.name = s->application.name = s->name;
   s->flow.own_limit = pair != NULL ? pair->limits[service] : 1000;
-  s->flow.first_limit = pair != NULL ? pair->limits[!service] : WINDOW_MIN;
+  s->flow.first_limit = pair != NULL ? pair->limits[!service] : 1000;
   if (s->flow.first_limit > WINDOW_MIN)
     s->flow.first_limit = WINDOW_MIN;
   s->flow.read_size = pair != NULL ? (uint32_t)pair->read_sizes[service] : 100;

@@ -18,6 +18,7 @@ enum { ATTACKS_OF_A_WORLD = 1000, EVENTS_MAX = 3000000 };
 
 struct totals {
   uint64_t worlds, events, attacks;
+  struct outcomes outcomes;
 };
 
 static void live(struct world *w, uint64_t seed, uint64_t attacks)
@@ -33,6 +34,7 @@ static void live(struct world *w, uint64_t seed, uint64_t attacks)
     if (w->ran > EVENTS_MAX)
       broken(w, "it does not come to an end");
   judge_end(w);
+  processes_end(w);
 }
 
 static double seconds(void)
@@ -52,11 +54,29 @@ static uint64_t number(const char *text)
   exit(2);
 }
 
+static void add(struct totals *t, const struct world *w)
+{
+  t->worlds++;
+  t->events += w->ran;
+  t->attacks += w->attacked;
+  t->outcomes.refused += w->outcomes.refused;
+  t->outcomes.reset += w->outcomes.reset;
+  t->outcomes.ended += w->outcomes.ended;
+  t->outcomes.own += w->outcomes.own;
+  t->outcomes.replayed += w->outcomes.replayed;
+}
+
 static void report(const struct totals *t, double took)
 {
+  const struct outcomes *o = &t->outcomes;
   printf("%llu seeds, %llu events", (unsigned long long)t->worlds, (unsigned long long)t->events);
   if (t->attacks > 0)
-    printf(", %llu attacks, %.0f per second", (unsigned long long)t->attacks, (double)t->attacks / took);
+    printf(
+        ", %llu attacks, %.0f per second (%llu refused, %llu reset, %llu ended by the router, %llu connections of the "
+        "stranger's own, %llu replays, of which none was accepted)",
+        (unsigned long long)t->attacks, (double)t->attacks / took, (unsigned long long)o->refused,
+        (unsigned long long)o->reset, (unsigned long long)o->ended, (unsigned long long)o->own,
+        (unsigned long long)o->replayed);
   printf(", %.1f s: nothing is broken\n", took);
 }
 
@@ -87,9 +107,7 @@ int main(int argc, char **argv)
   for (uint64_t seed = first; seed < first + seeds; seed++) {
     uint64_t here = attacks > totals.attacks ? attacks - totals.attacks : 0;
     live(&w, seed, here < ATTACKS_OF_A_WORLD ? here : ATTACKS_OF_A_WORLD);
-    totals.worlds++;
-    totals.events += w.ran;
-    totals.attacks += w.attacked;
+    add(&totals, &w);
   }
   world_clear(&w);
   report(&totals, seconds() - began);

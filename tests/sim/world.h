@@ -50,11 +50,15 @@ struct world {
 
   struct router *router;
   struct process *forward, *service, *stranger;
-  struct pair *pairs; /* plan.pairs of them */
+  struct process *processes; /* all there were */
+  struct pair *pairs;        /* plan.pairs of them */
 
   struct event *heap;
   size_t events, room;
   uint64_t order, ran, attacked;
+  struct outcomes {
+    uint64_t refused, reset, ended, own, replayed;
+  } outcomes; /* of attacks */
   uint64_t registrations;
   uint32_t members; /* that there were */
   struct chunk *chunks, *spare;
