@@ -51,7 +51,7 @@ static void draw_gentle(struct world *w)
   for (unsigned i = 0; i < FAULTS; i++)
     p->faults[i] = i == FAULT_DRAIN || i == FAULT_RENEW;
   p->gentle = true;
-  p->slow = p->twice = p->mute = p->no_memory = 0;
+  p->slow = p->garbled = p->twice = p->mute = p->no_memory = 0;
   p->delay_us = ONE_OF(w, 2, 200, 200, 200) * MS;
   p->chaos_us = ONE_OF(w, 2, 5, 20) * SECOND;
   p->chaos_step_us = ONE_OF(w, 500, 3000) * MS;
@@ -71,6 +71,7 @@ static void draw_plan(struct world *w)
   p->slow = (unsigned)ONE_OF(w, 0, 0, 30, 300);
   p->busy = (unsigned)ONE_OF(w, 0, 50, 300);
   p->late_loop = (unsigned)ONE_OF(w, 0, 100, 500);
+  p->garbled = (unsigned)ONE_OF(w, 0, 0, 0, 100);
   p->mute = (unsigned)ONE_OF(w, 0, 0, 0, 100);
   p->no_memory = (unsigned)ONE_OF(w, 0, 0, 0, 50);
   p->twice = (unsigned)ONE_OF(w, 0, 0, 100);

@@ -1,7 +1,5 @@
 #include "judge.h"
 
-#include <string.h>
-
 /* After the last fault each side finds the other one within this time, if that is still there: a router is back within
  * 21 s, one that drains is gone after 25 s, who is connected with a dead one notices after 15 s, a stream is given up
  * after 15 s, and opened after 1 s. */
@@ -49,13 +47,21 @@ void judge_attempt(struct side *s)
   s->pair->current = s->current;
 }
 
+static bool is_same(const struct connection *a, const struct connection *b)
+{
+  return a->state == b->state && a->epoch == b->epoch && a->has_current == b->has_current &&
+         a->has_next == b->has_next && a->reset == b->reset && a->reset_heard == b->reset_heard &&
+         a->local_eof == b->local_eof && a->remote_eof == b->remote_eof && a->shaky_since == b->shaky_since &&
+         a->current_at == b->current_at && connection_deadline(a) == connection_deadline(b);
+}
+
 void judge_attempted(struct side *s, const struct label *h)
 {
   struct pair *p = s != NULL ? s->pair : NULL;
   if (p == NULL || s->gone)
     return;
   bool accepted = s->current != p->current;
-  if (!accepted && memcmp(&s->machine, &p->before, sizeof s->machine) != 0)
+  if (!accepted && !is_same(&s->machine, &p->before))
     broken(s->w, "%s: a refused stream changes something", s->name);
   if (accepted && h->epoch <= p->before.epoch)
     broken(s->w, "%s: accepted epoch %llu after %llu", s->name, (unsigned long long)h->epoch,
@@ -116,6 +122,8 @@ void judge_step(struct side *s, const struct connection *before, enum connection
     held_too_long(s, before);
   else if (event == CONNECTION_TIME && alive && ended && world_ms(w) >= before->dial_until)
     judge_excuse(s, "nobody answered in time");
+  else if (event == CONNECTION_MISANSWERED && alive)
+    judge_excuse(s, "the answer was wrong");
   else if (event == CONNECTION_STREAM_FAILED && !before->established)
     judge_excuse(s, "the router knew nobody");
   /* S lets go of the former stream as soon as it has the next one, whose answer may come a little later. */

@@ -24,7 +24,12 @@ MACHINE, SEQUENCE, WINDOW, TOMBS = SOURCES
 # name, file, what stands there, what is put there
 MUTATIONS = [
     ("an ack is dropped after a switch", WINDOW, "  a->said = a->said_messages = 0;\n", ""),
-    ("an ack frees one message too many", SEQUENCE, "end_of(piece_at(s, 0)) <= taken) {", "piece_at(s, 0)->at <= taken) {"),
+    (
+        "an ack frees one message too many",
+        SEQUENCE,
+        "end_of(piece_at(s, 0)) <= taken) {",
+        "piece_at(s, 0)->at <= taken) {",
+    ),
     ("received is one too far", SEQUENCE, "  s->received = s->at;\n", "  s->received = s->at + !end;\n"),
     ("received is one too small", SEQUENCE, "  s->received = s->at;\n", "  s->received = s->at - !end;\n"),
     ("what is known is taken again", SEQUENCE, "  if (!fresh)\n    return 0;\n", "  if (!fresh)\n    *skip = 0;\n"),
@@ -36,30 +41,135 @@ MUTATIONS = [
     ("an equal epoch is accepted", MACHINE, "epoch <= c->epoch", "epoch < c->epoch"),
     ("any epoch is accepted", MACHINE, " || epoch <= c->epoch", ""),
     ("an impossible stream is accepted", MACHINE, "!alive || !possible || ", "!alive || "),
-    ("an attachment has the former epoch", MACHINE, "  c->epoch++;\n  c->has_next = true;\n", "  c->has_next = true;\n"),
-    ("a second dial has the former epoch", MACHINE, "  c->epoch++;\n  return dial(c, now);\n", "  return dial(c, now);\n"),
-    ("established is not set", MACHINE, "  c->established = other == CONNECTION_OURS;\n  c->dial_until = NEVER;\n  c->backoff", "  c->dial_until = NEVER;\n  c->backoff"),
+    (
+        "an attachment has the former epoch",
+        MACHINE,
+        "  c->epoch++;\n  c->has_next = true;\n",
+        "  c->has_next = true;\n",
+    ),
+    (
+        "a second dial has the former epoch",
+        MACHINE,
+        "  c->epoch++;\n  return dial(c, now);\n",
+        "  return dial(c, now);\n",
+    ),
+    (
+        "established is not set",
+        MACHINE,
+        "  c->established = other == CONNECTION_OURS;\n  c->dial_until = NEVER;\n  c->backoff",
+        "  c->dial_until = NEVER;\n  c->backoff",
+    ),
     ("no tombstone is left", MACHINE, "    actions |= CONNECTION_BURY;\n", "    actions |= 0;\n"),
     ("a tombstone is gone at once", TOMBS, "e->until = now + TOMBS_MS;", "e->until = now + 10;"),
-    ("a tombstone says that all went well", MACHINE, "{\n  c->reset = true;\n  return gone(c, drop_streams(c));\n}", "{\n  return gone(c, drop_streams(c));\n}"),
-    ("the hold is not started", MACHINE, "  c->hold_until = c->shaky_since + c->times->hold;\n", "  c->hold_until = NEVER;\n"),
-    ("the hold goes on with a stream", MACHINE, "c->next_until = c->hold_until = c->retry_at = NEVER", "c->next_until = c->retry_at = NEVER"),
+    (
+        "a tombstone says that all went well",
+        MACHINE,
+        "{\n  c->reset = true;\n  return gone(c, drop_streams(c));\n}",
+        "{\n  return gone(c, drop_streams(c));\n}",
+    ),
+    (
+        "the hold is not started",
+        MACHINE,
+        "  c->hold_until = c->shaky_since + c->times->hold;\n",
+        "  c->hold_until = NEVER;\n",
+    ),
+    (
+        "the hold goes on with a stream",
+        MACHINE,
+        "c->next_until = c->hold_until = c->retry_at = NEVER",
+        "c->next_until = c->retry_at = NEVER",
+    ),
     ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
-    ("the router's return is not noticed", MACHINE, "return wants_stream(c) ? open_again(c, now) : renew_if_due(c, now);", "return wants_stream(c) ? 0 : renew_if_due(c, now);"),
-    ("a silent next stream is waited for", MACHINE, "  c->next_until = now + NEXT_MS;\n", "  c->next_until = NEVER;\n"),
-    ("the last word is not said again", MACHINE, "    c->close_until = now + CLOSING_MS;\n  return CONNECTION_HALF_CLOSE;\n", "    c->close_until = now + CLOSING_MS;\n  return 0;\n"),
-    ("a lost last word is taken for heard", MACHINE, "  return detach(c, now);\n}\n\nstatic unsigned closing_time", "  return gone(c, drop_streams(c));\n}\n\nstatic unsigned closing_time"),
-    ("a reset is not said again", MACHINE, "  if (c->reset)\n    return say_reset(c, now);\n", "  if (c->reset)\n    return 0;\n"),
-    ("a reset is not passed on", MACHINE, "  return closing(c) | say_reset(c, now) | CONNECTION_RESET_SOCKET;\n", "  return closing(c) | CONNECTION_RESET_SOCKET;\n"),
-    ("an end before the target answers is lost", MACHINE, "CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0)", "CONNECTION_GIVE_SOCKET"),
-    ("an end is not said once it may be", MACHINE, "  return say_local_eof(c) | renew_if_due(c, now);\n", "  return renew_if_due(c, now);\n"),
-    ("the socket is closed before it is half-closed", MACHINE, "(c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET", "CONNECTION_CLOSE_SOCKET"),
-    ("a renewal drops what is current", MACHINE, "c->renew_due && can ? open_next(c, now) : 0;", "c->renew_due && can ? detach(c, now) : 0;"),
-    ("a renewal before the answer is forgotten", MACHINE, "  return say_local_eof(c) | renew_if_due(c, now);\n", "  c->renew_due = false;\n  return say_local_eof(c);\n"),
-    ("a renewal while one is under way is forgotten", MACHINE, "    c->retry_at = now; /* it was asked for while this one was on its way */\n", "    c->retry_at = NEVER;\n"),
-    ("a renewal is forgotten with the former stream", MACHINE, "  c->renew_due &= c->has_next;\n", "  c->renew_due = false;\n"),
-    ("who is over for good is waited for", MACHINE, "  case CONNECTION_PEER_LOST:\n    c->reset_heard = true;\n    return all_over(c);\n", "    c->reset_heard = true;\n    return all_over(c);\n  case CONNECTION_PEER_LOST:\n    return 0;\n"),
-    ("a next stream that is lost ends it", MACHINE, "  case CONNECTION_NEXT_LOST:\n    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard", "  case CONNECTION_NEXT_LOST:\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard"),
+    (
+        "the router's return is not noticed",
+        MACHINE,
+        "return wants_stream(c) ? open_again(c, now) : renew_if_due(c, now);",
+        "return wants_stream(c) ? 0 : renew_if_due(c, now);",
+    ),
+    (
+        "a silent next stream is waited for",
+        MACHINE,
+        "  c->next_until = now + NEXT_MS;\n",
+        "  c->next_until = NEVER;\n",
+    ),
+    (
+        "the last word is not said again",
+        MACHINE,
+        "    c->close_until = now + CLOSING_MS;\n  return CONNECTION_HALF_CLOSE;\n",
+        "    c->close_until = now + CLOSING_MS;\n  return 0;\n",
+    ),
+    (
+        "a lost last word is taken for heard",
+        MACHINE,
+        "  return detach(c, now);\n}\n\nstatic unsigned closing_time",
+        "  return gone(c, drop_streams(c));\n}\n\nstatic unsigned closing_time",
+    ),
+    (
+        "a reset is not said again",
+        MACHINE,
+        "  if (c->reset)\n    return say_reset(c, now);\n",
+        "  if (c->reset)\n    return 0;\n",
+    ),
+    (
+        "a reset is not passed on",
+        MACHINE,
+        "  return closing(c) | say_reset(c, now) | CONNECTION_RESET_SOCKET;\n",
+        "  return closing(c) | CONNECTION_RESET_SOCKET;\n",
+    ),
+    (
+        "an end before the target answers is lost",
+        MACHINE,
+        "CONNECTION_GIVE_SOCKET | (c->remote_eof ? CONNECTION_SHUTDOWN_SOCKET : 0)",
+        "CONNECTION_GIVE_SOCKET",
+    ),
+    (
+        "an end is not said once it may be",
+        MACHINE,
+        "  return say_local_eof(c) | renew_if_due(c, now);\n",
+        "  return renew_if_due(c, now);\n",
+    ),
+    (
+        "the socket is closed before it is half-closed",
+        MACHINE,
+        "(c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET",
+        "CONNECTION_CLOSE_SOCKET",
+    ),
+    (
+        "a renewal drops what is current",
+        MACHINE,
+        "c->renew_due && can ? open_next(c, now) : 0;",
+        "c->renew_due && can ? detach(c, now) : 0;",
+    ),
+    (
+        "a renewal before the answer is forgotten",
+        MACHINE,
+        "  return say_local_eof(c) | renew_if_due(c, now);\n",
+        "  c->renew_due = false;\n  return say_local_eof(c);\n",
+    ),
+    (
+        "a renewal while one is under way is forgotten",
+        MACHINE,
+        "    c->retry_at = now; /* it was asked for while this one was on its way */\n",
+        "    c->retry_at = NEVER;\n",
+    ),
+    (
+        "a renewal is forgotten with the former stream",
+        MACHINE,
+        "  c->renew_due &= c->has_next;\n",
+        "  c->renew_due = false;\n",
+    ),
+    (
+        "who is over for good is waited for",
+        MACHINE,
+        "  case CONNECTION_PEER_LOST:\n    c->reset_heard = true;\n    return all_over(c);\n",
+        "    c->reset_heard = true;\n    return all_over(c);\n  case CONNECTION_PEER_LOST:\n    return 0;\n",
+    ),
+    (
+        "a next stream that is lost ends it",
+        MACHINE,
+        "    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard",
+        "  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard",
+    ),
 ]
 
 
@@ -76,7 +186,8 @@ def build(folder, mutation):
         (folder / path).write_text(text.replace(old, new))
     program = folder / "sim"
     files = [str(folder / s) for s in SOURCES] + [str(p) for p in sorted((folder / "tests/sim").glob("*.c"))]
-    subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-I", str(folder), "-o", str(program), *files], check=True)
+    options = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-I", str(folder)]
+    subprocess.run(["cc", *options, "-o", str(program), *files], check=True)
     return program
 
 
@@ -84,7 +195,7 @@ def found(mutation, seeds):
     """The seed, and the sentence; or None."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as name:
         program = build(pathlib.Path(name), mutation)
-        for arguments in (["--seeds", str(seeds)], ["--attacks=20000"]):
+        for arguments in (["--seeds", str(seeds)], ["--attacks", "20000"]):
             try:
                 run = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=600)
             except subprocess.TimeoutExpired:
@@ -92,7 +203,7 @@ def found(mutation, seeds):
             if run.returncode != 0:
                 seed = re.search(r"seed (\d+) is broken", run.stderr)
                 sentence = run.stderr.splitlines()[0].split("ms", 1)[-1].strip() if run.stderr else "?"
-                how = "attacks, seed " if "attacks" in arguments[0] else ""
+                how = "attacks, seed " if arguments[0] == "--attacks" else ""
                 return (how + seed.group(1) if seed else "-", sentence)
     return None
 

@@ -152,12 +152,26 @@ static void router_notices(struct world *w, void *subject, uint64_t arg)
     router_loses(s);
 }
 
+static const struct message *garbled(struct stream *s, const struct message *m)
+{
+  struct message *bad;
+  if (!m->has_label || s->w->quiet || !chance(s->w, s->w->plan.garbled))
+    return m;
+  bad = world_alloc(s->w, sizeof *bad);
+  *bad = *m;
+  if (chance(s->w, 500))
+    bad->label.epoch++;
+  else
+    bad->label.received += UINT64_C(1) << 40;
+  return bad;
+}
+
 static void pass(struct stream *s, struct packet *p)
 {
   struct stream *to = s->partner;
   if (to->finished)
     return;
-  carry_down(to, pack(to, PACKET_MESSAGE, p->message));
+  carry_down(to, pack(to, PACKET_MESSAGE, garbled(s, p->message)));
   s->half_closed |= p->message->half_close;
   if (!s->half_closed || !to->half_closed)
     return;
@@ -251,7 +265,9 @@ static void arrived(struct stream *f, const struct message *m)
   bool lately = f->label.attach || w->now - i->since < DIAL_US || (i->was_there && w->now - i->left_at < LATELY_US);
   if (f->label.member != process_member(f->client)) { /* whose key it does not know */
     finish(f, STREAM_FAILED);
-  } else if (i->draining) {
+    return;
+  }
+  if (i->draining) {
     finish(f, STREAM_LOST);
   } else if (is_there(i, &f->label)) {
     f->waiting = true;

@@ -361,10 +361,10 @@ static void on_header(struct line *l, const struct label *h)
     return;
   }
   good = good && h->member == s->other && flow_can_send_from(&s->flow, h->received);
-  if (!good)
+  if (!good && s->w->plan.garbled == 0)
     broken(s->w, "%s: the answer of S does not fit", s->name);
   s->header = h;
-  side_step(s, CONNECTION_NEXT_ANSWERED);
+  side_step(s, good ? CONNECTION_NEXT_ANSWERED : CONNECTION_NEXT_MISANSWERED);
   s->header = NULL;
 }
 

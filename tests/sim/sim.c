@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 {
   static const struct option options[] = {
       {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 'f'},
-      {"seed", required_argument, NULL, 's'},  {"attacks", optional_argument, NULL, 'a'},
+      {"seed", required_argument, NULL, 's'},  {"attacks", required_argument, NULL, 'a'},
       {"trace", no_argument, NULL, 't'},       {0}};
   struct world w = {0};
   struct totals totals = {0};
@@ -95,7 +95,7 @@ int main(int argc, char **argv)
     else if (c == 'f' || c == 's')
       first = number(optarg);
     else if (c == 'a')
-      attacks = optarg != NULL ? number(optarg) : ATTACKS_OF_A_WORLD;
+      attacks = number(optarg);
     else if (c == 't')
       w.trace = true;
     else

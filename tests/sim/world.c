@@ -213,8 +213,11 @@ void broken(const struct world *w, const char *format, ...)
   fflush(stdout);
   print_time(w, stderr);
   vfprintf(stderr, format, args);
-  fprintf(stderr, "\nsim: seed %llu is broken; see: sim%s --seed %llu --trace\n", (unsigned long long)w->seed,
-          w->plan.attacks > 0 ? " --attacks" : "", (unsigned long long)w->seed);
+  fprintf(stderr, "\nsim: seed %llu is broken; see: sim --seed %llu", (unsigned long long)w->seed,
+          (unsigned long long)w->seed);
+  if (w->plan.attacks > 0)
+    fprintf(stderr, " --attacks %llu", (unsigned long long)w->plan.attacks);
+  fprintf(stderr, " --trace\n");
   va_end(args);
   fflush(stderr);
   _exit(1);

@@ -27,6 +27,7 @@ struct plan {
   unsigned slow;           /* a stream that is much slower */
   unsigned busy;           /* a send that takes time */
   unsigned late_loop;      /* an event that takes time to its owner */
+  unsigned garbled;        /* an answer that is not what it must be */
   unsigned mute;           /* an attachment of which nothing is ever heard */
   unsigned no_memory;      /* a stream cannot be opened */
   unsigned twice;          /* the router hands a header on to two streams */
