@@ -117,6 +117,8 @@ static unsigned next_lost(struct connection *c, uint64_t now)
 {
   if (!c->has_next)
     return 0;
+  if (c->renew_due) /* since it was opened: there is another way now */
+    c->backoff = BACKOFF_MIN_MS;
   c->has_next = false;
   c->next_until = NEVER;
   c->renew_due = c->has_current && !c->router;
