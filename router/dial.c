@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "callers.h"
+#include "join.h"
 #include "lost.h"
 #include "parked.h"
 #include "service.h"
@@ -76,7 +77,7 @@ static void dial_fail_absent(struct dial *d)
   char sentence[SENTENCE_MAX] = "its daemon is not here";
   if (g->kind == GOAL_SERVICE)
     snprintf(sentence, sizeof sentence, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
-             registry_went(d->arrival.router->registry, g->name, 0) ? "is gone" : "does not exist");
+             registry_left(d->arrival.router->registry, g->name) ? "is gone" : "does not exist");
   dial_fail(d, RPC_NOT_FOUND, sentence);
 }
 
@@ -98,7 +99,14 @@ static void on_late(void *arg)
 
 /* ---- Where it waits ---- */
 
-/* What was there lately may come again, and all may come to a router that has just begun. */
+/* What went lately may come again, unless its member has been there ever since: then it was withdrawn. */
+static bool went_lately(const struct router *r, const char *name, uint64_t now)
+{
+  const struct registry_leave *left = registry_left(r->registry, name);
+  return left && now - left->at < r->limits.gone_ms && !join_has_stayed(r, left->member, left->at);
+}
+
+/* All may come to a router that has just begun. */
 static bool may_wait(const struct arrival *a, const struct goal *g)
 {
   const struct router *r = a->router;
@@ -109,7 +117,7 @@ static bool may_wait(const struct arrival *a, const struct goal *g)
     return true;
   if (now - r->started < r->limits.young_ms)
     return registry_name_valid(g->name);
-  return registry_went(r->registry, g->name, now >= r->limits.gone_ms ? now - r->limits.gone_ms + 1 : 0);
+  return went_lately(r, g->name, now);
 }
 
 static void room_enter(struct dial *d)

@@ -26,6 +26,7 @@ struct presence {
   uint8_t identity[IDENTITY_SIZE];
   uint8_t member[HEADER_MEMBER_SIZE];
   uint64_t instance;
+  uint64_t since; /* ms */
   struct caller *caller;
   struct watcher *watcher;
   UT_hash_handle hh;
@@ -46,6 +47,13 @@ const uint8_t *join_identity(struct caller *c)
 {
   const struct presence *p = *caller_presence(c);
   return p ? p->identity : NULL;
+}
+
+bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at)
+{
+  struct caller *c = callers_find(r->callers, member);
+  const struct presence *p = c ? *caller_presence(c) : NULL;
+  return p && p->since <= at && !lost_has(r->lost, member);
 }
 
 /* ---- Members that are over ---- */
@@ -97,6 +105,7 @@ static int presence_add(struct router *r, const struct claim *claim, struct call
   p->instance = claim->signed_part.instance;
   p->caller = caller;
   p->watcher = w;
+  p->since = router_now();
   *caller_presence(caller) = p;
   watcher_is_of(w, p);
   return 0;
@@ -115,6 +124,7 @@ static void presence_take_over(struct router *r, struct presence *p, const struc
   caller_leaves(r, older);
   memcpy(p->member, claim->member.id, sizeof p->member);
   p->instance = claim->signed_part.instance;
+  p->since = router_now();
   p->caller = caller;
   p->watcher = w;
   *caller_presence(caller) = p;
@@ -128,6 +138,7 @@ static void presence_move(struct presence *p, const struct claim *claim, struct 
   watcher_is_of(p->watcher, NULL);
   watcher_is_of(w, p);
   p->watcher = w;
+  p->since = router_now();
   if (claim->signed_part.instance > p->instance)
     p->instance = claim->signed_part.instance;
 }

@@ -4,7 +4,10 @@
 #ifndef ROUTER_JOIN_H
 #define ROUTER_JOIN_H
 
+#include <stdbool.h>
+
 #include "opening.h"
+#include "proto/header.h"
 
 struct caller;
 struct presence;
@@ -13,6 +16,9 @@ struct presence;
 void join_ask(struct opening *o, struct rpc_message *m);
 /* Its watch has closed. */
 void join_over(struct router *r, struct presence *p);
+
+/* Whether this member is there, and was before `at` (ms). */
+bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at);
 
 /* The identity (32 bytes) that a caller has joined as, or NULL. */
 const uint8_t *join_identity(struct caller *c);

@@ -14,7 +14,7 @@ struct node {
   struct registry_time created;
   void *owner; /* NULL: gone */
   uint64_t change;
-  uint64_t went; /* ms; once it is gone */
+  struct registry_leave leave; /* once it is gone */
   UT_hash_handle hh;
   struct node *prev, *next;           /* by change */
   struct node *gone_prev, *gone_next; /* the same order, of those that are gone */
@@ -119,13 +119,13 @@ static void forget_oldest(struct registry *r)
   node_free(r, n);
 }
 
-void registry_remove(struct registry *r, const char *name, uint64_t now)
+void registry_remove(struct registry *r, const char *name, const struct registry_leave *how)
 {
   struct node *n = find(r, name);
   if (!n || !n->owner)
     return;
   n->owner = NULL;
-  n->went = now;
+  n->leave = *how;
   r->count--;
   DL_DELETE(r->by_change, n);
   node_changed(r, n);
@@ -141,10 +141,10 @@ void *registry_find(const struct registry *r, const char *name)
   return n ? n->owner : NULL;
 }
 
-bool registry_went(const struct registry *r, const char *name, uint64_t since)
+const struct registry_leave *registry_left(const struct registry *r, const char *name)
 {
   const struct node *n = find(r, name);
-  return n && !n->owner && n->went >= since;
+  return n && !n->owner ? &n->leave : NULL;
 }
 
 size_t registry_count(const struct registry *r)

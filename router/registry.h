@@ -27,6 +27,11 @@ struct registry_entry {
   bool gone;
 };
 
+struct registry_leave {
+  uint64_t at;        /* ms */
+  uint8_t member[16]; /* whose it was; zeros: nobody's who can be told from others */
+};
+
 /* Zeroed before first use. */
 struct registry_cursor {
   bool started;
@@ -43,10 +48,10 @@ void registry_close(struct registry *r); /* NULL is fine */
 
 /* The name must be valid; `owner` is what registry_find answers, not NULL. -EEXIST, -ENOSPC or -ENOMEM. */
 int registry_add(struct registry *r, const char *name, struct registry_time created, void *owner);
-void registry_remove(struct registry *r, const char *name, uint64_t now); /* ms */
-void *registry_find(const struct registry *r, const char *name);          /* the owner, or NULL */
-/* Whether it was there, and went at `since` or later. */
-bool registry_went(const struct registry *r, const char *name, uint64_t since);
+void registry_remove(struct registry *r, const char *name, const struct registry_leave *how); /* ms */
+void *registry_find(const struct registry *r, const char *name);                              /* the owner, or NULL */
+/* How it went, if it was there and is remembered; else NULL. The registry's, until it is next changed. */
+const struct registry_leave *registry_left(const struct registry *r, const char *name);
 size_t registry_count(const struct registry *r);
 
 /* All services, sorted by name; writes registry_count entries. */

@@ -146,7 +146,10 @@ static void caller_loses_service(struct router *r, struct caller *c)
 static void service_remove(struct service *s)
 {
   struct router *r = s->router;
-  registry_remove(r->registry, s->name, router_now());
+  struct registry_leave how = {.at = router_now()};
+  if (caller_member(s->caller))
+    memcpy(how.member, caller_member(s->caller), sizeof how.member);
+  registry_remove(r->registry, s->name, &how);
   watch_wake(r);
   DL_DELETE(r->services, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);

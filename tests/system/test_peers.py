@@ -38,15 +38,20 @@ ODD = {
     "a reset after the end": [pb.Payload(eof=True), pb.Payload(reset=pb.Reset(code="EPIPE", reason="no"))],
     "data after a reset": [pb.Payload(reset=pb.Reset(code="EPIPE", reason="no")), data(10)],
 }
+ME = MEMBER["member"]
 HEADERS = {
     "none": lambda _: pb.Payload(),
-    "without a connection": lambda _: header(limit=1 << 20),
-    "of another connection": lambda _: header(connection=ID, limit=1 << 20),
-    "with a short connection": lambda it: header(connection=it[:15], limit=1 << 20),
-    "for the router": lambda it: header(connection=it, token="x", service="web", park=True, limit=1 << 20),
-    "with no limit": lambda it: header(connection=it),
-    "with the greatest limit": lambda it: header(connection=it, limit=(1 << 64) - 1),
-    "with the least limit": lambda it: header(connection=it, limit=1),
+    "without a connection": lambda _: header(member=ME, limit=1 << 20),
+    "of another connection": lambda _: header(connection=ID, member=ME, limit=1 << 20),
+    "with a short connection": lambda it: header(connection=it[:15], member=ME, limit=1 << 20),
+    "without a member": lambda it: header(connection=it, limit=1 << 20),
+    "with a short member": lambda it: header(connection=it, member=ME[:15], limit=1 << 20),
+    "of another epoch": lambda it: header(connection=it, member=ME, epoch=1 << 40, limit=1 << 20),
+    "with more received than was sent": lambda it: header(connection=it, member=ME, received=1 << 40, limit=1 << 20),
+    "for the router": lambda it: header(connection=it, member=ME, token="x", service="web", park=True, limit=1 << 20),
+    "with no limit": lambda it: header(connection=it, member=ME),
+    "with the greatest limit": lambda it: header(connection=it, member=ME, limit=(1 << 64) - 1),
+    "with the least limit": lambda it: header(connection=it, member=ME, limit=1),
 }
 
 
@@ -58,7 +63,7 @@ def a(world, router):
 
 @pytest.fixture
 def b(world, router):
-    return world.mount(router, "hold=1", name="B")
+    return world.mount(router, "hold=1,dial_timeout=3", name="B")
 
 
 @pytest.fixture
@@ -92,7 +97,7 @@ def dialled(world, channel, b):
 
 
 def answer(theirs):
-    return header(connection=theirs.connection, limit=1 << 20)
+    return header(connection=theirs.connection, epoch=theirs.epoch, member=ME, limit=1 << 20)
 
 
 def test_a_service_that_keeps_to_it(dialled, bystander):

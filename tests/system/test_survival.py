@@ -230,6 +230,7 @@ def test_who_dials_meanwhile_waits(world, router, a, b):
     a.service("web", world.target(Echo).address)
     port = b.forward("web")
     assert exchange(port, b"before") == b"before"
+    settled(a, b)
     router.kill()
     b.connected("connecting")
     answers = []

@@ -1,4 +1,5 @@
 /* A real router: connections that go on with one process, and dials of what is not here yet. */
+#include "router/state.h"
 #include "test_router_fixture.h"
 
 enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 3000 };
@@ -445,6 +446,45 @@ START_TEST(test_gone_lately)
 }
 END_TEST
 
+/* Its member has been there ever since, so that it will not come by itself. */
+START_TEST(test_withdrawn)
+{
+  struct fixture f;
+  struct router_limits limits = fixture_limits();
+  limits.gone_ms = FOREVER;
+  fixture_open_with(&f, &limits, NULL);
+  struct stream *watch = member_joins(&f, member_s, 1, 1);
+  stream_drop(created(&f, "web", member_s));
+  FIXTURE_UNTIL(&f, list(&f).services == 0);
+  stream_closes_saying(dial(&f, "web", member_f), RPC_NOT_FOUND, "service \"web\" is gone");
+  stream_drop(watch);
+  fixture_close(&f);
+}
+END_TEST
+
+/* It has lost its router, and is back, but has not registered yet. */
+START_TEST(test_gone_and_joined_since)
+{
+  struct fixture f;
+  struct router_limits limits = fixture_limits();
+  limits.gone_ms = FOREVER;
+  fixture_open_with(&f, &limits, NULL);
+  stream_drop(created(&f, "web", member_s));
+  FIXTURE_UNTIL(&f, list(&f).services == 0);
+  uint64_t then = router_now();
+  FIXTURE_UNTIL(&f, router_now() > then);
+  struct stream *watch = member_joins(&f, member_s, 1, 1);
+  struct stream *a = waits(dial(&f, "web", member_f));
+  struct stream *web = created(&f, "web", member_s);
+  struct stream *s = answer(web, 1, member_s);
+  talk(a, s);
+  part(a, s);
+  stream_drop(web);
+  stream_drop(watch);
+  fixture_close(&f);
+}
+END_TEST
+
 START_TEST(test_gone_and_nobody_comes)
 {
   struct fixture f;
@@ -665,6 +705,8 @@ int main(void)
                                        {test_young, 0},
                                        {test_young_and_nobody_comes, 0},
                                        {test_gone_lately, 0},
+                                       {test_withdrawn, 0},
+                                       {test_gone_and_joined_since, 0},
                                        {test_gone_and_nobody_comes, 0},
                                        {test_goes_when_told, 0},
                                        {test_replaced, 3},

@@ -12,6 +12,18 @@ enum { NAMES = 40, WATCHERS = 4, STEPS = 20000 };
 static const struct registry_time some_time = {.seconds = 1000, .nanos = 7};
 static int owner;
 
+static void gone(struct registry *r, const char *name, uint64_t at)
+{
+  const struct registry_leave how = {.at = at};
+  registry_remove(r, name, &how);
+}
+
+static bool went(const struct registry *r, const char *name, uint64_t since)
+{
+  const struct registry_leave *left = registry_left(r, name);
+  return left && left->at >= since;
+}
+
 START_TEST(test_names)
 {
   char longest[REGISTRY_NAME_MAX + 2];
@@ -50,9 +62,9 @@ START_TEST(test_add_and_remove)
   ck_assert_int_eq(all[1].created.seconds, 1000);
   ck_assert_int_eq(all[1].created.nanos, 7);
 
-  registry_remove(r, "b", 0);
-  registry_remove(r, "b", 0);
-  registry_remove(r, "never", 0);
+  gone(r, "b", 0);
+  gone(r, "b", 0);
+  gone(r, "never", 0);
   ck_assert_ptr_null(registry_find(r, "b"));
   ck_assert_uint_eq(registry_count(r), 1);
   ck_assert_int_eq(registry_add(r, "b", some_time, &other), 0);
@@ -65,23 +77,23 @@ START_TEST(test_went)
 {
   struct registry *r = registry_open(10, 2);
   static const char *const names[] = {"a", "b", "c"};
-  ck_assert(!registry_went(r, "a", 0));
+  ck_assert(!went(r, "a", 0));
   for (size_t i = 0; i < 3; i++)
     registry_add(r, names[i], some_time, &owner);
-  ck_assert(!registry_went(r, "a", 0));
-  registry_remove(r, "a", 1000);
-  registry_remove(r, "a", 2000); /* it is gone */
-  ck_assert(registry_went(r, "a", 1000));
-  ck_assert(!registry_went(r, "a", 1001));
+  ck_assert(!went(r, "a", 0));
+  gone(r, "a", 1000);
+  gone(r, "a", 2000); /* it is gone */
+  ck_assert(went(r, "a", 1000));
+  ck_assert(!went(r, "a", 1001));
   registry_add(r, "a", some_time, &owner);
-  ck_assert(!registry_went(r, "a", 0));
-  registry_remove(r, "a", 3000);
-  ck_assert(registry_went(r, "a", 3000));
+  ck_assert(!went(r, "a", 0));
+  gone(r, "a", 3000);
+  ck_assert(went(r, "a", 3000));
   /* As many as are remembered. */
-  registry_remove(r, "b", 3000);
-  registry_remove(r, "c", 3000);
-  ck_assert(!registry_went(r, "a", 0));
-  ck_assert(registry_went(r, "b", 0) && registry_went(r, "c", 0));
+  gone(r, "b", 3000);
+  gone(r, "c", 3000);
+  ck_assert(!went(r, "a", 0));
+  ck_assert(went(r, "b", 0) && went(r, "c", 0));
   registry_close(r);
 }
 END_TEST
@@ -99,9 +111,9 @@ START_TEST(test_news)
 
   registry_add(r, "a", some_time, &owner);
   registry_add(r, "b", some_time, &owner);
-  registry_remove(r, "a", 0);
+  gone(r, "a", 0);
   registry_add(r, "a", some_time, &owner);
-  registry_remove(r, "b", 0);
+  gone(r, "b", 0);
   /* Each name once, as it is now. */
   ck_assert_uint_eq(registry_read(r, &c, out, 10, &restart, &complete), 2);
   ck_assert(!restart && complete);
@@ -122,10 +134,10 @@ START_TEST(test_catalogue_in_pages)
   char name[] = "a";
   for (; name[0] < 'f'; name[0]++)
     registry_add(r, name, some_time, &owner);
-  registry_remove(r, "c", 0); /* before it begins: not worth a word */
+  gone(r, "c", 0); /* before it begins: not worth a word */
   ck_assert_uint_eq(registry_read(r, &c, out, 2, &restart, &complete), 2);
   ck_assert(restart && !complete);
-  registry_remove(r, "a", 0); /* told already */
+  gone(r, "a", 0); /* told already */
   ck_assert_uint_eq(registry_read(r, &c, out, 2, &restart, &complete), 2);
   ck_assert(!restart && !complete);
   ck_assert_str_eq(out[1].name, "e");
@@ -148,11 +160,11 @@ START_TEST(test_fallen_behind)
     registry_add(r, names[i], some_time, &owner);
   registry_read(r, &c, out, 10, &restart, &complete);
   for (size_t i = 0; i < 2; i++)
-    registry_remove(r, names[i], 0);
+    gone(r, names[i], 0);
   struct registry_cursor late = c;
   ck_assert_uint_eq(registry_read(r, &c, out, 10, &restart, &complete), 2);
   ck_assert(!restart);
-  registry_remove(r, "c", 0);
+  gone(r, "c", 0);
   ck_assert_uint_eq(registry_read(r, &c, out, 10, &restart, &complete), 1);
   ck_assert(!restart);
   ck_assert_uint_eq(registry_read(r, &late, out, 10, &restart, &complete), 1);
@@ -215,7 +227,7 @@ START_TEST(test_model)
     int i = rand_r(&seed) % NAMES;
     snprintf(name, sizeof name, "n%d", i);
     if (truth[i]) {
-      registry_remove(r, name, 0);
+      gone(r, name, 0);
     } else {
       ck_assert_int_eq(registry_add(r, name, some_time, &owner), 0);
     }
