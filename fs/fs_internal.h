@@ -246,6 +246,7 @@ struct fs {
   struct fs_handle *handles;
   struct fs_request *requests;
   struct fs_change *changes;
+  bool removing; /* the kernel asked for it, and needs no news of it */
   uv_poll_t poll;
   uv_async_t wake;          /* the notifier ended, or somebody was interrupted */
   atomic_bool notify_ended; /* set on the notifier's thread */

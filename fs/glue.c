@@ -272,7 +272,10 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
   struct fs_entry *dir = hold_dir(req, parent, name);
   if (dir == NULL)
     return;
-  reply_change(req, unlink_entry(fs_entry_find(dir, name)));
+  fs_of_request(req)->removing = true;
+  int error = unlink_entry(fs_entry_find(dir, name));
+  fs_of_request(req)->removing = false;
+  reply_change(req, error);
   fs_entry_let(dir);
 }
 
@@ -302,7 +305,10 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
   struct fs_entry *dir = hold_dir(req, parent, name);
   if (dir == NULL)
     return;
-  reply_change(req, rmdir_entry(fs_entry_find(dir, name)));
+  fs_of_request(req)->removing = true;
+  int error = rmdir_entry(fs_entry_find(dir, name));
+  fs_of_request(req)->removing = false;
+  reply_change(req, error);
   fs_entry_let(dir);
 }
 

@@ -107,8 +107,12 @@ static void on_notify_ended(void *arg)
   uv_async_send(&fs->wake);
 }
 
+/* The notifier waits in the kernel, where nothing can end it, for a lock that whoever waits for an answer may hold: if
+ * the program were killed then, neither would ever go on. So nothing is told while an answer waits for long. */
 static void on_gone(struct fs *fs, const struct fs_entry *entry)
 {
+  if (fs->removing || fs->changes != NULL)
+    return;
   if (!fs->closing && !fs->over)
     fs_notify_add(fs->notify, entry->parent->ino, entry->ino, entry->name);
 }

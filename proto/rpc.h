@@ -140,8 +140,8 @@ struct rpc_call_options {
 int rpc_call_start(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
                    const struct rpc_call_events *events, void *arg);
 
-/* The other end of the connection, as gRPC writes it ("ipv4:192.0.2.1:443"), once something has come from there. Returns
- * its length, -ENOENT, or -E2BIG. */
+/* The other end of the connection, as gRPC writes it ("ipv4:192.0.2.1:443"), once something has come from there.
+ * Returns its length, -ENOENT, or -E2BIG. */
 int rpc_call_remote(const struct rpc_call *c, char *out, size_t size);
 
 /* One request, one answer. Takes `request` also when it fails; NULL is -ENOMEM. `done` runs once: `answer` belongs to

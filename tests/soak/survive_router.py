@@ -128,34 +128,59 @@ class Pings:
         self.connection.close()
 
 
-def stalls(pings, moments):
-    """The longest of each time between two moments."""
-    return [pings.longest(begin, end) for begin, end in zip(moments, moments[1:])]
+class Several:
+    """Pings of connections that were dialled at different times, so that their streams are of all ages."""
+
+    def __init__(self, port, count=6, apart=0.6):
+        self.pings = []
+        for number in range(count):
+            time.sleep(apart if number else 0)
+            self.pings.append(Pings(dial(port, 60), 0.003 if number == 0 else 0.02))
+
+    def trouble(self):
+        return next((pings.trouble for pings in self.pings if pings.trouble), "")
+
+    def stalls(self, moments):
+        """The longest of each time between two moments."""
+        return [max(pings.longest(begin, end) for pings in self.pings) for begin, end in zip(moments, moments[1:])]
+
+    def stop(self):
+        since = time.monotonic()
+        eventually(lambda: self.trouble() or all(pings.answered(since) for pings in self.pings), 30)
+        for pings in self.pings:
+            pings.stop()
+
+
+def broken(*mounts):
+    """How often they told that a connection had lost its stream, and not because the other side has another one already."""
+    lines = [line for mount in mounts for line in mount.read("events").splitlines() if " detached: " in line]
+    return len([line for line in lines if "the other side is gone" not in line])
 
 
 def cuts(report):
-    """24 planned cuts of each kind under a steady ping."""
-    count = 24
+    """24 planned cuts of each kind under steady pings."""
+    count, age = 24, 4
     with echoing() as port:
-        with place("--max-stream-age", "3") as (world, router, a, b):
+        with place("--max-stream-age", str(age)) as (world, router, a, b):
             a.service("echo", f"127.0.0.1:{port}")
-            pings = Pings(dial(b.forward("echo"), 60))
-            moments, before = [time.monotonic()], a.links() + b.links()
-            end = moments[0] + count * 3 * 2
-            while len(moments) <= count and time.monotonic() < end and not pings.trouble:
+            several = Several(b.forward("echo"))
+            moments, before = [time.monotonic()], b.links()
+            end = moments[0] + count * age * 2
+            while len(moments) <= count and time.monotonic() < end and not several.trouble():
                 time.sleep(0.1)
-                if (now := a.links() + b.links()) > before:
+                if (now := b.links()) > before:
                     before = now
                     moments.append(time.monotonic() + 0.5)
             time.sleep(1)
-            pings.stop()
-            report.judge("renewed for their age, the connection lives", not pings.trouble and len(moments) > count, pings.trouble or len(moments) - 1)
-            report.seconds("stall when a stream grows old", stalls(pings, moments), None, None, 0.1)
+            several.stop()
+            report.judge("renewed for their age, and all connections live", not several.trouble() and len(moments) > count, several.trouble() or len(moments) - 1)
+            report.seconds("stall when a stream grows old", several.stalls(moments), None, None, 0.1)
+            report.tell("of these cut before they were replaced", broken(a, b), "0", not broken(a, b))
         with place() as (world, router, a, b):
             a.service("echo", f"127.0.0.1:{port}")
-            pings = Pings(dial(b.forward("echo"), 60))
+            several = Several(b.forward("echo"), apart=0)
             time.sleep(3)
-            report.at_most("longest of 3 s in which nothing happens", pings.longest(0, time.monotonic()))
+            report.at_most("longest of 3 s in which nothing happens", *several.stalls([0, time.monotonic()]))
             moments, ends = [], []
             for _ in range(count):
                 moments.append(time.monotonic())
@@ -164,11 +189,14 @@ def cuts(report):
                 ends.append(time.monotonic() - moments[-1])
                 time.sleep(0.3)
             moments.append(time.monotonic())
-            eventually(lambda: pings.trouble or pings.answered(moments[-1]))
-            pings.stop()
-            report.judge("drained by SIGTERM with a successor, the connection lives", not pings.trouble, pings.trouble or count)
-            report.seconds("stall when the router drains", stalls(pings, moments), None, None, 0.1)
+            several.stop()
+            report.judge("drained by SIGTERM with a successor, and all connections live", not several.trouble(), several.trouble() or count)
+            report.seconds("stall when the router drains", several.stalls(moments), None, None, 0.1)
+            report.tell("of these cut before they were replaced", broken(a, b), "0", not broken(a, b))
             report.seconds("until the draining router had ended", ends)
+
+
+# --- a crowd over a restart ---
 
 
 class Crowd:
