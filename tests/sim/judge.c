@@ -5,7 +5,7 @@
  * after 15 s, and opened after 1 s. */
 #define FOUND_US (100 * SECOND)
 
-enum { USES_MAX = 12 };
+enum { USES_MAX = 12, OPENS_MAX = 8 };
 
 void judge_excuse(struct side *s, const char *why)
 {
@@ -112,6 +112,7 @@ void judge_step(struct side *s, const struct connection *before, enum connection
 {
   struct world *w = s->w;
   const struct connection *c = &s->machine;
+  s->reasons += event == CONNECTION_RENEW || event == CONNECTION_ROUTER_UP;
   if (!may_follow(before->state, c->state))
     broken(w, "%s: from state %d to state %d", s->name, before->state, c->state);
   if (s->pair == NULL)
@@ -130,6 +131,17 @@ void judge_step(struct side *s, const struct connection *before, enum connection
   bool bare = before->has_current && !before->has_next && !c->has_current;
   if (w->plan.gentle && c->state == CONNECTION_OPEN && c->role == CONNECTION_FORWARD && before->established && bare)
     broken(w, "%s: without a stream, though all cuts were planned", s->name);
+}
+
+/* With a back-off from 50 ms on, and one at once. What makes a new one of use is a reason of its own. */
+void judge_open(struct side *s)
+{
+  if (s->w->now > s->hurry_since + SECOND) {
+    s->hurry_since = s->w->now;
+    s->hurry = s->reasons = 0;
+  }
+  if (++s->hurry > OPENS_MAX + s->reasons)
+    broken(s->w, "%s: opens %u streams in a second", s->name, s->hurry);
 }
 
 void judge_use(struct side *s)

@@ -80,6 +80,8 @@ MUTATIONS = [
         "c->next_until = c->retry_at = NEVER",
     ),
     ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
+    ("there is no back-off", MACHINE, "c->router ? now + c->backoff : NEVER", "c->router ? now : NEVER"),
+    ("streams that do not last are opened in a hurry", MACHINE, " && c->shaky_since == now)", ")"),
     (
         "the router's return is not noticed",
         MACHINE,

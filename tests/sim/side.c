@@ -102,6 +102,7 @@ static int open_stream(struct side *s)
   demand(s, !s->opened_any || s->machine.epoch > s->opened.epoch, "open a stream with an epoch that was used");
   if (h.established)
     h.received = flow_received(&s->flow);
+  judge_open(s);
   s->opened_any = true;
   s->opened = h;
   s->open_failed = chance(s->w, s->w->quiet ? 0 : s->w->plan.no_memory);

@@ -31,6 +31,8 @@ struct side {
   uint64_t accepted_epoch;
   uint64_t idle_steps; /* of CONNECTION_TIME at the same time */
   uint64_t stepped_at;
+  uint64_t hurry_since; /* so many streams were opened, and so many reasons there were */
+  unsigned hurry, reasons;
 };
 
 /* A forward accepted a socket. */
