@@ -5,6 +5,8 @@
 
 #include "daemon/tunnels_internal.h"
 
+#define MANY_FILES (UINT64_C(2) * DETACHED_MAX)
+
 enum { MANY = DETACHED_MAX + 2 };
 
 static struct detached_list list;
@@ -77,7 +79,7 @@ END_TEST
 
 START_TEST(one_peer_may_have_so_many)
 {
-  set_files(2 * DETACHED_MAX);
+  set_files(MANY_FILES);
   tunnels[0].member[0] = 1;
   add_all(0, 1 + DETACHED_PER_PEER_MAX);
   size_t next = 1 + DETACHED_PER_PEER_MAX;
@@ -90,7 +92,7 @@ END_TEST
 
 START_TEST(all_peers_may_have_so_many)
 {
-  set_files(2 * DETACHED_MAX);
+  set_files(MANY_FILES);
   make_peers(DETACHED_PER_PEER_MAX / 2);
   add_all(0, DETACHED_MAX);
   ck_assert_ptr_eq(add(DETACHED_MAX), &tunnels[0]);

@@ -294,6 +294,34 @@ START_TEST(a_router_of_the_first_version_knows_no_such_service)
 }
 END_TEST
 
+START_TEST(one_that_asks_is_cut)
+{
+  begin_with_first_version();
+  int fd = forward("web");
+
+  ck_assert(state_is("dialing"));
+  tunnel_cut(last);
+  WORLD_UNTIL(&w, closed == 1);
+  expect_reset(fd);
+  ck_assert_int_eq(streams.count, 0);
+}
+END_TEST
+
+START_TEST(an_original_at_the_other_end_is_cut)
+{
+  begin_connected();
+  int fd = forward("web");
+  struct stream *s = stream_at(0);
+
+  stream_meet(s, true);
+  WORLD_UNTIL(&w, state_is("open"));
+  tunnel_cut(last);
+  WORLD_UNTIL(&w, closed == 1 && s->call == NULL);
+  ck_assert(!s->reset && !s->eof);
+  expect_reset(fd);
+}
+END_TEST
+
 /* ---- Services ---- */
 
 static void expect_our_header(const struct stream *s)
@@ -500,6 +528,8 @@ static void add_forwards(Suite *suite)
   tcase_add_test(t, a_reset_of_the_application_is_said);
   tcase_add_test(t, one_that_is_cut_is_reset_on_both_sides);
   tcase_add_test(t, an_original_at_the_other_end_hears_nothing_in_band);
+  tcase_add_test(t, one_that_asks_is_cut);
+  tcase_add_test(t, an_original_at_the_other_end_is_cut);
   tcase_add_test(t, a_router_of_the_first_version_is_asked_for_a_token);
   tcase_add_test(t, a_router_of_the_first_version_knows_no_such_service);
   suite_add_tcase(suite, t);

@@ -26,6 +26,7 @@ static struct parked *parked;
 static struct answers *answers;
 static struct tunnels_options options; /* for begin */
 static bool gone;
+static bool cut_at_once; /* each that opens */
 static int opened, closed, failed, detached, resumed;
 static struct tunnel *last;
 static char sentence[1024], why_detached[512];
@@ -44,6 +45,8 @@ static void on_opened(struct tunnel *t, void *arg)
   (void)arg;
   opened++;
   last = t;
+  if (cut_at_once)
+    tunnel_cut(t);
 }
 
 static void on_closed(struct tunnel *t, void *arg)
@@ -156,6 +159,7 @@ static void setup(void)
   const struct pump_limits limits = {.window = LIMIT, .budget = 4 << 20};
 
   opened = closed = failed = detached = resumed = 0;
+  cut_at_once = false;
   sentence[0] = why_detached[0] = '\0';
   options = (struct tunnels_options){.limit = LIMIT, .dial_ms = 20000, .hold_ms = 600000};
   world_open(&w);

@@ -386,6 +386,25 @@ START_TEST(it_moves_to_another_stream)
 }
 END_TEST
 
+START_TEST(it_moves_before_its_stream_is_too_old)
+{
+  struct stream *s, *next;
+
+  w.router.stream_age_ms = 1500;
+  begin_connected();
+  w.on_renewed = NULL;
+  int fd = open_forward(&s);
+  next = stream_at(1);
+  ck_assert_ptr_nonnull(s->call);
+  answer(next, 0);
+  WORLD_UNTIL(&w, s->call == NULL);
+  put(fd, "hello");
+  WORLD_UNTIL(&w, is(next, "hello"));
+  ck_assert_int_eq(detached, 0);
+  close(fd);
+}
+END_TEST
+
 START_TEST(the_former_stream_is_lost_before_the_next_is_there)
 {
   struct stream *s, *next;
@@ -494,6 +513,7 @@ static void add_ends(Suite *suite)
   tcase_add_test(t, a_reset_that_may_be_lost_is_said_again);
   tcase_add_test(t, cut_while_it_is_detached_it_says_so_later);
   tcase_add_test(t, it_moves_to_another_stream);
+  tcase_add_test(t, it_moves_before_its_stream_is_too_old);
   tcase_add_test(t, the_former_stream_is_lost_before_the_next_is_there);
   tcase_add_test(t, the_next_stream_is_lost_while_the_former_works);
   tcase_add_loop_test(t, the_peer_is_lost, 0, 2);

@@ -364,6 +364,22 @@ START_TEST(cut_while_it_is_detached)
 }
 END_TEST
 
+START_TEST(cut_while_its_target_is_dialled)
+{
+  const struct header h = stream_dial("web", connection);
+
+  begin_connected();
+  cut_at_once = true;
+  struct stream *s = arrive(&h);
+  WORLD_UNTIL(&w, s->reset && s->half_closed);
+  ck_assert_str_eq(s->code, "ECONNABORTED");
+  int fd = accept_target();
+  stream_finish(s, RPC_OK, NULL);
+  WORLD_UNTIL(&w, closed == 1 && peek(fd) != -EAGAIN);
+  close(fd);
+}
+END_TEST
+
 START_TEST(nobody_goes_on_with_it)
 {
   struct stream *s;
@@ -447,7 +463,7 @@ static void lose_all(struct stream **s)
   struct rlimit files;
 
   ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
-  limit_files(2 * (HELD - 1));
+  limit_files(UINT64_C(2) * (HELD - 1));
   for (int i = 0; i < HELD; i++) {
     lose(s[i]);
     WORLD_UNTIL(&w, detached == i + 1);
@@ -525,6 +541,7 @@ static void add_ends(Suite *suite)
   tcase_add_test(t, a_last_word_that_is_lost_is_said_again);
   tcase_add_test(t, both_end_while_it_is_detached);
   tcase_add_test(t, cut_while_it_is_detached);
+  tcase_add_test(t, cut_while_its_target_is_dialled);
   tcase_add_test(t, nobody_goes_on_with_it);
   tcase_add_loop_test(t, the_peer_is_lost, 0, 2);
   tcase_add_test(t, an_original_that_is_lost_is_over);
