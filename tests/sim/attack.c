@@ -102,11 +102,15 @@ static void say_forged(struct attacker *a)
 {
   struct world *w = a->w;
   for (uint64_t n = roll(w, FORGED_MAX); n > 0 && stream_can_send(a->line->stream); n--) {
-    struct message m = {.content.origin = UINT32_MAX, .content.size = (uint32_t)roll(w, 2000), .eof = chance(w, 200)};
+    struct message m = {.content.origin = UINT32_MAX};
+    m.content.size = (uint32_t)roll(w, 2000);
+    m.eof = chance(w, 200);
     m.has_offset = chance(w, 400);
     m.offset = bend(w, 0);
     m.has_ack = chance(w, 400);
-    m.ack = (struct ack){.taken = bend(w, 0), .messages = bend(w, 0), .queued = bend(w, 0)};
+    m.ack.taken = bend(w, 0);
+    m.ack.messages = bend(w, 0);
+    m.ack.queued = bend(w, 0);
     m.has_reset = chance(w, 50);
     m.half_close = chance(w, 50);
     stream_send(a->line->stream, &m);
@@ -140,14 +144,13 @@ static void steal(struct world *w, enum attempt attempt)
   if (p == NULL)
     return;
   const struct side *s = p->service;
-  struct label h = {.connection = p->id,
-                    .member = process_member(attempt == ATTEMPT_STOLEN ? w->stranger : w->forward),
-                    .attach = chance(w, 500),
-                    .to = process_member(w->service),
-                    .established = chance(w, 500),
-                    .epoch = bend(w, s->machine.epoch),
-                    .received = chance(w, 500) ? s->flow.out.acked : bend(w, s->flow.out.added),
-                    .limit = bend(w, WINDOW_MIN)};
+  struct label h = {.connection = p->id, .to = process_member(w->service)};
+  h.member = process_member(attempt == ATTEMPT_STOLEN ? w->stranger : w->forward);
+  h.attach = chance(w, 500);
+  h.established = chance(w, 500);
+  h.epoch = bend(w, s->machine.epoch);
+  h.received = chance(w, 500) ? s->flow.out.acked : bend(w, s->flow.out.added);
+  h.limit = bend(w, WINDOW_MIN);
   try(w, attempt, &h);
 }
 
@@ -174,13 +177,11 @@ static void repeat(struct world *w, bool bent)
 
 static void guess(struct world *w, enum attempt attempt)
 {
-  struct label h = {.connection = roll(w, UINT64_C(1) << 50) << 8 | 0x80,
-                    .member = process_member(w->stranger),
-                    .established = attempt == ATTEMPT_GUESS && chance(w, 500),
-                    .epoch = roll(w, 3),
-                    .limit = bend(w, WINDOW_MIN)};
-  h.attach = h.established;
-  h.to = process_member(w->service);
+  struct label h = {.member = process_member(w->stranger), .to = process_member(w->service)};
+  h.connection = roll(w, UINT64_C(1) << 50) << 8 | 0x80;
+  h.established = h.attach = attempt == ATTEMPT_GUESS && chance(w, 500);
+  h.epoch = roll(w, 3);
+  h.limit = bend(w, WINDOW_MIN);
   try(w, attempt, &h);
 }
 

@@ -183,15 +183,18 @@ static void on_side(struct world *w, enum connection_event event, const char *wh
 static void cut_one(struct world *w)
 {
   struct stream *s = router_pick(w);
+  uint64_t client_us = chance(w, 300) ? roll(w, 15 * SECOND) : roll(w, 2 * MS);
+  uint64_t router_us = chance(w, 300) ? roll(w, 15 * SECOND) : roll(w, 2 * MS);
   if (s != NULL)
-    stream_cut(s, chance(w, 300) ? roll(w, 15 * SECOND) : roll(w, 2 * MS),
-               chance(w, 300) ? roll(w, 15 * SECOND) : roll(w, 2 * MS));
+    stream_cut(s, client_us, router_us);
 }
 
 static void cut_network(struct world *w, struct process *p, bool hole)
 {
   uint64_t most = hole ? 15 * SECOND : 5 * MS;
-  process_cut(p, 1 + roll(w, most), 1 + roll(w, chance(w, 300) ? 15 * SECOND : most), roll(w, 5 * SECOND));
+  uint64_t own_us = 1 + roll(w, most);
+  uint64_t router_us = 1 + roll(w, chance(w, 300) ? 15 * SECOND : most);
+  process_cut(p, own_us, router_us, roll(w, 5 * SECOND));
 }
 
 static void replay(struct world *w)

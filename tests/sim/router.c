@@ -179,6 +179,18 @@ static void pass(struct stream *s, struct packet *p)
   finish(to, STREAM_OK);
 }
 
+/* Forgets those that do not matter any more. */
+static void sweep(struct router *r)
+{
+  size_t kept = 0;
+  for (size_t k = 0; k < r->count; k++) {
+    struct stream *s = r->live[k];
+    if (!s->cut && !(s->finished && (s->ended || s->closed)))
+      r->live[kept++] = s;
+  }
+  r->count = kept;
+}
+
 static struct stream *new_stream(struct world *w, struct process *client, struct instance *i)
 {
   struct router *r = w->router;
@@ -189,7 +201,9 @@ static struct stream *new_stream(struct world *w, struct process *client, struct
   s->instance = i;
   s->early_end = &s->early;
   s->delay = chance(w, w->quiet ? 0 : w->plan.slow) ? roll(w, 8 * SECOND) : 1 + roll(w, w->plan.delay_us);
-  if (r->count == r->room) {
+  if (r->count == r->room)
+    sweep(r);
+  if (2 * r->count >= r->room) {
     size_t room = r->room > 0 ? 2 * r->room : LIVE_ROOM_MIN;
     struct stream **live = world_alloc(w, room * sizeof(struct stream *));
     for (size_t k = 0; k < r->count; k++)
@@ -389,9 +403,15 @@ void instance_register(struct world *w, struct instance *i, uint64_t registratio
   struct router *r = w->router;
   i->registration = registration;
   i->member = process_member(w->service);
-  for (size_t k = 0; k < r->count; k++)
-    if (r->live[k]->instance == i && r->live[k]->waiting)
-      pair_late(w, r->live[k], 0);
+  for (size_t k = 0; k < r->count;) {
+    struct stream *f = r->live[k];
+    if (f->instance == i && f->waiting && is_there(i, &f->label)) {
+      pair(f);
+      k = 0; /* there are others now, and some may be gone */
+    } else {
+      k++;
+    }
+  }
 }
 
 void instance_unregister(struct world *w, struct instance *i, uint64_t registration)
@@ -404,17 +424,6 @@ void instance_unregister(struct world *w, struct instance *i, uint64_t registrat
 }
 
 /* ---- Faults ---- */
-
-static void sweep(struct router *r)
-{
-  size_t kept = 0;
-  for (size_t k = 0; k < r->count; k++) {
-    struct stream *s = r->live[k];
-    if (!s->cut && !(s->finished && (s->ended || s->closed)))
-      r->live[kept++] = s;
-  }
-  r->count = kept;
-}
 
 void stream_cut(struct stream *s, uint64_t client_us, uint64_t router_us)
 {
@@ -437,9 +446,12 @@ void router_cut_process(struct world *w, struct process *p, uint64_t client_us, 
 {
   struct router *r = w->router;
   sweep(r);
-  for (size_t k = 0; k < r->count; k++)
-    if (r->live[k]->client == p && !r->live[k]->cut)
-      stream_cut(r->live[k], client_us > 0 ? roll(w, client_us) : 0, router_us > 0 ? roll(w, router_us) : 0);
+  for (size_t k = 0; k < r->count; k++) {
+    if (r->live[k]->client != p || r->live[k]->cut)
+      continue;
+    uint64_t client_here = roll(w, client_us), router_here = roll(w, router_us);
+    stream_cut(r->live[k], client_here, router_here);
+  }
 }
 
 static struct instance *new_instance(struct world *w)

@@ -204,7 +204,8 @@ static void dial_target(struct side *s)
   if (s->pair != NULL && ++s->pair->targets > 1)
     broken(w, "two targets are dialled for one connection");
   s->dialling = true;
-  world_after(w, 1 + roll(w, w->plan.target_ms * MS), target_answers, s, chance(w, w->plan.target_refuses));
+  bool refuses = chance(w, w->plan.target_refuses);
+  world_after(w, 1 + roll(w, w->plan.target_ms * MS), target_answers, s, refuses);
 }
 
 static void say(struct side *s, unsigned actions)

@@ -125,6 +125,8 @@ void *world_alloc(struct world *w, size_t size)
 {
   struct chunk *c = w->chunks;
   size = (size + 15) / 16 * 16;
+  if (size > CHUNK_SIZE)
+    broken(w, "something grows without end");
   if (c == NULL || c->used + size > CHUNK_SIZE)
     c = new_chunk(w);
   void *memory = c->bytes + c->used;
