@@ -500,7 +500,7 @@ START_TEST(closes_with_connections_in_every_state)
   stream_at(3);
   dial_parked();
   int d = open_forward(&s);
-  stream_finish(s, RPC_UNAVAILABLE, "lost");
+  lose(s);
   WORLD_UNTIL(&w, detached == 1);
   close(a);
   close(b);
@@ -511,10 +511,8 @@ END_TEST
 
 static void add_forwards(Suite *suite)
 {
-  TCase *t = tcase_create("forwards");
+  TCase *t = add_case(suite, "forwards");
 
-  tcase_add_checked_fixture(t, setup, teardown);
-  tcase_set_timeout(t, 60);
   tcase_add_test(t, a_forward_dials_by_name_and_does_not_wait);
   tcase_add_test(t, no_two_connections_are_named_alike);
   tcase_add_test(t, the_ends_are_said_one_by_one);
@@ -532,15 +530,12 @@ static void add_forwards(Suite *suite)
   tcase_add_test(t, an_original_at_the_other_end_is_cut);
   tcase_add_test(t, a_router_of_the_first_version_is_asked_for_a_token);
   tcase_add_test(t, a_router_of_the_first_version_knows_no_such_service);
-  suite_add_tcase(suite, t);
 }
 
 static void add_services(Suite *suite)
 {
-  TCase *t = tcase_create("services");
+  TCase *t = add_case(suite, "services");
 
-  tcase_add_checked_fixture(t, setup, teardown);
-  tcase_set_timeout(t, 60);
   tcase_add_test(t, a_token_is_answered);
   tcase_add_test(t, a_dial_without_a_connection_is_refused);
   tcase_add_test(t, an_original_may_dial);
@@ -549,7 +544,6 @@ static void add_services(Suite *suite)
   tcase_add_test(t, a_target_refuses_after_early_data);
   tcase_add_test(t, a_service_that_is_gone_was_dialled);
   tcase_add_test(t, closes_with_connections_in_every_state);
-  suite_add_tcase(suite, t);
 }
 
 int main(void)

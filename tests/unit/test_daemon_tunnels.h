@@ -18,6 +18,8 @@
 
 #define LIMIT (UINT64_C(3) << 20)
 
+enum { OTHER_MEMBER = 8 }; /* not that of stream_dial */
+
 static struct world w;
 static uv_timer_t tick;
 static struct pump_set *pumps;
@@ -316,6 +318,11 @@ WORLD bool state_is(const char *state)
   return strncmp(tunnel_info(last).state, state, strlen(state)) == 0;
 }
 
+WORLD void lose(struct stream *s)
+{
+  stream_finish(s, RPC_UNAVAILABLE, "lost");
+}
+
 /* A forward whose other side has answered. */
 WORLD int open_forward(struct stream **out)
 {
@@ -372,6 +379,16 @@ WORLD void no_secret(void)
 {
   ck_assert_ptr_null(strstr(sentence, "secret"));
   ck_assert_ptr_null(strstr(why_detached, "secret"));
+}
+
+WORLD TCase *add_case(Suite *suite, const char *name)
+{
+  TCase *t = tcase_create(name);
+
+  tcase_add_checked_fixture(t, setup, teardown);
+  tcase_set_timeout(t, 60);
+  suite_add_tcase(suite, t);
+  return t;
 }
 
 #endif

@@ -1,13 +1,6 @@
 /* Forwards whose streams and routers go: what they say on the next stream, and when they give up. */
 #include "test_daemon_tunnels.h"
 
-enum { OTHER_MEMBER = 8 };
-
-static void lose(struct stream *s)
-{
-  stream_finish(s, RPC_UNAVAILABLE, "lost");
-}
-
 /* An open forward that has sent "one " and received "eins ", and then lost its stream. */
 static int open_and_lose(struct stream **next)
 {
@@ -476,16 +469,6 @@ START_TEST(the_one_that_is_lost_may_not_be_ours)
   close(fd);
 }
 END_TEST
-
-static TCase *add_case(Suite *suite, const char *name)
-{
-  TCase *t = tcase_create(name);
-
-  tcase_add_checked_fixture(t, setup, teardown);
-  tcase_set_timeout(t, 60);
-  suite_add_tcase(suite, t);
-  return t;
-}
 
 static void add_streams(Suite *suite)
 {

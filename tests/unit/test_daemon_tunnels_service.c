@@ -3,13 +3,6 @@
 
 #include <sys/resource.h>
 
-enum { OTHER_MEMBER = 8 };
-
-static void lose(struct stream *s)
-{
-  stream_finish(s, RPC_UNAVAILABLE, "lost");
-}
-
 static struct stream *attach(uint64_t epoch, uint64_t received)
 {
   const struct header h = attachment(epoch, received);
@@ -505,16 +498,6 @@ START_TEST(one_that_ended_is_given_up)
     close(fd[i]);
 }
 END_TEST
-
-static TCase *add_case(Suite *suite, const char *name)
-{
-  TCase *t = tcase_create(name);
-
-  tcase_add_checked_fixture(t, setup, teardown);
-  tcase_set_timeout(t, 60);
-  suite_add_tcase(suite, t);
-  return t;
-}
 
 static void add_attachments(Suite *suite)
 {
