@@ -5,7 +5,7 @@
  * after 15 s, and opened after 1 s. */
 #define FOUND_US (100 * SECOND)
 
-enum { USES_MAX = 12, OPENS_MAX = 8 };
+enum { USES_MAX = 12, OPENS_MAX = 8, LASTING_MS = 1000 };
 
 void judge_excuse(struct side *s, const char *why)
 {
@@ -98,7 +98,7 @@ static bool lives(const struct side *s)
 static void held_too_long(struct side *s, const struct connection *before)
 {
   struct world *w = s->w;
-  if (before->has_current || world_ms(w) < before->shaky_since + before->times->hold)
+  if (before->has_current || world_ms(w) < s->good_at + before->times->hold)
     broken(w, "%s: given up too early", s->name);
   if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)) && !s->pair->crashed)
     broken(w, "%s: given up, though the other side is there", s->name);
@@ -106,6 +106,19 @@ static void held_too_long(struct side *s, const struct connection *before)
     return;
   s->pair->held = true;
   judge_excuse(s, "it was without a stream for too long");
+}
+
+/* A way that lasted counts until it is lost, over however many streams it went. */
+void judge_streams(struct side *s)
+{
+  uint64_t now = world_ms(s->w);
+  bool has = s->current != NULL;
+  if (has && !s->had_stream)
+    s->stream_since = now;
+  if (!has && s->had_stream && (!s->lost_stream || now >= s->stream_since + LASTING_MS))
+    s->good_at = now;
+  s->lost_stream |= !has && s->had_stream;
+  s->had_stream = has;
 }
 
 void judge_step(struct side *s, const struct connection *before, enum connection_event event)

@@ -38,6 +38,8 @@ void judge_attempt(struct side *s);
 void judge_attempted(struct side *s, const struct label *h);
 /* After each step of a machine, before its actions are carried out. */
 void judge_step(struct side *s, const struct connection *before, enum connection_event event);
+/* After each step, when its actions are carried out. */
+void judge_streams(struct side *s);
 /* It opens a stream. */
 void judge_open(struct side *s);
 /* A stream becomes current, which the other side has answered. */

@@ -310,6 +310,7 @@ static void run(struct side *s, unsigned actions)
     return;
   if (s->machine.has_current != (s->current != NULL) || s->machine.has_next != (s->next != NULL))
     broken(s->w, "%s: the machine believes in streams that are not there, or the other way round", s->name);
+  judge_streams(s);
   arm(s);
 }
 
