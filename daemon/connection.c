@@ -41,8 +41,9 @@ static unsigned gone(struct connection *c, unsigned actions)
 
 static unsigned current_is(struct connection *c, uint64_t now)
 {
+  if (!c->has_current)
+    c->current_at = now;
   c->has_current = true;
-  c->current_at = now;
   c->has_next = false;
   c->next_until = c->hold_until = c->retry_at = NEVER;
   return CONNECTION_USE_NEXT;

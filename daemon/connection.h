@@ -146,7 +146,7 @@ struct connection {
   uint64_t hold_until;  /* there is no current stream, and this is how long that may be */
   uint64_t close_until; /* the current stream is given up, on which our last word is */
   uint64_t reset_until; /* F: after that it is not tried again to say our reset */
-  uint64_t current_at;  /* when the current stream became that */
+  uint64_t current_at;  /* since when it has had a current stream, one or another */
   uint64_t shaky_since; /* since then no stream has lasted */
   uint64_t detached_at; /* when the current stream was lost */
 };

@@ -22,6 +22,7 @@ enum {
   HEARTBEAT_MIN_MS = 20,
   HEARTBEAT_MAX_MS = 600000,
   AGE_MIN_MS = 1000,
+  AGE_MAX_MS = 2000000000,
   PEER_MAX = 128,
 };
 
@@ -76,9 +77,15 @@ static void start_age(struct link_path *p, uint64_t age_ms)
 {
   uint64_t percent = 80 + link_random(p->link) % 11;
 
-  age_ms = age_ms > AGE_MIN_MS ? age_ms : AGE_MIN_MS;
-  if (age_ms <= UINT64_MAX / 100)
-    uv_timer_start(&p->age, timer_fired, age_ms * percent / 100, 0);
+  uv_timer_start(&p->age, timer_fired, age_ms * percent / 100, 0);
+}
+
+/* What is said of an age, within what can be worked with; 0: there is none. */
+static uint64_t sane_age(uint64_t age_ms)
+{
+  if (age_ms == 0 || age_ms > AGE_MAX_MS)
+    return 0;
+  return age_ms > AGE_MIN_MS ? age_ms : AGE_MIN_MS;
 }
 
 static void take_news(struct link_path *p, Mindmeld__WatchServicesResponse *news)
@@ -111,7 +118,7 @@ static void enter_watched(struct link_path *p)
 
   p->first = NULL;
   p->state = PATH_WATCHED;
-  p->stream_age_ms = first->stream_age_ms;
+  p->stream_age_ms = sane_age(first->stream_age_ms);
   if (l->network != NULL && p->call != NULL && rpc_call_remote(p->call, peer, sizeof peer) > 0)
     network_watch(l->network, peer);
   link_up(l, p);

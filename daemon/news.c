@@ -137,6 +137,8 @@ static void link_was_superseded(struct link *l, void *arg)
          "registered any more, and their connections end; forwards go on");
   if (d->services != NULL)
     services_superseded(d->services);
+  if (d->tunnels != NULL)
+    tunnels_superseded(d->tunnels);
   update_parked(d);
 }
 
@@ -192,7 +194,8 @@ static void service_token(struct service *s, const char *token, const struct add
   struct daemon *d = arg;
 
   (void)target;
-  answers_start(d->answers, service_name(s), token);
+  if (d->answers != NULL)
+    answers_start(d->answers, service_name(s), token);
 }
 
 static void service_left(const char *name, void *arg)
@@ -359,6 +362,7 @@ static void tunnel_closed(struct tunnel *t, void *arg)
 
   if (d->tree != NULL)
     tree_connection_closed(d->tree, t);
+  update_parked(d);
 }
 
 /* When a router ends, all are detached at once: the first few are told one by one. */

@@ -138,6 +138,8 @@ void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct head
     answer_from_tomb(ts, s, h, tomb);
   else if (h->established)
     say_reset(ts, s, "ECONNRESET", "the connection is not known here any more");
+  else if (h->received > 0)
+    say_reset(ts, s, "EPROTO", "the header says that more was received than was sent");
   else
     begin_service(ts, s, h, h->service, target);
 }
@@ -172,6 +174,18 @@ void tunnels_link_changed(struct tunnels *ts)
 void tunnels_renew(struct tunnels *ts)
 {
   step_all(ts, TUNNEL_FORWARD, CONNECTION_RENEW);
+}
+
+void tunnels_superseded(struct tunnels *ts)
+{
+  struct tunnel *t, *next;
+  DL_FOREACH_SAFE(ts->live, t, next)
+  {
+    if (t->machine.role != CONNECTION_SERVICE)
+      continue;
+    tunnel_set_reset(t, "ECONNABORTED", "a newer mmfs has taken the place of the other side's");
+    tunnel_step(t, CONNECTION_CUT);
+  }
 }
 
 void tunnels_peer_lost(struct tunnels *ts, const uint8_t *member)

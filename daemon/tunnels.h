@@ -57,6 +57,8 @@ void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const ch
 void tunnels_link_changed(struct tunnels *ts);
 /* The link has another channel: streams are to move to it. */
 void tunnels_renew(struct tunnels *ts);
+/* A newer process of our identity has taken over: nobody comes back to what was dialled here. */
+void tunnels_superseded(struct tunnels *ts);
 /* A process (HEADER_MEMBER_SIZE bytes) is over for good. */
 void tunnels_peer_lost(struct tunnels *ts, const uint8_t *member);
 

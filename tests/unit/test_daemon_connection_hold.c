@@ -1,0 +1,108 @@
+/* How long a connection is held: since streams do not last any more, be they replaced as often as they like before. */
+#include <check.h>
+
+#include "daemon/connection.h"
+
+enum { DIAL_MS = 10000, HOLD_MS = 600000 };
+
+static const struct connection_times times = {.dial = DIAL_MS, .hold = HOLD_MS};
+
+/* From this loss on, and not from an earlier one, behind which it had a stream without a break. */
+static void held_after(struct connection *c, uint64_t lost)
+{
+  connection_step(c, CONNECTION_STREAM_LOST, lost);
+  ck_assert_int_eq(c->state, CONNECTION_OPEN);
+  ck_assert_uint_eq(connection_step(c, CONNECTION_ROUTER_DOWN, lost), 0);
+  if (c->has_next)
+    connection_step(c, CONNECTION_NEXT_LOST, lost);
+  ck_assert_uint_eq(connection_deadline(c), lost + HOLD_MS);
+}
+
+static void open_forward(struct connection *c)
+{
+  connection_start_forward(c, &times, 0);
+  connection_step(c, CONNECTION_ROUTER_UP, 0);
+  connection_step(c, CONNECTION_ANSWERED, 10);
+  ck_assert_int_eq(c->state, CONNECTION_OPEN);
+}
+
+/* Its stream is replaced at that time, without a break. */
+static void replace(struct connection *c, uint64_t at)
+{
+  ck_assert_uint_eq(connection_step(c, CONNECTION_RENEW, at), CONNECTION_OPEN_STREAM);
+  ck_assert_uint_eq(connection_step(c, CONNECTION_NEXT_ANSWERED, at + 10), CONNECTION_USE_NEXT);
+}
+
+START_TEST(a_forward_whose_stream_was_just_replaced)
+{
+  struct connection c;
+
+  open_forward(&c);
+  connection_step(&c, CONNECTION_STREAM_LOST, 10000);
+  connection_step(&c, CONNECTION_NEXT_ANSWERED, 10010);
+  replace(&c, 3 * HOLD_MS);
+  held_after(&c, 3 * HOLD_MS + 500);
+}
+END_TEST
+
+START_TEST(a_forward_whose_streams_are_replaced_all_the_time)
+{
+  struct connection c;
+
+  open_forward(&c);
+  connection_step(&c, CONNECTION_STREAM_LOST, 10000);
+  connection_step(&c, CONNECTION_NEXT_ANSWERED, 10010);
+  for (uint64_t at = 10800; at < 2 * HOLD_MS; at += 800)
+    replace(&c, at);
+  held_after(&c, 2 * HOLD_MS);
+}
+END_TEST
+
+START_TEST(a_service_whose_stream_was_just_replaced)
+{
+  struct connection c;
+
+  connection_start_service(&c, &times, false, 0, 0);
+  connection_step(&c, CONNECTION_DIALLED, 10);
+  connection_step(&c, CONNECTION_STREAM_LOST, 10000);
+  ck_assert_uint_eq(connection_attached(&c, 1, true, 10010), CONNECTION_USE_NEXT);
+  ck_assert_uint_eq(connection_attached(&c, 2, true, 3 * HOLD_MS), CONNECTION_USE_NEXT);
+  held_after(&c, 3 * HOLD_MS + 500);
+}
+END_TEST
+
+/* What is lost again and again as soon as it is there keeps nothing alive. */
+START_TEST(a_service_whose_streams_do_not_last)
+{
+  struct connection c;
+  uint64_t at = 10000;
+
+  connection_start_service(&c, &times, false, 0, 0);
+  connection_step(&c, CONNECTION_DIALLED, 10);
+  connection_step(&c, CONNECTION_STREAM_LOST, at);
+  for (uint64_t epoch = 1; at < HOLD_MS; epoch++, at += 500) {
+    ck_assert_uint_eq(connection_attached(&c, epoch, true, at), CONNECTION_USE_NEXT);
+    connection_step(&c, CONNECTION_STREAM_LOST, at + 400);
+    ck_assert_uint_eq(connection_deadline(&c), 10000 + HOLD_MS);
+  }
+}
+END_TEST
+
+int main(void)
+{
+  Suite *s = suite_create("connection, hold");
+  TCase *t = tcase_create("hold");
+  SRunner *r;
+  int failed;
+
+  tcase_add_test(t, a_forward_whose_stream_was_just_replaced);
+  tcase_add_test(t, a_forward_whose_streams_are_replaced_all_the_time);
+  tcase_add_test(t, a_service_whose_stream_was_just_replaced);
+  tcase_add_test(t, a_service_whose_streams_do_not_last);
+  suite_add_tcase(s, t);
+  r = srunner_create(s);
+  srunner_run_all(r, CK_NORMAL);
+  failed = srunner_ntests_failed(r);
+  srunner_free(r);
+  return failed != 0;
+}

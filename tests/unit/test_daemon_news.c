@@ -1,0 +1,30 @@
+/* What the parts tell while the daemon ends: some of those that are told are gone. */
+#include <check.h>
+#include <stddef.h>
+
+#include "daemon/daemon_internal.h"
+#include "daemon/services.h"
+
+START_TEST(a_token_comes_when_nobody_answers_any_more)
+{
+  struct daemon d = {.answers = NULL};
+
+  news_of_services.token(NULL, "token", NULL, &d);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *s = suite_create("daemon news");
+  TCase *t = tcase_create("end");
+  SRunner *r;
+  int failed;
+
+  tcase_add_test(t, a_token_comes_when_nobody_answers_any_more);
+  suite_add_tcase(s, t);
+  r = srunner_create(s);
+  srunner_run_all(r, CK_NORMAL);
+  failed = srunner_ntests_failed(r);
+  srunner_free(r);
+  return failed != 0;
+}
