@@ -62,6 +62,8 @@ struct fs_shape {
 /* rows.c. -EINVAL when a path makes no sense. */
 int fs_shapes_fill(struct fs_shape *shapes, const struct fs_row *rows, size_t row_count);
 
+enum { FS_GHOSTS_MAX = 1024 };
+
 struct fs_table {
   const struct fs_row *rows;
   size_t row_count;
@@ -72,7 +74,7 @@ struct fs_table {
   uid_t uid;
   gid_t gid;
   struct fs *fs;
-  /* The kernel may still believe in this entry. May be NULL. */
+  /* The kernel still holds on to this entry, and to FS_GHOSTS_MAX others that were beside it. May be NULL. */
   void (*gone)(struct fs *fs, const struct fs_entry *entry);
 };
 

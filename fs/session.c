@@ -108,7 +108,8 @@ static void on_notify_ended(void *arg)
 }
 
 /* The notifier waits in the kernel, where nothing can end it, for a lock that whoever waits for an answer may hold: if
- * the program were killed then, neither would ever go on. So nothing is told while an answer waits for long. */
+ * the program were killed then, neither would ever go on. So it is told only when the kernel holds on to too much, and
+ * not while an answer waits for long. */
 static void on_gone(struct fs *fs, const struct fs_entry *entry)
 {
   if (fs->removing || fs->changes != NULL)

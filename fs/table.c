@@ -122,7 +122,7 @@ void fs_remove(struct fs_entry *entry)
   if (entry->removed || entry->parent == NULL)
     return;
   struct fs_table *table = entry->table;
-  if (entry->lookups > 0 && table->gone != NULL)
+  if (entry->lookups > 0 && table->gone != NULL && HASH_CNT(by_name, entry->parent->ghosts) >= FS_GHOSTS_MAX)
     table->gone(table->fs, entry);
   stamp(entry->parent);
   remove_below(entry);
