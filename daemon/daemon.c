@@ -346,10 +346,13 @@ static int serve(struct daemon *d)
   if (err != 0) {
     snprintf(d->message, sizeof d->message, "%s", strerror(-err));
     tell_failure(d);
+    own_identity_withdraw(&d->identity);
     return 1;
   }
-  if (begin(d) != 0)
+  if (begin(d) != 0) {
+    own_identity_withdraw(&d->identity);
     end(d, 1);
+  }
   uv_run(&d->loop, UV_RUN_DEFAULT);
   uv_loop_close(&d->loop);
   if (!d->announced && d->status != 0)
@@ -381,6 +384,7 @@ int daemon_run(const struct mmfs_options *options)
   }
   d->options = options;
   d->state_file = (struct state_file){.directory = -1, .lock = -1};
+  d->identity.lock = -1;
   d->events = journal_create(EVENTS_SIZE);
   d->errors = journal_create(ERRORS_SIZE);
   err = d->events != NULL && d->errors != NULL ? 0 : -ENOMEM;
@@ -395,6 +399,7 @@ int daemon_run(const struct mmfs_options *options)
   }
   if (err != 0) {
     fprintf(stderr, "mmfs: %s\n", d->message);
+    own_identity_withdraw(&d->identity);
   } else {
     journal_echo(d->events, "mmfs");
     signal(SIGPIPE, SIG_IGN);

@@ -253,6 +253,42 @@ static void tell_loss(char why[OWN_IDENTITY_WHY_MAX], const char *consequence)
   snprintf(why, OWN_IDENTITY_WHY_MAX, "the identity could not be kept (%.800s): %s", reason, consequence);
 }
 
+/* Takes the place. Short of memory, nothing can be withdrawn. */
+static void remember_place(struct own_identity *o, struct identity_place *p)
+{
+  o->place = malloc(sizeof *o->place);
+  if (o->place == NULL)
+    return;
+  *o->place = *p;
+  p->fd = -1;
+}
+
+static void forget_place(struct own_identity *o)
+{
+  if (o->place == NULL)
+    return;
+  close(o->place->fd);
+  free(o->place);
+  o->place = NULL;
+}
+
+void own_identity_withdraw(struct own_identity *o)
+{
+  struct identity_text text = {.instance = o->instance};
+
+  if (o->place == NULL)
+    return;
+  memcpy(text.seed, o->seed, sizeof text.seed);
+  memcpy(text.member_key, o->former_key, sizeof text.member_key);
+  int fd = replace_file(o->place, &text, false);
+  explicit_bzero(&text, sizeof text);
+  forget_place(o);
+  if (fd < 0)
+    return;
+  close(o->lock);
+  o->lock = fd;
+}
+
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
                       char why[OWN_IDENTITY_WHY_MAX])
 {
@@ -269,6 +305,8 @@ int own_identity_open(struct own_identity *out, const char *file, const char *mo
     err = take(out, &p, why);
   else if (file == NULL && err == -ENOENT)
     err = 0;
+  if (err == 0 && why[0] == '\0' && out->has_former)
+    remember_place(out, &p);
   if (p.fd >= 0)
     close(p.fd);
   if (err == 0 && why[0] != '\0' && out->lock < 0 && file != NULL)
@@ -286,6 +324,7 @@ void own_identity_close(struct own_identity *o)
 {
   if (o->lock >= 0)
     close(o->lock);
+  forget_place(o);
   explicit_bzero(o, sizeof *o);
   o->lock = -1;
 }

@@ -11,6 +11,8 @@
 
 enum { OWN_IDENTITY_WHY_MAX = 1024 };
 
+struct identity_place;
+
 /* The keys and the seed are secret. */
 struct own_identity {
   uint8_t seed[IDENTITY_SEED_SIZE];
@@ -19,6 +21,7 @@ struct own_identity {
   bool has_former;
   uint8_t former_key[HEADER_MEMBER_KEY_SIZE]; /* of the process before */
   int lock;                                   /* the descriptor that holds the file, or -1 */
+  struct identity_place *place; /* of the file in which this process has followed another; NULL: it has not */
 };
 
 /* One that nobody had before, in memory only. */
@@ -32,6 +35,9 @@ void own_identity_make(struct own_identity *out);
  * it was not touched. Blocks. */
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
                       char why[OWN_IDENTITY_WHY_MAX]);
+/* This process ends before it has done anything: the next one is to follow the one that this one has followed, whose
+ * connections nobody has declared over. */
+void own_identity_withdraw(struct own_identity *o);
 /* Lets go of the file, and wipes. For one that was made or opened. */
 void own_identity_close(struct own_identity *o);
 
