@@ -160,7 +160,7 @@ def surroundings(directory):
     path = f"log_path={directory}/sanitizer"
     suppressions = pathlib.Path(__file__).resolve().parent / "suppressions"
     return {
-        "XDG_STATE_HOME": str(pathlib.Path(directory) / "state"),
+        "XDG_STATE_HOME": str(pathlib.Path(directory) / "xdg-state"),
         "ASAN_OPTIONS": add("ASAN_OPTIONS", f"{path}:exitcode=99"),
         "UBSAN_OPTIONS": add("UBSAN_OPTIONS", f"{path}:print_stacktrace=1"),
         "TSAN_OPTIONS": add("TSAN_OPTIONS", f"{path}:exitcode=98:suppressions={suppressions}/tsan"),
