@@ -108,6 +108,13 @@ static void held_too_long(struct side *s, const struct connection *before)
   judge_excuse(s, "it was without a stream for too long");
 }
 
+static void nobody_answered(struct side *s)
+{
+  if (world_ms(s->w) < s->began_at + s->machine.times->dial)
+    broken(s->w, "%s: did not wait for an answer", s->name);
+  judge_excuse(s, "nobody answered in time");
+}
+
 /* A way that lasted counts until it is lost, over however many streams it went. */
 void judge_streams(struct side *s)
 {
@@ -135,7 +142,7 @@ void judge_step(struct side *s, const struct connection *before, enum connection
   if (event == CONNECTION_TIME && world_ms(w) >= before->hold_until && c->state == CONNECTION_GONE)
     held_too_long(s, before);
   else if (event == CONNECTION_TIME && alive && ended && world_ms(w) >= before->dial_until)
-    judge_excuse(s, "nobody answered in time");
+    nobody_answered(s);
   else if (event == CONNECTION_MISANSWERED && alive)
     judge_excuse(s, "the answer was wrong");
   else if (event == CONNECTION_STREAM_FAILED && !before->established)

@@ -79,6 +79,13 @@ MUTATIONS = [
         "c->next_until = c->hold_until = c->retry_at = NEVER",
         "c->next_until = c->retry_at = NEVER",
     ),
+    (
+        "a hold counts from a loss of long ago",
+        MACHINE,
+        "  if (!c->has_current)\n    c->current_at = now;\n",
+        "  c->current_at = now;\n",
+    ),
+    ("nobody waits for an answer", MACHINE, "  c->dial_until = now + times->dial;\n", "  c->dial_until = now + 1;\n"),
     ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
     ("there is no back-off", MACHINE, "c->router ? now + c->backoff : NEVER", "c->router ? now : NEVER"),
     ("streams that do not last are opened in a hurry", MACHINE, " && c->shaky_since == now)", ")"),
@@ -169,8 +176,8 @@ MUTATIONS = [
     (
         "a next stream that is lost ends it",
         MACHINE,
-        "    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard",
-        "  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->reset_heard",
+        "    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->",
+        "  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->",
     ),
 ]
 

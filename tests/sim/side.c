@@ -418,6 +418,7 @@ static void prepare(struct side *s, struct process *p, uint64_t id, struct pair 
   s->pair = pair;
   s->id = id;
   s->armed = NEVER;
+  s->began_at = world_ms(w);
   s->next_side = p->sides;
   p->sides = s;
   snprintf(s->name, sizeof s->name, "%c%u", service ? 'S' : 'F', pair != NULL ? pair->index : 99);
