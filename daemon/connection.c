@@ -457,10 +457,12 @@ static unsigned closing_end(struct connection *c, uint64_t now)
   return 0;
 }
 
-/* S, without a stream: whether what it has said was heard is not waited for any longer. */
-static unsigned closing_cut(struct connection *c)
+/* Both ends are said, but the other side may take its time, and need not get it. */
+static unsigned closing_cut(struct connection *c, uint64_t now)
 {
-  return c->role == CONNECTION_SERVICE && !c->has_current ? unheard(c) : 0;
+  if (c->role == CONNECTION_SERVICE && !c->has_current)
+    return unheard(c);
+  return c->reset || c->reset_heard ? 0 : broken(c, now);
 }
 
 static unsigned step_lingering(struct connection *c, enum connection_event event)
@@ -509,7 +511,7 @@ static unsigned step_closing(struct connection *c, enum connection_event event, 
   case CONNECTION_MISANSWERED:
     return gone(c, drop_streams(c));
   case CONNECTION_CUT:
-    return closing_cut(c);
+    return closing_cut(c, now);
   case CONNECTION_END:
     return closing_end(c, now);
   case CONNECTION_TIME:

@@ -203,8 +203,9 @@ static const struct life ending_lives[] = {
                  {15170, CONNECTION_TIME, CONNECTION_OPEN_STREAM, 20170},
                  {30000, CONNECTION_NEXT_RESET, GONE_WITH(CONNECTION_DROP_NEXT), NONE}},
      .state = CONNECTION_GONE, .epoch = 3},
-    {"the last word is said again, whatever the user wants", &both_ended,
-     .moments = {{40, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 5040}, {50, CONNECTION_CUT, 0, 5040}},
+    {"cut while the last word is to be said again", &both_ended,
+     .moments = {{40, CONNECTION_STREAM_LOST, DROP_AND_ATTACH, 5040},
+                 {50, CONNECTION_CUT, CONNECTION_RESET_SOCKET, 5040}},
      .state = CONNECTION_CLOSING, .epoch = 1},
     {"the last word is lost, and can never be said again", &both_ended,
      .moments = {{40, CONNECTION_ROUTER_DOWN, 0, NONE},
@@ -229,8 +230,10 @@ static const struct life ending_lives[] = {
      .state = CONNECTION_CLOSING, .epoch = 1},
     {"the other side resets when both have ended", &both_ended,
      .moments = {{40, CONNECTION_REMOTE_RESET, GONE_WITH(CONNECTION_DROP_CURRENT), NONE}}, .state = CONNECTION_GONE},
-    {"what the user or the socket does when both have ended changes nothing", &both_ended,
-     .moments = {{40, CONNECTION_CUT, 0, NONE}, {50, CONNECTION_SOCKET_FAILED, 0, NONE}}, .state = CONNECTION_CLOSING},
+    {"what the socket does when both have ended changes nothing", &both_ended,
+     .moments = {{50, CONNECTION_SOCKET_FAILED, 0, NONE}}, .state = CONNECTION_CLOSING},
+    {"cut when both have ended", &both_ended, .moments = {{40, CONNECTION_CUT, RESET_BOTH, 2040}},
+     .state = CONNECTION_CLOSING},
 };
 
 static const struct life reset_lives[] = {

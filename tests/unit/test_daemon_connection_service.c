@@ -172,7 +172,7 @@ static const struct life ending_lives[] = {
      .state = CONNECTION_GONE},
     {"nobody is to come for the last word", &unheard, .moments = {{50, CONNECTION_CUT, BURIED_WITH(0), NONE}},
      .state = CONNECTION_GONE},
-    {"cut while the last word is on its way", &both_ended, .moments = {{40, CONNECTION_CUT, 0, NONE}},
+    {"cut while the last word is on its way", &both_ended, .moments = {{40, CONNECTION_CUT, RESET_BOTH, 2040}},
      .state = CONNECTION_CLOSING},
     {"somebody comes before it is known that the last word is lost", &both_ended,
      .moments = {{40, ATTACHED, CONNECTION_USE_NEXT | CONNECTION_HALF_CLOSE, NONE},
