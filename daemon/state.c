@@ -64,13 +64,10 @@ static void finish_close(struct state *s);
 
 static void let_go(struct state *s, uint64_t number)
 {
-  struct waiter *w, *next, *first = s->waiters;
+  struct waiter *w;
 
   /* Those who come meanwhile wait for another number. */
-  DL_FOREACH_SAFE(first, w, next)
-  {
-    if (w->number > number)
-      break;
+  while ((w = s->waiters) != NULL && w->number <= number) {
     DL_DELETE(s->waiters, w);
     w->done(w->arg);
     free(w);
