@@ -304,7 +304,7 @@ int state_parse(const char *bytes, size_t size, struct state_declarations *out, 
     rc = parse_lines(&p, bytes + head, bytes + (body > head ? body : head));
   HASH_ITER(hh, p.seen, seen, next)
   {
-    HASH_DEL(p.seen, seen);
+    HASH_DEL(p.seen, seen); /* NOLINT(clang-analyzer-unix.Malloc) */
     free(seen);
   }
   if (rc != 0)
