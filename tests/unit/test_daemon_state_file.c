@@ -31,6 +31,7 @@ static bool fails(enum step step)
   return true;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's names are reserved */
 ssize_t write(int fd, const void *bytes, size_t size)
 {
   if (fails(STEP_WRITE))
@@ -44,6 +45,7 @@ int fsync(int fd)
   return fails(STEP_FSYNC) ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's names are reserved */
 int renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
   return fails(STEP_RENAME) ? -1 : (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);

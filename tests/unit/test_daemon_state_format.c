@@ -185,12 +185,11 @@ END_TEST
 START_TEST(odd_bytes)
 {
   static const char nul[] = "mindmeld state 1\nservice a\0b\nend\n";
-  char long_line[1024] = "mindmeld state 1\nservice a unix:/";
+  char long_line[1024];
 
   ck_assert_int_eq(state_parse(nul, sizeof(nul) - 1, &declared, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "line 2 has a NUL byte"));
-  memset(long_line + strlen(long_line), 'x', 800);
-  strcat(long_line, "\nend\n");
+  snprintf(long_line, sizeof(long_line), "mindmeld state 1\nservice a unix:/%0800d\nend\n", 0);
   ck_assert_int_eq(state_parse(long_line, strlen(long_line), &declared, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "line 2 is too long"));
 }
@@ -216,7 +215,7 @@ static int many(const char *kind, unsigned names, unsigned listeners)
   ck_assert_uint_lt(text.size, STATE_SIZE_MAX);
   rc = state_parse(text.bytes, text.size, &declared, why);
   if (rc == 0)
-    ck_assert_uint_eq(declared.count, names * listeners);
+    ck_assert_uint_eq(declared.count, (size_t)names * listeners);
   state_declarations_free(&declared);
   free(text.bytes);
   return rc;
