@@ -53,6 +53,7 @@ static unsigned open_next(struct connection *c, uint64_t now)
 {
   c->epoch++;
   c->has_next = true;
+  c->in_time = c->has_current;
   c->renew_due = false;
   c->retry_at = NEVER;
   c->next_until = now + NEXT_MS;
@@ -603,5 +604,5 @@ uint64_t connection_deadline(const struct connection *c)
 
 bool connection_detached(const struct connection *c)
 {
-  return c->hold_until != NEVER;
+  return c->hold_until != NEVER && !(c->has_next && c->in_time);
 }

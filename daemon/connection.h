@@ -134,6 +134,7 @@ struct connection {
   bool reset;       /* our last word is a reset */
   bool reset_heard; /* the other side's is */
   bool renew_due;   /* F: the current stream is to be replaced */
+  bool in_time;     /* F: the next stream was opened while the current one worked */
   bool lingering;   /* the stream is over; the socket is to take what it was given, however slowly */
   bool ending;      /* the program is */
   uint64_t epoch;   /* F: of the latest stream. S: the highest that was accepted */
@@ -167,7 +168,7 @@ unsigned connection_attached(struct connection *c, uint64_t epoch, bool possible
 
 /* When CONNECTION_TIME is due; UINT64_MAX: not at all. */
 uint64_t connection_deadline(const struct connection *c);
-/* It lives without a stream. */
+/* It lives without a stream, and none is on its way that was opened in time. */
 bool connection_detached(const struct connection *c);
 
 #endif

@@ -590,13 +590,18 @@ TEST_LIVES(renewal)
 TEST_LIVES(program_end)
 TEST_LIVES(first_version)
 
+/* One that takes its place is on its way already. */
+static const struct life replaced = {"the current one ends a moment before the next one is answered", &renewing,
+                                     .moments = {{1010, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 6000}},
+                                     .state = CONNECTION_OPEN, .epoch = 1};
+
 START_TEST(test_detached_is_told)
 {
   static const struct {
     const struct life *life;
     bool told;
-  } cases[] = {{&waits, false},    {&dialled, false},  {&open, false},       {&detached, true},
-               {&attaching, true}, {&renewing, false}, {&both_ended, false}, {&original, false}};
+  } cases[] = {{&waits, false},    {&dialled, false},  {&open, false},       {&detached, true}, {&attaching, true},
+               {&renewing, false}, {&replaced, false}, {&both_ended, false}, {&original, false}};
   struct connection c;
 
   live(&c, cases[_i].life);
@@ -620,7 +625,7 @@ int main(void)
   ADD_LIVES(lives, renewal);
   ADD_LIVES(lives, program_end);
   ADD_LIVES(lives, first_version);
-  tcase_add_loop_test(lives, test_detached_is_told, 0, 8);
+  tcase_add_loop_test(lives, test_detached_is_told, 0, 9);
   suite_add_tcase(suite, lives);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
