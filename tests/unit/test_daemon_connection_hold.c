@@ -3,7 +3,8 @@
 
 #include "daemon/connection.h"
 
-enum { DIAL_MS = 10000, HOLD_MS = 600000 };
+#define DIAL_MS UINT64_C(10000)
+#define HOLD_MS UINT64_C(600000)
 
 static const struct connection_times times = {.dial = DIAL_MS, .hold = HOLD_MS};
 
