@@ -41,8 +41,8 @@ START_TEST(a_forward_whose_stream_was_just_replaced)
   open_forward(&c);
   connection_step(&c, CONNECTION_STREAM_LOST, 10000);
   connection_step(&c, CONNECTION_NEXT_ANSWERED, 10010);
-  replace(&c, 3UL * HOLD_MS);
-  held_after(&c, 3UL * HOLD_MS + 500);
+  replace(&c, 3 * HOLD_MS);
+  held_after(&c, 3 * HOLD_MS + 500);
 }
 END_TEST
 
@@ -53,9 +53,9 @@ START_TEST(a_forward_whose_streams_are_replaced_all_the_time)
   open_forward(&c);
   connection_step(&c, CONNECTION_STREAM_LOST, 10000);
   connection_step(&c, CONNECTION_NEXT_ANSWERED, 10010);
-  for (uint64_t at = 10800; at < 2UL * HOLD_MS; at += 800)
+  for (uint64_t at = 10800; at < 2 * HOLD_MS; at += 800)
     replace(&c, at);
-  held_after(&c, 2UL * HOLD_MS);
+  held_after(&c, 2 * HOLD_MS);
 }
 END_TEST
 
@@ -67,8 +67,8 @@ START_TEST(a_service_whose_stream_was_just_replaced)
   connection_step(&c, CONNECTION_DIALLED, 10);
   connection_step(&c, CONNECTION_STREAM_LOST, 10000);
   ck_assert_uint_eq(connection_attached(&c, 1, true, 10010), CONNECTION_USE_NEXT);
-  ck_assert_uint_eq(connection_attached(&c, 2, true, 3UL * HOLD_MS), CONNECTION_USE_NEXT);
-  held_after(&c, 3UL * HOLD_MS + 500);
+  ck_assert_uint_eq(connection_attached(&c, 2, true, 3 * HOLD_MS), CONNECTION_USE_NEXT);
+  held_after(&c, 3 * HOLD_MS + 500);
 }
 END_TEST
 
