@@ -264,11 +264,13 @@ def test_an_unmount_is_refused_while_busy(world, router, a):
 
 
 def test_install(directory):
-    """Programs, manual and the helper's name."""
+    """Programs, manual, the helper's name, and units that name the programs."""
     done = run_any("cmake", "--install", BUILD, "--prefix", "/usr", env={**os.environ, "DESTDIR": str(directory / "root")})
     assert done.returncode == 0, done.stderr
     root = directory / "root/usr"
     for path in ("bin/mmfs", "bin/mmrouter", "share/man/man1/mmfs.1", "share/man/man1/mmrouter.1", "share/man/man7/mindmeld.7"):
         assert (root / path).is_file(), path
+    for unit, program in (("mmfs@.service", "mmfs"), ("mmrouter.service", "mmrouter")):
+        assert re.search(rf"^ExecStart=/\S+/{program} ", (root / "lib/systemd/system" / unit).read_text(), re.MULTILINE), unit
     helper = root / "sbin/mount.fuse.mmfs"
     assert helper.is_symlink() and helper.resolve() == (root / "bin/mmfs").resolve()
