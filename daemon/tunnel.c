@@ -240,6 +240,15 @@ static enum connection_event how_it_ended(struct tunnel *t, enum rpc_status stat
   return CONNECTION_STREAM_FAILED;
 }
 
+/* F: of a next stream. The router knows when that process of S is over for good. */
+static enum connection_event how_next_ended(struct tunnel *t, enum rpc_status status)
+{
+  if (status != RPC_FAILED_PRECONDITION)
+    return CONNECTION_NEXT_LOST;
+  tunnel_fail(t, "%s", trouble(t));
+  return CONNECTION_PEER_LOST;
+}
+
 static void on_ended(struct pump_stream *s, enum rpc_status status, const char *text, void *arg)
 {
   struct tunnel *t = arg;
@@ -247,7 +256,7 @@ static void on_ended(struct pump_stream *s, enum rpc_status status, const char *
   snprintf(why, sizeof why, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended",
            rpc_status_name(status));
   remember_trouble(t, why);
-  tunnel_step(t, is_current(t, s) ? how_it_ended(t, status) : CONNECTION_NEXT_LOST);
+  tunnel_step(t, is_current(t, s) ? how_it_ended(t, status) : how_next_ended(t, status));
 }
 
 const struct pump_stream_events tunnel_stream_events = {

@@ -37,6 +37,20 @@ START_TEST(who_was_superseded_waits_for_nobody)
 }
 END_TEST
 
+START_TEST(the_router_knows_that_nobody_comes_back)
+{
+  struct stream *s;
+
+  begin_connected();
+  int fd = open_forward(&s), before = streams.count;
+  stream_finish(s, RPC_ABORTED, "cut");
+  stream_finish(stream_at(before), RPC_FAILED_PRECONDITION, "that process is over for good");
+  expect_reset(fd);
+  ck_assert_int_eq(closed, 1);
+  ck_assert_ptr_nonnull(strstr(sentence, "that process is over for good"));
+}
+END_TEST
+
 START_TEST(nothing_can_have_been_received_of_what_begins)
 {
   struct header h = stream_dial("web", connection);
@@ -77,6 +91,7 @@ int main(void)
   tcase_set_timeout(t, 60);
   tcase_add_test(t, who_was_superseded_lets_go_of_its_targets);
   tcase_add_test(t, who_was_superseded_waits_for_nobody);
+  tcase_add_test(t, the_router_knows_that_nobody_comes_back);
   tcase_add_test(t, nothing_can_have_been_received_of_what_begins);
   tcase_add_loop_test(t, an_age_is_one_that_can_be, 0, sizeof ages / sizeof *ages);
   suite_add_tcase(suite, t);
