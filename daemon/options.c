@@ -309,8 +309,8 @@ static int parse_list(struct parse *p, const char *list)
         break;
       continue;
     }
-    if (*c == '\\' && c[1] != '\0')
-      c++;
+    if (*c == '\\' && (c[1] == ',' || c[1] == '\\'))
+      c++; /* any other stays: systemd escapes unit names with one */
     item[size++] = *c;
   }
   free(item);

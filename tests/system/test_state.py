@@ -117,6 +117,7 @@ def test_no_router_is_needed(world, directory, path):
     a = start(world, f"127.0.0.1:{free_port()}", path)
     assert a.state("web") == "offline"
     port = a.ports("web")[0]
+    eventually(lambda: f"forward web 127.0.0.1:{port}\n" in path.read_text())
     a.kill()
     a = start(world, f"127.0.0.1:{free_port()}", path)
     assert a.ports("web") == [port]

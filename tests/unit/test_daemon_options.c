@@ -62,6 +62,7 @@ static const struct accepted accepted[] = {
     {"mmfs -o key=a\\,b\\\\c=d,allow_other r.example /m",
      {ROUTER_TLS, .key_file = TEXT("a,b\\c=d"), .allow_other = true},
      "r.example:443"},
+    {"mmfs -o state=/my\\x2dmm r.example /m", {ROUTER_TLS, .state_file = TEXT("/my\\x2dmm")}, "r.example:443"},
     {"mmfs -o cafile=/c r.example /m", {ROUTER_TLS, .cafile = TEXT("/c")}, "r.example:443"},
     {"mmfs -o cafile=/c localhost:7000 /m", {ROUTER_LOCAL, .cafile = TEXT("/c"), .tls = true}, "localhost:7000"},
     {"mmfs -o state=/s\\,t,identity=/i r.example /m",
