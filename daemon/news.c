@@ -189,11 +189,10 @@ static void service_refused(struct service *s, int error, const char *why, void 
     tree_journals_changed(d->tree);
 }
 
-static void service_token(struct service *s, const char *token, const struct address *target, void *arg)
+static void service_token(struct service *s, const char *token, void *arg)
 {
   struct daemon *d = arg;
 
-  (void)target;
   if (d->answers != NULL)
     answers_start(d->answers, service_name(s), token);
 }

@@ -160,7 +160,7 @@ static void unlisted(struct service *s)
 static void token_arrived(struct service *s, const char *token)
 {
   if (s->has_target)
-    s->owner->events->token(s, token, &s->target, s->owner->arg);
+    s->owner->events->token(s, token, s->owner->arg);
 }
 
 static bool is_verdict(enum rpc_status status)

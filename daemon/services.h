@@ -33,7 +33,7 @@ struct services_events {
   /* The router refused the name while nobody waited for its verdict: a negative errno, and a sentence. */
   void (*refused)(struct service *s, int error, const char *why, void *arg);
   /* The router asks for a connection to the target. */
-  void (*token)(struct service *s, const char *token, const struct address *target, void *arg);
+  void (*token)(struct service *s, const char *token, void *arg);
   /* The registration of this name is given up; the router may have it for a moment longer. */
   void (*left)(const char *name, void *arg);
   /* Withdrawn: freed when this returns. */

@@ -9,7 +9,7 @@ START_TEST(a_token_comes_when_nobody_answers_any_more)
 {
   struct daemon d = {.answers = NULL};
 
-  news_of_services.token(NULL, "token", NULL, &d);
+  news_of_services.token(NULL, "token", &d);
 }
 END_TEST
 

@@ -27,13 +27,12 @@ static void refused(struct service *s, int error, const char *why, void *arg)
   last_refusal = error;
 }
 
-static void token(struct service *s, const char *text, const struct address *target, void *arg)
+static void token(struct service *s, const char *text, void *arg)
 {
-  (void)s;
   (void)arg;
   tokens++;
   snprintf(last_token, sizeof last_token, "%s", text);
-  address_format(target, last_target);
+  address_format(service_target(s), last_target);
 }
 
 static void left(const char *name, void *arg)
