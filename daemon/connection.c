@@ -128,6 +128,13 @@ static unsigned next_lost(struct connection *c, uint64_t now)
   return CONNECTION_DROP_NEXT;
 }
 
+static unsigned streams_time(struct connection *c, uint64_t now)
+{
+  if (now >= c->next_until)
+    return next_lost(c, now);
+  return now >= c->retry_at ? open_again(c, now) : 0;
+}
+
 static unsigned router_up(struct connection *c, uint64_t now)
 {
   c->router = true;
@@ -301,11 +308,7 @@ static unsigned live_time(struct connection *c, uint64_t now)
     c->reset = true;
     return all_over(c);
   }
-  if (now >= c->next_until)
-    return next_lost(c, now);
-  if (now >= c->retry_at)
-    return open_again(c, now);
-  return 0;
+  return streams_time(c, now);
 }
 
 static unsigned renew(struct connection *c, uint64_t now)
@@ -429,10 +432,10 @@ static unsigned unheard(struct connection *c)
 /* The stream with our last word on it is lost: whether that was heard is not known. */
 static unsigned closing_lost(struct connection *c, uint64_t now)
 {
-  bool silent = c->reset_heard || c->lingering || c->ending || c->asked || c->other == CONNECTION_FIRST_VERSION;
+  bool silent = c->reset_heard || c->ending || c->asked || c->other == CONNECTION_FIRST_VERSION;
   bool given_up = c->reset && (c->role == CONNECTION_SERVICE || now >= c->reset_until);
   if (silent || given_up)
-    return unheard(c) | (c->lingering ? CONNECTION_CLOSE_SOCKET : 0);
+    return unheard(c);
   return detach(c, now);
 }
 
@@ -442,11 +445,7 @@ static unsigned closing_time(struct connection *c, uint64_t now)
     return unheard(c);
   if (now >= c->close_until)
     return closing_lost(c, now);
-  if (now >= c->next_until)
-    return next_lost(c, now);
-  if (now >= c->retry_at)
-    return open_again(c, now);
-  return 0;
+  return streams_time(c, now);
 }
 
 static unsigned closing_end(struct connection *c, uint64_t now)

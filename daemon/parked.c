@@ -149,7 +149,8 @@ static void timer_fired(uv_timer_t *timer)
   fill_all(timer->data);
 }
 
-/* The new one waits before the old one goes. */
+/* The new one is on its way before the old one goes. A dial that the router puts on the old one in that moment is lost
+ * with it, and dialled again. */
 static void replace(struct slot *s)
 {
   struct pump_stream *former = s->stream;

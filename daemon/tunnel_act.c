@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "dial.h"
-#include "farewells.h"
 #include "link.h"
 #include "mindmeld.pb-c.h"
 #include "proto/rpc.h"
@@ -108,8 +107,7 @@ static void drop_next(struct tunnel *t)
 
 static void refuse_next(struct tunnel *t)
 {
-  pump_stream_send_refused(t->next_stream, "this stream has no part in the connection as it is now");
-  farewells_add(t->table->farewells, t->next_stream);
+  tunnels_refuse(t->table, t->next_stream);
   t->next_stream = NULL;
 }
 

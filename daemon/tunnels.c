@@ -75,6 +75,12 @@ static struct tunnel *find(const struct tunnels *ts, const struct header *h)
   return t;
 }
 
+void tunnels_refuse(struct tunnels *ts, struct pump_stream *s)
+{
+  pump_stream_send_refused(s, "this stream has no part in the connection as it is now");
+  farewells_add(ts->farewells, s);
+}
+
 static void say_reset(struct tunnels *ts, struct pump_stream *s, const char *code, const char *reason)
 {
   pump_stream_send_reset(s, code, reason);
@@ -87,8 +93,7 @@ static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const st
   struct header answer = {
       .has_member = true, .has_connection = true, .epoch = h->epoch, .limit = ts->limit, .received = tomb->received};
   if (memcmp(h->member, tomb->member, sizeof tomb->member) != 0) {
-    pump_stream_send_refused(s, "this stream has no part in the connection as it is now");
-    farewells_add(ts->farewells, s);
+    tunnels_refuse(ts, s);
     return;
   }
   memcpy(answer.member, link_member(ts->link), sizeof answer.member);
@@ -153,12 +158,12 @@ void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const ch
 /* ---- What concerns many ---- */
 
 /* A step ends no tunnel but its own, and that one stays in memory for a while. */
-static void step_all(struct tunnels *ts, enum tunnel_role role, enum connection_event event)
+static void step_forwards(struct tunnels *ts, enum connection_event event)
 {
   struct tunnel *t, *next;
   DL_FOREACH_SAFE(ts->live, t, next)
   {
-    if ((t->machine.role == CONNECTION_FORWARD) == (role == TUNNEL_FORWARD))
+    if (t->machine.role == CONNECTION_FORWARD)
       tunnel_step(t, event);
   }
 }
@@ -168,12 +173,12 @@ void tunnels_link_changed(struct tunnels *ts)
   enum connection_event event = CONNECTION_ROUTER_DOWN;
   if (link_connected(ts->link))
     event = link_original(ts->link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP;
-  step_all(ts, TUNNEL_FORWARD, event);
+  step_forwards(ts, event);
 }
 
 void tunnels_renew(struct tunnels *ts)
 {
-  step_all(ts, TUNNEL_FORWARD, CONNECTION_RENEW);
+  step_forwards(ts, CONNECTION_RENEW);
 }
 
 void tunnels_superseded(struct tunnels *ts)

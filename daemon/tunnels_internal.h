@@ -88,6 +88,8 @@ struct tunnels {
 
 /* It is gone for everybody: tells so, and counts what it carried. */
 void tunnels_remove(struct tunnel *t);
+/* Takes a stream, and says on it that it can have no part in a connection: the same to all, who may be strangers. */
+void tunnels_refuse(struct tunnels *ts, struct pump_stream *s);
 /* Its memory is gone, too. May free the table. */
 void tunnels_release(struct tunnels *ts);
 
