@@ -89,7 +89,19 @@ void join_over(struct router *r, struct presence *p)
   free(p);
 }
 
-/* The caller holds CALLER_JOINED for it. 0 or -ENOMEM. */
+/* The caller holds CALLER_JOINED for it. */
+static void presence_is(struct presence *p, const struct claim *claim, struct caller *caller, struct watcher *w)
+{
+  memcpy(p->member, claim->member.id, sizeof p->member);
+  p->instance = claim->signed_part.instance;
+  p->since = router_now();
+  p->caller = caller;
+  p->watcher = w;
+  *caller_presence(caller) = p;
+  watcher_is_of(w, p);
+}
+
+/* 0 or -ENOMEM. */
 static int presence_add(struct router *r, const struct claim *claim, struct caller *caller, struct watcher *w)
 {
   struct presence *p = calloc(1, sizeof *p);
@@ -101,13 +113,7 @@ static int presence_add(struct router *r, const struct claim *claim, struct call
     free(p);
     return -ENOMEM;
   }
-  memcpy(p->member, claim->member.id, sizeof p->member);
-  p->instance = claim->signed_part.instance;
-  p->caller = caller;
-  p->watcher = w;
-  p->since = router_now();
-  *caller_presence(caller) = p;
-  watcher_is_of(w, p);
+  presence_is(p, claim, caller, w);
   return 0;
 }
 
@@ -122,13 +128,7 @@ static void presence_take_over(struct router *r, struct presence *p, const struc
   router_log(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
   member_is_lost(r, member);
   caller_leaves(r, older);
-  memcpy(p->member, claim->member.id, sizeof p->member);
-  p->instance = claim->signed_part.instance;
-  p->since = router_now();
-  p->caller = caller;
-  p->watcher = w;
-  *caller_presence(caller) = p;
-  watcher_is_of(w, p);
+  presence_is(p, claim, caller, w);
 }
 
 /* The same process, by another watch. It may have lost the path of the older one, and with it what it had parked. */
