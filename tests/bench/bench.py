@@ -1,7 +1,7 @@
 """How fast mindmeld is, and what it costs, beside others that do the same: one table, from rounds in which all take turns.
 
-    bench.py [PART...] [--rounds N] [--ways NAME,...] [--json FILE] [--markdown] [--into FILE]
-    bench.py --show FILE [--markdown] [--into FILE]
+    bench.py [PART...] [--rounds N] [--ways NAME,...] [--json FILE] [--markdown] [--into FOLDER]
+    bench.py --show FILE [--markdown] [--into FOLDER]
 
 A part is a module here with `measure(bench)`. It makes tables with `bench.table()` and fills them; each figure is kept per
 round, so that medians and spreads are made when the table is printed. Whatever was started has ended when this ends.
@@ -24,11 +24,12 @@ import time
 
 import processes
 import ways
-from report import Column, Table, markdown, text
+from report import Column, Table, markdown, summary, text
 
 PARTS = ("loopback", "memory", "scale", "long")
 ASKED = ("retention",)  # only when they are asked for
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
+PLACES = {"README.md": summary, "tests/bench/FIGURES.md": markdown}  # of a checkout, and what is put there
 WHOLE = 36 * 60  # seconds that everything together may take
 LOAD = ways.BUILD / "tests" / "load"
 
@@ -247,12 +248,19 @@ def measure(options):
     return result, stopped
 
 
-def put_into(path, words):
+def around(path):
+    """What stands before and after the place for tables in a file."""
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         sys.exit(f"bench: {path} has no {BEGIN} and {END}")
-    path.write_text(f"{before}{begin}\n{words}\n\n{end}{after}")
+    return before + begin, end + after
+
+
+def put_into(folder, result):
+    for name, words in PLACES.items():
+        before, after = around(folder / name)
+        (folder / name).write_text(f"{before}\n{words(result)}\n\n{after}")
 
 
 def main():
@@ -262,13 +270,17 @@ def main():
     arguments.add_argument("--ways", help="only these peers, by name, with commas between them")
     arguments.add_argument("--json", metavar="FILE", help="write everything, each round, to FILE")
     arguments.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
-    arguments.add_argument("--into", metavar="FILE", help=f"put them into FILE, as Markdown, between {BEGIN} and {END}")
+    arguments.add_argument(
+        "--into", metavar="FOLDER", type=pathlib.Path, help=f"put them into this checkout, between {BEGIN} and {END}: " + ", ".join(PLACES)
+    )
     arguments.add_argument("--show", metavar="FILE", help="measure nothing: print what --json wrote")
     options = arguments.parse_args()
     options.quick = "quick" in options.parts
     options.parts = [part for part in options.parts if part != "quick"]
     if unknown := set(options.parts) - {*PARTS, *ASKED}:
         arguments.error(f"there is no part {', '.join(unknown)}")
+    for name in PLACES if options.into else ():
+        around(options.into / name)
     stopped = None
     if options.show:
         result = json.loads(pathlib.Path(options.show).read_text())
@@ -277,7 +289,7 @@ def main():
         if options.json:
             pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     if options.into:
-        put_into(pathlib.Path(options.into), markdown(result))
+        put_into(options.into, result)
     print((markdown if options.markdown else text)(result))
     if stopped:
         sys.exit("bench: interrupted; this is what was measured until then")

@@ -1,10 +1,23 @@
-"""Figures by way and column, and how they are printed: medians with half their range, then ratios."""
+"""Figures by way and column, and how they are printed: medians with half their range, then ratios; or in short."""
 import dataclasses
 import statistics
 import textwrap
 
 OURS = "mindmeld"
 WIDTH = 120
+SHORT = (  # what somebody who chooses looks at first: table, column, title
+    ("loopback", "out1", "1 stream, MB/s"),
+    ("loopback", "out8", "8 streams, MB/s"),
+    ("loopback", "cpu1", "CPU s/GB"),
+    ("loopback", "ping50", "64 B there and back, µs"),
+    ("loopback", "first", "first byte, µs"),
+    ("loopback", "rate16", "connections/s"),
+    ("long-100", "out1", "long link, Mbit/s"),
+    ("long-100", "busy50", "keystroke under bulk, ms"),
+    ("scale", "all", "idle connection, KiB"),
+    ("memory", "ignore-all", "40 stalled downloads, MiB"),
+)
+SHORT_OVER = ("haproxy", "ssh", "rathole", "frp")  # whom ours is set against there
 
 
 @dataclasses.dataclass
@@ -167,3 +180,22 @@ def markdown(result):
         for words in remarks(table):
             out += ["", words]
     return "\n".join(out)
+
+
+def summary(result):
+    """One table of the columns in SHORT: those of them that were measured."""
+    tables = {table["name"]: table for table in result["tables"]}
+    picked = [(tables[name], key, words) for name, key, words in SHORT if name in tables]
+    known = list(dict.fromkeys(way for table in result["tables"] for way in table["figures"]))
+    ways = [way for way in known if any(key in table["figures"].get(way, {}) for table, key, _ in picked)]
+
+    def median(table, way, key):
+        figure = table["figures"].get(way, {}).get(key)
+        return number(figure["median"]) if figure else "-"
+
+    def against(table, way, key):
+        return ratio_cell(ratio(table, OURS, key, way), next(c for c in table["columns"] if c["key"] == key))
+
+    rows = [[way, *(median(table, way, key) for table, key, _ in picked)] for way in ways]
+    rows += [[f"{OURS} / {way}", *(against(table, way, key) for table, key, _ in picked)] for way in SHORT_OVER if way in ways]
+    return "\n".join([" ".join(head(result)[:1] + [f"Medians; <: {OURS} is behind."]), "", *markdown_rows(["", *(words for *_, words in picked)], rows)])

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,22 @@ def test_each_figure_is_there_and_nothing_else_stays(tmp_path):
     assert all(len(line) <= 120 for line in said.stdout.splitlines())
     assert "| mindmeld |" in run(sys.executable, "-B", BENCH, "--show", found, "--markdown")
     assert not left_in(work)
+    into(tmp_path, found)
+
+
+def into(folder, found):
+    """The tables go between the marks of two files, in place of what was there."""
+    places = [folder / "README.md", folder / "tests" / "bench" / "FIGURES.md"]
+    places[1].parent.mkdir(parents=True)
+    for place in places:
+        place.write_text("before\n<!-- bench -->\nold\n<!-- end of bench -->\nafter\n")
+    run(sys.executable, "-B", BENCH, "--show", found, "--into", folder)
+    for place, columns in zip(places, (6, 10)):
+        text = place.read_text()
+        assert text.startswith("before\n<!-- bench -->\n") and text.endswith("\n<!-- end of bench -->\nafter\n") and "old" not in text
+        assert re.search(r"^\| mindmeld (\| [0-9]+[0-9.]*[^|]*){%d}\|$" % columns, text, re.M)
+    places[0].write_text("no marks\n")
+    assert "has no" in run_any(sys.executable, "-B", BENCH, "--show", found, "--into", folder).stderr
 
 
 def test_interrupted_it_ends_what_it_started(tmp_path):
