@@ -1,12 +1,11 @@
 /* What the files of the kit share: the tree (table.c), renderings (text.c), lines (lines.c), what is open (handle.c),
- * lines that wait (request.c), news for the kernel (notify.c), and the session (session.c), which reaches libfuse only
- * through glue.c. All of it belongs to the loop's thread, but for the thread within notify.c. */
+ * lines that wait (request.c), and the session (session.c), which reaches libfuse only through glue.c. All of it
+ * belongs to the loop's thread. */
 #ifndef FS_FS_INTERNAL_H
 #define FS_FS_INTERNAL_H
 
 #include "fs/fs.h"
 
-#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -50,8 +49,8 @@ ssize_t fs_lines_refuse(struct fs_lines *lines, int error);
 void fs_lines_clear(struct fs_lines *lines);
 
 /* table.c: the rows and the tree of entries. An entry that is in the tree stays; one that was removed is freed when
- * nothing holds it: the kernel (lookups), handles, requests and running handlers (holds), entries below it
- * (dependants). */
+ * nothing holds it: handles, requests and running handlers (holds), entries below it (dependants), and the kernel
+ * (lookups) unless FS_GHOSTS_MAX others went after it. */
 /* How a row's path hangs together with the others. */
 struct fs_shape {
   const struct fs_row *parent; /* NULL: the root */
@@ -62,7 +61,7 @@ struct fs_shape {
 /* rows.c. -EINVAL when a path makes no sense. */
 int fs_shapes_fill(struct fs_shape *shapes, const struct fs_row *rows, size_t row_count);
 
-enum { FS_GHOSTS_MAX = 1024 };
+enum { FS_GHOSTS_MAX = 1024 }; /* of one directory */
 
 struct fs_table {
   const struct fs_row *rows;
@@ -74,8 +73,6 @@ struct fs_table {
   uid_t uid;
   gid_t gid;
   struct fs *fs;
-  /* The kernel still holds on to this entry, and to FS_GHOSTS_MAX others that were beside it. May be NULL. */
-  void (*gone)(struct fs *fs, const struct fs_entry *entry);
 };
 
 struct fs_entry {
@@ -83,7 +80,7 @@ struct fs_entry {
   const struct fs_row *row;
   struct fs_entry *parent;
   struct fs_entry *children; /* by name, in the order in which they came */
-  struct fs_entry *ghosts;   /* removed and still held, by name: they may come back */
+  struct fs_entry *ghosts;   /* removed and still held, by name, the oldest first: they may come back */
   void *object;
   uint64_t ino;
   uint64_t lookups;
@@ -104,7 +101,7 @@ struct fs_entry {
   char name[];
 };
 
-/* Checks the rows; -EINVAL, -ENOMEM. The caller sets uid, gid, fs and gone afterwards. */
+/* Checks the rows; -EINVAL, -ENOMEM. The caller sets uid, gid and fs afterwards. */
 int fs_table_init(struct fs_table *table, const struct fs_row *rows, size_t row_count, void *root_object);
 void fs_table_free(struct fs_table *table);
 struct fs_entry *fs_table_find(struct fs_table *table, uint64_t ino);
@@ -204,25 +201,6 @@ void fs_change_tell(struct fs *fs, const struct fs_change *told);
 /* Answers all with -ECANCELED. */
 void fs_changes_abandon(struct fs *fs);
 
-/* notify.c: tells the kernel about what is gone, from a thread of its own: the call waits for the directory's lock,
- * which somebody may hold who waits for an answer of ours. */
-struct fs_notice {
-  uint64_t parent;
-  uint64_t child;
-  char name[FS_NAME_MAX + 1];
-};
-struct fs_notify;
-
-/* `send` runs on the thread; so does `ended`, last of all. */
-int fs_notify_new(struct fs_notify **out, void (*send)(void *arg, const struct fs_notice *notice),
-                  void (*ended)(void *arg), void *arg);
-/* Starts the thread when there is none. Drops what it has no room for. */
-void fs_notify_add(struct fs_notify *notify, uint64_t parent, uint64_t child, const char *name);
-/* Makes the thread end. False: there is none, `ended` will not run. */
-bool fs_notify_stop(struct fs_notify *notify);
-/* After `ended`, or when there was no thread. */
-void fs_notify_free(struct fs_notify *notify);
-
 /* mountpoint.c: the device number, as text, of what is mounted on `path` (resolved) now. False: nothing, or unknown. */
 enum { FS_DEVICE_SIZE = 32 };
 bool fs_mountpoint_device(const char *path, char *device, size_t device_size);
@@ -244,17 +222,13 @@ struct fs {
   struct fs_table table;
   struct fs_options options;
   struct fs_glue *glue;
-  struct fs_notify *notify;
   struct fs_handle *handles;
   struct fs_request *requests;
   struct fs_change *changes;
-  bool removing; /* the kernel asked for it, and needs no news of it */
   uv_poll_t poll;
-  uv_async_t wake;          /* the notifier ended, or somebody was interrupted */
-  atomic_bool notify_ended; /* set on the notifier's thread */
+  uv_async_t wake; /* somebody was interrupted */
   unsigned uv_handles;
   bool closing;
-  bool over; /* the kernel has ended the session */
   void (*closed)(void *arg);
   void *closed_arg;
 };
@@ -264,9 +238,6 @@ int fs_glue_open(struct fs_glue **out, struct fs *fs, const char *mountpoint, co
 int fs_glue_fd(const struct fs_glue *glue);
 /* Serves one request: 1; 0 when there is none; -ENODEV when the session is over. */
 int fs_glue_serve(struct fs_glue *glue);
-/* The same, but every request is refused. */
-int fs_glue_refuse(struct fs_glue *glue);
-void fs_glue_notice(struct fs_glue *glue, const struct fs_notice *notice);
 void fs_glue_unmount(struct fs_glue *glue); /* closes the descriptor */
 void fs_glue_free(struct fs_glue *glue);
 

@@ -272,9 +272,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
   struct fs_entry *dir = hold_dir(req, parent, name);
   if (dir == NULL)
     return;
-  fs_of_request(req)->removing = true;
   int error = unlink_entry(fs_entry_find(dir, name));
-  fs_of_request(req)->removing = false;
   reply_change(req, error);
   fs_entry_let(dir);
 }
@@ -305,9 +303,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
   struct fs_entry *dir = hold_dir(req, parent, name);
   if (dir == NULL)
     return;
-  fs_of_request(req)->removing = true;
   int error = rmdir_entry(fs_entry_find(dir, name));
-  fs_of_request(req)->removing = false;
   reply_change(req, error);
   fs_entry_let(dir);
 }
@@ -887,25 +883,6 @@ int fs_glue_serve(struct fs_glue *glue)
     return got;
   fuse_session_process_buf(glue->session, &glue->buffer);
   return 1;
-}
-
-int fs_glue_refuse(struct fs_glue *glue)
-{
-  int got = receive(glue);
-  if (got <= 0)
-    return got;
-  const struct fuse_in_header *in = glue->buffer.mem;
-  if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
-    return 1;
-  struct fuse_out_header out = {.len = sizeof(out), .error = -ENOTCONN, .unique = in->unique};
-  struct iovec part = {.iov_base = &out, .iov_len = sizeof(out)};
-  write_device(fs_glue_fd(glue), &part, 1, NULL);
-  return 1;
-}
-
-void fs_glue_notice(struct fs_glue *glue, const struct fs_notice *notice)
-{
-  fuse_lowlevel_notify_delete(glue->session, notice->parent, notice->child, notice->name, strlen(notice->name));
 }
 
 static bool is_ours(const struct fs_glue *glue)

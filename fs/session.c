@@ -2,8 +2,7 @@
  *
  *     fs_open            mounted
  *       fs_serve         the session's descriptor is polled, requests are served a bounded number at a time
- *     fs_close           nothing more reaches the program; lines that wait are answered, new requests are refused
- *       notifier ended   it may have needed those refusals: see notify.c
+ *     fs_close           nothing more reaches the program; lines that wait are answered
  *       unmounted        lazily, after which the descriptor is gone
  *       handles closed   everything is freed, `closed` runs
  *
@@ -21,9 +20,8 @@ enum { SERVED_PER_WAKE = 64 };
 
 static void end_of_session(struct fs *fs)
 {
-  fs->over = true;
   uv_poll_stop(&fs->poll);
-  if (!fs->closing && fs->options.unmounted != NULL)
+  if (fs->options.unmounted != NULL)
     fs->options.unmounted(fs, fs->options.arg);
 }
 
@@ -32,7 +30,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
   (void)events;
   struct fs *fs = poll->data;
   for (int i = 0; i < SERVED_PER_WAKE; i++) {
-    int served = fs->closing ? fs_glue_refuse(fs->glue) : fs_glue_serve(fs->glue);
+    int served = fs_glue_serve(fs->glue);
     if (served < 0) {
       end_of_session(fs);
       return;
@@ -47,8 +45,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 static void free_session(struct fs *fs)
 {
-  if (fs->notify != NULL)
-    fs_notify_free(fs->notify);
   if (fs->glue != NULL)
     fs_glue_free(fs->glue);
   struct fs_handle *handle = NULL;
@@ -73,49 +69,10 @@ static void on_uv_closed(uv_handle_t *handle)
     closed(arg);
 }
 
-static void close_session(struct fs *fs)
-{
-  uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
-  uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
-  fs_glue_unmount(fs->glue);
-}
-
 static void on_wake(uv_async_t *wake)
 {
   struct fs *fs = wake->data;
-  if (atomic_load(&fs->notify_ended)) {
-    if (!uv_is_closing((uv_handle_t *)wake)) {
-      fs_notify_free(fs->notify); /* which joins a thread that only has to return */
-      fs->notify = NULL;
-      close_session(fs);
-    }
-    return;
-  }
   fs_requests_interrupt(&fs->requests);
-}
-
-static void send_notice(void *arg, const struct fs_notice *notice)
-{
-  struct fs *fs = arg;
-  fs_glue_notice(fs->glue, notice);
-}
-
-static void on_notify_ended(void *arg)
-{
-  struct fs *fs = arg;
-  atomic_store(&fs->notify_ended, true);
-  uv_async_send(&fs->wake);
-}
-
-/* The notifier waits in the kernel, where nothing can end it, for a lock that whoever waits for an answer may hold: if
- * the program were killed then, neither would ever go on. So it is told only when the kernel holds on to too much, and
- * not while an answer waits for long. */
-static void on_gone(struct fs *fs, const struct fs_entry *entry)
-{
-  if (fs->removing || fs->changes != NULL)
-    return;
-  if (!fs->closing && !fs->over)
-    fs_notify_add(fs->notify, entry->parent->ino, entry->ino, entry->name);
 }
 
 int fs_serve(struct fs *fs)
@@ -176,16 +133,10 @@ int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, con
     return error;
   }
   fs->table.fs = fs;
-  fs->table.gone = on_gone;
   fs->table.uid = getuid();
   fs->table.gid = getgid();
-  error = fs_notify_new(&fs->notify, send_notice, on_notify_ended, fs);
-  if (error != 0) {
-    snprintf(message, message_size, "%s", strerror(-error));
-  } else {
-    snprintf(message, message_size, "%s: cannot be mounted on", mountpoint);
-    error = mount_session(fs, mountpoint, options, message, message_size);
-  }
+  snprintf(message, message_size, "%s: cannot be mounted on", mountpoint);
+  error = mount_session(fs, mountpoint, options, message, message_size);
   if (error == 0) {
     error = start_polling(fs, loop);
     if (error != 0)
@@ -206,6 +157,7 @@ void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg)
   fs->closed_arg = arg;
   fs_requests_abandon(&fs->requests);
   fs_changes_abandon(fs);
-  if (!fs_notify_stop(fs->notify))
-    close_session(fs);
+  uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
+  uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
+  fs_glue_unmount(fs->glue);
 }

@@ -9,7 +9,7 @@
  *                                  +-------------------------------------------------+
  *
  * A ghost keeps its inode number, so that who stands in a directory that went and came back stands well. An orphan is a
- * ghost that cannot come back: its name was taken by a ghost after it, or the kernel saw it die. */
+ * ghost that cannot come back: the kernel saw it die, or so many went after it that it was abandoned. */
 #include "fs/fs_internal.h"
 
 #include <errno.h>
@@ -84,13 +84,37 @@ static void collect(struct fs_entry *entry)
   }
 }
 
+/* The kernel may keep what it was told of for as long as it has memory for it, and it is better not pressed: the call
+ * that makes it let go waits for the directory's lock, whose holder may be waiting for an answer of ours. Of what is
+ * abandoned it is told ESTALE; names it asks for anew each time. */
+static void abandon(struct fs_entry *entry)
+{
+  struct fs_entry *child = NULL;
+  struct fs_entry *following = NULL;
+  entry->lookups = 0;
+  entry->holds++;
+  HASH_ITER(by_name, entry->ghosts, child, following)
+  {
+    abandon(child);
+  }
+  if (find_named(entry->parent->ghosts, entry->name) == entry)
+    HASH_DELETE(by_name, entry->parent->ghosts, entry);
+  fs_entry_let(entry);
+}
+
 static void bury(struct fs_entry *entry)
 {
   struct fs_entry *parent = entry->parent;
   struct fs_entry *before = find_named(parent->ghosts, entry->name);
   if (before != NULL)
-    HASH_DELETE(by_name, parent->ghosts, before);
+    abandon(before);
   add_named(&parent->ghosts, entry);
+}
+
+static void limit_ghosts(struct fs_entry *dir)
+{
+  while (HASH_CNT(by_name, dir->ghosts) > FS_GHOSTS_MAX)
+    abandon(dir->ghosts);
 }
 
 static void remove_below(struct fs_entry *entry)
@@ -102,6 +126,7 @@ static void remove_below(struct fs_entry *entry)
   {
     remove_below(child);
   }
+  limit_ghosts(entry);
   entry->holds--;
 
   struct fs_entry *parent = entry->parent;
@@ -110,7 +135,9 @@ static void remove_below(struct fs_entry *entry)
   entry->writers = 0;
   fs_text_release(entry->text);
   entry->text = NULL;
-  if (!entry->detached)
+  if (entry->detached)
+    entry->lookups = 0; /* nobody can come to it any more */
+  else
     HASH_DELETE(by_name, parent->children, entry);
   if (!entry->detached && !entry->dead)
     bury(entry);
@@ -121,11 +148,12 @@ void fs_remove(struct fs_entry *entry)
 {
   if (entry->removed || entry->parent == NULL)
     return;
-  struct fs_table *table = entry->table;
-  if (entry->lookups > 0 && table->gone != NULL && HASH_CNT(by_name, entry->parent->ghosts) >= FS_GHOSTS_MAX)
-    table->gone(table->fs, entry);
-  stamp(entry->parent);
+  struct fs_entry *parent = entry->parent;
+  fs_entry_hold(parent);
+  stamp(parent);
   remove_below(entry);
+  limit_ghosts(parent);
+  fs_entry_let(parent);
 }
 
 static int attach(struct fs_entry *dir, const struct fs_row *row, const char *name, void *object, struct fs_entry **out)

@@ -49,15 +49,11 @@ static uint64_t ask(uint32_t opcode, uint64_t node, const void *body, size_t siz
   return head.unique;
 }
 
-/* Whether there was one, other than news of what is gone. */
 static bool take_answer(void)
 {
   turn();
   memset(&answer.head, 0, sizeof(answer.head));
-  ssize_t got = 0;
-  do {
-    got = recv(kernel, &answer, sizeof(answer), MSG_DONTWAIT);
-  } while (got > 0 && answer.head.unique == 0);
+  ssize_t got = recv(kernel, &answer, sizeof(answer), MSG_DONTWAIT);
   if (got <= 0)
     return false;
   ck_assert_int_eq(got, answer.head.len);
@@ -558,25 +554,6 @@ START_TEST(closing_answers_what_waits)
 }
 END_TEST
 
-START_TEST(while_closing_all_is_refused)
-{
-  uint64_t node = look_up(1, "list");
-  ck_assert_int_eq(mkdir_item(fs_find(fs_root(fs), "list"), "a"), 0);
-  look_up(node, "a");
-  rmdir_item(fs_find(fs_find(fs_root(fs), "list"), "a")); /* starts the notifier, which then has to end */
-  struct fuse_getattr_in attr = {0};
-  uint64_t id = ask(FUSE_GETATTR, node, &attr, sizeof(attr));
-  struct fuse_forget_in forget = {.nlookup = 1};
-  ask(FUSE_FORGET, node, &forget, sizeof(forget));
-  close_session();
-  bool notified = false;
-  while (recv(kernel, &answer, sizeof(answer), MSG_DONTWAIT) > 0) {
-    notified = notified || answer.head.unique == 0;
-    ck_assert(answer.head.unique == 0 || (answer.head.unique == id && answer.head.error == -ENOTCONN));
-  }
-}
-END_TEST
-
 START_TEST(the_end_is_told_once)
 {
   shutdown(kernel, SHUT_RDWR);
@@ -667,7 +644,6 @@ int main(void)
   tcase_add_test(tests, closing_answers_changes);
   tcase_add_test(tests, a_tree_that_is_held_answers_later);
   tcase_add_test(tests, closing_answers_what_waits);
-  tcase_add_test(tests, while_closing_all_is_refused);
   tcase_add_test(tests, the_end_is_told_once);
   tcase_add_test(tests, short_memory_is_survived);
   suite_add_tcase(suite, tests);
