@@ -17,9 +17,11 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ["daemon/connection.c", "proto/sequence.c", "proto/window.c", "daemon/tombs.c"]
-HEADERS = ["daemon/connection.h", "proto/sequence.h", "proto/window.h", "daemon/tombs.h", "proto/header.h"]
-MACHINE, SEQUENCE, WINDOW, TOMBS = SOURCES
+CONNECTION = ["daemon/connection.c", "daemon/connection_streams.c", "daemon/connection_end.c"]
+SOURCES = CONNECTION + ["proto/sequence.c", "proto/window.c", "daemon/tombs.c"]
+HEADERS = ["daemon/connection.h", "daemon/connection_internal.h", "daemon/tombs.h"]
+HEADERS += ["proto/header.h", "proto/sequence.h", "proto/window.h"]
+MACHINE, STREAMS, END, SEQUENCE, WINDOW, TOMBS = SOURCES
 
 # name, file, what stands there, what is put there
 MUTATIONS = [
@@ -43,15 +45,15 @@ MUTATIONS = [
     ("an impossible stream is accepted", MACHINE, "!alive || !possible || ", "!alive || "),
     (
         "an attachment has the former epoch",
-        MACHINE,
+        STREAMS,
         "  c->epoch++;\n  c->has_next = true;\n",
         "  c->has_next = true;\n",
     ),
     (
         "a second dial has the former epoch",
-        MACHINE,
-        "  c->epoch++;\n  return dial(c, now);\n",
-        "  return dial(c, now);\n",
+        STREAMS,
+        "  c->epoch++;\n  return connection_dial(c, now);\n",
+        "  return connection_dial(c, now);\n",
     ),
     (
         "established is not set",
@@ -63,65 +65,65 @@ MUTATIONS = [
     ("a tombstone is gone at once", TOMBS, "e->until = now + TOMBS_MS;", "e->until = now + 10;"),
     (
         "a tombstone says that all went well",
-        MACHINE,
-        "{\n  c->reset = true;\n  return gone(c, drop_streams(c));\n}",
-        "{\n  return gone(c, drop_streams(c));\n}",
+        END,
+        "{\n  c->reset = true;\n  return connection_gone(c, connection_drop_streams(c));\n}",
+        "{\n  return connection_gone(c, connection_drop_streams(c));\n}",
     ),
     (
         "the hold is not started",
-        MACHINE,
+        STREAMS,
         "  c->hold_until = c->shaky_since + c->times->hold;\n",
         "  c->hold_until = NEVER;\n",
     ),
     (
         "the hold goes on with a stream",
-        MACHINE,
+        STREAMS,
         "c->next_until = c->hold_until = c->retry_at = NEVER",
         "c->next_until = c->retry_at = NEVER",
     ),
     (
         "a hold counts from a loss of long ago",
-        MACHINE,
+        STREAMS,
         "  if (!c->has_current)\n    c->current_at = now;\n",
         "  c->current_at = now;\n",
     ),
     ("nobody waits for an answer", MACHINE, "  c->dial_until = now + times->dial;\n", "  c->dial_until = now + 1;\n"),
-    ("no retry is scheduled", MACHINE, "c->router ? now + c->backoff : NEVER", "NEVER"),
-    ("there is no back-off", MACHINE, "c->router ? now + c->backoff : NEVER", "c->router ? now : NEVER"),
-    ("streams that do not last are opened in a hurry", MACHINE, " && c->shaky_since == now)", ")"),
+    ("no retry is scheduled", STREAMS, "c->router ? now + c->backoff : NEVER", "NEVER"),
+    ("there is no back-off", STREAMS, "c->router ? now + c->backoff : NEVER", "c->router ? now : NEVER"),
+    ("streams that do not last are opened in a hurry", STREAMS, " && c->shaky_since == now)", ")"),
     (
         "the router's return is not noticed",
-        MACHINE,
-        "return wants_stream(c) ? open_again(c, now) : renew_if_due(c, now);",
-        "return wants_stream(c) ? 0 : renew_if_due(c, now);",
+        STREAMS,
+        "return wants_stream(c) ? open_again(c, now) : connection_renew_if_due(c, now);",
+        "return wants_stream(c) ? 0 : connection_renew_if_due(c, now);",
     ),
     (
         "a silent next stream is waited for",
-        MACHINE,
+        STREAMS,
         "  c->next_until = now + NEXT_MS;\n",
         "  c->next_until = NEVER;\n",
     ),
     (
         "the last word is not said again",
-        MACHINE,
+        END,
         "    c->close_until = now + CLOSING_MS;\n  return CONNECTION_HALF_CLOSE;\n",
         "    c->close_until = now + CLOSING_MS;\n  return 0;\n",
     ),
     (
         "a lost last word is taken for heard",
-        MACHINE,
-        "  return detach(c, now);\n}\n\nstatic unsigned closing_time",
-        "  return gone(c, drop_streams(c));\n}\n\nstatic unsigned closing_time",
+        END,
+        "  return connection_detach(c, now);\n}\n\nstatic unsigned closing_time",
+        "  return connection_gone(c, connection_drop_streams(c));\n}\n\nstatic unsigned closing_time",
     ),
     (
         "a reset is not said again",
-        MACHINE,
+        END,
         "  if (c->reset)\n    return say_reset(c, now);\n",
         "  if (c->reset)\n    return 0;\n",
     ),
     (
         "a reset is not passed on",
-        MACHINE,
+        END,
         "  return closing(c) | say_reset(c, now) | CONNECTION_RESET_SOCKET;\n",
         "  return closing(c) | CONNECTION_RESET_SOCKET;\n",
     ),
@@ -134,49 +136,49 @@ MUTATIONS = [
     (
         "an end is not said once it may be",
         MACHINE,
-        "  return say_local_eof(c) | renew_if_due(c, now);\n",
-        "  return renew_if_due(c, now);\n",
+        "  return say_local_eof(c) | connection_renew_if_due(c, now);\n",
+        "  return connection_renew_if_due(c, now);\n",
     ),
     (
         "the socket is closed before it is half-closed",
-        MACHINE,
+        END,
         "(c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET",
         "CONNECTION_CLOSE_SOCKET",
     ),
     (
         "a renewal drops what is current",
-        MACHINE,
+        STREAMS,
         "c->renew_due && can ? open_next(c, now) : 0;",
-        "c->renew_due && can ? detach(c, now) : 0;",
+        "c->renew_due && can ? connection_detach(c, now) : 0;",
     ),
     (
         "a renewal before the answer is forgotten",
         MACHINE,
-        "  return say_local_eof(c) | renew_if_due(c, now);\n",
+        "  return say_local_eof(c) | connection_renew_if_due(c, now);\n",
         "  c->renew_due = false;\n  return say_local_eof(c);\n",
     ),
     (
         "a renewal while one is under way is forgotten",
-        MACHINE,
+        STREAMS,
         "    c->retry_at = now; /* it was asked for while this one was on its way */\n",
         "    c->retry_at = NEVER;\n",
     ),
     (
         "a renewal is forgotten with the former stream",
-        MACHINE,
+        STREAMS,
         "  c->renew_due &= c->has_next;\n",
         "  c->renew_due = false;\n",
     ),
     (
         "who is over for good is waited for",
         MACHINE,
-        "  case CONNECTION_PEER_LOST:\n    c->reset_heard = true;\n    return all_over(c);\n",
-        "    c->reset_heard = true;\n    return all_over(c);\n  case CONNECTION_PEER_LOST:\n    return 0;\n",
+        "  case CONNECTION_PEER_LOST:\n    c->reset_heard = true;\n    return connection_abandon(c);\n",
+        "    c->reset_heard = true;\n    return connection_abandon(c);\n  case CONNECTION_PEER_LOST:\n    return 0;\n",
     ),
     (
         "a next stream that is lost ends it",
         MACHINE,
-        "    return next_lost(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->",
+        "    return connection_lose_next(c, now);\n  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->",
         "  case CONNECTION_NEXT_RESET:\n  case CONNECTION_PEER_LOST:\n    c->",
     ),
 ]
