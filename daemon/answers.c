@@ -93,8 +93,10 @@ static void on_ended(struct pump_stream *s, enum rpc_status status, const char *
     pump_stream_close(take(arg));
     return;
   }
-  snprintf(why, sizeof why, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended",
-           rpc_status_name(status));
+  /* Not to be taken for what the target did. */
+  snprintf(why, sizeof why, "%s%s (%s)",
+           status == RPC_UNAVAILABLE ? "the stream to the router was lost before it began: " : "",
+           text[0] != '\0' ? text : "the stream to the router ended", rpc_status_name(status));
   fail(arg, why);
 }
 

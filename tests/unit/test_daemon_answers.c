@@ -182,6 +182,7 @@ START_TEST(the_router_is_lost)
   shown();
   world_router_stop(&w);
   WORLD_UNTIL(&w, failures == 1);
+  ck_assert_ptr_eq(strstr(text, "the stream to the router was lost before it began: "), text);
 }
 END_TEST
 
