@@ -373,6 +373,12 @@ struct tunnel *tunnel_create(struct tunnels *ts, const char *peer)
   return t;
 }
 
+void tunnel_discard(struct tunnel *t)
+{
+  pump_close(t->pump);
+  uv_close((uv_handle_t *)&t->timer, tunnel_timer_closed);
+}
+
 void tunnel_free(struct tunnel *t)
 {
   free(t->peer);
@@ -401,10 +407,8 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
 {
   t->next_stream = s;
   pump_stream_hand_over(s, &tunnel_stream_events, t);
-  if (h != NULL) {
-    memcpy(t->connection, h->connection, sizeof t->connection);
+  if (h != NULL)
     memcpy(t->member, h->member, sizeof t->member);
-  }
   t->header = h;
   t->target = target;
   begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0, now_ms(t)));

@@ -42,24 +42,39 @@ int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link
   return 0;
 }
 
-static struct tunnel *create(struct tunnels *ts, enum tunnel_role role, const char *service, const char *peer)
+/* Whoever comes back to it must find it. */
+static bool remember(struct tunnel *t, const uint8_t *connection)
+{
+  memcpy(t->connection, connection, sizeof t->connection);
+  HASH_ADD(hh, t->table->by_connection, connection, HEADER_CONNECTION_SIZE, t);
+  t->known = t->hh.tbl != NULL;
+  return t->known;
+}
+
+/* `connection` NULL: nobody comes back to it. NULL when memory is short. */
+static struct tunnel *create(struct tunnels *ts, enum tunnel_role role, const char *service, const char *peer,
+                             const uint8_t *connection)
 {
   struct tally *tally = ts->closing ? NULL : tally_get(&ts->tallies, role, service);
   struct tunnel *t = tally != NULL ? tunnel_create(ts, peer) : NULL;
   if (t == NULL)
     return NULL;
+  ts->count++;
+  if (connection != NULL && !remember(t, connection)) {
+    tunnel_discard(t);
+    return NULL;
+  }
   t->tally = tally;
   t->id = ++ts->last_id;
   tally_add(tally, t);
   DL_APPEND(ts->live, t);
-  ts->count++;
   ts->served += role == TUNNEL_SERVICE;
   return t;
 }
 
 void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer)
 {
-  struct tunnel *t = create(ts, TUNNEL_FORWARD, service, peer);
+  struct tunnel *t = create(ts, TUNNEL_FORWARD, service, peer, NULL);
   if (t != NULL)
     tunnel_start_forward(t, fd);
   else
@@ -107,26 +122,16 @@ static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const st
   farewells_add(ts->farewells, s);
 }
 
-static void remember(struct tunnel *t)
-{
-  HASH_ADD(hh, t->table->by_connection, connection, HEADER_CONNECTION_SIZE, t);
-  t->known = t->hh.tbl != NULL;
-}
-
 static void begin_service(struct tunnels *ts, struct pump_stream *s, const struct header *h, const char *service,
                           const struct address *target)
 {
   char peer[ADDRESS_TEXT_MAX];
-  struct tunnel *t = create(ts, TUNNEL_SERVICE, service, target != NULL ? address_format(target, peer) : "none");
-  if (t == NULL) {
-    pump_stream_close(s);
-    return;
-  }
-  if (h != NULL) {
-    memcpy(t->connection, h->connection, sizeof t->connection);
-    remember(t);
-  }
-  tunnel_start_service(t, s, h, target);
+  const char *to = target != NULL ? address_format(target, peer) : "none";
+  struct tunnel *t = create(ts, TUNNEL_SERVICE, service, to, h != NULL ? h->connection : NULL);
+  if (t != NULL)
+    tunnel_start_service(t, s, h, target);
+  else
+    pump_stream_close(s); /* who dials may try again */
 }
 
 void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target)

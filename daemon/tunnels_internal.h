@@ -97,6 +97,8 @@ void tunnels_release(struct tunnels *ts);
 
 /* Not in the table yet. NULL when memory is short. */
 struct tunnel *tunnel_create(struct tunnels *ts, const char *peer);
+/* It does not get into the table, which counts it as one whose memory is still held. */
+void tunnel_discard(struct tunnel *t);
 void tunnel_free(struct tunnel *t);
 /* In the table: starts, and tells that it is open. Each may be over when this returns. */
 void tunnel_start_forward(struct tunnel *t, int fd);

@@ -3,6 +3,7 @@
 #define TEST_DAEMON_TUNNELS_H
 
 #include "test_daemon_streams.h"
+#include "test_fs_failing.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@ static struct answers *answers;
 static struct tunnels_options options; /* for begin */
 static bool gone;
 static bool cut_at_once; /* each that opens */
+static size_t fails_at;  /* the Nth allocation for a stream that comes, if that is before it opens; 0: none */
 static int opened, closed, failed, detached, resumed;
 static struct tunnel *last;
 static char sentence[1024], why_detached[512];
@@ -45,6 +47,7 @@ static const uint8_t connection[HEADER_CONNECTION_SIZE] = "secret-secret--";
 static void on_opened(struct tunnel *t, void *arg)
 {
   (void)arg;
+  fail_allocation(0);
   opened++;
   last = t;
   if (cut_at_once)
@@ -90,7 +93,9 @@ static const struct tunnels_events events = {
 static void on_taken(struct pump_stream *s, const struct header *h, void *arg)
 {
   (void)arg;
+  fail_allocation(fails_at);
   tunnels_accept(tunnels, s, h, service_target);
+  allocation_failed();
 }
 
 static void on_taken_original(struct pump_stream *s, const char *service, void *arg)
@@ -162,6 +167,7 @@ static void setup(void)
 
   opened = closed = failed = detached = resumed = 0;
   cut_at_once = false;
+  fails_at = 0;
   sentence[0] = why_detached[0] = '\0';
   options = (struct tunnels_options){.limit = LIMIT, .dial_ms = 20000, .hold_ms = 600000};
   world_open(&w);

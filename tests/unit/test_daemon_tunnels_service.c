@@ -101,6 +101,27 @@ START_TEST(dialled_again_it_does_not_dial_its_target_again)
 }
 END_TEST
 
+/* Its stream ends, and who dials tries again: what begins is found by who comes back to it. */
+START_TEST(memory_is_short_when_it_comes)
+{
+  struct header h = stream_dial("web", connection);
+
+  begin_connected();
+  for (fails_at = FAILING_WORKS; opened == 0; fails_at++, h.epoch++) {
+    struct stream *s = arrive(&h);
+    WORLD_UNTIL(&w, opened == 1 || s->call == NULL);
+  }
+  ck_assert(!FAILING_WORKS || h.epoch > 4);
+  fails_at = 0;
+  int fd = accept_target();
+  expect_answer(attach(h.epoch, 0), h.epoch, 0);
+  put(fd, "eins");
+  WORLD_UNTIL(&w, is(&streams.all[streams.count - 1], "eins"));
+  expect_no_target();
+  close(fd);
+}
+END_TEST
+
 START_TEST(dialled_again_while_its_target_is_dialled)
 {
   struct header h = stream_dial("web", connection);
@@ -506,6 +527,7 @@ static void add_attachments(Suite *suite)
   tcase_add_test(t, it_is_detached_and_goes_on);
   tcase_add_loop_test(t, what_did_not_arrive_is_sent_again, 0, 6);
   tcase_add_loop_test(t, dialled_again_it_does_not_dial_its_target_again, 0, 2);
+  tcase_add_test(t, memory_is_short_when_it_comes);
   tcase_add_test(t, dialled_again_while_its_target_is_dialled);
   tcase_add_test(t, it_moves_to_another_stream);
   tcase_add_test(t, the_router_is_lost_and_comes_back);
