@@ -175,6 +175,18 @@ static int run(struct program *p)
   return status;
 }
 
+/* Who started us may have closed some of them. The next descriptors would take their places, and the log would be
+ * written into a caller's connection. Before the constructors of libraries, which open descriptors, too. */
+static void standard_open(void)
+{
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+      _exit(EXIT_FAILURE);
+  }
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = standard_open;
+
 int main(int argc, char **argv)
 {
   static struct program p;

@@ -183,6 +183,41 @@ def test_background_without_a_router(directory, point):
     assert "connecting" in (point / "status").read_text()
 
 
+CLOSED = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "closed"]
+
+
+def test_background_without_standard_descriptors(directory, point):
+    """What is kept is not written over by the log, twice."""
+    kept = directory / "kept"
+    kept.mkdir()
+    for names in [], ["web"]:
+        command = [*CLOSED, BUILD / "mmfs", "-o", f"state={kept}/state,identity={kept}/identity", "127.0.0.1:1", point]
+        assert run_any(*command, env={**os.environ, **surroundings(directory)}).returncode == 0
+        assert os.listdir(point / "services") == names
+        pid = usable_daemon(point)
+        assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
+        if not names:
+            os.mkdir(point / "services/web")
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: usable_daemon(point) is None, what="it ends")
+        assert [line.split()[0] for line in (kept / "identity").read_text().splitlines()] == [
+            "mindmeld", "identity", "seed", "instance", "member", "member_key"]
+    assert "service web" in (kept / "state").read_text()
+
+
+def test_a_router_without_standard_descriptors(directory):
+    """Its log does not get into what it opens."""
+    router = subprocess.Popen([*CLOSED, BUILD / "mmrouter", "--listen", "127.0.0.1:0"], env={**os.environ, **surroundings(directory)})
+    try:
+        folder = pathlib.Path(f"/proc/{router.pid}/fd")
+        eventually(lambda: b"mmrouter" in (folder.parent / "cmdline").read_bytes().split(b"\0")[0] and len(list(folder.iterdir())) > 4)
+        assert [os.readlink(folder / str(fd)) for fd in range(3)] == ["/dev/null"] * 3
+    finally:
+        router.terminate()
+        assert router.wait(PATIENCE) == 0
+    assert not sanitizer_reports(directory)
+
+
 def test_background_that_fails_says_so(directory):
     refusal(mmfs(directory, "127.0.0.1:1", directory / "missing"))
 
