@@ -63,11 +63,21 @@ int fs_shapes_fill(struct fs_shape *shapes, const struct fs_row *rows, size_t ro
 
 enum { FS_GHOSTS_MAX = 1024 }; /* of one directory */
 
+/* A number that an entry had, and that the kernel still knows it by. */
+struct fs_alias {
+  uint64_t ino;
+  uint64_t lookups;
+  struct fs_entry *entry;
+  struct fs_alias *following; /* of the same entry */
+  UT_hash_handle by_number;
+};
+
 struct fs_table {
   const struct fs_row *rows;
   size_t row_count;
   struct fs_shape *shapes;
   struct fs_entry *by_ino;
+  struct fs_alias *aliases;
   struct fs_entry *root;
   uint64_t next_ino;
   uid_t uid;
@@ -84,6 +94,7 @@ struct fs_entry {
   void *object;
   uint64_t ino;
   uint64_t lookups;
+  struct fs_alias *aliases;
   size_t dependants;
   unsigned holds;
   unsigned life;    /* how often it was removed: a handle of a former life is dead */
@@ -104,8 +115,6 @@ struct fs_entry {
 /* Checks the rows; -EINVAL, -ENOMEM. The caller sets uid, gid and fs afterwards. */
 int fs_table_init(struct fs_table *table, const struct fs_row *rows, size_t row_count, void *root_object);
 void fs_table_free(struct fs_table *table);
-struct fs_entry *fs_table_find(struct fs_table *table, uint64_t ino);
-
 /* By its name, if it is visible now. NULL: none. */
 struct fs_entry *fs_entry_find(struct fs_entry *dir, const char *name);
 bool fs_entry_visible(struct fs_entry *entry);
@@ -114,13 +123,22 @@ bool fs_entry_alive(const struct fs_entry *entry);
 void fs_entry_hold(struct fs_entry *entry);
 void fs_entry_let(struct fs_entry *entry);
 void fs_entry_forget(struct fs_entry *entry, uint64_t lookups);
-/* Gives an entry that rmdir left in place a new inode number, since the kernel holds the old one for dead. */
-void fs_entry_renew(struct fs_entry *entry);
 /* Renders unless what there is will do; a `fresh` one is not older than FS_TEXT_KEPT_MS. *out is the entry's. */
 int fs_entry_render(struct fs_entry *entry, uint64_t now, bool fresh, struct fs_text **out);
 /* What lies in a live file now; nothing when it is not alive. */
 int fs_entry_live(struct fs_entry *entry, const char **bytes, size_t *size);
 int fs_entry_stat(struct fs_entry *entry, uint64_t now, struct stat *st);
+
+/* numbers.c: what the kernel calls an entry. */
+struct fs_entry *fs_table_find(struct fs_table *table, uint64_t ino);
+void fs_table_forget(struct fs_table *table, uint64_t ino, uint64_t lookups);
+/* Gives an entry that rmdir left in place a new number, since the kernel holds the old one for dead. */
+void fs_entry_renew(struct fs_entry *entry);
+/* Gives an entry a new number for all who come by its name; those who have it open keep the old one. Short of memory,
+ * it keeps the one that it has. */
+void fs_entry_part(struct fs_entry *entry);
+/* The entry is about to be freed. */
+void fs_numbers_drop(struct fs_entry *entry);
 
 /* handle.c: what the kernel has open. */
 struct fs_name {

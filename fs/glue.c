@@ -124,23 +124,16 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
   fs_entry_let(dir);
 }
 
-static void forget_one(struct fs *fs, uint64_t ino, uint64_t lookups)
-{
-  struct fs_entry *entry = fs_table_find(&fs->table, ino);
-  if (entry != NULL)
-    fs_entry_forget(entry, lookups);
-}
-
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
 {
-  forget_one(fs_of_request(req), ino, lookups);
+  fs_table_forget(&fs_of_request(req)->table, ino, lookups);
   fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
   for (size_t i = 0; i < count; i++)
-    forget_one(fs_of_request(req), forgets[i].ino, forgets[i].nlookup);
+    fs_table_forget(&fs_of_request(req)->table, forgets[i].ino, forgets[i].nlookup);
   fuse_reply_none(req);
 }
 

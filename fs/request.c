@@ -78,6 +78,7 @@ static void carry_on(struct fs_request *request)
     handle->entry->row->line(request, handle->entry, &request->line);
     request->running = false;
     if (!request->answered) {
+      fs_entry_part(handle->entry);
       if (request->interrupted && request->on_interrupt != NULL)
         request->wake(handle->entry->table->fs);
       return;

@@ -64,7 +64,7 @@ static struct fs_entry *new_entry(struct fs_table *table, struct fs_entry *paren
 
 static void free_entry(struct fs_entry *entry)
 {
-  HASH_DELETE(by_number, entry->table->by_ino, entry);
+  fs_numbers_drop(entry);
   fs_text_release(entry->text);
   free(entry);
 }
@@ -287,13 +287,6 @@ void fs_table_free(struct fs_table *table)
   *table = (struct fs_table){0};
 }
 
-struct fs_entry *fs_table_find(struct fs_table *table, uint64_t ino)
-{
-  struct fs_entry *found = NULL;
-  HASH_FIND(by_number, table->by_ino, &ino, sizeof(ino), found);
-  return found;
-}
-
 bool fs_entry_visible(struct fs_entry *entry)
 {
   return !entry->removed && (entry->row->visible == NULL || entry->row->visible(entry));
@@ -328,19 +321,6 @@ void fs_entry_forget(struct fs_entry *entry, uint64_t lookups)
 {
   entry->lookups -= lookups < entry->lookups ? lookups : entry->lookups;
   collect(entry);
-}
-
-void fs_entry_renew(struct fs_entry *entry)
-{
-  struct fs_table *table = entry->table;
-  HASH_DELETE(by_number, table->by_ino, entry);
-  entry->ino = table->next_ino++;
-  entry->lookups = 0; /* those of the old number are nobody's: the kernel forgets them, or gets ESTALE */
-  UT_hash_table *numbers = table->root->by_number.tbl;
-  unsigned noexpand = numbers->noexpand;
-  numbers->noexpand = 1; /* which is all that could want memory, and fail */
-  HASH_ADD(by_number, table->by_ino, ino, sizeof(entry->ino), entry);
-  numbers->noexpand = noexpand;
 }
 
 struct fs_entry *fs_root(struct fs *fs)

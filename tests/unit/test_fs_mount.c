@@ -421,6 +421,7 @@ START_TEST(a_waiting_line_is_in_nobodys_way)
   start_client(&m, &client, run_interrupted, "never\n");
   wait_for_line(&m);
   shell(&m, "cat mnt/slow; ls -lR mnt > l; echo 1 > mnt/counter; mkdir mnt/list/a; stat mnt/slow > l");
+  shell(&m, "tail -n 1 mnt/slow; not rm mnt/slow; rm -r mnt/list/a");
   kill(client.pid, SIGINT);
   ck_assert_int_eq(wait_client(&m, &client), 0);
 }

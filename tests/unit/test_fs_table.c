@@ -416,6 +416,49 @@ static void no_wake(struct fs *fs)
   (void)fs;
 }
 
+START_TEST(who_has_it_open_keeps_the_number)
+{
+  struct example_item item = {.value = "v"};
+  size_t before = entry_count();
+  struct fs_entry *entry = add_item("a", &item);
+  struct fs_entry *value = fs_find(entry, "value");
+  value->lookups = 3;
+  uint64_t first = value->ino;
+  fs_entry_part(value);
+  uint64_t second = value->ino;
+  ck_assert_uint_ne(first, second);
+  ck_assert_ptr_eq(fs_table_find(&table, first), value);
+  ck_assert_ptr_eq(fs_table_find(&table, second), value);
+  fs_entry_part(value); /* whose number the kernel has not met */
+  ck_assert_uint_eq(value->ino, second);
+  value->lookups = 1;
+  fs_entry_part(value);
+  fs_table_forget(&table, first, 2);
+  ck_assert_ptr_eq(fs_table_find(&table, first), value);
+  fs_table_forget(&table, first, 1);
+  ck_assert_ptr_null(fs_table_find(&table, first));
+  ck_assert_ptr_eq(fs_table_find(&table, second), value);
+  fs_remove(entry);
+  ck_assert_ptr_null(fs_table_find(&table, second));
+  fs_table_forget(&table, second, 1);
+  ck_assert_uint_eq(entry_count(), before);
+
+  entry = add_item("a", &item);
+  entry->lookups = 1;
+  bool came = true;
+  for (size_t nth = 1; came; nth++) {
+    first = entry->ino;
+    fail_allocation(nth);
+    fs_entry_part(entry);
+    came = allocation_failed();
+    ck_assert(came == (entry->ino == first) && entry->lookups == came);
+    ck_assert_ptr_eq(fs_table_find(&table, first), entry);
+  }
+  fs_remove(entry);
+  ck_assert_uint_eq(entry_count(), before);
+}
+END_TEST
+
 static struct fs_request *requests;
 
 static bool write_line(struct fs_handle *handle, const char *text)
@@ -565,6 +608,7 @@ int main(void)
   tcase_add_test(tests, what_the_kernel_holds_comes_back_as_the_same);
   tcase_add_test(tests, another_row_is_another_entry);
   tcase_add_test(tests, what_rmdir_took_never_comes_back);
+  tcase_add_test(tests, who_has_it_open_keeps_the_number);
   tcase_add_test(tests, what_is_open_is_read_to_its_end);
   tcase_add_test(tests, one_rendering_serves_for_a_second);
   tcase_add_test(tests, a_stat_sees_what_is_open);
