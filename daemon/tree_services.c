@@ -145,8 +145,9 @@ static void verdict(int error, const char *why, void *arg)
   struct tree_wait *w = arg;
   struct service *s;
 
-  /* A refused line changes nothing; one whose verdict is still to come has been accepted. */
-  if (w->tree != NULL && w->declared && error != 0 && error != -ETIMEDOUT && error != -EINTR) {
+  /* A refused line changes nothing; one whose verdict is still to come has been accepted; and whoever removed the
+   * target (ENOENT) keeps the name. */
+  if (w->tree != NULL && w->declared && error != 0 && error != -ETIMEDOUT && error != -EINTR && error != -ENOENT) {
     s = services_find(w->tree->parts.services, w->name);
     if (s != NULL)
       services_withdraw(s);

@@ -1,6 +1,8 @@
 """Routers that go, come back, are slow, or are none: a state, never an error, and nothing in the tree waits for it."""
+import errno
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -149,6 +151,51 @@ def test_a_router_that_stalls_is_noticed_or_bounds_a_write(world, router, a):
     finally:
         os.kill(router.pid, signal.SIGCONT)
     a.awaits("web", "online")
+
+
+def test_who_waits_for_a_verdict_is_in_nobodys_way(world, router, a):
+    """Three writers wait; whatever is done beside them, and to the very files, is done before they have their answer."""
+    import signal
+
+    for name in ("web", "idle"):
+        os.mkdir(a / "services" / name)
+    paths = ["forwards/nothing", "services/web/target", "services/new"]
+    answers = [[] for _ in paths]
+
+    def write(path, answer):
+        try:
+            a.write(path, "127.0.0.1:9\n")
+            answer.append(0)
+        except OSError as error:
+            answer.append(error.errno)
+
+    os.kill(router.pid, signal.SIGSTOP)
+    try:
+        writers = [threading.Thread(target=write, args=pair) for pair in zip(paths, answers)]
+        for writer in writers:
+            writer.start()
+        eventually(lambda: a.listing("forwards") == ["nothing"] and a.state("web") == a.state("new") == "registering")
+        run("ls", "-lR", a.path)
+        for path in ("forwards/nothing", "services/web/target", "services/new/target"):
+            run("tail", "-n", "1", a / path)
+            run("cp", a / path, world.directory / "copy")
+        os.mkdir(a / "services/more")
+        os.rmdir(a / "services/more")
+        for name in ("services/more", "forwards/more"):
+            os.close(os.open(a / name, os.O_WRONLY | os.O_CREAT))
+        run("rm", "-r", a / "services/idle")
+        assert answers == [[], [], []], "they do not wait"
+        run("rm", a / "forwards/nothing")
+        assert a.listing("forwards") == []
+        run("rm", a / "services/web/target")
+        assert a.state("web") == "pending" and answers[2] == []
+        run("rm", "-r", a / "services/new")
+        assert a.listing("services") == ["web"]
+        for writer in writers:
+            writer.join()
+        assert answers == [[errno.ENOENT]] * 3
+    finally:
+        os.kill(router.pid, signal.SIGCONT)
 
 
 def test_a_write_that_waits_can_be_interrupted(world, router, a):
