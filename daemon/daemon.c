@@ -346,13 +346,10 @@ static int serve(struct daemon *d)
   if (err != 0) {
     snprintf(d->message, sizeof d->message, "%s", strerror(-err));
     tell_failure(d);
-    own_identity_withdraw(&d->identity);
     return 1;
   }
-  if (begin(d) != 0) {
-    own_identity_withdraw(&d->identity);
+  if (begin(d) != 0)
     end(d, 1);
-  }
   uv_run(&d->loop, UV_RUN_DEFAULT);
   uv_loop_close(&d->loop);
   if (!d->announced && d->status != 0)
@@ -399,7 +396,6 @@ int daemon_run(const struct mmfs_options *options)
   }
   if (err != 0) {
     fprintf(stderr, "mmfs: %s\n", d->message);
-    own_identity_withdraw(&d->identity);
   } else {
     journal_echo(d->events, "mmfs");
     signal(SIGPIPE, SIG_IGN);

@@ -1,5 +1,5 @@
 /* A line for each field. What is public is there, too: it tells a human who this is, and tells a damaged secret from a
- * whole one, since it is derived from it. To read is to take the three fields that matter from where they must stand,
+ * whole one, since it is derived from it. To read is to take the fields that matter from where they must stand,
  * and to see whether writing them gives the same text.
  */
 #include "identity_text.h"
@@ -34,6 +34,12 @@ size_t identity_text_write(const struct identity_text *from, char out[IDENTITY_T
                title, version, to_hex(identity, sizeof identity, identity_hex),
                to_hex(from->seed, sizeof from->seed, seed_hex), from->instance,
                to_hex(member, sizeof member, member_hex), to_hex(from->member_key, sizeof from->member_key, key_hex));
+  if (from->has_former) {
+    member_of_key(from->former_key, member);
+    length +=
+        snprintf(out + length, IDENTITY_TEXT_MAX - (size_t)length, "former %s\nformer_key %s\n",
+                 to_hex(member, sizeof member, member_hex), to_hex(from->former_key, sizeof from->former_key, key_hex));
+  }
   explicit_bzero(seed_hex, sizeof seed_hex);
   explicit_bzero(key_hex, sizeof key_hex);
   return (size_t)length;
@@ -68,10 +74,13 @@ static bool read_hex(const char *at, uint8_t *out, size_t size)
 
 static bool read_fields(const char *text, struct identity_text *out)
 {
-  const char *instance = value_of(text, "\ninstance ");
+  const char *instance = value_of(text, "\ninstance "), *former = value_of(text, "\nformer_key ");
 
   if (instance == NULL || !read_hex(value_of(text, "\nseed "), out->seed, sizeof out->seed) ||
       !read_hex(value_of(text, "\nmember_key "), out->member_key, sizeof out->member_key))
+    return false;
+  out->has_former = former != NULL;
+  if (out->has_former && !read_hex(former, out->former_key, sizeof out->former_key))
     return false;
   errno = 0;
   out->instance = strtoull(instance, NULL, 10);

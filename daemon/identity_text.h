@@ -15,6 +15,9 @@ struct identity_text {
   uint8_t seed[IDENTITY_SEED_SIZE];
   uint64_t instance;
   uint8_t member_key[HEADER_MEMBER_KEY_SIZE];
+  /* Of the process before, which that one has not said to be over yet: the last lines, which can be cut off. */
+  bool has_former;
+  uint8_t former_key[HEADER_MEMBER_KEY_SIZE];
 };
 
 /* Its length, without the final NUL. */

@@ -47,6 +47,8 @@ struct link_events {
   /* link_channel is another one, and nothing was lost in between; the streams on the one of before go on for a while.
    * Replace them: open the new ones first. The catalogue follows. */
   void (*renewed)(struct link *l, void *arg);
+  /* The router has taken our word for who we are, and that the process before us is over. May be told again. */
+  void (*joined)(struct link *l, void *arg);
   /* A member (LINK_MEMBER_SIZE bytes; never this one) is over for good: nothing will come of its connections. May be
    * told again. */
   void (*lost)(struct link *l, const uint8_t *member, void *arg);

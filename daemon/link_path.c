@@ -149,6 +149,11 @@ static void join_done(enum rpc_status status, const char *text, struct rpc_messa
       enter_watched(p);
     break;
   case RPC_OK:
+    if (l->events->joined != NULL)
+      l->events->joined(l, l->arg);
+    if (p->state == PATH_JOINING)
+      enter_watched(p);
+    break;
   case RPC_UNIMPLEMENTED:
     enter_watched(p);
     break;

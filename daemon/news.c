@@ -118,6 +118,14 @@ static void link_renewed(struct link *l, void *arg)
     tunnels_renew(d->tunnels);
 }
 
+static void link_joined(struct link *l, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  own_identity_joined(&d->identity);
+}
+
 static void link_lost(struct link *l, const uint8_t *member, void *arg)
 {
   struct daemon *d = arg;
@@ -154,6 +162,7 @@ const struct link_events news_of_link = {.state = link_state,
                                          .service_missing = link_service_missing,
                                          .draining = link_draining,
                                          .renewed = link_renewed,
+                                         .joined = link_joined,
                                          .lost = link_lost,
                                          .superseded = link_was_superseded};
 

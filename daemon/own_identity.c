@@ -1,7 +1,7 @@
-/* The file is never changed: each process writes a new one beside it and renames that over it, so that at any moment
- * there is a whole one. Who has the file locked owns the identity. The lock belongs to the file, not to its name: the
- * new file is locked before it gets the name, and who was waiting for the old one sees that it lost its name, and
- * begins anew. Everything is asked of the descriptor.
+/* A file is not written to: each process writes a new one beside it and renames that over it, so that at any moment
+ * there is a whole one. All that is ever done to it is to cut its last lines off, at once. Who has the file locked owns
+ * the identity. The lock belongs to the file, not to its name: the new file is locked before it gets the name, and who
+ * was waiting for the old one sees that it lost its name, and begins anew. Everything is asked of the descriptor.
  */
 #include "own_identity.h"
 
@@ -196,7 +196,7 @@ static int follow(struct own_identity *o, const struct identity_text *last, cons
   if (last->instance == UINT64_MAX)
     return identity_place_explain(why, -EINVAL, p, "damaged: no instance can come after the last one");
   memcpy(o->seed, last->seed, sizeof o->seed);
-  memcpy(o->former_key, last->member_key, sizeof o->former_key);
+  memcpy(o->former_key, last->has_former ? last->former_key : last->member_key, sizeof o->former_key);
   o->has_former = true;
   if (o->instance <= last->instance)
     o->instance = last->instance + 1;
@@ -221,6 +221,15 @@ static int take_former(struct own_identity *o, const struct identity_place *p, c
   return err;
 }
 
+/* What the next process is to know. */
+static void describe(const struct own_identity *o, bool has_former, struct identity_text *out)
+{
+  *out = (struct identity_text){.instance = o->instance, .has_former = has_former};
+  memcpy(out->seed, o->seed, sizeof out->seed);
+  memcpy(out->member_key, o->member_key, sizeof out->member_key);
+  memcpy(out->former_key, o->former_key, sizeof out->former_key);
+}
+
 /* 0 also if it could not be kept: then there is a sentence. */
 static int take(struct own_identity *o, const struct identity_place *p, char why[OWN_IDENTITY_WHY_MAX])
 {
@@ -231,18 +240,32 @@ static int take(struct own_identity *o, const struct identity_place *p, char why
     old = take_former(o, p, why);
     if (old < 0 && old != -ENOENT)
       return old;
-    text.instance = o->instance;
-    memcpy(text.seed, o->seed, sizeof text.seed);
-    memcpy(text.member_key, o->member_key, sizeof text.member_key);
+    describe(o, o->has_former, &text);
     fresh = replace_file(p, &text, old < 0);
   } while (old < 0 && fresh == -EEXIST);
   explicit_bzero(&text, sizeof text);
   o->lock = fresh >= 0 ? fresh : old >= 0 ? old : -1;
+  o->former_kept = fresh >= 0 && o->has_former;
   if (fresh < 0)
     identity_place_explain(why, fresh, p, strerror(-fresh));
   else if (old >= 0)
     close(old);
   return 0;
+}
+
+void own_identity_joined(struct own_identity *o)
+{
+  char bytes[IDENTITY_TEXT_MAX];
+  struct identity_text text;
+
+  if (!o->former_kept)
+    return;
+  /* The former one stands in the last lines of the file. */
+  describe(o, false, &text);
+  if (ftruncate(o->lock, (off_t)identity_text_write(&text, bytes)) == 0)
+    o->former_kept = false;
+  explicit_bzero(&text, sizeof text);
+  explicit_bzero(bytes, sizeof bytes);
 }
 
 static void tell_loss(char why[OWN_IDENTITY_WHY_MAX], const char *consequence)
@@ -251,42 +274,6 @@ static void tell_loss(char why[OWN_IDENTITY_WHY_MAX], const char *consequence)
 
   snprintf(reason, sizeof reason, "%s", why);
   snprintf(why, OWN_IDENTITY_WHY_MAX, "the identity could not be kept (%.800s): %s", reason, consequence);
-}
-
-/* Takes the place. Short of memory, nothing can be withdrawn. */
-static void remember_place(struct own_identity *o, struct identity_place *p)
-{
-  o->place = malloc(sizeof *o->place);
-  if (o->place == NULL)
-    return;
-  *o->place = *p;
-  p->fd = -1;
-}
-
-static void forget_place(struct own_identity *o)
-{
-  if (o->place == NULL)
-    return;
-  close(o->place->fd);
-  free(o->place);
-  o->place = NULL;
-}
-
-void own_identity_withdraw(struct own_identity *o)
-{
-  struct identity_text text = {.instance = o->instance};
-
-  if (o->place == NULL)
-    return;
-  memcpy(text.seed, o->seed, sizeof text.seed);
-  memcpy(text.member_key, o->former_key, sizeof text.member_key);
-  int fd = replace_file(o->place, &text, false);
-  explicit_bzero(&text, sizeof text);
-  forget_place(o);
-  if (fd < 0)
-    return;
-  close(o->lock);
-  o->lock = fd;
 }
 
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
@@ -305,8 +292,6 @@ int own_identity_open(struct own_identity *out, const char *file, const char *mo
     err = take(out, &p, why);
   else if (file == NULL && err == -ENOENT)
     err = 0;
-  if (err == 0 && why[0] == '\0' && out->has_former)
-    remember_place(out, &p);
   if (p.fd >= 0)
     close(p.fd);
   if (err == 0 && why[0] != '\0' && out->lock < 0 && file != NULL)
@@ -324,7 +309,6 @@ void own_identity_close(struct own_identity *o)
 {
   if (o->lock >= 0)
     close(o->lock);
-  forget_place(o);
   explicit_bzero(o, sizeof *o);
   o->lock = -1;
 }

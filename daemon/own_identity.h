@@ -11,17 +11,15 @@
 
 enum { OWN_IDENTITY_WHY_MAX = 1024 };
 
-struct identity_place;
-
 /* The keys and the seed are secret. */
 struct own_identity {
   uint8_t seed[IDENTITY_SEED_SIZE];
   uint64_t instance;
   uint8_t member_key[HEADER_MEMBER_KEY_SIZE];
   bool has_former;
-  uint8_t former_key[HEADER_MEMBER_KEY_SIZE]; /* of the process before */
+  uint8_t former_key[HEADER_MEMBER_KEY_SIZE]; /* of the process before, which joined last */
   int lock;                                   /* the descriptor that holds the file, or -1 */
-  struct identity_place *place; /* of the file in which this process has followed another; NULL: it has not */
+  bool former_kept;                           /* that file says who was before, too */
 };
 
 /* One that nobody had before, in memory only. */
@@ -35,9 +33,9 @@ void own_identity_make(struct own_identity *out);
  * it was not touched. Blocks. */
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
                       char why[OWN_IDENTITY_WHY_MAX]);
-/* This process ends before it has done anything: the next one is to follow the one that this one has followed, whose
- * connections nobody has declared over. */
-void own_identity_withdraw(struct own_identity *o);
+/* A router has been told that the process before is over. Until then the file names that one, too, and who comes after
+ * a process that has not come so far follows the same one: nothing was done in the name of the one between. */
+void own_identity_joined(struct own_identity *o);
 /* Lets go of the file, and wipes. For one that was made or opened. */
 void own_identity_close(struct own_identity *o);
 

@@ -27,6 +27,23 @@ def test_who_comes_after_a_failed_start_ends_what_was_before_it(world, router, b
     settled(b)
 
 
+def test_who_comes_after_a_killed_start_ends_what_was_before_it(world, router, b, directory):
+    """No router had heard of those that were killed, so that nobody has said yet that the first is over."""
+    identity = f"identity={directory}/identity"
+    a = world.mount(router, identity, name="A")
+    near, far = Link(world, a, b).ends("up")
+    near.sendall(b"there")
+    assert hear_exactly(far, 5) == b"there"
+    a.kill()
+    for name in "first", "second":
+        killed = world.mount("127.0.0.1:1", identity, name=name, wait="mounted")
+        assert killed.values("status")["state"] == "connecting"
+        killed.kill()
+    world.mount(router, identity, name="A")
+    assert is_reset(near)
+    settled(b)
+
+
 def test_who_is_superseded_lets_go(world, router, b, directory):
     """Of the targets of its services: nobody comes back to them."""
     older = world.mount(router, f"identity={directory}/identity", name="first")

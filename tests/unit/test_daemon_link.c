@@ -243,7 +243,9 @@ START_TEST(joins_before_it_is_connected)
   WORLD_UNTIL(&w, w.joins == 1);
   ck_assert(!link_connected(w.link) && !world_has(&w, "one"));
   fake_join_verdict(fake_joining(&w));
+  ck_assert_int_eq(w.joined, 0);
   WORLD_UNTIL(&w, world_has(&w, "one"));
+  ck_assert_int_eq(w.joined, 1);
   ck_assert(link_connected(w.link) && !link_superseded(w.link));
   ck_assert_uint_eq(w.instance, w.identity.instance);
   ck_assert(!w.former);
@@ -272,6 +274,7 @@ START_TEST(a_router_without_join_will_do)
   world_link(&w, NULL);
   WORLD_UNTIL(&w, w.connects == 1);
   ck_assert(!link_superseded(w.link) && !link_original(w.link));
+  ck_assert_int_eq(w.joined, 0);
 }
 END_TEST
 
@@ -283,6 +286,7 @@ START_TEST(a_join_that_is_refused_is_told_and_tried_again)
   WORLD_UNTIL(&w, w.joins == 2);
   ck_assert_ptr_nonnull(strstr(link_trouble(w.link), "identity"));
   ck_assert_int_eq(w.losses, 1);
+  ck_assert_int_eq(w.joined, 0);
   w.router.join_status = RPC_UNAVAILABLE;
   WORLD_UNTIL(&w, w.losses == 2);
   w.router.join_status = RPC_OK;

@@ -68,7 +68,7 @@ struct world {
   struct own_identity identity;
   struct link *link;
   struct link_events events;
-  int states, connects, losses, drains, downs, missing, renewals, supersessions, losts;
+  int states, connects, losses, drains, downs, missing, renewals, joined, supersessions, losts;
   uint8_t lost[LINK_MEMBER_SIZE]; /* the last */
   char why[512];
   char names[WORLD_NAMES][64]; /* the catalogue, as the link told it */
@@ -537,6 +537,14 @@ WORLD void world_lost(struct link *l, const uint8_t *member, void *arg)
   memcpy(w->lost, member, sizeof w->lost);
 }
 
+WORLD void world_joined(struct link *l, void *arg)
+{
+  struct world *w = arg;
+
+  (void)l;
+  w->joined++;
+}
+
 WORLD void world_superseded(struct link *l, void *arg)
 {
   struct world *w = arg;
@@ -569,6 +577,7 @@ WORLD void world_open(struct world *w)
                                    .draining = world_draining,
                                    .renewed = world_renewed,
                                    .lost = world_lost,
+                                   .joined = world_joined,
                                    .superseded = world_superseded};
   world_router_start(w);
 }
