@@ -160,16 +160,24 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
   fs_entry_let(entry);
 }
 
+/* Modes and owners are fixed; cp, mv and editors set what is there already. */
+static bool is_change(const struct fs_entry *entry, const struct stat *attr, int to_set)
+{
+  const struct fs_table *table = entry->table;
+  return ((to_set & FUSE_SET_ATTR_MODE) != 0 && (attr->st_mode & 07777) != entry->row->mode) ||
+         ((to_set & FUSE_SET_ATTR_UID) != 0 && attr->st_uid != table->uid) ||
+         ((to_set & FUSE_SET_ATTR_GID) != 0 && attr->st_gid != table->gid);
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-  (void)attr;
   struct fs_entry *entry = hold_entry(req, ino);
   if (entry == NULL)
     return;
-  int owner = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
-  if ((to_set & owner) != 0)
+  int contents = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+  if (is_change(entry, attr, to_set))
     reply_error(req, refuse(entry, NULL, "change", "modes and owners are fixed"));
-  else if (entry->row->line == NULL)
+  else if (entry->row->line == NULL && (to_set & contents) != 0)
     reply_error(req, refuse(entry, NULL, "change", "it is a fixed file"));
   else
     reply_attr(req, entry, fi);

@@ -134,6 +134,9 @@ WRITERS = {
     "dd": "echo localhost:81 | dd of={}",
     "append": "echo localhost:81 >> {}",
     "dash": "dash -c 'echo localhost:81 > {}'",
+    "a copy of mode and owner": "echo localhost:81 > {tmp} && chmod 644 {tmp} && cp --preserve=mode,ownership {tmp} {}",
+    "sort": "echo localhost:81 | sort -o {}",
+    "ed": "printf 'localhost:81\n' | tee {tmp} && dd if={tmp} of={} bs=3 seek=7 conv=notrunc,fsync",
     "python": "/usr/bin/python3 -c 'open(\"{}\",\"w\").write(\"localhost:81\")'",
 }
 
@@ -143,9 +146,37 @@ def test_writers_of_a_target(pair, directory, line):
     a, _ = pair
     a.write("services/web/target", "localhost:80\n")
     done = bash(line.format(a / "services/web/target", tmp=directory / "text"))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and "not permitted" not in done.stderr, done.stderr
     assert a.read("services/web/target") == "localhost:81\n"
     a.write("services/web/target", "localhost:80\n")
+
+
+def test_two_writers_at_once(forward):
+    """Each open has its own unfinished line; what the two have said stands side by side."""
+    first, second = free_port(), free_port()
+    opens = [os.open(forward / "forwards/other", os.O_WRONLY | os.O_CREAT | os.O_APPEND) for _ in range(2)]
+    for piece in range(5):
+        for descriptor, port in zip(opens, (first, second)):
+            os.write(descriptor, f"{port}"[piece : piece + 1].encode())
+    assert forward.read("forwards/other") == ""
+    for descriptor in opens:
+        os.write(descriptor, b"\n")
+        os.close(descriptor)
+    assert sorted(forward.ports("other")) == sorted([first, second])
+
+
+def test_a_descriptor_and_its_copy_are_one_open(forward):
+    """The close of a copy is a flush: it ends the line."""
+    first, second = free_port(), free_port()
+    descriptor = os.open(forward / "forwards/other", os.O_WRONLY | os.O_CREAT)
+    copy = os.dup(descriptor)
+    os.write(descriptor, f"{first}"[:2].encode())
+    os.write(copy, f"{first}"[2:].encode())
+    os.close(copy)
+    assert forward.ports("other") == [first]
+    os.write(descriptor, f"{second}".encode())
+    os.close(descriptor)
+    assert sorted(forward.ports("other")) == sorted([first, second])
 
 
 def test_tee_and_cp_see_a_failure(pair, directory):
@@ -182,6 +213,18 @@ def test_one_open_that_replaces_and_adds(forward):
     done = bash(f"(echo {first}; echo {second}) > {forward.path}/forwards/other")
     assert done.returncode == 0, done.stderr
     assert sorted(forward.ports("other")) == sorted([first, second])
+
+
+def test_a_file_is_put_in_its_place(forward, directory):
+    """What removes it first, and sets its mode and owner."""
+    for tool in ("mv", "cp --remove-destination"):
+        port = free_port()
+        (directory / "text").write_text(f"{port}\n")
+        (directory / "text").chmod(0o644)
+        forward.write("forwards/other", "0\n")
+        done = bash(f"{tool} {directory}/text {forward.path}/forwards/other")
+        assert done.returncode == 0 and not done.stderr
+        assert forward.ports("other") == [port]
 
 
 def test_truncation_alone_changes_nothing(forward):
@@ -291,11 +334,18 @@ def test_a_second_line_for_a_target(pair):
     assert a.read("services/web/target") == "localhost:80\n"
 
 
-def test_editors_and_sed_change_nothing(pair):
+def test_who_writes_a_temporary_file_changes_nothing(pair, forward, directory):
     a, _ = pair
-    assert run_any("sed", "-i", "s/80/81/", a / "services/web/target").returncode != 0
-    assert a.read("services/web/target") == "localhost:80\n"
-    assert a.listing("services/web") == ["stats", "status", "target"]
+    forward.write("forwards/other", "0\n")
+    saved = forward.read("forwards/other")
+    (directory / "text").write_text("localhost:8181\n")
+    for path in (a / "services/web/target", forward / "forwards/other"):
+        assert run_any("sed", "-i", "s/:/;/", path).returncode != 0
+        assert run_any("rsync", directory / "text", path).returncode != 0
+        with refused(errno.EPERM):
+            os.rename(path, f"{path}2")
+    assert a.read("services/web/target") == "localhost:80\n" and forward.read("forwards/other") == saved
+    assert a.listing("services/web") == ["stats", "status", "target"] and forward.listing("forwards") == ["other"]
 
 
 @pytest.mark.parametrize("doing, sentence", [
