@@ -15,9 +15,9 @@ static struct forward *forward_of(const struct fs_entry *file)
 void tree_forward_changed(struct tree *t, const char *name)
 {
   struct fs_entry *entry = fs_find(tree_folder(t, "forwards"), name);
-
   bool there = forwards_find(t->parts.forwards, name) != NULL;
 
+  fs_touch(tree_folder(t, "status"));
   if (entry != NULL && there)
     fs_touch(entry);
   else if (entry != NULL)

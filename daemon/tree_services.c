@@ -35,6 +35,7 @@ static int refresh(struct tree *t, const char *name)
   struct fs_entry *folder = tree_folder(t, "services");
   struct fs_entry *entry = fs_find(folder, name);
 
+  fs_touch(tree_folder(t, "status"));
   if (!shown(t, name)) {
     if (entry != NULL)
       fs_remove(entry);

@@ -1,5 +1,6 @@
 """What runs out does not take the rest with it: descriptors, room for unread bytes."""
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, Echo, Silent, dial, eventually, exchange, hear_exactly, run
+from harness import PATIENCE, Echo, Silent, dial, eventually, exchange, free_port, hear_exactly, refused, run
 from traffic import Flow, Meeting
 
 
@@ -90,6 +91,33 @@ def test_many_services_and_forwards(world, router, a, b):
         os.rmdir(a / f"services/s{number}")
         os.unlink(b / f"forwards/s{number}")
     eventually(lambda: not b.listing("services") or b.listing("services"), what="listing answers")
+
+
+def test_limits_of_one_mount(a):
+    """One too many is refused, and changes nothing."""
+    for number in range(1024):
+        os.mkdir(a / f"services/s{number}")
+    with refused(errno.ENOSPC):
+        os.mkdir(a / "services/more")
+    a.refuses(errno.ENOSPC, "services/more", "localhost:80\n")
+    assert len(a.listing("services")) == 1024 and a.values("status")["services"] == "1024"
+    os.rmdir(a / "services/s0")
+    os.mkdir(a / "services/more")
+
+
+def test_limits_of_one_forward(a):
+    a.service("web", "localhost:80")
+    ports = []
+    while len(ports) < 64:
+        port = free_port()
+        if port not in ports:
+            ports.append(port)
+            a.write("forwards/web", f"{port}\n", os.O_APPEND)
+    a.refuses(errno.ENOSPC, "forwards/web", "0\n", os.O_APPEND)
+    assert a.ports("web") == ports
+    a.write("forwards/web", f"{ports[0]}\n")
+    a.write("forwards/web", "0\n", os.O_APPEND)
+    assert len(a.ports("web")) == 2
 
 
 def test_1000_services(world, router, a, b):
