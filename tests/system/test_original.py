@@ -1,4 +1,6 @@
 """All pairings with the first version's wire: its clients at our router, ours at its router, one on each leg."""
+import errno
+import os
 import socket
 import threading
 
@@ -295,6 +297,25 @@ def test_an_original_router_is_polled(world):
     mount.sees("late")
     call.cancel()
     mount.misses("late")
+
+
+def test_verdicts_of_an_original_router(world):
+    """It says no more than its list: that is asked freshly, and taken for the verdict."""
+    router = world.target(original.Router)
+    client = world.target(original.Client, router.address)
+    mount = world.mount(router)
+    assert mount.values("status")["protocol"] == "1"
+    mount.refuses(errno.ENOENT, "forwards/nothing", "0\n")
+    assert mount.listing("forwards") == []
+    os.mkdir(mount / "services/web")
+    client.serve("web", 1)
+    eventually(lambda: client.names() == ["web"])
+    mount.refuses(errno.EEXIST, "services/web/target", "localhost:80\n")
+    assert mount.state("web") in ("taken", "pending") and mount.read("services/web/target") == ""
+    client.serve("new", 1)
+    eventually(lambda: sorted(client.names()) == ["new", "web"])
+    mount.write("forwards/new", "0\n")
+    assert len(mount.ports("new")) == 1
 
 
 def test_an_original_router_is_not_pinged_to_death(world):
