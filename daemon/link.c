@@ -12,6 +12,7 @@
  * moment only, and may be gone again as soon.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,9 +205,28 @@ void link_renew(struct link *l)
   try_now(l);
 }
 
-static void network_changed(void *arg)
+/* Where many interfaces come and go, no attempt would ever come to its end. */
+void link_renew_perhaps(struct link *l)
 {
-  link_renew(arg);
+  if (l->attempt == NULL)
+    link_renew(l);
+}
+
+static void network_changed(bool sure, void *arg)
+{
+  if (sure)
+    link_renew(arg);
+  else
+    link_renew_perhaps(arg);
+}
+
+/* The router's address may be known from the start. */
+static void watch_target(struct link *l)
+{
+  char peer[INET6_ADDRSTRLEN + 32];
+
+  snprintf(peer, sizeof peer, "%s:%s", l->target[0] == '[' ? "ipv6" : "ipv4", l->target);
+  network_watch(l->network, peer);
 }
 
 /* ---- Open, close. ---- */
@@ -278,10 +298,12 @@ int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, co
   }
   l->timer.data = l;
   /* Without it, what is lost is noticed, but later. */
-  if (network_open(&l->network, loop, network_changed, l) == 0)
+  if (network_open(&l->network, loop, network_changed, l) == 0) {
     l->calls++;
-  else
+    watch_target(l);
+  } else {
     l->network = NULL;
+  }
   snprintf(l->trouble, sizeof l->trouble, "connecting to %s", l->target);
   uv_timer_start(&l->timer, timer_fired, 0, 0);
   *out = l;

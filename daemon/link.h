@@ -79,6 +79,8 @@ bool link_superseded(const struct link *l);     /* nothing of ours is registered
 uint64_t link_stream_age(const struct link *l); /* ms; 0: streams may grow as old as they like */
 /* Renews it now; if it is not connected, tries again at once. */
 void link_renew(struct link *l);
+/* The same, for a reason that only may be one: what is tried for the first time right now is not begun anew. */
+void link_renew_perhaps(struct link *l);
 /* The channel of now, for calls that start now; never NULL between open and close. */
 struct rpc_channel *link_channel(struct link *l);
 /* This process, for CreateService, ForwardToService and Connect: LINK_MEMBER_SIZE and LINK_MEMBER_KEY_SIZE bytes. The

@@ -35,6 +35,12 @@ struct way {
   uint8_t gateway[16], source[16];
 };
 
+struct place {
+  int family;
+  uint8_t address[16];
+  struct way way;
+};
+
 struct network {
   uv_loop_t *loop;
   uv_poll_t news, clock;
@@ -42,11 +48,10 @@ struct network {
   int news_fd, clock_fd;
   unsigned handles; /* open: first settle, then news, then clock */
   bool arrived;     /* an address or a route */
-  int family;       /* of the peer; 0: none yet */
-  uint8_t peer[16];
-  struct way way;
+  bool known;       /* places[0] is the peer, and the only one */
+  struct place places[2];
   uint64_t offset;
-  void (*changed)(void *arg);
+  void (*changed)(bool sure, void *arg);
   void *arg;
   void (*closed)(void *arg);
   void *closed_arg;
@@ -106,17 +111,17 @@ static void read_route(struct way *way, const struct nlmsghdr *m, size_t address
 }
 
 /* The kernel answers inside send. */
-static int ask_route(int fd, const struct network *n, struct way *way)
+static int ask_route(int fd, const struct place *place, struct way *way)
 {
-  size_t address = address_size(n->family);
+  size_t address = address_size(place->family);
   struct route_request request = {
       .header = {.nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST},
-      .route = {.rtm_family = (unsigned char)n->family, .rtm_dst_len = (unsigned char)(8 * address)},
+      .route = {.rtm_family = (unsigned char)place->family, .rtm_dst_len = (unsigned char)(8 * address)},
       .attribute = {.rta_type = RTA_DST, .rta_len = (unsigned short)RTA_LENGTH(address)}};
   _Alignas(struct nlmsghdr) char answer[MESSAGE_MAX];
   const struct nlmsghdr *m = (const struct nlmsghdr *)answer;
 
-  memcpy(request.address, n->peer, address);
+  memcpy(request.address, place->address, address);
   request.header.nlmsg_len = (uint32_t)(offsetof(struct route_request, address) + address);
   if (send(fd, &request, request.header.nlmsg_len, 0) < 0)
     return -errno;
@@ -133,12 +138,12 @@ static int ask_route(int fd, const struct network *n, struct way *way)
   return 0;
 }
 
-static struct way find_way(const struct network *n)
+static struct way find_way(const struct place *place)
 {
   struct way way = {0};
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
-  way.error = fd >= 0 ? ask_route(fd, n, &way) : -errno;
+  way.error = fd >= 0 ? ask_route(fd, place, &way) : -errno;
   if (fd >= 0)
     close(fd);
   return way;
@@ -150,14 +155,35 @@ static bool same_way(const struct way *a, const struct way *b)
          memcmp(a->source, b->source, 16) == 0;
 }
 
+/* Whether it was found, by another way than before. */
+static bool look_again(struct place *place)
+{
+  struct way way = find_way(place);
+  bool other = !same_way(&way, &place->way);
+
+  place->way = way;
+  return other && way.error == 0;
+}
+
 void network_watch(struct network *n, const char *peer)
 {
-  int family = network_parse_peer(peer, n->peer);
+  struct place place = {0};
 
-  if (family == 0)
+  place.family = network_parse_peer(peer, place.address);
+  if (place.family == 0)
     return;
-  n->family = family;
-  n->way = find_way(n);
+  place.way = find_way(&place);
+  n->places[0] = place;
+  n->known = true;
+}
+
+/* Somewhere in the internet, in place of a peer that is not known yet. Nothing is ever sent there. */
+static void watch_anybody(struct network *n)
+{
+  n->places[0] = (struct place){.family = AF_INET, .address = {128, 0, 0, 1}};
+  n->places[1] = (struct place){.family = AF_INET6, .address = {0x20, [15] = 1}};
+  for (size_t i = 0; i < 2; i++)
+    n->places[i].way = find_way(&n->places[i]);
 }
 
 /* ---- What the kernel tells. ---- */
@@ -165,21 +191,13 @@ void network_watch(struct network *n, const char *peer)
 static void settled(uv_timer_t *timer)
 {
   struct network *n = timer->data;
-  bool arrived = n->arrived;
-  struct way way;
+  bool arrived = n->arrived, sure = look_again(&n->places[0]);
 
   n->arrived = false;
-  if (n->family == 0) {
-    if (arrived)
-      n->changed(n->arg);
-    return;
-  }
-  way = find_way(n);
-  if (same_way(&way, &n->way))
-    return;
-  n->way = way;
-  if (way.error == 0)
-    n->changed(n->arg);
+  if (!n->known && look_again(&n->places[1]))
+    sure = true;
+  if (sure || (arrived && !n->known))
+    n->changed(sure, n->arg);
 }
 
 static void news_came(uv_poll_t *handle, int status, int events)
@@ -249,7 +267,7 @@ static void clock_came(uv_poll_t *handle, int status, int events)
 
   (void)status, (void)events;
   if (read(n->clock_fd, &count, sizeof count) > 0 && look_at_clocks(n))
-    n->changed(n->arg);
+    n->changed(true, n->arg);
 }
 
 static int open_clock(void)
@@ -304,7 +322,7 @@ static void close_handles(struct network *n)
     uv_close((uv_handle_t *)&n->clock, handle_closed);
 }
 
-int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(void *arg), void *arg)
+int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(bool sure, void *arg), void *arg)
 {
   struct network *n = calloc(1, sizeof *n);
   int err;
@@ -328,6 +346,7 @@ int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(v
   n->handles = 1;
   n->settle.data = n;
   look_at_clocks(n);
+  watch_anybody(n);
   err = start_poll(n, &n->news, n->news_fd, news_came);
   if (err == 0)
     err = start_poll(n, &n->clock, n->clock_fd, clock_came);

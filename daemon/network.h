@@ -10,12 +10,14 @@
 struct network;
 struct uv_loop_s;
 
-/* `changed` never comes inside a function here. A negative errno where the kernel does not tell. */
-int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(void *arg), void *arg);
+/* `changed` never comes inside a function here. `sure`: the way is another one, or the machine slept; else it may be,
+ * for all that is known of the router. A negative errno where the kernel does not tell. */
+int network_open(struct network **out, struct uv_loop_s *loop, void (*changed)(bool sure, void *arg), void *arg);
 void network_close(struct network *n, void (*closed)(void *arg), void *arg);
 
 /* The way that matters: to this peer, as gRPC writes it ("ipv4:192.0.2.1:443"); what leaves it as it is now is not
- * told. Before the first, whatever gives a machine a way is told. A peer that has no IP address changes nothing. */
+ * told. Before the first, whatever gives a machine a way is told; it is sure if it is the way to most of the internet.
+ * A peer that has no IP address changes nothing. */
 void network_watch(struct network *n, const char *peer);
 
 /* Pure. Whether between the last look and this one the machine slept. Both clocks in ms; *offset is kept from look to

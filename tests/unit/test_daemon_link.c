@@ -545,6 +545,26 @@ static void close_inside(struct world *world)
   link_close(world->link, world_link_closed, world);
 }
 
+START_TEST(what_may_have_changed_does_not_disturb_an_attempt)
+{
+  struct fake_call *first;
+
+  w.router.watch_mute = true;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.watches == 1);
+  for (int i = 0; i < 3; i++)
+    link_renew_perhaps(w.link);
+  first = fake_find(&w, true, NULL);
+  first->sending = 1;
+  fake_watch_send(&w, first, true, w.router.names, w.router.name_count, NULL, 0, false);
+  WORLD_UNTIL(&w, w.connects == 1);
+  ck_assert_int_eq(w.watches, 1);
+  w.router.watch_mute = false;
+  link_renew_perhaps(w.link);
+  is_renewed(1);
+}
+END_TEST
+
 START_TEST(may_be_closed_by_who_is_told)
 {
   connect_joined();
@@ -643,6 +663,7 @@ int main(void)
   tcase_add_test(t, closes_while_it_is_renewed);
   tcase_add_test(t, an_original_is_not_renewed);
   tcase_add_test(t, what_has_changed_is_tried_at_once);
+  tcase_add_test(t, what_may_have_changed_does_not_disturb_an_attempt);
   tcase_add_loop_test(t, may_be_closed_by_who_is_told, 0, 2);
   tcase_add_loop_test(pure, troubles_say_what_to_do, 0, sizeof troubles / sizeof *troubles);
   tcase_add_test(pure, long_troubles_are_cut);

@@ -16,6 +16,7 @@ enum { PATIENCE_MS = 30000, SETTLED_MS = 300 };
 static uv_loop_t loop;
 static struct network *network;
 static int changes;
+static bool surely;
 static bool gone;
 
 static void run(const char *command)
@@ -23,10 +24,11 @@ static void run(const char *command)
   ck_assert_msg(system(command) == 0, "%s", command);
 }
 
-static void changed(void *arg)
+static void changed(bool sure, void *arg)
 {
   (void)arg;
   changes++;
+  surely = sure;
 }
 
 static void setup(void)
@@ -88,6 +90,18 @@ static void told(const char *command)
   run(command);
   run_loop(before + 1, PATIENCE_MS);
   ck_assert_msg(changes == before + 1, "%s", command);
+}
+
+static void surely_told(const char *command)
+{
+  told(command);
+  ck_assert_msg(surely, "%s", command);
+}
+
+static void perhaps_told(const char *command)
+{
+  told(command);
+  ck_assert_msg(!surely, "%s", command);
 }
 
 static void not_told(const char *command)
@@ -158,11 +172,16 @@ END_TEST
 START_TEST(before_there_is_a_router_what_comes_is_told)
 {
   network_watch(network, "unix:/tmp/x");
-  told("ip addr add 192.0.2.8/24 dev d0");
+  perhaps_told("ip addr add 192.0.2.8/24 dev d0");
   not_told("ip addr del 192.0.2.8/24 dev d0");
-  told("ip route add 198.18.0.0/15 via 203.0.113.1");
+  perhaps_told("ip route add 198.18.0.0/15 via 203.0.113.1");
+  surely_told("ip route add default via 203.0.113.1");
+  perhaps_told("ip addr add 192.0.2.9/24 dev d0");
+  surely_told("ip route replace default via 192.0.2.1");
+  not_told("ip route del default");
+  surely_told("ip addr add 2001:db8::2/64 dev d0 nodad && ip route add default via 2001:db8::1");
   /* Many at once are one. */
-  told("for i in 1 2 3 4 5 6 7 8 9; do echo addr add 192.0.2.1$i/24 dev d0; done | ip -batch -");
+  perhaps_told("for i in 1 2 3 4 5 6 7 8 9; do echo addr add 192.0.2.1$i/24 dev d0; done | ip -batch -");
 }
 END_TEST
 
