@@ -14,6 +14,7 @@ import mindmeld_pb2 as pb
 import mindmeld_pb2_grpc as stubs
 import original
 from harness import Echo, eventually, exchange
+from http2 import DATA, HEADERS, RESET, Http2
 from wire import Member, Peer
 
 CODE = grpc.StatusCode
@@ -358,3 +359,18 @@ def test_bearer_keys(world, directory, key, allowed):
             empty = iter([pb.Payload(data=b"x")])
             assert code(lambda: list(proxy.Connect(empty, metadata=metadata, timeout=20))) in refusals
             assert code(lambda: list(proxy.ProxyConnection(iter([pb.Payload()]), metadata=metadata, timeout=20))) in refusals
+
+
+@pytest.mark.parametrize("shown,text", [("Bearer sesame\0", b"wrong key"), ("Bearer sesame\0x", b"wrong key"), (None, b"wants a key")],
+                         ids=["a NUL behind it", "more behind a NUL", "none"])
+def test_who_is_not_let_in_is_cut_off(world, directory, shown, text):
+    """At once: nothing is kept of a call by a stranger, who may not read what it is told. gRPC's own clients do not send a NUL."""
+    path = directory / "key"
+    path.write_text("sesame\n")
+    path.chmod(0o600)
+    stranger = world.target(Http2, world.router("--key", path).port)
+    right = stranger.call("ControlService/ListServices", authorization="Bearer sesame")
+    eventually(lambda: stranger.heard(right, DATA), what="who shows the key is answered")
+    stream = stranger.call("ControlService/ListServices", **({"authorization": shown} if shown else {}))
+    eventually(lambda: stranger.heard(stream, RESET), what="it is cut off")
+    assert any(text in block for block in stranger.heard(stream, HEADERS))
