@@ -132,9 +132,29 @@ START_TEST(test_limit_of_openings)
   second = stream_open(&f, PROXY "ProxyConnection");
   FIXTURE_UNTIL(&f, first->closed || second->closed);
   struct stream *refused = first->closed ? first : second, *waiting = first->closed ? second : first;
-  stream_closes_saying(refused, RPC_RESOURCE_EXHAUSTED, "no more at once");
-  stream_drop(waiting);
-  FIXTURE_UNTIL(&f, list(&f).status == RPC_OK);
+  stream_closes_saying(refused, RPC_RESOURCE_EXHAUSTED, "do not say what they want");
+  /* Who says it is served, and the one that was silent longest makes room. */
+  ck_assert_int_eq(list(&f).status, RPC_OK);
+  stream_closes_saying(waiting, RPC_RESOURCE_EXHAUSTED, "do not say what they want");
+  fixture_close(&f);
+}
+END_TEST
+
+/* An answer that is shared is made anew when the register has changed. */
+START_TEST(test_lists_are_fresh)
+{
+  struct fixture f;
+  fixture_open(&f);
+  ck_assert_str_eq(list(&f).names, "");
+  struct stream *a = created(&f, "a", member_s);
+  for (int i = 0; i < 3; i++)
+    ck_assert_str_eq(list(&f).names, "a");
+  struct stream *b = created(&f, "b", member_s);
+  ck_assert_str_eq(list(&f).names, "a b");
+  stream_drop(a);
+  FIXTURE_UNTIL(&f, strcmp(list(&f).names, "b") == 0);
+  stream_drop(b);
+  FIXTURE_UNTIL(&f, list(&f).services == 0);
   fixture_close(&f);
 }
 END_TEST
@@ -242,6 +262,7 @@ int main(void)
                                        {test_forward, 0},           {test_limit_of_services, 0},
                                        {test_limit_of_tokens, 0},   {test_limit_of_openings, 0},
                                        {test_says_nothing, 0},      {test_malformed, 0},
-                                       {test_unknown_methods, 0},   {test_key, 0}};
+                                       {test_unknown_methods, 0},   {test_key, 0},
+                                       {test_lists_are_fresh, 0}};
   return fixture_main("control", tests, sizeof tests / sizeof *tests);
 }
