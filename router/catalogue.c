@@ -56,7 +56,7 @@ static Mindmeld__Service *item_fill(struct item *item, const struct registry_ent
   return &item->service;
 }
 
-struct rpc_message *catalogue_list(const struct registry *r)
+static struct rpc_message *list_make(const struct registry *r)
 {
   struct page p;
   size_t count = registry_count(r);
@@ -71,6 +71,22 @@ struct rpc_message *catalogue_list(const struct registry *r)
   struct rpc_message *m = rpc_message_pack(&answer.base);
   page_free(&p);
   return m;
+}
+
+void catalogue_forget(struct catalogue_kept *kept)
+{
+  rpc_message_free(kept->list);
+  kept->list = NULL;
+}
+
+struct rpc_message *catalogue_list(struct catalogue_kept *kept, const struct registry *r)
+{
+  if (kept->list && kept->change != registry_changes(r))
+    catalogue_forget(kept);
+  if (!kept->list)
+    kept->list = list_make(r);
+  kept->change = registry_changes(r);
+  return kept->list ? rpc_message_cut(kept->list, NULL, 0, 0, rpc_message_size(kept->list)) : NULL;
 }
 
 /* Packing only reads it. */

@@ -1,4 +1,4 @@
-/* The register as messages. Pure; any thread. */
+/* The register as messages. Pure; one thread. */
 #ifndef ROUTER_CATALOGUE_H
 #define ROUTER_CATALOGUE_H
 
@@ -12,8 +12,16 @@ struct rpc_message;
 
 enum { CATALOGUE_PAGE = 500 };
 
+/* The latest answer to ListServices. To make it takes a while when there are many services, so that all who ask before
+ * the register changes share it. Zeroed before first use. */
+struct catalogue_kept {
+  struct rpc_message *list;
+  uint64_t change; /* the register's, when it was made */
+};
+
 /* All of it, as ListServices answers. NULL when memory is short. */
-struct rpc_message *catalogue_list(const struct registry *r);
+struct rpc_message *catalogue_list(struct catalogue_kept *kept, const struct registry *r);
+void catalogue_forget(struct catalogue_kept *kept);
 
 /* What a watcher is told beside the names. */
 struct catalogue_notes {

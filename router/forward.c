@@ -37,7 +37,7 @@ static void forward_answer(struct router *r, struct rpc_call *c, const char *nam
   snprintf(t->service, sizeof t->service, "%s", name);
   Mindmeld__ForwardToServiceResponse answer = MINDMELD__FORWARD_TO_SERVICE_RESPONSE__INIT;
   answer.token = t->text;
-  reply_answer(c, rpc_message_pack(&answer.base));
+  reply_answer(r, c, rpc_message_pack(&answer.base));
 }
 
 void forward_ask(struct opening *o, struct rpc_message *m)

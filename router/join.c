@@ -199,7 +199,7 @@ static void claim_follow(struct router *r, struct rpc_call *c, const struct clai
   }
   if (claim->former_given && memcmp(claim->former, claim->member.id, sizeof claim->former) != 0)
     member_is_lost(r, claim->former);
-  reply_answer(c, rpc_message_pack(&answer.base));
+  reply_answer(r, c, rpc_message_pack(&answer.base));
 }
 
 static bool field_read(uint8_t *out, size_t size, const ProtobufCBinaryData *field)

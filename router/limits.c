@@ -17,6 +17,8 @@ struct router_limits router_limits_default(void)
       .watchers = 4096,
       .lost = 4096,
       .openings = 16384,
+      .answers = 16384,
+      .answer_bytes = 64 << 20,
       .unsent = 16384, /* a crowd that dials one service at once */
       .opening_ms = 10000,
       .token_ms = 30000,

@@ -152,6 +152,11 @@ size_t registry_count(const struct registry *r)
   return r->count;
 }
 
+uint64_t registry_changes(const struct registry *r)
+{
+  return r->changes;
+}
+
 static int by_name(const void *a, const void *b)
 {
   const struct registry_entry *x = a, *y = b;

@@ -53,6 +53,8 @@ void *registry_find(const struct registry *r, const char *name);                
 /* How it went, if it was there and is remembered; else NULL. The registry's, until it is next changed. */
 const struct registry_leave *registry_left(const struct registry *r, const char *name);
 size_t registry_count(const struct registry *r);
+/* How many changes there were so far. */
+uint64_t registry_changes(const struct registry *r);
 
 /* All services, sorted by name; writes registry_count entries. */
 void registry_list(const struct registry *r, struct registry_entry *out);

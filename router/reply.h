@@ -4,10 +4,12 @@
 
 #include "proto/rpc.h"
 
+struct router;
+
 __attribute__((format(printf, 3, 4))) void reply_refuse(struct rpc_call *c, enum rpc_status status, const char *format,
                                                         ...);
 /* The one message of a unary call; takes `m`. NULL: memory was short. */
-void reply_answer(struct rpc_call *c, struct rpc_message *m);
+void reply_answer(struct router *r, struct rpc_call *c, struct rpc_message *m);
 
 /* Gives a status to a call whose owner waits for `closed`. */
 void reply_finish(struct rpc_call *c, enum rpc_status status, const char *text);

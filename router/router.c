@@ -69,7 +69,7 @@ static void list_services(struct opening *o, struct rpc_message *m)
     return;
   }
   mindmeld__list_services_request__free_unpacked(request, NULL);
-  reply_answer(opening_take(o), catalogue_list(r->registry));
+  reply_answer(r, opening_take(o), catalogue_list(&r->listed, r->registry));
 }
 
 static const struct method {
@@ -147,6 +147,7 @@ static void router_free(struct router *r)
   if (!r)
     return;
   tokens_close(r->tokens);
+  catalogue_forget(&r->listed);
   registry_close(r->registry);
   callers_close(r->callers);
   lost_close(r->lost);

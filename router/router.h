@@ -18,10 +18,11 @@ struct router_limits {
   size_t waiting, waiting_per_caller; /* and those that wait for a service or a member to come */
   size_t tokens, tokens_per_caller;
   size_t watchers;
-  size_t lost;         /* members that are over, kept for watchers that come later */
-  size_t openings;     /* calls that have not said yet what they want */
-  size_t unsent;       /* connections that a service was not told of yet, because it reads too slowly */
-  uint64_t opening_ms; /* from the start of a call to its first message */
+  size_t lost;                  /* members that are over, kept for watchers that come later */
+  size_t openings;              /* calls that have not said yet what they want; the oldest makes room for the next */
+  size_t answers, answer_bytes; /* answers that are under way; the oldest makes room for the next */
+  size_t unsent;                /* connections that a service was not told of yet, because it reads too slowly */
+  uint64_t opening_ms;          /* from the start of a call to its first message */
   uint64_t token_ms;
   uint64_t dial_ms;  /* from a dial, or an attachment, to its partner's answer */
   uint64_t gone_ms;  /* a service that went so lately may come again: who dials it waits */

@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 
+#include "catalogue.h"
 #include "router.h"
 
+struct answer;
 struct callers;
 struct lost;
 struct opening;
@@ -26,6 +28,7 @@ struct router {
   char *key;
 
   struct registry *registry; /* holds the services by name */
+  struct catalogue_kept listed;
   struct callers *callers;
   struct tokens *tokens;
   struct lost *lost;
@@ -34,6 +37,8 @@ struct router {
 
   struct opening *openings; /* opening.c */
   size_t opening_count;
+  struct answer *answers; /* reply.c */
+  size_t answer_count, answer_bytes;
   struct service *services;   /* service.c */
   struct presence *presences; /* join.c */
   struct watcher *watchers;   /* watch.c */

@@ -374,3 +374,26 @@ def test_who_is_not_let_in_is_cut_off(world, directory, shown, text):
     stream = stranger.call("ControlService/ListServices", **({"authorization": shown} if shown else {}))
     eventually(lambda: stranger.heard(stream, RESET), what="it is cut off")
     assert any(text in block for block in stranger.heard(stream, HEADERS))
+
+
+def test_answers_that_nobody_takes_are_dropped(world, router, control):
+    """The oldest first, and others are answered."""
+    rude = world.target(Http2, router.port, window=0)
+    streams = [rude.call("ControlService/ListServices") for _ in range(17000)]
+    eventually(lambda: rude.heard(streams[0], RESET), what="the first is dropped")
+    assert not rude.heard(streams[-1], RESET)
+    assert not control.ListServices(pb.ListServicesRequest(), timeout=20).services
+
+
+def test_long_answers_that_nobody_takes_are_dropped(world, router, control):
+    """The same, long before there are so many: it is the bytes that count."""
+    owner, rude = world.target(Http2, router.port), world.target(Http2, router.port, window=0)
+    names = [f"{number:063}" for number in range(2000)]
+    for name in names:
+        owner.call("ControlService/CreateService", pb.CreateServiceRequest(name=name).SerializeToString())
+    listed = lambda: [service.name for service in control.ListServices(pb.ListServicesRequest(), timeout=20).services]
+    eventually(lambda: listed() == names, what="all are registered")
+    streams = [rude.call("ControlService/ListServices") for _ in range(1000)]
+    eventually(lambda: rude.heard(streams[0], RESET), what="the first is dropped")
+    assert not rude.heard(streams[-1], RESET)
+    assert listed() == names

@@ -63,6 +63,11 @@ void rpc_message_free(struct rpc_message *m)
   free(m);
 }
 
+size_t rpc_message_size(const struct rpc_message *m)
+{
+  return sizeof *m;
+}
+
 int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
 {
   ck_assert(!c->closed);
