@@ -15,6 +15,7 @@
 #include <utlist.h>
 #include <uv.h>
 
+#include "allowed.h"
 #include "heap.h"
 #include "rpc_args.h"
 #include "rpc_bind.h"
@@ -168,10 +169,7 @@ static grpc_server_credentials *make_credentials(const struct rpc_server_options
  * down from four fifths of it on, and lose streams when all of it is used, rather than the process its life. */
 static size_t memory_for_traffic(void)
 {
-  uint64_t all = uv_get_total_memory(), allowed = uv_get_constrained_memory();
-  if (allowed > 0 && allowed < all)
-    all = allowed;
-  return (size_t)(all / 2);
+  return (size_t)(allowed_memory() / 2);
 }
 
 static grpc_server *make_server(void)
