@@ -92,7 +92,7 @@ static void on_late(void *arg)
     return;
   }
   snprintf(sentence, sizeof sentence, "service \"%s\" did not answer", service_name(d->service));
-  router_log(d->arrival.router, "%s", sentence);
+  router_report(d->arrival.router, "%s", sentence);
   dial_leave(d);
   dial_fail(d, RPC_DEADLINE_EXCEEDED, sentence);
 }

@@ -125,7 +125,7 @@ static void presence_take_over(struct router *r, struct presence *p, const struc
   memcpy(member, p->member, sizeof member);
   watcher_is_of(p->watcher, NULL);
   watcher_supersede(p->watcher);
-  router_log(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
+  router_report(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
   member_is_lost(r, member);
   caller_leaves(r, older);
   presence_is(p, claim, caller, w);
@@ -180,7 +180,7 @@ static void claim_follow(struct router *r, struct rpc_call *c, const struct clai
     return;
   }
   if (!identity_verify(&claim->signed_part, claim->signature)) {
-    router_log(r, "%s joined with a wrong signature", rpc_call_peer(c));
+    router_report(r, "%s joined with a wrong signature", rpc_call_peer(c));
     reply_refuse(c, RPC_PERMISSION_DENIED, "the signature is not this identity's");
     return;
   }

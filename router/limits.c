@@ -20,6 +20,8 @@ struct router_limits router_limits_default(void)
       .answers = 16384,
       .answer_bytes = 64 << 20,
       .unsent = 16384, /* a crowd that dials one service at once */
+      .reports = 4096,
+      .report_ms = 200,
       .opening_ms = 10000,
       .token_ms = 30000,
       .dial_ms = 10000,

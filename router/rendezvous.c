@@ -50,7 +50,7 @@ static void token_shown(const struct arrival *a, const char *token, const struct
   if (!t) {
     arrival_refuse(a, RPC_NOT_FOUND, "unknown or expired token");
   } else if (!caller_matches(t->owner, m)) {
-    router_log(r, "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
+    router_report(r, "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
     arrival_refuse(a, RPC_PERMISSION_DENIED, "the token was given to another member");
   } else if (t->dial) {
     struct arrival forward = dial_take(t->dial);

@@ -8,6 +8,7 @@
 #include "router.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <mindmeld.pb-c.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,15 +46,40 @@ uint64_t router_now(void)
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-void router_log(struct router *r, const char *format, ...)
+/* ---- Log ---- */
+
+__attribute__((format(printf, 2, 0))) static void log_write(struct router *r, const char *format, va_list values)
 {
   char line[512];
-  va_list values;
-  va_start(values, format);
   vsnprintf(line, sizeof line, format, values);
-  va_end(values);
   if (r->log)
     r->log(r->log_arg, line);
+}
+
+void router_log(struct router *r, const char *format, ...)
+{
+  va_list values;
+  va_start(values, format);
+  log_write(r, format, values);
+  va_end(values);
+}
+
+static void tell_left_out(struct router *r)
+{
+  if (r->reports.left_out > 0)
+    router_log(r, "%" PRIu64 " lines were left out: callers caused too many at once", r->reports.left_out);
+  r->reports.left_out = 0;
+}
+
+void router_report(struct router *r, const char *format, ...)
+{
+  if (!pace_allows(&r->reports, router_now(), r->limits.reports, r->limits.report_ms))
+    return;
+  tell_left_out(r);
+  va_list values;
+  va_start(values, format);
+  log_write(r, format, values);
+  va_end(values);
 }
 
 /* ---- Calls ---- */
@@ -212,6 +238,7 @@ static void on_stopped(void *arg)
     rpc_timer_cancel(r->ageing);
   void (*done)(void *) = r->done;
   void *done_arg = r->done_arg;
+  tell_left_out(r);
   router_log(r, "end");
   router_free(r);
   done(done_arg);

@@ -22,7 +22,9 @@ struct router_limits {
   size_t openings;              /* calls that have not said yet what they want; the oldest makes room for the next */
   size_t answers, answer_bytes; /* answers that are under way; the oldest makes room for the next */
   size_t unsent;                /* connections that a service was not told of yet, because it reads too slowly */
-  uint64_t opening_ms;          /* from the start of a call to its first message */
+  uint64_t reports;             /* lines of the log that callers may cause at once; then one in each report_ms */
+  uint64_t report_ms;
+  uint64_t opening_ms; /* from the start of a call to its first message */
   uint64_t token_ms;
   uint64_t dial_ms;  /* from a dial, or an attachment, to its partner's answer */
   uint64_t gone_ms;  /* a service that went so lately may come again: who dials it waits */

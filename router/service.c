@@ -154,7 +154,7 @@ static void service_remove(struct service *s)
   DL_DELETE(r->services, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);
   caller_loses_service(r, s->caller);
-  router_log(r, "service \"%s\" is gone", s->name);
+  router_report(r, "service \"%s\" is gone", s->name);
   free(s);
 }
 
@@ -266,7 +266,7 @@ static void service_replace(struct service *s, struct rpc_call *c, struct caller
     service_move(s, caller);
   service_begin(s, c);
   reply_refuse(older, RPC_ABORTED, "a newer registration has taken over");
-  router_log(s->router, "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
+  router_report(s->router, "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
   dials_go_on(dials);
 }
 
@@ -284,7 +284,7 @@ static int service_add(struct router *r, struct rpc_call *c, const char *name, s
   memcpy(s->name, name, strlen(name) + 1);
   DL_APPEND(r->services, s);
   DL_APPEND2(*caller_services(caller), s, own_prev, own_next);
-  router_log(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
+  router_report(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
   service_begin(s, c);
   watch_wake(r);
   dials_service_came(r, s);

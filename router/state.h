@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "catalogue.h"
+#include "pace.h"
 #include "router.h"
 
 struct answer;
@@ -50,7 +51,8 @@ struct router {
   size_t parked_count;
   size_t bridge_count; /* arrival.c */
 
-  struct rpc_timer *ageing; /* router.c */
+  struct pace reports; /* router.c */
+  struct rpc_timer *ageing;
   bool draining;
   bool ending;
   struct rpc_timer *patience;
@@ -58,7 +60,10 @@ struct router {
   void *done_arg;
 };
 
+/* An event of the router's own. */
 __attribute__((format(printf, 2, 3))) void router_log(struct router *r, const char *format, ...);
+/* One that a caller causes: of too many at once, only the number is told. */
+__attribute__((format(printf, 2, 3))) void router_report(struct router *r, const char *format, ...);
 /* A connection is over. */
 void router_bridge_over(struct router *r);
 uint64_t router_now(void); /* ms */

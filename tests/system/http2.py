@@ -8,6 +8,7 @@ import threading
 DATA, HEADERS, RESET, SETTINGS, PING = 0, 1, 3, 4, 6
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 4
+CANCEL = 8
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -55,6 +56,9 @@ class Http2:
         self.socket.sendall(frame(HEADERS, END_HEADERS, stream, block) +
                             frame(DATA, END_STREAM, stream, b"\0" + struct.pack(">I", len(message)) + message))
         return stream
+
+    def reset(self, stream):
+        self.socket.sendall(frame(RESET, 0, stream, struct.pack(">I", CANCEL)))
 
     def heard(self, stream, kind):
         return self.frames.get((stream, kind), [])

@@ -397,3 +397,22 @@ def test_long_answers_that_nobody_takes_are_dropped(world, router, control):
     eventually(lambda: rude.heard(streams[0], RESET), what="the first is dropped")
     assert not rude.heard(streams[-1], RESET)
     assert listed() == names
+
+
+def test_callers_do_not_fill_the_log(world):
+    """Each registration is a line, and so is its end. What is too much is counted, and nothing is lost of the number."""
+    router, rounds, services = world.router(), 4, 1000
+    rude = world.target(Http2, router.port)
+    for number in range(rounds):
+        requests = [pb.CreateServiceRequest(name=f"web{number}-{service}") for service in range(services)]
+        streams = [rude.call("ControlService/CreateService", request.SerializeToString()) for request in requests]
+        eventually(lambda s=streams: all(rude.heard(stream, HEADERS) for stream in s), what="all are registered")
+        for stream in streams:
+            rude.reset(stream)
+    router.stop()
+    lines = router.text().splitlines()
+    told = [line for line in lines if '"web' in line]
+    left_out = sum(int(line.split()[1]) for line in lines if "left out" in line)
+    assert len(told) < 5000 and left_out > 0
+    assert len(told) + left_out == 2 * rounds * services
+    assert lines[-1] == "mmrouter: end"
