@@ -29,6 +29,8 @@ struct presence {
   uint64_t since; /* ms */
   struct caller *caller;
   struct watcher *watcher;
+  bool has_former;
+  uint8_t former[HEADER_MEMBER_SIZE]; /* the latest of which it has said that it is lost */
   UT_hash_handle hh;
 };
 
@@ -73,6 +75,25 @@ static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_
 
 /* ---- Presences ---- */
 
+static struct presence *presence_find(const struct router *r, const uint8_t *identity)
+{
+  struct presence *p;
+  HASH_FIND(hh, r->presences, identity, IDENTITY_SIZE, p);
+  return p;
+}
+
+/* What it said of another is remembered at least as long as it is there. */
+static void presence_holds(struct router *r, struct presence *p, const uint8_t *former)
+{
+  if (p->has_former)
+    lost_hold(r->lost, p->former, false);
+  p->has_former = former != NULL;
+  if (!former)
+    return;
+  memcpy(p->former, former, sizeof p->former);
+  lost_hold(r->lost, former, true);
+}
+
 /* What is parked is good as long as its member has a service or has joined. */
 static void caller_leaves(struct router *r, struct caller *c)
 {
@@ -85,6 +106,7 @@ static void caller_leaves(struct router *r, struct caller *c)
 void join_over(struct router *r, struct presence *p)
 {
   HASH_DEL(r->presences, p); /* NOLINT(clang-analyzer-core.NullDereference): what is in a table has neighbours */
+  presence_holds(r, p, NULL);
   caller_leaves(r, p->caller);
   free(p);
 }
@@ -127,6 +149,7 @@ static void presence_take_over(struct router *r, struct presence *p, const struc
   watcher_supersede(p->watcher);
   router_report(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
   member_is_lost(r, member);
+  presence_holds(r, p, member);
   caller_leaves(r, older);
   presence_is(p, claim, caller, w);
 }
@@ -146,9 +169,8 @@ static void presence_move(struct presence *p, const struct claim *claim, struct 
 /* 0; -ESTALE: a newer process was there; -EBUSY: the member has another identity; -ENOMEM. */
 static int presence_come(struct router *r, const struct claim *claim, struct watcher *w)
 {
-  struct presence *p;
+  struct presence *p = presence_find(r, claim->signed_part.identity);
   struct caller *caller;
-  HASH_FIND(hh, r->presences, claim->signed_part.identity, IDENTITY_SIZE, p);
   if (lost_has(r->lost, claim->member.id))
     return -ESTALE;
   if (p && memcmp(p->member, claim->member.id, HEADER_MEMBER_SIZE) == 0) {
@@ -197,8 +219,10 @@ static void claim_follow(struct router *r, struct rpc_call *c, const struct clai
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
-  if (claim->former_given && memcmp(claim->former, claim->member.id, sizeof claim->former) != 0)
+  if (claim->former_given && memcmp(claim->former, claim->member.id, sizeof claim->former) != 0) {
     member_is_lost(r, claim->former);
+    presence_holds(r, presence_find(r, claim->signed_part.identity), claim->former);
+  }
   reply_answer(r, c, rpc_message_pack(&answer.base));
 }
 

@@ -258,7 +258,7 @@ START_TEST(test_former)
 }
 END_TEST
 
-/* More than a message holds, and more than is kept. */
+/* More than a message holds, and more than is kept; what somebody who is there has said is kept all the same. */
 START_TEST(test_many_lost)
 {
   struct fixture f;
@@ -266,7 +266,10 @@ START_TEST(test_many_lost)
   struct router_limits limits = router_limits_default();
   limits.lost = KEPT;
   fixture_open_with(&f, &limits, NULL);
-  struct watch *early = watch(&f);
+  struct watch *early = watch(&f), *holder = watch(&f);
+  struct request q = request_of(holder, second, 'h', 2);
+  q.former = third.key;
+  joins_as(&f, &q);
   uint8_t seed[IDENTITY_SEED_SIZE], key[HEADER_MEMBER_KEY_SIZE];
   memset(seed, 's', sizeof seed);
   struct who_bytes b = who_bytes(first);
@@ -292,11 +295,13 @@ START_TEST(test_many_lost)
     ck_assert_msg(asked.status == RPC_OK, "%s", asked.text);
     watch_drop(w);
   }
-  FIXTURE_UNTIL(&f, early->lost_count == MANY);
+  FIXTURE_UNTIL(&f, early->lost_count == MANY + 1);
   struct watch *late = watch(&f);
   FIXTURE_UNTIL(&f, late->lost_count == KEPT);
   ck_assert_uint_le(late->largest, 1000);
+  ck_assert(heard_lost(late, third));
   watch_drop(late);
+  watch_drop(holder);
   watch_drop(early);
   fixture_close(&f);
 }

@@ -86,6 +86,37 @@ START_TEST(test_oldest_are_forgotten)
 }
 END_TEST
 
+/* What somebody who is there stands for is kept, however many others come and go. */
+START_TEST(test_held)
+{
+  struct lost *l = lost_open(MEMORY);
+  uint64_t seen = 0;
+  lost_hold(l, name(1).bytes, true); /* it is not known */
+  for (unsigned i = 1; i <= 3; i++)
+    ck_assert(add(l, i));
+  lost_hold(l, name(2).bytes, true);
+  for (unsigned i = 4; i <= 100; i++)
+    ck_assert(add(l, i));
+  ck_assert(!has(l, 1) && has(l, 2) && !has(l, 3));
+  ck_assert(!has(l, 101 - MEMORY) && has(l, 102 - MEMORY));
+  const uint8_t *out[MEMORY];
+  ck_assert_uint_eq(lost_read(l, &seen, out, 3), 3);
+  ck_assert_mem_eq(out[0], name(2).bytes, HEADER_MEMBER_SIZE);
+  ck_assert_mem_eq(out[1], name(102 - MEMORY).bytes, HEADER_MEMBER_SIZE);
+  ck_assert_uint_eq(lost_read(l, &seen, out, MEMORY), MEMORY - 3);
+  ck_assert(!lost_unseen(l, seen));
+  lost_hold(l, name(2).bytes, false);
+  ck_assert(add(l, 101));
+  ck_assert(!has(l, 2));
+  /* If all are held, the oldest goes. */
+  for (unsigned i = 1; i <= 101; i++)
+    lost_hold(l, name(i).bytes, true);
+  ck_assert(add(l, 102));
+  ck_assert(!has(l, 102 - MEMORY) && has(l, 103 - MEMORY) && has(l, 102));
+  lost_close(l);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("lost");
@@ -93,6 +124,7 @@ int main(void)
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, test_readers);
   tcase_add_test(tcase, test_oldest_are_forgotten);
+  tcase_add_test(tcase, test_held);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
   int failed = srunner_ntests_failed(runner);
