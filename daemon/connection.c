@@ -239,6 +239,7 @@ unsigned connection_step(struct connection *c, enum connection_event event, uint
 {
   if (event == CONNECTION_ROUTER_UP)
     c->router = true;
+  c->heard |= event == CONNECTION_HEARD;
   switch (c->state) {
   case CONNECTION_WAITING:
     return step_waiting(c, event, now);

@@ -37,6 +37,9 @@
  * well: half-closing a stream says "I have taken everything, and so must you have". Otherwise F attaches again, and S
  * waits for that. Of one that is over S leaves a tombstone, which answers F.
  *
+ * Who dials and has had no header of S gives up when its time is over, and cannot tell S, which it does not know. So
+ * S holds a connection for long only when F has heard of it.
+ *
  * An end or a reset that comes before it is known who is at the other side is held back until then: a peer of the first
  * version is told nothing in-band, and with it one end ends both, and the stream's end is the connection's.
  */
@@ -69,6 +72,7 @@ enum connection_event {
   CONNECTION_RENEW,           /* F: streams should move: the router drains, they grow old, the network changed */
   CONNECTION_DIALLED,         /* S: the target's socket is there */
   CONNECTION_DIAL_FAILED,     /* S */
+  CONNECTION_HEARD,           /* S: the other side knows that we are there: it acknowledged something, or attaches */
   CONNECTION_LOCAL_EOF,
   CONNECTION_SOCKET_FAILED,
   CONNECTION_REMOTE_EOF, /* and our socket has taken all */
@@ -126,6 +130,7 @@ struct connection {
   enum connection_other other;
   const struct connection_times *times;
   bool established; /* F: had a header of S. S: always */
+  bool heard;       /* S: the other side has most likely had a header of ours */
   bool router;      /* F: one of ours is there, as far as is known */
   bool asked;       /* F: the router is of the first version */
   bool has_current, has_next;

@@ -7,6 +7,7 @@ enum {
   BACKOFF_MAX_MS = 1000,
   NEXT_MS = 5000,    /* the router may have found a stream whose other end is dead without a word */
   LASTING_MS = 1000, /* a stream that was current for so long was worth having */
+  DIALS_MS = 60000,  /* few who dial take longer until they give up */
 };
 
 unsigned connection_drop_streams(struct connection *c)
@@ -64,10 +65,17 @@ static bool wants_stream(const struct connection *c)
   return c->role == CONNECTION_FORWARD && !c->has_current && !c->has_next && !c->asked;
 }
 
+static uint64_t longest_hold(const struct connection *c)
+{
+  uint64_t dials = c->times->dial > DIALS_MS ? c->times->dial : DIALS_MS;
+  return c->role == CONNECTION_FORWARD || c->heard || c->times->hold < dials ? c->times->hold : dials;
+}
+
 /* Streams that are lost as soon as they are there do not keep a connection alive, nor are they opened in a hurry. */
 unsigned connection_detach(struct connection *c, uint64_t now)
 {
   bool lasted = now - c->current_at >= LASTING_MS;
+  c->heard |= lasted;
   c->has_current = false;
   c->renew_due &= c->has_next;
   c->close_until = NEVER;
@@ -76,7 +84,7 @@ unsigned connection_detach(struct connection *c, uint64_t now)
     c->shaky_since = now;
     c->backoff = BACKOFF_MIN_MS;
   }
-  c->hold_until = c->shaky_since + c->times->hold;
+  c->hold_until = c->shaky_since + longest_hold(c);
   if (!wants_stream(c))
     return CONNECTION_DROP_CURRENT;
   if (c->router && c->established && c->shaky_since == now)

@@ -252,6 +252,8 @@ static enum connection_event how_next_ended(struct tunnel *t, enum rpc_status st
 static void on_ended(struct pump_stream *s, enum rpc_status status, const char *text, void *arg)
 {
   struct tunnel *t = arg;
+  if (t->machine.role == CONNECTION_SERVICE && pump_is_heard(t->pump))
+    tunnel_step(t, CONNECTION_HEARD);
   char why[SENTENCE_SIZE];
   snprintf(why, sizeof why, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended",
            rpc_status_name(status));
@@ -321,7 +323,8 @@ static void tell_timeout(struct tunnel *t)
                 t->trouble != NULL ? "; the latest was: " : "", t->trouble != NULL ? t->trouble : "");
     tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
   } else if (now_ms(t) >= c->hold_until) {
-    tunnel_fail(t, "given up after %" PRIu64 " s without a way to the other side: %s", times->hold / 1000, trouble(t));
+    tunnel_fail(t, "given up after %" PRIu64 " s without a way to the other side: %s",
+                (c->hold_until - c->shaky_since) / 1000, trouble(t));
     tunnel_set_reset(t, "ETIMEDOUT", "it was without a stream for too long");
   }
 }
@@ -419,6 +422,8 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
 void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header *h)
 {
   bool possible = memcmp(h->member, t->member, sizeof t->member) == 0 && pump_can_send_from(t->pump, h->received);
+  if (possible && h->established)
+    tunnel_step(t, CONNECTION_HEARD);
   t->next_stream = s;
   pump_stream_hand_over(s, &tunnel_stream_events, t);
   t->header = h;

@@ -169,6 +169,14 @@ uint64_t pump_received(struct pump *p)
   return received;
 }
 
+bool pump_is_heard(struct pump *p)
+{
+  pthread_mutex_lock(&p->up.lock);
+  bool heard = p->up.window.acked > 0;
+  pthread_mutex_unlock(&p->up.lock);
+  return heard;
+}
+
 void pump_detach(struct pump *p)
 {
   pthread_mutex_lock(&p->up.lock);

@@ -5,7 +5,7 @@
  * after 15 s, and opened after 1 s. */
 #define FOUND_US (100 * SECOND)
 
-enum { USES_MAX = 12, OPENS_MAX = 8, LASTING_MS = 1000 };
+enum { USES_MAX = 12, OPENS_MAX = 8, LASTING_MS = 1000, DIALS_MS = 60000 };
 
 void judge_excuse(struct side *s, const char *why)
 {
@@ -94,12 +94,24 @@ static bool lives(const struct side *s)
   return s != NULL && !s->gone;
 }
 
+/* S may not hold for longer who has never heard of it. */
+static uint64_t dials(const struct side *s)
+{
+  uint64_t hold = s->machine.times->hold;
+  return hold > DIALS_MS ? DIALS_MS : hold;
+}
+
 /* It was without a stream for too long: not if the other side was there to be found. */
 static void held_too_long(struct side *s, const struct connection *before)
 {
   struct world *w = s->w;
-  if (before->has_current || world_ms(w) < s->good_at + before->times->hold)
+  bool service = s->machine.role == CONNECTION_SERVICE;
+  uint64_t hold = service && !before->heard ? dials(s) : before->times->hold;
+  if (before->has_current || world_ms(w) < s->good_at + hold)
     broken(w, "%s: given up too early", s->name);
+  if (service && !s->lasted && s->pair->forward->machine.other == CONNECTION_UNKNOWN &&
+      world_ms(w) > s->good_at + dials(s) + LASTING_MS)
+    broken(w, "%s: held for somebody who has never heard of it", s->name);
   if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)) && !s->pair->crashed)
     broken(w, "%s: given up, though the other side is there", s->name);
   if (partner(s) != NULL && !lives(partner(s))) /* what that one did needs a reason of its own */
@@ -122,6 +134,7 @@ void judge_streams(struct side *s)
   bool has = s->current != NULL;
   if (has && !s->had_stream)
     s->stream_since = now;
+  s->lasted |= !has && s->had_stream && now >= s->stream_since + LASTING_MS;
   if (!has && s->had_stream && (!s->lost_stream || now >= s->stream_since + LASTING_MS))
     s->good_at = now;
   s->lost_stream |= !has && s->had_stream;

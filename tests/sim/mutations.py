@@ -76,6 +76,18 @@ MUTATIONS = [
         "  c->hold_until = NEVER;\n",
     ),
     (
+        "who has not heard of it is held for long",
+        STREAMS,
+        "c->role == CONNECTION_FORWARD || c->heard || ",
+        "c->role <= CONNECTION_SERVICE || ",
+    ),
+    (
+        "who has heard of it is not held for long",
+        STREAMS,
+        "c->role == CONNECTION_FORWARD || c->heard || ",
+        "c->role == CONNECTION_FORWARD || ",
+    ),
+    (
         "the hold goes on with a stream",
         STREAMS,
         "c->next_until = c->hold_until = c->retry_at = NEVER",

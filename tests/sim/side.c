@@ -18,6 +18,7 @@ static const char *const event_names[] = {
     [CONNECTION_RENEW] = "renew",
     [CONNECTION_DIALLED] = "dialled",
     [CONNECTION_DIAL_FAILED] = "dial failed",
+    [CONNECTION_HEARD] = "heard",
     [CONNECTION_LOCAL_EOF] = "local eof",
     [CONNECTION_SOCKET_FAILED] = "socket failed",
     [CONNECTION_REMOTE_EOF] = "remote eof",
@@ -383,9 +384,18 @@ static void on_refused(struct line *l)
   side_step(s, l == s->current ? CONNECTION_STREAM_LOST : CONNECTION_NEXT_LOST);
 }
 
+static void heard(struct side *s)
+{
+  demand(s, s->pair == NULL || s->pair->forward->machine.other != CONNECTION_UNKNOWN,
+         "be heard by who has heard nothing");
+  side_step(s, CONNECTION_HEARD);
+}
+
 static void on_ended(struct line *l, enum stream_end end)
 {
   struct side *s = l->owner;
+  if (s->machine.role == CONNECTION_SERVICE && s->flow.window.acked > s->flow.base)
+    heard(s);
   enum connection_event event = CONNECTION_NEXT_LOST;
   if (l == s->current && end == STREAM_OK)
     event = CONNECTION_STREAM_OK;
@@ -484,9 +494,11 @@ void side_start_service(struct process *p, struct line *l, const struct label *h
 void side_attach(struct side *s, struct line *l, const struct label *h)
 {
   bool possible = h->member == s->other && flow_can_send_from(&s->flow, h->received);
-  struct connection before = s->machine;
+  if (possible && h->established)
+    heard(s);
   s->next = l;
   line_hand_over(l, &stream_events, s);
+  struct connection before = s->machine;
   s->header = h;
   unsigned actions = connection_attached(&s->machine, h->epoch, possible, world_ms(s->w));
   if (s->w->trace)

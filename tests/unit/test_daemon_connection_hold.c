@@ -89,6 +89,45 @@ START_TEST(a_service_whose_streams_do_not_last)
 }
 END_TEST
 
+/* A stream is lost so early that nothing shows that the other side has heard of it: it is held while that one may
+ * still dial, and no longer. */
+static void unheard(struct connection *c, const struct connection_times *as_long, uint64_t expected)
+{
+  connection_start_service(c, as_long, false, 0, 0);
+  connection_step(c, CONNECTION_DIALLED, 10);
+  connection_step(c, CONNECTION_STREAM_LOST, 500);
+  ck_assert_uint_eq(connection_attached(c, 1, true, 600), CONNECTION_USE_NEXT);
+  connection_step(c, CONNECTION_STREAM_LOST, 900);
+  ck_assert_uint_eq(connection_deadline(c), 500 + expected);
+}
+
+START_TEST(a_service_that_nobody_has_heard_of)
+{
+  static const struct connection_times others[] = {
+      {.dial = 100000, .hold = HOLD_MS}, {.dial = DIAL_MS, .hold = 30000}, {.dial = DIAL_MS, .hold = 0}};
+  struct connection c;
+
+  unheard(&c, &others[0], 100000);
+  unheard(&c, &others[1], 30000);
+  unheard(&c, &others[2], 0);
+  unheard(&c, &times, 60000);
+  unsigned actions = connection_step(&c, CONNECTION_TIME, 60500);
+  ck_assert_uint_eq(actions, CONNECTION_RESET_SOCKET | CONNECTION_BURY | CONNECTION_FREE);
+}
+END_TEST
+
+START_TEST(a_service_that_was_heard_of)
+{
+  struct connection c;
+
+  connection_start_service(&c, &times, false, 0, 0);
+  connection_step(&c, CONNECTION_DIALLED, 10);
+  ck_assert_uint_eq(connection_step(&c, CONNECTION_HEARD, 499), 0);
+  connection_step(&c, CONNECTION_STREAM_LOST, 500);
+  ck_assert_uint_eq(connection_deadline(&c), 500 + HOLD_MS);
+}
+END_TEST
+
 int main(void)
 {
   Suite *s = suite_create("connection, hold");
@@ -100,6 +139,8 @@ int main(void)
   tcase_add_test(t, a_forward_whose_streams_are_replaced_all_the_time);
   tcase_add_test(t, a_service_whose_stream_was_just_replaced);
   tcase_add_test(t, a_service_whose_streams_do_not_last);
+  tcase_add_test(t, a_service_that_nobody_has_heard_of);
+  tcase_add_test(t, a_service_that_was_heard_of);
   suite_add_tcase(s, t);
   r = srunner_create(s);
   srunner_run_all(r, CK_NORMAL);

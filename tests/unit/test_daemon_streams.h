@@ -225,6 +225,17 @@ WORLD void stream_say_data(struct world *w, struct stream *s, const char *text, 
   stream_say_data_at(w, s, 0, text, eof);
 }
 
+WORLD void stream_say_ack(struct world *w, struct stream *s, uint64_t taken, uint64_t messages)
+{
+  Mindmeld__Ack ack = MINDMELD__ACK__INIT;
+  Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
+
+  ack.taken = taken;
+  ack.messages = messages;
+  p.ack = &ack;
+  stream_say(w, s, &p);
+}
+
 WORLD void stream_say_eof(struct world *w, struct stream *s)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;

@@ -3,6 +3,8 @@
 
 #include <sys/resource.h>
 
+#include "daemon/tunnels_internal.h"
+
 static struct stream *attach(uint64_t epoch, uint64_t received)
 {
   const struct header h = attachment(epoch, received);
@@ -57,6 +59,27 @@ START_TEST(it_is_detached_and_goes_on)
   ck_assert_int_eq(opened, 1);
   expect_no_target();
   no_secret();
+  close(fd);
+}
+END_TEST
+
+/* For that it is held longer. */
+START_TEST(the_other_side_has_heard_of_it)
+{
+  struct stream *s;
+
+  begin_connected();
+  int fd = open_busy(&s);
+  if (_i == 0) {
+    stream_say_ack(&w, s, strlen("eins "), 1);
+    WORLD_UNTIL(&w, tunnel_info(last).unacked == 0);
+  }
+  lose(s);
+  WORLD_UNTIL(&w, detached == 1);
+  ck_assert_int_eq(last->machine.heard, _i == 0);
+  s = attach(1, 0);
+  WORLD_UNTIL(&w, resumed == 1);
+  ck_assert(last->machine.heard);
   close(fd);
 }
 END_TEST
@@ -525,6 +548,7 @@ static void add_attachments(Suite *suite)
   TCase *t = add_case(suite, "attachments");
 
   tcase_add_test(t, it_is_detached_and_goes_on);
+  tcase_add_loop_test(t, the_other_side_has_heard_of_it, 0, 2);
   tcase_add_loop_test(t, what_did_not_arrive_is_sent_again, 0, 6);
   tcase_add_loop_test(t, dialled_again_it_does_not_dial_its_target_again, 0, 2);
   tcase_add_test(t, memory_is_short_when_it_comes);
