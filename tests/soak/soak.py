@@ -16,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 
 from crash import crash
 from harness import Echo, World, dial, eventually, hear_exactly, make_stubs, reset
+from storm import storm
 from traffic import Flow, Meeting, any_size, together
 
 
@@ -232,7 +233,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, limit), limit))
     if sys.argv[1] == "echo":
         echo()
-    work = {"connections": connections, "bytes": bytes_both_ways, "scale": scale, "memory": memory, "crash": crash}[sys.argv[1]]
+    work = {"connections": connections, "bytes": bytes_both_ways, "scale": scale, "memory": memory, "crash": crash, "storm": storm}[sys.argv[1]]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
     world = World(directory)
     try:
