@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from harness import PATIENCE, Echo, Silent, dial, eventually, exchange, free_port, hear_exactly, refused, run
+import mindmeld_pb2 as pb
+import original
+from harness import PATIENCE, SANITIZED, Echo, Silent, dial, eventually, exchange, free_port, hear_exactly, refused, run
 from traffic import Flow, Meeting
 
 
@@ -191,3 +193,51 @@ def test_events_and_errors_are_bounded(a):
             a.write("forwards/web", line)
     assert os.stat(a / "errors").st_size < 4 << 20
     assert a.rss() < 300 << 20
+
+
+class Small:
+    """This machine, but for what it says of memory: all that its programs may use."""
+
+    address = "127.0.0.1"
+
+    def __init__(self, memory):
+        self.memory = memory
+
+    def command(self, *command):
+        says = f"mount -t tmpfs none /sys/fs/cgroup && echo {self.memory} > /sys/fs/cgroup/memory.max && exec \"$@\""
+        return ["unshare", "--mount", "sh", "-c", says, "sh", *command]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs: needs root")
+def test_originals_that_do_not_read_do_not_fill_the_memory(world):
+    """They know no windows, and gRPC takes in tens of megabytes for each. As half of the memory fills, it takes in less, and they lose
+    their streams. A sanitizer keeps what is freed for a while."""
+    bound = (1024 if SANITIZED else 512) << 20
+    router = world.router(host=Small(256 << 20))
+    reader, writer = (world.target(original.Client, router.address) for _ in range(2))
+    tokens = reader.stubs.create(pb.CreateServiceRequest(name="web"))
+    eventually(lambda: writer.names() == ["web"])
+    before, block, handed, unread, written = router.rss(), b"x" * 65536, [0] * 40, [], []
+
+    def says(number, token):
+        yield pb.Payload(data=original.token_bytes(token))
+        for _ in range(1024):
+            handed[number] += len(block)
+            yield pb.Payload(data=block)
+
+    for number in range(40):
+        token = writer.stubs.forward(pb.ForwardToServiceRequest(name="web"), timeout=PATIENCE).token
+        written.append(writer.stubs.proxy(says(number, token)))
+        unread.append(reader.open(next(tokens).token))
+    most, idle = 0, time.monotonic()
+    while time.monotonic() - idle < 1.5:
+        now = sum(handed)
+        assert router.rss() - before < bound, f"{router.rss() - before} bytes for {now}"
+        if now > most:
+            most, idle = now, time.monotonic()
+        time.sleep(0.01)
+    late = world.target(original.Client, router.address)
+    assert late.names() == ["web"]
+    tokens.cancel()
+    for call in written:
+        call.cancel()
