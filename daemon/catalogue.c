@@ -1,5 +1,5 @@
-/* A table of names, each with at most one date: when it stops to be kept, or to be hidden. One timer serves all; it
- * is set to the nearest date, and looks through the table then. */
+/* A table of names, each with at most one date: when it stops to be kept, or to be hidden. One timer serves all. It is
+ * due at the nearest date, or before it, and looks through the table then. */
 #include "catalogue.h"
 
 #include <errno.h>
@@ -32,8 +32,6 @@ struct catalogue {
   void *closed_arg;
 };
 
-static void set_timer(struct catalogue *c);
-
 static struct entry *find(const struct catalogue *c, const char *name)
 {
   struct entry *e;
@@ -49,14 +47,31 @@ static void forget(struct catalogue *c, struct entry *e)
   free(e);
 }
 
+static void timer_fired(uv_timer_t *timer);
+
+static void wake_within(struct catalogue *c, uint64_t ms)
+{
+  if (!uv_is_active((uv_handle_t *)&c->timer) || uv_timer_get_due_in(&c->timer) > ms)
+    uv_timer_start(&c->timer, timer_fired, ms, 0);
+}
+
+/* Does not look through the table: a router that starts anew misses all of its names, one after another. */
+static void set_date(struct catalogue *c, struct entry *e, uint64_t ms)
+{
+  e->until = uv_now(c->loop) + ms;
+  wake_within(c, ms);
+}
+
 static void timer_fired(uv_timer_t *timer)
 {
   struct catalogue *c = timer->data;
-  uint64_t now = uv_now(c->loop);
+  uint64_t now = uv_now(c->loop), nearest = UINT64_MAX;
   struct entry *e, *next;
 
   HASH_ITER(hh, c->entries, e, next)
   {
+    if (e->until > now && e->until < nearest)
+      nearest = e->until;
     if (e->until == 0 || e->until > now)
       continue;
     if (e->state == ENTRY_KEPT || !e->told) {
@@ -67,23 +82,8 @@ static void timer_fired(uv_timer_t *timer)
       c->changed(e->name, c->arg);
     }
   }
-  set_timer(c);
-}
-
-static void set_timer(struct catalogue *c)
-{
-  uint64_t now = uv_now(c->loop), nearest = 0;
-  struct entry *e, *next;
-
-  HASH_ITER(hh, c->entries, e, next)
-  {
-    if (e->until != 0 && (nearest == 0 || e->until < nearest))
-      nearest = e->until;
-  }
-  if (nearest != 0)
-    uv_timer_start(&c->timer, timer_fired, nearest > now ? nearest - now : 0, 0);
-  else
-    uv_timer_stop(&c->timer);
+  if (nearest != UINT64_MAX)
+    wake_within(c, nearest - now);
 }
 
 int catalogue_open(struct catalogue **out, struct uv_loop_s *loop, void (*changed)(const char *name, void *arg),
@@ -194,7 +194,6 @@ void catalogue_lost(struct catalogue *c)
       c->changed(e->name, c->arg);
     }
   }
-  set_timer(c);
 }
 
 void catalogue_missing(struct catalogue *c, const char *name)
@@ -207,12 +206,11 @@ void catalogue_missing(struct catalogue *c, const char *name)
     forget(c, e);
     return;
   }
-  e->until = uv_now(c->loop) + CATALOGUE_KEEP_MS;
+  set_date(c, e, CATALOGUE_KEEP_MS);
   if (e->state == ENTRY_UP) {
     e->state = ENTRY_KEPT;
     c->changed(e->name, c->arg);
   }
-  set_timer(c);
 }
 
 void catalogue_withdrawn(struct catalogue *c, const char *name)
@@ -227,9 +225,8 @@ void catalogue_withdrawn(struct catalogue *c, const char *name)
   if (e == NULL && insert(c, name, &e) != 0)
     return;
   e->state = ENTRY_HIDDEN;
-  e->until = uv_now(c->loop) + CATALOGUE_HIDE_MS;
+  set_date(c, e, CATALOGUE_HIDE_MS);
   c->changed(e->name, c->arg);
-  set_timer(c);
 }
 
 enum catalogue_state catalogue_find(const struct catalogue *c, const char *name)

@@ -104,6 +104,25 @@ START_TEST(what_is_missing_is_offline_for_a_while)
 }
 END_TEST
 
+START_TEST(a_router_with_many_names_starts_anew)
+{
+  enum { MANY = 100000 }; /* as many as are remembered */
+  char name[16];
+
+  for (int i = 0; i < MANY; i++) {
+    snprintf(name, sizeof name, "s%d", i);
+    ck_assert_int_eq(catalogue_up(c, name), 0);
+  }
+  catalogue_lost(c);
+  for (int i = 0; i < MANY; i++) {
+    snprintf(name, sizeof name, "s%d", i);
+    catalogue_missing(c, name);
+  }
+  ck_assert_uint_eq(catalogue_count(c), MANY);
+  ck_assert_int_eq(catalogue_find(c, "s0"), CATALOGUE_OFFLINE);
+}
+END_TEST
+
 START_TEST(our_own_name_that_is_missing_is_gone)
 {
   catalogue_up(c, "web");
@@ -175,6 +194,7 @@ int main(void)
   tcase_add_test(t, names_that_cannot_be_shown_are_refused);
   tcase_add_test(t, a_lost_router_leaves_its_names_offline);
   tcase_add_test(t, what_is_missing_is_offline_for_a_while);
+  tcase_add_test(t, a_router_with_many_names_starts_anew);
   tcase_add_test(t, our_own_name_that_is_missing_is_gone);
   tcase_add_test(t, our_own_name_is_hidden_until_it_is_gone);
   tcase_add_test(t, late_news_of_our_own_name_is_hidden_too);
