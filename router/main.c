@@ -1,6 +1,7 @@
 /* mmrouter: reads its options and files, serves on this thread, and turns signals into an orderly end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -117,6 +118,21 @@ static void signals_prepare(void)
 
 /* ---- Serving ---- */
 
+/* Why the address cannot be had: gRPC says the same of all. */
+static const char *listen_trouble(const struct program *p, int error)
+{
+  const char *listen = p->options.listen;
+  struct addrinfo *found = NULL;
+  if (listen[0] == '[' || error != -EADDRNOTAVAIL)
+    return strerror(-error);
+  char *host = strndup(listen, strcspn(listen, ":"));
+  bool unknown = host && getaddrinfo(host, NULL, NULL, &found) != 0;
+  free(host);
+  if (found)
+    freeaddrinfo(found);
+  return unknown ? "the host name does not resolve" : strerror(-error);
+}
+
 static int serve(struct program *p)
 {
   struct router_config config = {
@@ -129,8 +145,11 @@ static int serve(struct program *p)
   int port = 0;
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
-    fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen,
-            error == -EINVAL && p->cert ? "the certificate or its private key is no good" : strerror(-error));
+    if (error == -EINVAL && p->cert)
+      fprintf(stderr, "mmrouter: %s and %s are no certificate and its private key, both PEM\n", p->options.tls_cert,
+              p->options.tls_key);
+    else
+      fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen, listen_trouble(p, error));
     return EXIT_FAILURE;
   }
   fprintf(stderr, "mmrouter: listening on %.*s:%d\n", (int)(strrchr(p->options.listen, ':') - p->options.listen),

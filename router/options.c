@@ -135,12 +135,16 @@ static int listen_choose(struct options *o, const char *port, char *why, size_t 
     const char *host;
     size_t size;
     const char *given = strlen(o->listen) < OPTIONS_LISTEN_MAX ? address_port(o->listen, &host, &size) : NULL;
-    if (!given || !port_valid(given) || !host_valid(host, size))
-      return fail(why, why_size, "--listen takes HOST:PORT, not %.300s", o->listen);
+    if (!given || !host_valid(host, size))
+      return fail(why, why_size, "--listen takes HOST:PORT or [V6]:PORT, not %.300s; all addresses are [::]:PORT",
+                  o->listen);
+    if (!port_valid(given))
+      return fail(why, why_size, "--listen takes HOST:PORT, and the port of %.300s is not a number up to 65535",
+                  o->listen);
     return 0;
   }
   if (port && *port && !port_valid(port))
-    return fail(why, why_size, "PORT in the environment is not a port: %.300s", port);
+    return fail(why, why_size, "PORT in the environment is not a number up to 65535: %.300s", port);
   snprintf(o->listen_default, sizeof o->listen_default, "%s:%s", port && *port ? "0.0.0.0" : "127.0.0.1",
            port && *port ? port : "7000");
   o->listen = o->listen_default;

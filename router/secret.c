@@ -67,10 +67,9 @@ static ssize_t read_all(int fd, char *out, size_t size)
   return (ssize_t)have;
 }
 
-static const char *first_line_trim(char *text)
+static const char *key_trim(char *text)
 {
-  static const char blank[] = " \t\r\v\f";
-  text[strcspn(text, "\n")] = '\0';
+  static const char blank[] = " \t\r";
   size_t skip = strspn(text, blank);
   size_t size = strlen(text + skip);
   memmove(text, text + skip, size + 1);
@@ -90,17 +89,22 @@ static int secret_read_fd(int fd, const char *path, char out[SECRET_MAX + 1], ch
   struct stat st;
   if (fstat(fd, &st) != 0)
     return refuse(why, why_size, path, strerror(errno));
+  if (S_ISDIR(st.st_mode))
+    return refuse(why, why_size, path, "is a directory");
   if ((st.st_mode & (S_IRWXG | S_IRWXO)) && !cannot_be_changed(fd, path))
     return refuse(why, why_size, path, "is open to others: chmod 600 it");
   ssize_t size = read_all(fd, out, SECRET_MAX + 1);
   if (size < 0)
     return refuse(why, why_size, path, strerror(errno));
-  if (size > SECRET_MAX)
-    return refuse(why, why_size, path, "is longer than 4096 bytes");
+  const char *end = memchr(out, '\n', (size_t)size);
+  if (!end && size > SECRET_MAX)
+    return refuse(why, why_size, path, "has a first line of more than 4096 bytes");
+  if (end)
+    size = end - out;
   if (memchr(out, '\0', (size_t)size))
     return refuse(why, why_size, path, "is not text");
   out[size] = '\0';
-  const char *reason = first_line_trim(out);
+  const char *reason = key_trim(out);
   return reason ? refuse(why, why_size, path, reason) : 0;
 }
 

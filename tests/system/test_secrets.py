@@ -93,6 +93,19 @@ def test_a_key_that_everybody_can_read(world, directory):
     assert "open to others" in router.stderr, router.stderr
 
 
+def test_certificates_that_cannot_be_used_are_named(directory, pki):
+    """Both files, since it is not known which of the two is the wrong one."""
+    run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", directory / "other.key")
+    cert = next(path for path in tls_options(pki) if str(path).endswith(".pem"))
+    done = run_any(BUILD / "mmrouter", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", directory / "other.key")
+    assert done.returncode == 1 and str(cert) in done.stderr and "other.key" in done.stderr, done.stderr
+
+
+def test_a_name_that_is_none(directory):
+    done = run_any(BUILD / "mmrouter", "--listen", "a..b:0", "--open")
+    assert done.returncode == 1 and "does not resolve" in done.stderr, done.stderr
+
+
 def test_a_key_without_tls_to_elsewhere(directory):
     done = run_any(BUILD / "mmfs", "-f", "-o", f"insecure,key={secret(directory)}", "192.0.2.1:7000", directory)
     assert done.returncode == 2 and "TLS" in done.stderr
