@@ -109,7 +109,9 @@ int background_start(struct background *b, const char *program)
   b->fd = fds[1];
   rc = become_daemon();
   if (rc != 0) {
-    background_failed(b, strerror(-rc));
+    char text[TEXT_MAX];
+    snprintf(text, sizeof text, "cannot go to the background: %s", strerror(-rc));
+    background_failed(b, text);
     _exit(EXIT_FAILURE);
   }
   return 0;

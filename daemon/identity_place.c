@@ -30,7 +30,7 @@ int identity_place_explain(char why[OWN_IDENTITY_WHY_MAX], int error, const stru
 {
   char path[PATH_MAX + IDENTITY_PLACE_NAME_SIZE];
 
-  snprintf(path, sizeof path, "%s/%s", p->folder, p->name);
+  snprintf(path, sizeof path, "%s/%s", strcmp(p->folder, "/") == 0 ? "" : p->folder, p->name);
   return explain(why, error, path, reason);
 }
 

@@ -190,6 +190,12 @@ static int apply_ignore(struct parse *p, const char *name, const char *value)
   return 0;
 }
 
+static int apply_remount(struct parse *p, const char *name, const char *value)
+{
+  (void)value;
+  return refuse(p, "option \"%s\": unmount the tree, and mount it anew", name);
+}
+
 static int apply_pass_on(struct parse *p, const char *name, const char *value)
 {
   char *old = p->out->mount_options;
@@ -236,6 +242,8 @@ static const struct option_row rows[] = {
     {"relatime", OPTION_FLAG, apply_ignore},
     {"diratime", OPTION_FLAG, apply_ignore},
     {"default_permissions", OPTION_FLAG, apply_ignore},
+
+    {"remount", OPTION_FLAG, apply_remount},
 
     {"defaults", OPTION_FLAG, apply_ignore},
     {"auto", OPTION_FLAG, apply_ignore},

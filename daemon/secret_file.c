@@ -14,9 +14,10 @@
 /* With room for the blanks around a key of full length. */
 enum { KEY_READ_MAX = SECRET_FILE_KEY_MAX + 256, CERTIFICATES_MAX = 1024 * 1024 };
 
-static int explain(char why[SECRET_FILE_WHY_MAX], int error, const char *path, const char *reason)
+/* `option` is the one that names the file. */
+static int explain(char why[SECRET_FILE_WHY_MAX], int error, const char *option, const char *path, const char *reason)
 {
-  snprintf(why, SECRET_FILE_WHY_MAX, "%.300s: %s", path, reason);
+  snprintf(why, SECRET_FILE_WHY_MAX, "%s=%.300s: %s", option, path, reason);
   for (char *c = why; *c != '\0'; c++)
     if ((unsigned char)*c < 0x20 || *c == 0x7f)
       *c = '?';
@@ -24,17 +25,17 @@ static int explain(char why[SECRET_FILE_WHY_MAX], int error, const char *path, c
 }
 
 /* The descriptor, or a negative errno. */
-static int open_regular(const char *path, struct stat *st, char why[SECRET_FILE_WHY_MAX])
+static int open_regular(const char *option, const char *path, struct stat *st, char why[SECRET_FILE_WHY_MAX])
 {
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   int rc = 0;
 
   if (fd < 0)
-    return explain(why, -errno, path, strerror(errno));
+    return explain(why, -errno, option, path, strerror(errno));
   if (fstat(fd, st) != 0)
-    rc = explain(why, -errno, path, strerror(errno));
+    rc = explain(why, -errno, option, path, strerror(errno));
   else if (!S_ISREG(st->st_mode))
-    rc = explain(why, -EINVAL, path, "not a regular file");
+    rc = explain(why, -EINVAL, option, path, "not a regular file");
   if (rc != 0) {
     close(fd);
     return rc;
@@ -74,14 +75,14 @@ static int take_key(const char *bytes, size_t size, const char *path, char **out
     size--;
   }
   if (size == 0)
-    return explain(why, -EINVAL, path, "there is no key in its first line");
+    return explain(why, -EINVAL, "key", path, "there is no key in its first line");
   if (size > SECRET_FILE_KEY_MAX)
-    return explain(why, -EINVAL, path, "the key in its first line is longer than 4096 bytes");
+    return explain(why, -EINVAL, "key", path, "the key in its first line is longer than 4096 bytes");
   for (size_t i = 0; i < size; i++)
     if (bytes[i] < 0x20 || bytes[i] > 0x7e)
-      return explain(why, -EINVAL, path, "the key in its first line has other bytes than printable ASCII");
+      return explain(why, -EINVAL, "key", path, "the key in its first line has other bytes than printable ASCII");
   *out = strndup(bytes, size);
-  return *out != NULL ? 0 : explain(why, -ENOMEM, path, strerror(ENOMEM));
+  return *out != NULL ? 0 : explain(why, -ENOMEM, "key", path, strerror(ENOMEM));
 }
 
 int secret_file_read_key(const char *path, char **out, char why[SECRET_FILE_WHY_MAX])
@@ -90,19 +91,19 @@ int secret_file_read_key(const char *path, char **out, char why[SECRET_FILE_WHY_
   struct stat st = {0};
   ssize_t size;
   int rc;
-  int fd = open_regular(path, &st, why);
+  int fd = open_regular("key", path, &st, why);
 
   *out = NULL;
   if (fd < 0)
     return fd;
   if (st.st_uid == geteuid() && (st.st_mode & 077) != 0) {
     close(fd);
-    return explain(why, -EPERM, path, "others may read it, or write it: chmod 600 it first");
+    return explain(why, -EPERM, "key", path, "others may read it, or write it: chmod 600 it first");
   }
   size = read_up_to(fd, bytes, sizeof(bytes));
   close(fd);
   if (size < 0)
-    rc = explain(why, (int)size, path, strerror((int)-size));
+    rc = explain(why, (int)size, "key", path, strerror((int)-size));
   else
     rc = take_key(bytes, (size_t)size, path, out, why);
   explicit_bzero(bytes, sizeof(bytes));
@@ -123,7 +124,7 @@ int secret_file_read_certificates(const char *path, char **out, char why[SECRET_
   ssize_t size;
   char *bytes;
   int rc = 0;
-  int fd = open_regular(path, &st, why);
+  int fd = open_regular("cafile", path, &st, why);
 
   *out = NULL;
   if (fd < 0)
@@ -131,18 +132,18 @@ int secret_file_read_certificates(const char *path, char **out, char why[SECRET_
   bytes = malloc(CERTIFICATES_MAX + 1);
   if (bytes == NULL) {
     close(fd);
-    return explain(why, -ENOMEM, path, strerror(ENOMEM));
+    return explain(why, -ENOMEM, "cafile", path, strerror(ENOMEM));
   }
   size = read_up_to(fd, bytes, CERTIFICATES_MAX + 1);
   close(fd);
   if (size < 0)
-    rc = explain(why, (int)size, path, strerror((int)-size));
+    rc = explain(why, (int)size, "cafile", path, strerror((int)-size));
   else if (size > CERTIFICATES_MAX)
-    rc = explain(why, -EFBIG, path, "larger than 1 MiB");
+    rc = explain(why, -EFBIG, "cafile", path, "larger than 1 MiB");
   else if (memmem(bytes, (size_t)size, "-----BEGIN ", strlen("-----BEGIN ")) == NULL)
-    rc = explain(why, -EINVAL, path, "there is no certificate in PEM form in it");
+    rc = explain(why, -EINVAL, "cafile", path, "there is no certificate in PEM form in it");
   else if (memchr(bytes, '\0', (size_t)size) != NULL)
-    rc = explain(why, -EINVAL, path, "not a text file");
+    rc = explain(why, -EINVAL, "cafile", path, "not a text file");
   if (rc != 0) {
     free(bytes);
     return rc;

@@ -203,6 +203,7 @@ static const struct {
     {"mmfs --foreground localhost:7000 /m", "unknown option \"--foreground\""},
     {"mmfs -o foo localhost:7000 /m", "unknown option \"foo\" (mmfs --help lists them)"},
     {"mmfs -o rw,foo=bar localhost:7000 /m", "unknown option \"foo\""},
+    {"mmfs -o remount,ro localhost:7000 /m", "option \"remount\": unmount the tree, and mount it anew"},
     {"mmfs -o insecur r.example /m", "unknown option \"insecur\""},
     {"mmfs -o Insecure r.example /m", "unknown option \"Insecure\""},
     {"mmfs -o insecure=1 r.example /m", "\"insecure\" takes no value"},
