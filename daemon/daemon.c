@@ -121,6 +121,7 @@ static void close_next(void *arg)
     return;
   uv_close((uv_handle_t *)&d->interrupted, NULL);
   uv_close((uv_handle_t *)&d->terminated, NULL);
+  uv_close((uv_handle_t *)&d->hung_up, NULL);
   uv_close((uv_handle_t *)&d->watchdog, NULL);
 }
 
@@ -150,7 +151,7 @@ static void signalled(uv_signal_t *handle, int number)
   /* Who asks twice does not want to wait. */
   if (d->ending)
     _exit(d->status);
-  news_add(d, "ends: %s", number == SIGINT ? "interrupted" : "terminated");
+  news_add(d, "ends: %s", number == SIGINT ? "interrupted" : number == SIGHUP ? "hung up" : "terminated");
   end(d, 0);
 }
 
@@ -207,6 +208,7 @@ static void raise_limits(void)
 
 static int open_loop(struct daemon *d)
 {
+  struct sigaction hang_up;
   int err = uv_loop_init(&d->loop);
 
   if (err != 0)
@@ -216,11 +218,16 @@ static int open_loop(struct daemon *d)
     err = uv_signal_init(&d->loop, &d->interrupted);
   if (err == 0)
     err = uv_signal_init(&d->loop, &d->terminated);
-  d->watchdog.data = d->interrupted.data = d->terminated.data = d;
+  if (err == 0)
+    err = uv_signal_init(&d->loop, &d->hung_up);
+  d->watchdog.data = d->interrupted.data = d->terminated.data = d->hung_up.data = d;
   if (err == 0)
     err = uv_signal_start(&d->interrupted, signalled, SIGINT);
   if (err == 0)
     err = uv_signal_start(&d->terminated, signalled, SIGTERM);
+  /* The terminal is gone. Who was told to outlive it does. */
+  if (err == 0 && sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)
+    err = uv_signal_start(&d->hung_up, signalled, SIGHUP);
   return err;
 }
 
@@ -384,6 +391,8 @@ int daemon_run(const struct mmfs_options *options)
   d->identity.lock = -1;
   d->events = journal_create(EVENTS_SIZE);
   d->errors = journal_create(ERRORS_SIZE);
+  if (d->events != NULL)
+    journal_echo(d->events, "mmfs");
   err = d->events != NULL && d->errors != NULL ? 0 : -ENOMEM;
   if (err != 0)
     snprintf(d->message, sizeof d->message, "memory is short");
@@ -397,9 +406,9 @@ int daemon_run(const struct mmfs_options *options)
   if (err != 0) {
     fprintf(stderr, "mmfs: %s\n", d->message);
   } else {
-    journal_echo(d->events, "mmfs");
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
+    if (!options->foreground)
+      signal(SIGHUP, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     raise_limits();
     status = serve(d);

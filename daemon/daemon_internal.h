@@ -29,7 +29,7 @@ struct daemon {
   char message[DAEMON_MESSAGE_MAX]; /* why it could not start */
 
   uv_loop_t loop;
-  uv_signal_t interrupted, terminated;
+  uv_signal_t interrupted, terminated, hung_up;
   uv_timer_t watchdog;
   struct journal *events, *errors;
   struct rpc_queue *queue;

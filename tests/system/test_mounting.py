@@ -17,6 +17,10 @@ def mmfs(directory, *arguments, **options):
     return run_any(BUILD / "mmfs", *arguments, env={**os.environ, **surroundings(directory)}, **options)
 
 
+def mmfs_at(state, directory, *arguments):
+    return run_any(BUILD / "mmfs", *arguments, env={**os.environ, **surroundings(directory), "XDG_STATE_HOME": str(state)})
+
+
 def usable_daemon(path):
     """The pid of the daemon that serves a mount that went to the background."""
     for entry in os.listdir("/proc"):
@@ -200,8 +204,7 @@ def test_background_without_standard_descriptors(directory, point):
             os.mkdir(point / "services/web")
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: usable_daemon(point) is None, what="it ends")
-        assert [line.split()[0] for line in (kept / "identity").read_text().splitlines()] == [
-            "mindmeld", "identity", "seed", "instance", "member", "member_key"]
+        assert "mmfs" not in (kept / "identity").read_text()
     assert "service web" in (kept / "state").read_text()
 
 
@@ -216,6 +219,14 @@ def test_a_router_without_standard_descriptors(directory):
         router.terminate()
         assert router.wait(PATIENCE) == 0
     assert not sanitizer_reports(directory)
+
+
+def test_what_is_noticed_before_the_start_is_logged(directory, point):
+    """On the terminal, too, while there is one."""
+    (directory / "file").write_text("x")
+    done = mmfs_at(directory / "file", directory, "127.0.0.1:1", point)
+    assert done.returncode == 0 and "the identity could not be kept" in done.stderr, done.stderr
+    assert "the identity could not be kept" in (point / "events").read_text()
 
 
 def test_background_that_fails_says_so(directory):
@@ -267,11 +278,24 @@ def test_mount_by_type(world, router, directory, point, how):
     eventually(lambda: usable_daemon(point) is None, what="the daemon ends with its mount")
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda s: s.name)
 def test_a_signal_unmounts(world, router, sign):
     mount = world.mount(router)
     assert mount.stop(sign) == 0
     assert not is_mounted(mount.path)
+
+
+@pytest.mark.parametrize("how", ["background", "nohup"])
+def test_who_outlives_its_terminal(world, router, directory, point, how):
+    command = [BUILD / "mmfs", router.address, point]
+    if how == "nohup":
+        command = ["bash", "-c", 'nohup "$0" -f "$@" < /dev/null > /dev/null 2>&1 &', *command]
+    assert run_any(*command, env={**os.environ, **surroundings(directory)}).returncode == 0
+    eventually(lambda: is_mounted(point))
+    os.mkdir(point / "services/web")
+    os.kill(usable_daemon(point), signal.SIGHUP)
+    os.rmdir(point / "services/web")
+    assert "hung up" not in (point / "events").read_text() and (point / "services").is_dir()
 
 
 def test_a_signal_unmounts_what_is_busy(world, router, a):
