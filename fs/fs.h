@@ -2,7 +2,7 @@
  *
  * The program describes its tree as a table of rows, one for each shape of path, and adds and removes the entries that
  * exist only at run time. The kit does the rest: inodes and their lifetimes, renderings, splitting of writes into
- * lines, replies, interrupts, invalidations. It answers every FUSE operation; what the table leaves empty gets a sane
+ * lines, replies, interrupts. It answers every FUSE operation; what the table leaves empty gets a sane
  * refusal (a fixed file: EPERM).
  *
  * Everything runs on the loop's thread. Handlers answer at once: they never wait. The exception is `line`, which may
@@ -110,7 +110,7 @@ void fs_set_object(struct fs_entry *entry, void *object);
 struct fs *fs_of(const struct fs_entry *entry);
 
 /* Adds `name` to `dir` as `row`, which must be of the table. -EEXIST, -ENAMETOOLONG, -ENOMEM. A name that was removed
- * while the kernel still held it gets its former node back if it is of the same row. */
+ * while the kernel still held it gets its former node back if it is of the same row, and not too many went after it. */
 int fs_add(struct fs_entry *dir, const struct fs_row *row, const char *name, void *object, struct fs_entry **out);
 /* The same, but known only to whom it was given in `create`: it is in no directory. It goes with its last handle, after
  * `released`. */
