@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,12 +168,24 @@ static void connected(struct dial *d, int fd)
   finish(d, fd);
 }
 
+/* How it went. */
+static int connect_error(int fd)
+{
+  int error = 0;
+  socklen_t size = sizeof(error);
+
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+    error = errno;
+  if (error == 0 && is_connected_to_itself(fd))
+    error = ECONNREFUSED;
+  return -error;
+}
+
 static void on_writable(uv_poll_t *handle, int status, int events)
 {
   struct attempt *a = handle->data;
   struct dial *d = a->dial;
-  int error = 0;
-  socklen_t size = sizeof(error);
+  int error;
   int fd = a->fd;
 
   (void)events;
@@ -183,14 +196,11 @@ static void on_writable(uv_poll_t *handle, int status, int events)
     return;
   }
   /* libuv tells any failure of the socket as EBADF. */
-  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-    error = errno;
+  error = connect_error(fd);
   if (error == 0 && status < 0)
-    error = -status;
-  if (error == 0 && is_connected_to_itself(fd))
-    error = ECONNREFUSED;
+    error = status;
   if (error != 0) {
-    attempt_failed(d, -error);
+    attempt_failed(d, error);
     return;
   }
   d->attempt = NULL;
@@ -199,15 +209,26 @@ static void on_writable(uv_poll_t *handle, int status, int events)
   connected(d, fd);
 }
 
-/* The kernel tells when it is connected. Takes `a` over in any case. */
+/* On one machine it is, at once. */
+static bool is_decided(int fd)
+{
+  struct pollfd writable = {.fd = fd, .events = POLLOUT};
+
+  return poll(&writable, 1, 0) == 1;
+}
+
+/* Unless it is decided, the kernel tells when it is. Takes `a` over in any case. */
 static int attempt_tcp(struct dial *d, struct attempt *a)
 {
   const struct sockaddr *to = (const struct sockaddr *)&a->to.bytes;
+  bool decided = false;
   int rc;
 
   a->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (a->fd < 0 || (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS))
     rc = -errno;
+  else if ((decided = is_decided(a->fd)))
+    rc = connect_error(a->fd);
   else
     rc = uv_poll_init(d->loop, &a->poll, a->fd);
   if (rc != 0) {
@@ -215,6 +236,12 @@ static int attempt_tcp(struct dial *d, struct attempt *a)
       close(a->fd);
     free(a);
     return rc;
+  }
+  if (decided) {
+    int fd = a->fd;
+    free(a);
+    connected(d, fd);
+    return 0;
   }
   a->poll.data = a;
   rc = uv_poll_start(&a->poll, UV_WRITABLE, on_writable);

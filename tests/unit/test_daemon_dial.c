@@ -295,6 +295,30 @@ START_TEST(test_no_answer)
 }
 END_TEST
 
+/* It is not decided at once, as it always is on one machine: the kernel asks again a second later. */
+START_TEST(test_answer_comes_later)
+{
+  int fillers[3];
+  uint16_t port;
+  int fd = listen_full(&port, fillers);
+  const struct address to = tcp("127.0.0.1", port);
+  struct outcome o;
+
+  start(&to, LONG_MS, &o);
+  for (int i = 0; i < 3; i++)
+    uv_run(&loop, UV_RUN_NOWAIT);
+  ck_assert_uint_eq(o.calls, 0);
+  ck_assert_int_eq(listen(fd, 8), 0);
+  int accepted = accept(fd, NULL, NULL);
+  ck_assert_int_ge(accepted, 0);
+  wait_done(&o);
+  check_connected(o.fd);
+  close(o.fd);
+  close(accepted);
+  close_full(fd, fillers);
+}
+END_TEST
+
 START_TEST(test_resolver_does_not_answer)
 {
   const struct address to = tcp("localhost", 80);
@@ -525,6 +549,7 @@ int main(void)
   tcase_add_test(tcase, test_refused);
   tcase_add_test(tcase, test_name_does_not_resolve);
   tcase_add_test(tcase, test_no_answer);
+  tcase_add_test(tcase, test_answer_comes_later);
   tcase_add_test(tcase, test_resolver_does_not_answer);
   tcase_add_test(tcase, test_cancel_at_once);
   tcase_add_test(tcase, test_cancel_while_connecting);
