@@ -20,7 +20,6 @@ enum {
 
 struct pump_watch {
   uv_poll_t poll;
-  uv_check_t drained; /* waits for the last pump, once the set closes */
   uv_timer_t ack_clock, rest_clock;
   int open_handles;
   struct pump_set *set;
@@ -146,6 +145,36 @@ static void rest_time(uv_timer_t *timer)
     uv_timer_stop(timer);
 }
 
+/* ---- Who is in it ---- */
+
+static void handle_closed(uv_handle_t *handle)
+{
+  struct pump_watch *watch = handle->data;
+  if (--watch->open_handles > 0)
+    return;
+  struct pump_set *set = watch->set;
+  close(set->epoll);
+  pthread_mutex_destroy(&set->clock_lock);
+  slab_carver_close(&set->loop_carver);
+  slab_carver_close(&set->cq_carver);
+  slab_pool_release(set->loop_carver.pool);
+  void (*closed)(void *arg) = set->closed;
+  void *arg = set->closed_arg;
+  free(watch);
+  free(set);
+  closed(arg);
+}
+
+static void close_if_drained(struct pump_set *set)
+{
+  struct pump_watch *watch = set->watch;
+  if (set->closed == NULL || set->pumps != NULL || set->streams != NULL)
+    return;
+  uv_close((uv_handle_t *)&watch->ack_clock, handle_closed);
+  uv_close((uv_handle_t *)&watch->rest_clock, handle_closed);
+  uv_close((uv_handle_t *)&watch->poll, handle_closed);
+}
+
 void pump_set_add(struct pump_set *set, struct pump *p)
 {
   DL_APPEND(set->pumps, p);
@@ -156,6 +185,7 @@ void pump_set_add(struct pump_set *set, struct pump *p)
 void pump_set_remove(struct pump_set *set, struct pump *p)
 {
   DL_DELETE(set->pumps, p);
+  close_if_drained(set);
 }
 
 void pump_set_add_stream(struct pump_set *set, struct pump_stream *s)
@@ -168,6 +198,7 @@ void pump_set_remove_stream(struct pump_set *set, struct pump_stream *s)
 {
   DL_DELETE(set->streams, s);
   heap_crowd_is(&set->crowd, --set->stream_count);
+  close_if_drained(set);
 }
 
 uint64_t pump_set_windows(const struct pump_set *set)
@@ -206,13 +237,11 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
   if (error != 0)
     goto fail_epoll;
   watch->poll.data = watch;
-  uv_check_init(loop, &watch->drained);
-  watch->drained.data = watch;
   uv_timer_init(loop, &watch->ack_clock);
   watch->ack_clock.data = watch;
   uv_timer_init(loop, &watch->rest_clock);
   watch->rest_clock.data = watch;
-  watch->open_handles = 4;
+  watch->open_handles = 3;
   uv_poll_start(&watch->poll, UV_READABLE, readable);
   *out = set;
   return 0;
@@ -227,39 +256,9 @@ fail:
   return error;
 }
 
-static void handle_closed(uv_handle_t *handle)
-{
-  struct pump_watch *watch = handle->data;
-  if (--watch->open_handles > 0)
-    return;
-  struct pump_set *set = watch->set;
-  close(set->epoll);
-  pthread_mutex_destroy(&set->clock_lock);
-  slab_carver_close(&set->loop_carver);
-  slab_carver_close(&set->cq_carver);
-  slab_pool_release(set->loop_carver.pool);
-  void (*closed)(void *arg) = set->closed;
-  void *arg = set->closed_arg;
-  free(watch);
-  free(set);
-  closed(arg);
-}
-
-static void close_if_drained(uv_check_t *check)
-{
-  struct pump_watch *watch = check->data;
-  if (watch->set->pumps != NULL || watch->set->streams != NULL)
-    return;
-  uv_close((uv_handle_t *)&watch->ack_clock, handle_closed);
-  uv_close((uv_handle_t *)&watch->rest_clock, handle_closed);
-  uv_close((uv_handle_t *)&watch->poll, handle_closed);
-  uv_close((uv_handle_t *)&watch->drained, handle_closed);
-}
-
 void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg)
 {
   set->closed = closed;
   set->closed_arg = arg;
-  uv_check_start(&set->watch->drained, close_if_drained);
-  close_if_drained(&set->watch->drained);
+  close_if_drained(set);
 }

@@ -2,7 +2,8 @@
  *
  * Every tag is a struct rpc_tag. The thread that takes completions calls tag->complete; what belongs on the home thread
  * is delivered to it there. In a run queue that is the same thread, and nothing is handed over. In an attached queue it
- * goes through an inbox, and the loop is woken when the inbox was empty.
+ * goes through an inbox, and the loop is woken when the inbox was empty. It looks there after each turn. What its own
+ * thread puts there needs no waking, only that the loop does not sleep before.
  *
  * Posts use the inbox in both. A run queue sleeps in gRPC and can only be woken by a completion; gRPC's public
  * interface has one that any thread can cause: the end of a watch over a channel whose state never changes.
@@ -23,6 +24,8 @@
 
 #include "rpc_tsan.h"
 
+enum { TURNS_MAX = 8 };
+
 struct rpc_queue {
   grpc_completion_queue *cq;
   pthread_mutex_t lock; /* over the inbox, and between a wake and the shutdown */
@@ -33,7 +36,10 @@ struct rpc_queue {
 
   bool attached;
   uv_async_t async;
-  pthread_t thread;
+  uv_check_t turned;
+  uv_idle_t awake; /* active while the loop's own thread has put something into the inbox */
+  int open_handles;
+  pthread_t thread, home;
 
   grpc_channel *bell; /* run queues: leads nowhere */
   struct rpc_tag wake_tag;
@@ -153,6 +159,11 @@ grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q)
 
 static void wake_complete(struct rpc_tag *tag, bool ok);
 
+static void stay_awake(uv_idle_t *idle)
+{
+  (void)idle;
+}
+
 static int inbox_put(struct rpc_queue *q, struct rpc_tag *tag, bool unless_stopping)
 {
   pthread_mutex_lock(&q->lock);
@@ -165,7 +176,10 @@ static int inbox_put(struct rpc_queue *q, struct rpc_tag *tag, bool unless_stopp
   *q->inbox_end = tag;
   q->inbox_end = &tag->next;
   if (was_empty && q->attached) {
-    uv_async_send(&q->async);
+    if (pthread_equal(pthread_self(), q->home))
+      uv_idle_start(&q->awake, stay_awake);
+    else
+      uv_async_send(&q->async);
   } else if (was_empty && !q->stopping) {
     q->wake_tag.complete = wake_complete;
     rpc_tag_hand_over(&q->wake_tag);
@@ -176,18 +190,21 @@ static int inbox_put(struct rpc_queue *q, struct rpc_tag *tag, bool unless_stopp
   return 0;
 }
 
-static void inbox_serve(struct rpc_queue *q)
+/* False: nothing was there. */
+static bool inbox_serve(struct rpc_queue *q)
 {
   pthread_mutex_lock(&q->lock);
   struct rpc_tag *tag = q->inbox;
   q->inbox = NULL;
   q->inbox_end = &q->inbox;
   pthread_mutex_unlock(&q->lock);
+  bool any = tag != NULL;
   while (tag) {
     struct rpc_tag *next = tag->next;
     tag->on_home(tag, tag->ok);
     tag = next;
   }
+  return any;
 }
 
 static void wake_complete(struct rpc_tag *tag, bool ok)
@@ -299,20 +316,33 @@ static void *take_completions(void *arg)
   }
 }
 
-static void async_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
   struct rpc_queue *q = handle->data;
-  if (q->stopped)
+  if (--q->open_handles == 0 && q->stopped)
     q->stopped(q->stopped_arg);
 }
 
 static void async_woken(uv_async_t *async)
 {
-  struct rpc_queue *q = async->data;
+  (void)async;
+}
+
+/* What is put there meanwhile is served at once, but not before the sockets for ever. */
+static void loop_turned(uv_check_t *check)
+{
+  struct rpc_queue *q = check->data;
   bool stopping = q->stopping; /* nothing is delivered any more: the thread is gone */
-  inbox_serve(q);
-  if (stopping)
-    uv_close((uv_handle_t *)async, async_closed);
+  int turns = 0;
+  while (turns < TURNS_MAX && inbox_serve(q))
+    turns++;
+  if (turns < TURNS_MAX)
+    uv_idle_stop(&q->awake);
+  if (!stopping)
+    return;
+  uv_close((uv_handle_t *)&q->async, handle_closed);
+  uv_close((uv_handle_t *)&q->turned, handle_closed);
+  uv_close((uv_handle_t *)&q->awake, handle_closed);
 }
 
 int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop)
@@ -328,6 +358,13 @@ int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop)
     return error;
   }
   q->async.data = q;
+  uv_check_init(loop, &q->turned);
+  q->turned.data = q;
+  uv_check_start(&q->turned, loop_turned);
+  uv_idle_init(loop, &q->awake);
+  q->awake.data = q;
+  q->open_handles = 3;
+  q->home = pthread_self();
   q->attached = true;
   return 0;
 }

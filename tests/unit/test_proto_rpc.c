@@ -487,6 +487,39 @@ static void timer_ran_last(void *arg)
   rpc_queue_stop(t->queue, NULL, NULL);
 }
 
+static void post_again(void *arg)
+{
+  struct queue_test *t = arg;
+  t->posts++;
+  if (t->timers == 0)
+    ck_assert_int_eq(rpc_queue_post(t->queue, post_again, t), 0);
+}
+
+static void timer_fired_on_loop(uv_timer_t *timer)
+{
+  ((struct queue_test *)timer->data)->timers++;
+}
+
+/* They do not sleep, and do not keep others from their turn. */
+START_TEST(posts_of_the_loop_itself)
+{
+  struct queue_test t = {.queue = client.queue};
+  uv_timer_t timer;
+  ck_assert_int_eq(uv_timer_init(&client.loop, &timer), 0);
+  timer.data = &t;
+  post_again(&t);
+  uv_run(&client.loop, UV_RUN_ONCE);
+  ck_assert_int_gt(t.posts, 1);
+  ck_assert_int_eq(uv_timer_start(&timer, timer_fired_on_loop, 1, 0), 0);
+  loop_until(&client.loop, &t.timers, 1);
+  int posts = t.posts;
+  uv_run(&client.loop, UV_RUN_NOWAIT);
+  ck_assert_int_le(t.posts, posts + 1);
+  uv_close((uv_handle_t *)&timer, NULL);
+  uv_run(&client.loop, UV_RUN_NOWAIT);
+}
+END_TEST
+
 START_TEST(timers)
 {
   struct queue_test t = {.timers = 0};
@@ -542,6 +575,7 @@ int main(void)
   tcase_add_test(calls, closed_while_everything_is_pending);
   tcase_add_test(calls, channel_closed_before_its_calls);
   tcase_add_test(calls, posts_to_a_loop);
+  tcase_add_test(calls, posts_of_the_loop_itself);
   suite_add_tcase(suite, calls);
   tcase_set_timeout(alone, 60);
   tcase_add_test(alone, server_stops_under_calls);
