@@ -91,6 +91,7 @@ struct pump_stream {
   void *arg;
   atomic_int refs;
   bool closed; /* loop thread */
+  bool told;   /* loop thread: that it has ended */
   bool original_router;
   bool original;                   /* the other side is; changes with both directions locked */
   struct pump_stream *prev, *next; /* of the set */
@@ -226,8 +227,8 @@ bool pump_say_can(const struct pump_stream *s);
 grpc_byte_buffer *pump_say_copied(const uint8_t *bytes, size_t size);
 grpc_byte_buffer *pump_say_header(const struct header *h);
 /* The first message. */
-int pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_metadata *metadata,
-                   size_t metadata_count);
+struct rpc_stray pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_metadata *metadata,
+                                size_t metadata_count);
 struct rpc_stray pump_say(struct pump_stream *s, grpc_byte_buffer *message);
 /* And nothing more after it; NULL: nothing at all. */
 struct rpc_stray pump_say_last(struct pump_stream *s, grpc_byte_buffer *last);

@@ -83,8 +83,8 @@ static struct rpc_stray start(struct pump_stream *s, const grpc_op *ops, size_t 
   return stray;
 }
 
-int pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_metadata *metadata,
-                   size_t metadata_count)
+struct rpc_stray pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_metadata *metadata,
+                                size_t metadata_count)
 {
   grpc_op ops[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE}};
   ops[0].data.send_initial_metadata.count = metadata_count;
@@ -92,14 +92,7 @@ int pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_m
   ops[1].data.send_message.send_message = header;
   s->out.tag.complete = send_complete;
   s->out.message = header;
-  s->out.sending = true;
-  pump_stream_ref(s);
-  int error = rpc_start_batch(s->call, ops, 2, &s->out.tag);
-  if (error != 0) {
-    send_done(s, NULL, false);
-    pump_stream_unref(s);
-  }
-  return error;
+  return start(s, ops, 2);
 }
 
 bool pump_say_can(const struct pump_stream *s)

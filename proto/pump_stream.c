@@ -112,6 +112,7 @@ static void tell_refused(struct pump_stream *s)
 static void tell_ended(struct pump_stream *s)
 {
   char *text = grpc_slice_to_c_string(s->status_details);
+  s->told = true;
   s->events->ended(s, (enum rpc_status)s->status, text, s->arg);
   gpr_free(text);
 }
@@ -221,6 +222,16 @@ static grpc_byte_buffer *token_message(const char *token)
   return pump_say_copied(bytes, prefix + (size_t)n);
 }
 
+static int listen_for(struct pump_stream *s, const grpc_op *op, struct rpc_tag *tag)
+{
+  pump_stream_ref(s);
+  int error = rpc_start_batch(s->call, op, 1, tag);
+  if (error != 0)
+    pump_stream_unref(s);
+  return error;
+}
+
+/* What is sent goes first: it makes gRPC choose a connection, and what came before would have to wait for that. */
 static int start(struct pump_stream *s, const struct pump_stream_options *o)
 {
   grpc_byte_buffer *header = o->original_router ? token_message(o->header->token) : pump_say_header(o->header);
@@ -228,34 +239,24 @@ static int start(struct pump_stream *s, const struct pump_stream_options *o)
     return -EINVAL;
   size_t metadata_count;
   const grpc_metadata *metadata = rpc_channel_metadata(o->channel, &metadata_count);
-
-  grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+  grpc_op initial = {.op = GRPC_OP_RECV_INITIAL_METADATA}, status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+  initial.data.recv_initial_metadata.recv_initial_metadata = &s->metadata;
   status.data.recv_status_on_client.trailing_metadata = &s->trailers;
   status.data.recv_status_on_client.status = &s->status;
   status.data.recv_status_on_client.status_details = &s->status_details;
-  pump_stream_ref(s);
-  int error = rpc_start_batch(s->call, &status, 1, &s->status_tag);
-  if (error != 0) {
-    pump_stream_unref(s);
-    grpc_byte_buffer_destroy(header);
-    return error;
-  }
-  if ((error = pump_say_start(s, header, metadata, metadata_count)) != 0)
-    return error;
 
-  grpc_op initial = {.op = GRPC_OP_RECV_INITIAL_METADATA};
-  initial.data.recv_initial_metadata.recv_initial_metadata = &s->metadata;
-  pump_stream_ref(s);
-  if ((error = rpc_start_batch(s->call, &initial, 1, &s->metadata_tag)) != 0) {
-    pump_stream_unref(s);
-    return error;
-  }
-  if (s->original_router)
-    meet_original(s);
   pthread_mutex_lock(&s->lock);
-  pump_hear(s);
+  struct rpc_stray stray = pump_say_start(s, header, metadata, metadata_count);
+  int error = listen_for(s, &initial, &s->metadata_tag);
+  if (error == 0)
+    error = listen_for(s, &status, &s->status_tag);
+  if (error == 0)
+    pump_hear(s);
   pthread_mutex_unlock(&s->lock);
-  return 0;
+  pump_complete_stray(stray);
+  if (error == 0 && s->original_router)
+    meet_original(s);
+  return error;
 }
 
 static int create(struct pump_stream **out, struct pump_set *set, struct rpc_channel *channel)
@@ -307,7 +308,7 @@ void pump_stream_close(struct pump_stream *s)
   s->closed = true;
   if (p != NULL && p->stream == s)
     pump_detach(p);
-  if (s->call != NULL)
+  if (s->call != NULL && !s->told) /* or gRPC would go all the way for nothing */
     grpc_call_cancel(s->call, NULL);
   pump_stream_unref(s);
 }
