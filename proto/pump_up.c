@@ -272,8 +272,9 @@ static int add_data(struct pump *p, struct slab_carver *carver, const void *room
   return error;
 }
 
-/* One read. Returns how many bytes; 0: nothing was read. */
-static size_t read_once(struct pump *p)
+/* One read. Returns how many bytes; 0: nothing was read. `drained`: less came than could have, and little: what comes
+ * next is worth waiting for. (Of what comes in a stream, more is usually there already.) */
+static size_t read_once(struct pump *p, bool *drained)
 {
   struct slab_carver *carver = carver_here(p->set);
   size_t size = room_for_read(p);
@@ -297,6 +298,7 @@ static size_t read_once(struct pump *p)
   }
   atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
   adapt(p, size, (size_t)n);
+  *drained = (size_t)n < size && n <= PUMP_COPY_MAX;
   return (size_t)n;
 }
 
@@ -337,16 +339,17 @@ struct rpc_stray pump_up_run(struct pump *p)
 {
   struct rpc_stray stray = {NULL, false};
   size_t bytes = 0;
+  bool drained = false;
   for (int turn = 0; pump_say_can(p->stream) && stray.tag == NULL;) {
     if (say_next(p, &stray))
       continue;
     if (p->up.stopped || p->fd < 0)
       break;
-    if (turn++ >= TURNS_MAX || bytes >= TURN_BYTES) {
+    if (drained || turn++ >= TURNS_MAX || bytes >= TURN_BYTES) {
       pump_arm(p, EPOLLIN);
       break;
     }
-    size_t n = read_once(p);
+    size_t n = read_once(p, &drained);
     if (n == 0)
       break;
     bytes += n;
