@@ -166,14 +166,14 @@ START_TEST(the_oldest_that_is_gone_is_abandoned)
   fs_remove(first);
   for (int i = 0; i < FS_GHOSTS_MAX - 1; i++)
     add_ghost(i, &other);
-  ck_assert_uint_eq(entry_count(), before + 2 * FS_GHOSTS_MAX);
+  ck_assert_uint_eq(entry_count(), before + 2 * (size_t)FS_GHOSTS_MAX);
   ck_assert_uint_eq(add_item("first", &item)->ino, ino);
   fs_remove(first);
   for (int i = FS_GHOSTS_MAX; i < 3 * FS_GHOSTS_MAX; i++)
     add_ghost(i, &other);
 
   /* Its handle still holds the file, and so what is above it; the names are free. */
-  ck_assert_uint_eq(entry_count(), before + 2 * FS_GHOSTS_MAX + 2);
+  ck_assert_uint_eq(entry_count(), before + 2 * (size_t)FS_GHOSTS_MAX + 2);
   ck_assert_ptr_eq(fs_table_find(&table, name_ino), name);
   struct fs_entry *again = add_item("first", &item);
   ck_assert_uint_ne(again->ino, ino);
@@ -182,7 +182,7 @@ START_TEST(the_oldest_that_is_gone_is_abandoned)
   ck_assert_ptr_null(fs_table_find(&table, ino));
   ck_assert_ptr_null(fs_table_find(&table, name_ino));
   fs_remove(again);
-  ck_assert_uint_eq(entry_count(), before + 2 * FS_GHOSTS_MAX);
+  ck_assert_uint_eq(entry_count(), before + 2 * (size_t)FS_GHOSTS_MAX);
 }
 END_TEST
 
