@@ -13,6 +13,7 @@ pytestmark = pytest.mark.threads
 
 MEMBER = Member(b"k" * 32).fields
 ID, MUCH = b"c" * 16, 24 << 20
+WINDOW = "window=8M"  # of the mounts: that what goes beyond it is soon said
 
 
 def data(size, **more):
@@ -25,7 +26,7 @@ BROKEN = {
     "no message at all": [b"\xff" * 100],
     "an ack of what was never sent": [pb.Payload(ack=pb.Ack(taken=1 << 40, messages=1 << 30))],
     "more than it may": [data(1 << 20)] * (MUCH >> 20),
-    "more messages than it may": [*[data(1 << 20)] * 8, *[data(1)] * 60000],
+    "more messages than it may": [*[data(1 << 20)] * 7, *[data(1)] * 32000],
 }
 # This is not worth it, or makes no sense to those who hear it:
 ODD = {
@@ -58,12 +59,12 @@ HEADERS = {
 @pytest.fixture
 def a(world, router):
     """Who is left without a word is not waited for."""
-    return world.mount(router, "hold=1", name="A")
+    return world.mount(router, f"hold=1,{WINDOW}", name="A")
 
 
 @pytest.fixture
 def b(world, router):
-    return world.mount(router, "hold=1,dial_timeout=3", name="B")
+    return world.mount(router, f"hold=1,dial_timeout=3,{WINDOW}", name="B")
 
 
 @pytest.fixture
