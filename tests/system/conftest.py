@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 def pytest_configure(config):
     from harness import make_stubs
 
+    os.umask(0o022)  # plain users of the tests look into what is made here
     config.stubs = tempfile.mkdtemp(prefix="mm-stubs-")
     make_stubs(config.stubs)
 
