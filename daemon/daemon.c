@@ -35,6 +35,7 @@ enum {
   EVENTS_SIZE = 256 * 1024,
   ERRORS_SIZE = 64 * 1024,
   RESTORE_MS = 2000,
+  HEARD_MS = 2000,
   END_MS = 5000,
   END_ALARM_S = 8, /* if not even the loop runs any more */
 };
@@ -299,7 +300,29 @@ static void tell_failure(struct daemon *d)
     background_failed(&d->background, d->message);
 }
 
+/* Whoever started us goes on. */
 static void announce(struct daemon *d)
+{
+  uv_timer_stop(&d->watchdog);
+  d->announced = true;
+  if (!d->options->foreground && background_ready(&d->background) != 0)
+    end(d, 1);
+}
+
+static void heard_late(uv_timer_t *timer)
+{
+  announce(timer->data);
+}
+
+void daemon_router_heard(struct daemon *d)
+{
+  d->heard = true;
+  if (d->served && !d->announced && !d->ending)
+    announce(d);
+}
+
+/* The router has a moment to be heard, so that what is looked at first is there, or is known to be missing. */
+static void serve_tree(struct daemon *d)
 {
   int err = tree_serve(d->tree, d->state);
 
@@ -309,21 +332,23 @@ static void announce(struct daemon *d)
     end(d, 1);
     return;
   }
-  d->announced = true;
+  d->served = true;
   news_add(d, "mounted %s on %s", d->router, d->mountpoint);
-  if (!d->options->foreground && background_ready(&d->background) != 0)
-    end(d, 1);
+  if (d->heard)
+    announce(d);
+  else
+    uv_timer_start(&d->watchdog, heard_late, HEARD_MS, 0);
 }
 
 static void restored_late(uv_timer_t *timer)
 {
-  announce(timer->data);
+  serve_tree(timer->data);
 }
 
 void daemon_forward_restored(struct daemon *d)
 {
-  if (!d->announced && !d->ending && d->state != NULL && !forwards_restoring(d->forwards))
-    announce(d);
+  if (!d->served && !d->ending && d->state != NULL && !forwards_restoring(d->forwards))
+    serve_tree(d);
 }
 
 /* What is declared, and then the tree: at once, or when the forwards that were restored listen. A name that is looked
@@ -342,7 +367,7 @@ static int begin(struct daemon *d)
   if (forwards_restoring(d->forwards))
     uv_timer_start(&d->watchdog, restored_late, RESTORE_MS, 0);
   else
-    announce(d);
+    serve_tree(d);
   return 0;
 }
 
@@ -359,7 +384,7 @@ static int serve(struct daemon *d)
     end(d, 1);
   uv_run(&d->loop, UV_RUN_DEFAULT);
   uv_loop_close(&d->loop);
-  if (!d->announced && d->status != 0)
+  if (!d->served && d->status != 0)
     tell_failure(d);
   return d->status;
 }

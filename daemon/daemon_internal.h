@@ -43,7 +43,9 @@ struct daemon {
   struct answers *answers;
   struct state *state; /* NULL: nothing is kept */
   struct tree *tree;
-  bool announced; /* mounted, and usable */
+  bool heard;     /* the router, or why it is not to be had */
+  bool served;    /* mounted, and usable */
+  bool announced; /* whoever started us was told */
   bool ending;
   int status;
 };
@@ -53,6 +55,8 @@ void news_add(struct daemon *d, const char *format, ...) __attribute__((format(p
 
 /* The same, in errors too: a whole sentence. */
 void news_add_failure(struct daemon *d, const char *sentence);
+/* The router is connected, or it is known why not. */
+void daemon_router_heard(struct daemon *d);
 /* A forward that was restored listens, or cannot. */
 void daemon_forward_restored(struct daemon *d);
 

@@ -73,6 +73,7 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
   if (d->tunnels != NULL)
     tunnels_link_changed(d->tunnels);
   update_parked(d);
+  daemon_router_heard(d);
 }
 
 static void link_service_up(struct link *l, const struct link_service *service, void *arg)

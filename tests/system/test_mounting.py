@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -167,12 +168,15 @@ def test_help_and_version(program):
 
 
 def test_background(world, router, directory, point):
-    """It returns when the tree is usable, and leaves nobody waiting on its output."""
+    """It returns when the tree is usable and the router was heard, and leaves nobody waiting on its output."""
+    world.mount(router).service("there", "127.0.0.1:1")
     done = mmfs(directory, router.address, point)
     assert done.returncode == 0, done.stderr
     assert is_mounted(point)
     assert (point / "status").read_text().startswith("router")
-    eventually(lambda: "connected" in (point / "status").read_text().split())
+    assert "connected" in (point / "status").read_text().split()
+    assert os.listdir(point / "services") == ["there"]
+    assert "mmfs: connected to" in done.stderr
     os.mkdir(point / "services/web")
     pid = usable_daemon(point)
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
@@ -185,6 +189,14 @@ def test_background_without_a_router(directory, point):
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - start < 10
     assert "connecting" in (point / "status").read_text()
+    assert "nothing listens at" in done.stderr
+
+
+def test_background_with_a_router_that_says_nothing(directory, point):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = mmfs(directory, f"127.0.0.1:{silent.getsockname()[1]}", point)
+        assert done.returncode == 0, done.stderr
+        assert "connecting" in (point / "status").read_text()
 
 
 CLOSED = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "closed"]
