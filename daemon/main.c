@@ -1,24 +1,13 @@
 /* mmfs: reads the command line, and lets the daemon do the rest. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "daemon.h"
 #include "options.h"
 #include "proto/heap.h"
+#include "proto/standard.h"
 
-/* Who started us may have closed some of them. The next files to be opened would take their places, and the log would
- * be written into one of those. Before the constructors of libraries, which open files, too. */
-static void open_standard(void)
-{
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-      _exit(EXIT_FAILURE);
-}
-
-__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = open_standard;
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = standard_open;
 
 int main(int argc, char *argv[])
 {

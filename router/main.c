@@ -1,6 +1,5 @@
 /* mmrouter: reads its options and files, serves on this thread, and turns signals into an orderly end. */
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 
 #include "options.h"
 #include "proto/heap.h"
+#include "proto/standard.h"
 #include "router.h"
 #include "secret.h"
 
@@ -192,16 +192,6 @@ static int run(struct program *p)
   int status = serve(p);
   rpc_queue_free(p->queue);
   return status;
-}
-
-/* Who started us may have closed some of them. The next descriptors would take their places, and the log would be
- * written into a caller's connection. Before the constructors of libraries, which open descriptors, too. */
-static void standard_open(void)
-{
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
-      _exit(EXIT_FAILURE);
-  }
 }
 
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = standard_open;
