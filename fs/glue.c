@@ -813,8 +813,10 @@ static int resolve(struct fs_glue *glue, const char *mountpoint)
 {
   struct stat st;
   glue->mountpoint = realpath(mountpoint, NULL);
-  int error = glue->mountpoint == NULL || stat(glue->mountpoint, &st) != 0 ? -errno : 0;
-  if (error == 0 && !S_ISDIR(st.st_mode))
+  int error = 0;
+  if (glue->mountpoint == NULL || stat(glue->mountpoint, &st) != 0)
+    error = -errno;
+  else if (!S_ISDIR(st.st_mode))
     error = -ENOTDIR;
   if (error != 0)
     fuse_log(FUSE_LOG_ERR, "%s: %s\n", mountpoint, strerror(-error));
