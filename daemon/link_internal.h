@@ -1,7 +1,7 @@
 /* What the files of the link share. link.c has the link: which path is the one of now, which one is tried, and when.
  * link_path.c has one path: a channel and what is called on it until the router is known and knows us, by what
- * link_join.c says. link_news.c
- * tells what a watch told. link_ask.c has the questions that others have. On the loop's thread.
+ * link_join.c says. link_news.c tells what a watch told. link_ask.c has the questions that others have. On the loop's
+ * thread.
  */
 #ifndef DAEMON_LINK_INTERNAL_H
 #define DAEMON_LINK_INTERNAL_H
@@ -90,6 +90,8 @@ void link_path_drop(struct link_path *p);
 
 /* `challenge` has IDENTITY_CHALLENGE_SIZE bytes. NULL when memory is short. */
 struct rpc_message *link_pack_join(const struct link *l, const ProtobufCBinaryData *challenge);
+/* What a JoinResponse says to be gone is taken out of what the watch said before. */
+void link_forget_removed(Mindmeld__WatchServicesResponse *first, const struct rpc_message *answer);
 
 /* ---- link_news.c ---- */
 

@@ -1,4 +1,5 @@
-/* What a Join says: who this is, and that it was said now, to this router, in answer to its challenge. */
+/* What a Join says: who this is, and that it was said now, to this router, in answer to its challenge. And what its
+ * answer says. */
 #include <string.h>
 
 #include "link_internal.h"
@@ -26,4 +27,25 @@ struct rpc_message *link_pack_join(const struct link *l, const ProtobufCBinaryDa
   struct rpc_message *m = rpc_message_pack(&request.base);
   explicit_bzero(&me, sizeof me);
   return m;
+}
+
+static void forget(Mindmeld__WatchServicesResponse *first, const char *name)
+{
+  for (size_t i = 0; i < first->n_services; i++) {
+    if (strcmp(first->services[i]->name, name) == 0) {
+      mindmeld__service__free_unpacked(first->services[i], NULL);
+      first->services[i--] = first->services[--first->n_services];
+    }
+  }
+}
+
+void link_forget_removed(Mindmeld__WatchServicesResponse *first, const struct rpc_message *answer)
+{
+  Mindmeld__JoinResponse *response =
+      (Mindmeld__JoinResponse *)rpc_message_unpack(answer, &mindmeld__join_response__descriptor);
+
+  for (size_t i = 0; response != NULL && i < response->n_removed; i++)
+    forget(first, response->removed[i]);
+  if (response != NULL)
+    mindmeld__join_response__free_unpacked(response, NULL);
 }

@@ -130,18 +130,11 @@ static void enter_watched(struct link_path *p)
 
 /* ---- Join. ---- */
 
-static void join_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+static void join_decided(struct link_path *p, enum rpc_status status, const char *text)
 {
-  struct link_path *p = arg;
   struct link *l = p->link;
   char sentence[TROUBLE_MAX];
 
-  rpc_message_free(answer);
-  p->join = NULL;
-  if (p->state != PATH_JOINING) {
-    unref(p);
-    return;
-  }
   switch (status) {
   case RPC_FAILED_PRECONDITION:
     link_supersede(l);
@@ -166,6 +159,19 @@ static void join_done(enum rpc_status status, const char *text, struct rpc_messa
     link_lose(l, p, status, text);
     break;
   }
+}
+
+static void join_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+{
+  struct link_path *p = arg;
+
+  p->join = NULL;
+  if (p->state == PATH_JOINING) {
+    if (status == RPC_OK)
+      link_forget_removed(p->first, answer);
+    join_decided(p, status, text);
+  }
+  rpc_message_free(answer);
   unref(p);
 }
 

@@ -60,15 +60,37 @@ bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_
 
 /* ---- Members that are over ---- */
 
-static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE])
+/* When memory is short, only the watch tells. */
+static void removed_add(Mindmeld__JoinResponse *answer, const char *name)
+{
+  char *copy = strdup(name);
+  char **names = copy ? realloc((void *)answer->removed, (answer->n_removed + 1) * sizeof *names) : NULL;
+  if (!names) {
+    free(copy);
+    return;
+  }
+  names[answer->n_removed++] = copy;
+  answer->removed = names;
+}
+
+static void removed_free(Mindmeld__JoinResponse *answer)
+{
+  for (size_t i = 0; i < answer->n_removed; i++)
+    free(answer->removed[i]);
+  free((void *)answer->removed);
+}
+
+static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], Mindmeld__JoinResponse *answer)
 {
   struct caller *c;
   if (lost_add(r->lost, member))
     watch_wake(r);
   dials_member_lost(r, member);
   /* It may be gone with the last thing it holds. */
-  while ((c = callers_find(r->callers, member)) && *caller_services(c))
+  while ((c = callers_find(r->callers, member)) && *caller_services(c)) {
+    removed_add(answer, service_name(*caller_services(c)));
     service_end(*caller_services(c), RPC_ABORTED, taken_over);
+  }
   if (c && caller_joined(c))
     parked_end(c, RPC_ABORTED, taken_over);
 }
@@ -140,7 +162,7 @@ static int presence_add(struct router *r, const struct claim *claim, struct call
 }
 
 static void presence_take_over(struct router *r, struct presence *p, const struct claim *claim, struct caller *caller,
-                               struct watcher *w)
+                               struct watcher *w, Mindmeld__JoinResponse *answer)
 {
   struct caller *older = p->caller;
   uint8_t member[HEADER_MEMBER_SIZE];
@@ -148,7 +170,7 @@ static void presence_take_over(struct router *r, struct presence *p, const struc
   watcher_is_of(p->watcher, NULL);
   watcher_supersede(p->watcher);
   router_report(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
-  member_is_lost(r, member);
+  member_is_lost(r, member, answer);
   presence_holds(r, p, member);
   caller_leaves(r, older);
   presence_is(p, claim, caller, w);
@@ -167,7 +189,7 @@ static void presence_move(struct presence *p, const struct claim *claim, struct 
 }
 
 /* 0; -ESTALE: a newer process was there; -EBUSY: the member has another identity; -ENOMEM. */
-static int presence_come(struct router *r, const struct claim *claim, struct watcher *w)
+static int presence_come(struct router *r, const struct claim *claim, struct watcher *w, Mindmeld__JoinResponse *answer)
 {
   struct presence *p = presence_find(r, claim->signed_part.identity);
   struct caller *caller;
@@ -183,7 +205,7 @@ static int presence_come(struct router *r, const struct claim *claim, struct wat
   if (error)
     return error == -ENOSPC ? -EBUSY : error;
   if (p)
-    presence_take_over(r, p, claim, caller, w);
+    presence_take_over(r, p, claim, caller, w, answer);
   else
     error = presence_add(r, claim, caller, w);
   if (error)
@@ -195,7 +217,7 @@ static int presence_come(struct router *r, const struct claim *claim, struct wat
 
 static void claim_follow(struct router *r, struct rpc_call *c, const struct claim *claim)
 {
-  static const Mindmeld__JoinResponse answer = MINDMELD__JOIN_RESPONSE__INIT;
+  Mindmeld__JoinResponse answer = MINDMELD__JOIN_RESPONSE__INIT;
   struct watcher *w = watch_challenged(r, claim->signed_part.challenge);
   if (!w) {
     reply_refuse(c, RPC_PERMISSION_DENIED, "no open watch was given that challenge, or it was used");
@@ -206,7 +228,7 @@ static void claim_follow(struct router *r, struct rpc_call *c, const struct clai
     reply_refuse(c, RPC_PERMISSION_DENIED, "the signature is not this identity's");
     return;
   }
-  switch (presence_come(r, claim, w)) {
+  switch (presence_come(r, claim, w, &answer)) {
   case 0:
     break;
   case -ESTALE:
@@ -220,10 +242,11 @@ static void claim_follow(struct router *r, struct rpc_call *c, const struct clai
     return;
   }
   if (claim->former_given && memcmp(claim->former, claim->member.id, sizeof claim->former) != 0) {
-    member_is_lost(r, claim->former);
+    member_is_lost(r, claim->former, &answer);
     presence_holds(r, presence_find(r, claim->signed_part.identity), claim->former);
   }
   reply_answer(r, c, rpc_message_pack(&answer.base));
+  removed_free(&answer);
 }
 
 static bool field_read(uint8_t *out, size_t size, const ProtobufCBinaryData *field)

@@ -93,6 +93,7 @@ START_TEST(draining_is_told_once)
 {
   world_link(&w, NULL);
   WORLD_UNTIL(&w, w.connects == 1);
+  w.router.drains = true; /* so that nothing takes the place of its watch */
   fake_news(&w, NULL, NULL, true);
   WORLD_UNTIL(&w, w.drains == 1);
   fake_news(&w, "x", NULL, true);
@@ -250,6 +251,22 @@ START_TEST(joins_before_it_is_connected)
   ck_assert_uint_eq(w.instance, w.identity.instance);
   ck_assert(!w.former);
   ck_assert_int_eq(w.states, 1);
+}
+END_TEST
+
+/* What the watch told before belonged to a former process. */
+START_TEST(a_name_that_goes_with_the_join_is_not_told)
+{
+  static const char *const names[] = {"former", "kept", "other"};
+
+  w.router.challenges = true;
+  w.router.takes = names[0];
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    w.router.names[w.router.name_count++] = names[i];
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, world_has(&w, "kept") && world_has(&w, "other"));
+  ck_assert(!world_has(&w, "former"));
+  ck_assert_int_eq(w.downs, 0);
 }
 END_TEST
 
@@ -645,6 +662,7 @@ int main(void)
   tcase_add_test(t, closes_before_it_began);
   tcase_add_test(t, members_differ);
   tcase_add_test(t, joins_before_it_is_connected);
+  tcase_add_test(t, a_name_that_goes_with_the_join_is_not_told);
   tcase_add_test(t, says_who_it_was);
   tcase_add_test(t, a_router_without_join_will_do);
   tcase_add_test(t, a_join_that_is_refused_is_told_and_tried_again);

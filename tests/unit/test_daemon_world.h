@@ -46,7 +46,8 @@ struct fake_router {
   bool drains;
   bool challenges; /* it wants a Join */
   enum rpc_status join_status;
-  bool join_mute; /* no verdict, until fake_join_verdict */
+  bool join_mute;    /* no verdict, until fake_join_verdict */
+  const char *takes; /* a name that goes with a Join, which no watch tells; or NULL */
   uint32_t heartbeat_ms;
   uint64_t stream_age_ms;
   const char *names[WORLD_NAMES];
@@ -277,7 +278,10 @@ WORLD int fake_count_watches(const struct world *w)
 WORLD void fake_join_verdict(struct fake_call *f)
 {
   Mindmeld__JoinResponse response = MINDMELD__JOIN_RESPONSE__INIT;
+  char *takes = (char *)f->w->router.takes;
 
+  response.n_removed = takes != NULL;
+  response.removed = &takes;
   if (f->w->router.join_status == RPC_OK) {
     ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&response.base)), 0);
     ck_assert_int_eq(rpc_call_finish(f->call, RPC_OK, NULL), 0);

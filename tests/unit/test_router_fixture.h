@@ -365,6 +365,18 @@ FIXTURE void asked_list(struct asked *a, const struct rpc_message *m)
   mindmeld__list_services_response__free_unpacked(list, NULL);
 }
 
+FIXTURE void asked_removed(struct asked *a, const struct rpc_message *m)
+{
+  Mindmeld__JoinResponse *response =
+      (Mindmeld__JoinResponse *)rpc_message_unpack(m, &mindmeld__join_response__descriptor);
+  ck_assert_ptr_nonnull(response);
+  a->services = response->n_removed;
+  size_t used = 0;
+  for (size_t i = 0; i < response->n_removed && used < sizeof a->names; i++)
+    used += (size_t)snprintf(a->names + used, sizeof a->names - used, "%s%s", i ? " " : "", response->removed[i]);
+  mindmeld__join_response__free_unpacked(response, NULL);
+}
+
 FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
   struct asking *asking = arg;
@@ -380,6 +392,7 @@ FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_mes
     return;
   }
   if (asking->type == &mindmeld__join_response__descriptor) {
+    asked_removed(a, answer);
     rpc_message_free(answer);
     return;
   }
