@@ -2,6 +2,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -19,6 +20,8 @@ def pytest_configure(config):
     from harness import make_stubs
 
     os.umask(0o022)  # plain users of the tests look into what is made here
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell's background, and it would be inherited
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stubs = tempfile.mkdtemp(prefix="mm-stubs-")
     make_stubs(config.stubs)
 
