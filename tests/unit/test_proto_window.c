@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "holds.h"
 #include "proto/window.h"
 
 enum {
@@ -150,7 +151,7 @@ static void receive(struct world *w)
   while (w->next < w->last && w->ends[w->next % MESSAGES] <= w->arrived_bytes)
     w->arrived = w->ends[w->next++ % MESSAGES];
   if (!w->unlimited)
-    ck_assert_uint_le(w->arrived - w->taken + WINDOW_MESSAGE_COST * (w->next - w->first), most(w->limit));
+    holds(w->arrived - w->taken + WINDOW_MESSAGE_COST * (w->next - w->first) <= most(w->limit));
   w->queued_max = greatest(w->queued_max, w->arrived - w->taken);
 
   uint64_t room = flow(w, &w->read_credit, w->path.reader, w->arrived - w->taken);
@@ -193,7 +194,7 @@ static void hear(struct world *w)
     struct ack ack = w->said[w->said_first % RING].ack;
     uint64_t size = w->window.size;
     uint64_t had = size > WINDOW_MIN ? size - WINDOW_MIN : 0;
-    ck_assert_int_eq(window_acked(&w->window, &ack, w->budget > had ? w->budget - had : 0, w->now), 0);
+    holds(window_acked(&w->window, &ack, w->budget > had ? w->budget - had : 0, w->now) == 0);
     w->size_max = greatest(w->size_max, w->window.size);
   }
 }
@@ -208,7 +209,7 @@ static void send_on(struct world *w)
     window_sent(&w->window, bytes, w->now);
     uint64_t cost = under_way(&w->window);
     if (!w->unlimited)
-      ck_assert_uint_le(cost, most(w->window.size));
+      holds(cost <= most(w->window.size));
     w->cost_max = greatest(w->cost_max, cost);
     w->ends[w->last++ % MESSAGES] = w->window.sent - w->start;
     w->waiting += bytes;

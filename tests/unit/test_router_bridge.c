@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "holds.h"
 #include "router/bridge.h"
 #include "router/router.h"
 
@@ -51,7 +52,7 @@ static struct {
 static struct rpc_message *message_make(unsigned number)
 {
   struct rpc_message *m = malloc(sizeof *m);
-  ck_assert_ptr_nonnull(m);
+  holds(m != NULL);
   m->number = number;
   world.messages++;
   return m;
@@ -70,10 +71,10 @@ size_t rpc_message_size(const struct rpc_message *m)
 
 int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
 {
-  ck_assert(!c->closed);
-  ck_assert(!c->given || c->broken);
-  ck_assert_ptr_null(c->sending);
-  ck_assert(c->greeting || c->original);
+  holds(!c->closed);
+  holds(!c->given || c->broken);
+  holds(c->sending == NULL);
+  holds(c->greeting || c->original);
   if (c->broken) {
     rpc_message_free(m);
     return -EPIPE;
@@ -84,7 +85,7 @@ int rpc_call_send(struct rpc_call *c, struct rpc_message *m)
 
 int rpc_call_receive(struct rpc_call *c)
 {
-  ck_assert(!c->closed && !c->receiving && !c->ended);
+  holds(!c->closed && !c->receiving && !c->ended);
   if (c->broken)
     return -EPIPE;
   c->receiving = true;
@@ -94,11 +95,11 @@ int rpc_call_receive(struct rpc_call *c)
 int rpc_call_finish(struct rpc_call *c, enum rpc_status status, const char *text)
 {
   (void)text;
-  ck_assert(!c->closed);
+  holds(!c->closed);
   if (c->broken)
     return -EPIPE;
-  ck_assert(!c->given);
-  ck_assert_ptr_null(c->sending);
+  holds(!c->given);
+  holds(c->sending == NULL);
   c->given = true;
   c->status = status;
   return 0;
@@ -107,7 +108,7 @@ int rpc_call_finish(struct rpc_call *c, enum rpc_status status, const char *text
 void rpc_call_cancel(struct rpc_call *c, enum rpc_status status, const char *text)
 {
   (void)text;
-  ck_assert(!c->closed);
+  holds(!c->closed);
   if (!c->given)
     c->status = status;
   c->given = c->broken = c->cancelled = true;
@@ -121,9 +122,9 @@ void rpc_call_set_arg(struct rpc_call *c, const struct rpc_call_events *events, 
 
 int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count)
 {
-  ck_assert_uint_eq(count, 1);
-  ck_assert_str_eq(metadata->key, "mindmeld-peer");
-  ck_assert_ptr_null(c->greeting);
+  holds(count == 1);
+  holds(strcmp(metadata->key, "mindmeld-peer") == 0);
+  holds(c->greeting == NULL);
   c->greeting = strcmp(metadata->value, "2") == 0 ? "2" : "original";
   return c->broken ? -EPIPE : 0;
 }
@@ -143,7 +144,7 @@ int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, vo
   if (world.no_memory_for_timers)
     return -ENOMEM;
   struct rpc_timer *t = malloc(sizeof *t);
-  ck_assert_ptr_nonnull(t);
+  holds(t != NULL);
   *t = (struct rpc_timer){.ms = ms, .cb = cb, .arg = arg, .next = world.timers};
   *out = world.timers = t;
   return 0;
@@ -154,7 +155,7 @@ void rpc_timer_cancel(struct rpc_timer *t)
   struct rpc_timer **at = &world.timers;
   while (*at && *at != t)
     at = &(*at)->next;
-  ck_assert_ptr_nonnull(*at);
+  holds(*at != NULL);
   *at = t->next;
   free(t);
 }
@@ -202,7 +203,7 @@ static bool takes(int i)
   struct rpc_call *c = &world.calls[i];
   if (!c->sending || c->closed || c->broken || c->vanished)
     return false;
-  ck_assert_uint_eq(c->sending->number, c->taken + 1);
+  holds(c->sending->number == c->taken + 1);
   c->taken++;
   rpc_message_free(c->sending);
   c->sending = NULL;
@@ -250,16 +251,16 @@ static void bridge_of(bool original_a, bool original_b, unsigned first_a, unsign
     legs[0].first = message_make(A.made = 1);
   if (first_b)
     legs[1].first = message_make(B.made = 1);
-  ck_assert_int_eq(bridge_start(NULL, &limits, legs, on_over, NULL), 0);
+  holds(bridge_start(NULL, &limits, legs, on_over, NULL) == 0);
 }
 
 static void all_over(void)
 {
   while (closes(0) || closes(1))
     ;
-  ck_assert_int_eq(world.over, 1);
-  ck_assert_int_eq(world.messages, 0);
-  ck_assert_ptr_null(world.timers);
+  holds(world.over == 1);
+  holds(world.messages == 0);
+  holds(world.timers == NULL);
 }
 
 /* ---- Scripts ---- */
@@ -489,7 +490,7 @@ START_TEST(test_random)
       else if (!calm)
         timer_fire();
       /* Two under way in each direction. */
-      ck_assert_int_le(world.messages, 4);
+      holds(world.messages <= 4);
       if (!ended && (A.ended || B.ended)) {
         made_at_end[0] = A.made;
         made_at_end[1] = B.made;
