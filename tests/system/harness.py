@@ -147,8 +147,8 @@ class Program:
 
 
 def settled(*mounts):
-    """No connection is left in them."""
-    eventually(lambda: not any(mount.listing("connections") for mount in mounts), what="all connections are gone")
+    """No connection is left in them. One of which nobody may have heard is held for a minute."""
+    eventually(lambda: not any(mount.listing("connections") for mount in mounts), timeout=3 * PATIENCE, what="all connections are gone")
 
 
 def surroundings(directory):
