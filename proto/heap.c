@@ -5,7 +5,8 @@
  * The setting also makes glibc map whatever is larger than 128 KiB by itself, always, and give that back at once.
  *
  * A crowd of streams leaves its memory in small pieces all over the heap, whose end is then never free: most of it is
- * given back only when asked for.
+ * given back only when asked for. When the last stream has closed, gRPC still has some of its memory: so it is asked
+ * for once more, a moment later.
  */
 #include "heap.h"
 
@@ -18,6 +19,13 @@ void heap_keep(void)
 #endif
 }
 
+void heap_give_back(void)
+{
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 bool heap_crowd_is(struct heap_crowd *c, size_t now)
 {
   if (now > c->most)
@@ -25,8 +33,6 @@ bool heap_crowd_is(struct heap_crowd *c, size_t now)
   if (c->most < HEAP_CROWD || now > c->most / 4)
     return false;
   c->most = now;
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
+  heap_give_back();
   return true;
 }

@@ -1,6 +1,7 @@
 /* What all pumps of a loop share: the epoll set of their sockets, nested in the loop (one-shot, armed only after a
- * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits, and one that
- * lets windows shrink, slabs go, and queues go on that the budget held back, while there is a pump.
+ * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits; one that lets
+ * windows shrink, slabs go, and queues go on that the budget held back, while there is a pump; and one that strikes
+ * once after a crowd of streams.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ enum {
 
 struct pump_watch {
   uv_poll_t poll;
-  uv_timer_t ack_clock, rest_clock;
+  uv_timer_t ack_clock, rest_clock, crowd_clock;
   int open_handles;
   struct pump_set *set;
 };
@@ -172,6 +173,7 @@ static void close_if_drained(struct pump_set *set)
     return;
   uv_close((uv_handle_t *)&watch->ack_clock, handle_closed);
   uv_close((uv_handle_t *)&watch->rest_clock, handle_closed);
+  uv_close((uv_handle_t *)&watch->crowd_clock, handle_closed);
   uv_close((uv_handle_t *)&watch->poll, handle_closed);
 }
 
@@ -188,16 +190,30 @@ void pump_set_remove(struct pump_set *set, struct pump *p)
   close_if_drained(set);
 }
 
+static void crowd_time(uv_timer_t *timer)
+{
+  (void)timer;
+  heap_give_back();
+}
+
+static void count_streams(struct pump_set *set)
+{
+  if (heap_crowd_is(&set->crowd, set->stream_count))
+    uv_timer_start(&set->watch->crowd_clock, crowd_time, HEAP_LATER_MS, 0);
+}
+
 void pump_set_add_stream(struct pump_set *set, struct pump_stream *s)
 {
   DL_APPEND(set->streams, s);
-  heap_crowd_is(&set->crowd, ++set->stream_count);
+  set->stream_count++;
+  count_streams(set);
 }
 
 void pump_set_remove_stream(struct pump_set *set, struct pump_stream *s)
 {
   DL_DELETE(set->streams, s);
-  heap_crowd_is(&set->crowd, --set->stream_count);
+  set->stream_count--;
+  count_streams(set);
   close_if_drained(set);
 }
 
@@ -241,7 +257,9 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
   watch->ack_clock.data = watch;
   uv_timer_init(loop, &watch->rest_clock);
   watch->rest_clock.data = watch;
-  watch->open_handles = 3;
+  uv_timer_init(loop, &watch->crowd_clock);
+  watch->crowd_clock.data = watch;
+  watch->open_handles = 4;
   uv_poll_start(&watch->poll, UV_READABLE, readable);
   *out = set;
   return 0;

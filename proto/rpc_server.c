@@ -41,6 +41,7 @@ struct rpc_server {
   struct rpc_call *calls; /* alive, oldest first */
   size_t call_count;
   struct heap_crowd crowd;
+  struct rpc_timer *give_back; /* once more, after a crowd */
   struct rpc_peers *peers;
   struct rpc_tag shut_tag;
   bool stopping, shut;
@@ -54,6 +55,8 @@ static void server_settle(struct rpc_server *s)
 {
   if (!s->shut || s->posted > 0 || s->calls)
     return;
+  if (s->give_back)
+    rpc_timer_cancel(s->give_back);
   grpc_server_destroy(s->server);
   if (s->stopped)
     s->stopped(s->stopped_arg);
@@ -61,10 +64,29 @@ static void server_settle(struct rpc_server *s)
   free(s);
 }
 
+static void give_back_time(void *arg)
+{
+  struct rpc_server *s = arg;
+  s->give_back = NULL;
+  heap_give_back();
+}
+
+static void count_calls(struct rpc_server *s)
+{
+  if (!heap_crowd_is(&s->crowd, s->call_count))
+    return;
+  if (s->give_back)
+    rpc_timer_cancel(s->give_back);
+  s->give_back = NULL;
+  /* If it cannot be started, the rest stays until the next crowd. */
+  rpc_timer_start(&s->give_back, s->queue, HEAP_LATER_MS, give_back_time, s);
+}
+
 void rpc_server_call_gone(struct rpc_server *s, struct rpc_call *c)
 {
   DL_DELETE(s->calls, c);
-  heap_crowd_is(&s->crowd, --s->call_count);
+  s->call_count--;
+  count_calls(s);
   rpc_peer_put(s->peers, c->peer);
   c->peer = NULL;
   server_settle(s);
@@ -128,7 +150,8 @@ static struct rpc_call *accept_call(struct request *r)
   c->began = now_ms();
   grpc_metadata_array_init(&r->metadata);
   DL_APPEND(r->server->calls, c);
-  heap_crowd_is(&r->server->crowd, ++r->server->call_count);
+  r->server->call_count++;
+  count_calls(r->server);
   return c;
 }
 

@@ -92,6 +92,8 @@ def connections(world, router, a, b):
         for count in (1000, 5000, 5000, 5000):
             at_once(forward, count, lambda: print(f"{count} at once", use_of(programs), flush=True))
             rest(a, b)
+            print("over", use_of(programs), flush=True)
+            time.sleep(3)  # the last of a crowd's memory is given back a second after it
             rests.append(use_of(programs))
             print("at rest", rests[-1], flush=True)
         for (name, descriptors, _), (_, _, rss), (_, descriptors_after, rss_after) in zip(before, rests[1], rests[-1]):

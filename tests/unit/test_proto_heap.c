@@ -1,10 +1,13 @@
 /* What was freed stays for the next message, up to a bound. Under a sanitizer the heap is another's, and nothing of
- * this can be seen. */
-#include <check.h>
+ * this can be seen. What a crowd leaves is given back twice: the requests are counted by standing before the C library.
+ */
+#include "test_proto_fixture.h"
+
 #include <malloc.h>
-#include <stdlib.h>
 
 #include "proto/heap.h"
+#include "proto/pump.h"
+#include "proto/pump_internal.h"
 
 enum { PIECE = 64 << 10, FEW = HEAP_KEPT / 2 / PIECE, MANY = HEAP_KEPT * 2 / PIECE };
 
@@ -62,12 +65,123 @@ START_TEST(test_crowd)
 }
 END_TEST
 
+static atomic_int given_back;
+
+int malloc_trim(size_t pad)
+{
+  (void)pad;
+  atomic_fetch_add(&given_back, 1);
+  return 1;
+}
+
+enum { CROWD = HEAP_CROWD + 1 };
+
+static void on_tick(uv_timer_t *timer)
+{
+  (void)timer;
+}
+
+/* When the crowd has gone, and once more a moment later. */
+static void wait_until_given_back_twice(uv_loop_t *loop)
+{
+  uv_timer_t tick;
+  uv_timer_init(loop, &tick);
+  uv_timer_start(&tick, on_tick, 10, 10);
+  for (int i = 0; atomic_load(&given_back) < 2; i++) {
+    ck_assert_int_lt(i, PATIENCE_MS / 10);
+    uv_run(loop, UV_RUN_ONCE);
+  }
+  uv_close((uv_handle_t *)&tick, NULL);
+  uv_run(loop, UV_RUN_NOWAIT);
+}
+
+/* With `ends`, what serves the crowd ends before the moment has passed. */
+static void server_crowd(bool ends)
+{
+  static struct record records[CROWD];
+  struct server server;
+  struct client client;
+  server_start(&server, 0, NULL, NULL);
+  client_open(&client, server.port);
+  for (int i = 0; i < CROWD; i++) {
+    record_start(&records[i], &client, "/t/headers");
+    loop_until(&client.loop, &records[i].headers, 1);
+  }
+  ck_assert_int_eq(atomic_load(&given_back), 0);
+  for (int i = 0; i < CROWD; i++)
+    rpc_call_cancel(records[i].call, RPC_CANCELLED, "");
+  for (int i = 0; i < CROWD; i++)
+    loop_until(&client.loop, &records[i].closed, 1);
+  if (!ends)
+    wait_until_given_back_twice(&client.loop);
+  client_stop(&client);
+  server_stop(&server);
+  ck_assert_int_ge(atomic_load(&given_back), 1);
+  ck_assert_int_le(atomic_load(&given_back), 2);
+}
+
+START_TEST(test_crowd_of_calls)
+{
+  server_crowd(false);
+}
+END_TEST
+
+START_TEST(test_crowd_of_calls_and_the_end)
+{
+  server_crowd(true);
+}
+END_TEST
+
+static void set_closed(void *arg)
+{
+  *(int *)arg = 1;
+}
+
+static void set_crowd(bool ends)
+{
+  static struct pump_stream streams[CROWD];
+  const struct pump_limits limits = {.window = 1 << 20, .budget = 1 << 20};
+  struct client client;
+  struct pump_set *set;
+  int closed = 0;
+  client_start(&client);
+  ck_assert_int_eq(pump_set_open(&set, client.queue, &client.loop, &limits), 0);
+  for (int i = 0; i < CROWD; i++)
+    pump_set_add_stream(set, &streams[i]);
+  for (int i = 0; i < CROWD; i++)
+    pump_set_remove_stream(set, &streams[i]);
+  ck_assert_int_eq(atomic_load(&given_back), 1);
+  if (!ends)
+    wait_until_given_back_twice(&client.loop);
+  pump_set_close(set, set_closed, &closed);
+  loop_until(&client.loop, &closed, 1);
+  client_stop(&client);
+  ck_assert_int_eq(atomic_load(&given_back), ends ? 1 : 2);
+}
+
+START_TEST(test_crowd_of_streams)
+{
+  set_crowd(false);
+}
+END_TEST
+
+START_TEST(test_crowd_of_streams_and_the_end)
+{
+  set_crowd(true);
+}
+END_TEST
+
 int main(void)
 {
   Suite *s = suite_create("heap");
   TCase *t = tcase_create("heap");
   tcase_add_test(t, test_kept);
   tcase_add_test(t, test_crowd);
+  tcase_set_timeout(t, 60);
+  tcase_add_test(t, test_crowd_of_calls);
+  tcase_add_test(t, test_crowd_of_calls_and_the_end);
+  tcase_add_test(t, test_crowd_of_streams);
+  tcase_add_test(t, test_crowd_of_streams_and_the_end);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);
