@@ -315,6 +315,7 @@ void service_name_free(struct service *s)
 static void retarget(struct service *s, const struct address *target)
 {
   s->has_target = true;
+  s->target_removed = false;
   s->target = *target;
 }
 
@@ -347,14 +348,25 @@ int service_set_target(struct service *s, const struct address *target, service_
   return 1;
 }
 
-void service_clear_target(struct service *s)
+void service_remove_target(struct service *s)
 {
+  s->target_removed = true;
   if (s->state == SERVICE_PENDING)
     return;
   service_drop(s);
   s->has_target = false;
   move(s, SERVICE_PENDING, NULL);
   service_answer_waits(s, -ENOENT, "the target was removed meanwhile");
+}
+
+bool service_target_removed(const struct service *s)
+{
+  return s->target_removed;
+}
+
+void service_make_target(struct service *s)
+{
+  s->target_removed = false;
 }
 
 /* ---- Start, end, and what it is. ---- */

@@ -79,7 +79,10 @@ int service_set_target(struct service *s, const struct address *target, service_
                        struct service_wait **out);
 /* Makes the verdict come with `error`, not inside this call. */
 void service_wait_cancel(struct service_wait *w, int error);
-/* Back to pending. Who waits is told -ENOENT. */
-void service_clear_target(struct service *s);
+/* Back to pending, without a target, be it an empty one. Who waits is told -ENOENT. */
+void service_remove_target(struct service *s);
+bool service_target_removed(const struct service *s); /* and nothing has taken its place */
+/* A target that was removed is there again, and empty, as it is at first. */
+void service_make_target(struct service *s);
 
 #endif

@@ -25,6 +25,7 @@ struct service {
   char name[SERVICE_NAME_SIZE];
   enum service_state state;
   bool has_target;
+  bool target_removed;
   struct address target;
   struct registration *registration;
   bool renewing; /* the registration is about to be replaced, by the renewal, if it is there yet */

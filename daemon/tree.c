@@ -34,7 +34,7 @@ static const struct fs_row rows[] = {
     {.path = "errors", .kind = FS_LIVE, .mode = 0644, .live = errors_row_live},
 
     {.path = "services", .kind = FS_DIR, .mode = 0755, .mkdir = services_row_mkdir, .create = services_row_create},
-    {.path = "services/*", .kind = FS_DIR, .mode = 0755, .rmdir = service_row_rmdir},
+    {.path = "services/*", .kind = FS_DIR, .mode = 0755, .create = service_row_create, .rmdir = service_row_rmdir},
     {.path = "services/*/target",
      .kind = FS_TEXT,
      .mode = 0644,

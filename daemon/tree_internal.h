@@ -62,6 +62,7 @@ void tree_wait_answer(struct tree_wait *w, int error, const char *why);
 /* tree_services.c */
 int services_row_mkdir(struct fs_entry *dir, const char *name);
 int services_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);
+int service_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);
 int service_row_rmdir(struct fs_entry *dir);
 void draft_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 void draft_row_released(struct fs_entry *file);

@@ -233,9 +233,24 @@ void target_row_line(struct fs_request *request, struct fs_entry *file, const st
   set_target(tree_of(file), request, name_of(file), false, path, line->text);
 }
 
+/* Who puts a file in its place (mv, install, tar) removes it first, and then insists on making it. */
 bool target_row_visible(struct fs_entry *file)
 {
-  return service_of(file) != NULL;
+  const struct service *s = service_of(file);
+
+  return s != NULL && !service_target_removed(s);
+}
+
+int service_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out)
+{
+  struct tree *t = tree_of(dir);
+  struct service *s = services_find(t->parts.services, fs_name(dir));
+
+  if (s == NULL || strcmp(name, "target") != 0)
+    return tree_refuse(t, -EPERM, "no file can be made here", "create services/%s/%.100s", fs_name(dir), name);
+  service_make_target(s);
+  *out = fs_find(dir, name);
+  return 0;
 }
 
 int target_row_render(struct fs_entry *file, struct fs_text *out)
@@ -254,7 +269,7 @@ int target_row_unlink(struct fs_entry *file)
 
   if (s == NULL)
     return -ENOENT;
-  service_clear_target(s);
+  service_remove_target(s);
   tree_service_changed(tree_of(file), name_of(file));
   return 0;
 }

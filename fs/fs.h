@@ -50,7 +50,8 @@ struct fs_row {
 
   /* Directories. */
   int (*mkdir)(struct fs_entry *dir, const char *name);
-  /* Makes the regular file `name`: adds an entry (fs_add or fs_add_detached) and gives it in *out. */
+  /* Makes the regular file `name`: adds an entry (fs_add or fs_add_detached), or makes a static one visible, and gives
+   * it in *out. */
   int (*create)(struct fs_entry *dir, const char *name, struct fs_entry **out);
   int (*rmdir)(struct fs_entry *dir); /* of this very entry, whatever is left in it */
 

@@ -215,16 +215,64 @@ def test_one_open_that_replaces_and_adds(forward):
     assert sorted(forward.ports("other")) == sorted([first, second])
 
 
-def test_a_file_is_put_in_its_place(forward, directory):
-    """What removes it first, and sets its mode and owner."""
-    for tool in ("mv", "cp --remove-destination"):
-        port = free_port()
-        (directory / "text").write_text(f"{port}\n")
-        (directory / "text").chmod(0o644)
-        forward.write("forwards/other", "0\n")
-        done = bash(f"{tool} {directory}/text {forward.path}/forwards/other")
-        assert done.returncode == 0 and not done.stderr
-        assert forward.ports("other") == [port]
+PLACERS = {
+    "mv": "mv {source} {place}",
+    "cp": "cp --remove-destination {source} {place}",
+    "tar": "tar -c -P --transform 's,.*/,,' {source} | tar -x -C $(dirname {place}) --transform s,.*,$(basename {place}),",
+    "rm": "rm {place}; cat {source} > {place}",
+    "noclobber": "rm {place}; set -C; cat {source} > {place}",
+}
+
+
+@pytest.mark.parametrize("line", PLACERS.values(), ids=PLACERS.keys())
+def test_a_file_is_put_in_its_place(pair, forward, directory, line):
+    """What removes it first, insists on making it, and sets its mode and owner."""
+    a, _ = pair
+    source = directory / "text"
+    port = free_port()
+    for mount, path, former, text in ((forward, "forwards/other", "0\n", f"127.0.0.1:{port}\n"),
+                                      (a, "services/web/target", "localhost:80\n", "localhost:81\n")):
+        source.write_text(text)
+        source.chmod(0o644)
+        mount.write(path, former)
+        done = bash(line.format(source=source, place=mount / path))
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        assert mount.read(path) == text
+    assert a.state("web") == "online"
+    a.write("services/web/target", "localhost:80\n")
+
+
+def test_what_sets_a_mode_says_so_after_it_has_written(pair, forward, directory):
+    a, _ = pair
+    (directory / "text").write_text("localhost:81\n")
+    for mount, path in ((a, "services/web/target"), (forward, "forwards/other")):
+        mount.write(path, "localhost:80\n" if mount is a else "0\n")
+        done = run_any("install", "-m", "644", directory / "text", mount / path)
+        assert done.returncode == 1 and "Operation not permitted" in done.stderr
+        assert mount.read(path) == "localhost:81\n"
+    assert a.state("web") == "online"
+    a.write("services/web/target", "localhost:80\n")
+
+
+def test_a_target_that_was_removed_is_there_again_when_it_is_made(pair):
+    a, _ = pair
+    path = a / "services/web/target"
+    os.unlink(path)
+    assert a.listing("services/web") == ["stats", "status"] and a.state("web") == "pending"
+    with refused(errno.ENOENT):
+        os.stat(path)
+    with refused(errno.ENOENT):
+        os.open(path, os.O_WRONLY)
+    with refused(errno.ENOENT):
+        os.unlink(path)
+    with refused(errno.EPERM):
+        os.close(os.open(f"{path}2", os.O_WRONLY | os.O_CREAT))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    assert a.read("services/web/target") == "" and a.state("web") == "pending"
+    with refused(errno.EEXIST):
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    a.write("services/web/target", "localhost:80\n")
+    assert a.state("web") == "online"
 
 
 def test_truncation_alone_changes_nothing(forward):

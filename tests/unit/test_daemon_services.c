@@ -238,14 +238,29 @@ START_TEST(clearing_the_target_leads_back_to_pending)
   struct service *s = online("web");
   struct verdict v = {0};
 
-  service_clear_target(s);
+  service_remove_target(s);
   ck_assert_int_eq(service_state(s), SERVICE_PENDING);
   ck_assert_uint_eq(services_online(services), 0);
   ck_assert_str_eq(target_of(s), "");
+  ck_assert(service_target_removed(s));
   WORLD_UNTIL(&w, fake_find(&w, false, "web") == NULL);
   ck_assert_int_eq(point_at(s, "localhost:80", &v), 1);
+  ck_assert(!service_target_removed(s));
   WORLD_UNTIL(&w, v.calls == 1);
   ck_assert_int_eq(v.error, 0);
+}
+END_TEST
+
+START_TEST(an_empty_target_can_be_removed_and_made)
+{
+  struct service *s = declare("web");
+
+  ck_assert(!service_target_removed(s));
+  service_remove_target(s);
+  ck_assert(service_target_removed(s));
+  service_make_target(s);
+  ck_assert(!service_target_removed(s));
+  ck_assert_int_eq(service_state(s), SERVICE_PENDING);
 }
 END_TEST
 
@@ -584,7 +599,7 @@ START_TEST(renewals_overtake_each_other)
   if (_i == 0)
     services_withdraw(s);
   else
-    service_clear_target(s);
+    service_remove_target(s);
   WORLD_UNTIL(&w, count_streams("web") == 0);
 }
 END_TEST
@@ -710,6 +725,7 @@ int main(void)
   tcase_add_test(t, registers_and_passes_tokens_on);
   tcase_add_test(t, withdrawing_ends_the_registration);
   tcase_add_test(t, clearing_the_target_leads_back_to_pending);
+  tcase_add_test(t, an_empty_target_can_be_removed_and_made);
   tcase_add_test(t, a_taken_name_is_refused_and_changes_nothing);
   tcase_add_loop_test(t, a_refusal_has_its_errno, 0, 4);
   tcase_add_test(t, the_service_may_go_inside_its_verdict);
