@@ -38,7 +38,8 @@
  * waits for that. Of one that is over S leaves a tombstone, which answers F.
  *
  * Who dials and has had no header of S gives up when its time is over, and cannot tell S, which it does not know. So
- * S holds a connection for long only when F has heard of it.
+ * S holds a connection for long only when it knows that F has heard of it. That its stream lasted shows nothing: a
+ * router, or F, may have stood still. So F says an ack within two seconds, also of nothing.
  *
  * An end or a reset that comes before it is known who is at the other side is held back until then: a peer of the first
  * version is told nothing in-band, and with it one end ends both, and the stream's end is the connection's.
@@ -130,7 +131,7 @@ struct connection {
   enum connection_other other;
   const struct connection_times *times;
   bool established; /* F: had a header of S. S: always */
-  bool heard;       /* S: the other side has most likely had a header of ours */
+  bool heard;       /* S: the other side has had a header of ours, for certain */
   bool router;      /* F: one of ours is there, as far as is known */
   bool asked;       /* F: the router is of the first version */
   bool has_current, has_next;

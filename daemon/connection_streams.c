@@ -75,7 +75,6 @@ static uint64_t longest_hold(const struct connection *c)
 unsigned connection_detach(struct connection *c, uint64_t now)
 {
   bool lasted = now - c->current_at >= LASTING_MS;
-  c->heard |= lasted;
   c->has_current = false;
   c->renew_due &= c->has_next;
   c->close_until = NEVER;

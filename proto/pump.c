@@ -172,7 +172,7 @@ uint64_t pump_received(struct pump *p)
 bool pump_is_heard(struct pump *p)
 {
   pthread_mutex_lock(&p->up.lock);
-  bool heard = p->up.window.acked > 0;
+  bool heard = p->up.heard;
   pthread_mutex_unlock(&p->up.lock);
   return heard;
 }

@@ -119,7 +119,7 @@ bool pump_can_send_from(struct pump *p, uint64_t received);
 void pump_detach(struct pump *p);
 /* How much of the other side's direction has arrived, its end included. */
 uint64_t pump_received(struct pump *p);
-/* The other side has acknowledged something: it is there, and knows that we are. */
+/* The other side has said an ack: it is there, and knows that we are. */
 bool pump_is_heard(struct pump *p);
 
 /* Gives the pump a connected, non-blocking socket, which becomes the pump's, also on failure. Once. */

@@ -1,5 +1,6 @@
 /* What the other side is told of the local socket's progress. An ack rides on whatever is sent next; when it is due and
- * nothing is, it goes alone. One that is not due yet waits for the set's clock, which runs only while one does.
+ * nothing is, it goes alone. One that is not due yet waits for the set's clock, which runs only while one does; for a
+ * greeting the clock that strikes each second will do.
  */
 #include <time.h>
 
@@ -32,6 +33,13 @@ void pump_ack_taken(struct pump *p, uint64_t bytes, uint64_t messages)
   pthread_mutex_unlock(&p->acks.lock);
 }
 
+void pump_ack_greet(struct pump *p)
+{
+  pthread_mutex_lock(&p->acks.lock);
+  acks_greet(&p->acks.acks, pump_now_us());
+  pthread_mutex_unlock(&p->acks.lock);
+}
+
 void pump_ack_stop(struct pump *p)
 {
   atomic_store_explicit(&p->acks.stopped, true, memory_order_relaxed);
@@ -50,7 +58,7 @@ bool pump_ack_due(struct pump *p)
   if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
     return false;
   pthread_mutex_lock(&p->acks.lock);
-  bool due = acks_any(&p->acks.acks) && acks_due(&p->acks.acks, pump_now_us());
+  bool due = acks_due(&p->acks.acks, pump_now_us());
   pthread_mutex_unlock(&p->acks.lock);
   return due;
 }
@@ -60,9 +68,9 @@ static bool is_unsaid(struct pump *p)
   if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
     return false;
   pthread_mutex_lock(&p->acks.lock);
-  bool any = acks_any(&p->acks.acks);
+  bool unsaid = acks_unsaid(&p->acks.acks);
   pthread_mutex_unlock(&p->acks.lock);
-  return any;
+  return unsaid;
 }
 
 size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX])

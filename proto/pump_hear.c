@@ -148,6 +148,8 @@ static void take(struct pump *p, struct pump_stream *s, grpc_byte_buffer *buffer
   } else {
     why = pump_down_take(p, buffer, payload);
   }
+  if (payload->has_header && !again)
+    pump_ack_greet(p);
   pump_down_write(p);
   if (payload->has_reset)
     pump_down_drop(p);

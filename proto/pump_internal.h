@@ -119,6 +119,7 @@ struct pump_up {
   uint64_t charged;            /* what it has of the budget */
   uint64_t compact, rested_at; /* what lies before was looked at for slabs that it pins; was there at the last rest */
   bool windowed;               /* the other side tells how far it is */
+  bool heard;                  /* it did */
   bool starved;                /* by the window */
   bool bulk;
   bool stopped;     /* the socket is not read any more */
@@ -297,6 +298,8 @@ void pump_ack_free(struct pump *p);
 void pump_ack_stop(struct pump *p);
 void pump_ack_restart(struct pump *p);
 void pump_ack_taken(struct pump *p, uint64_t bytes, uint64_t messages);
+/* The other side answered, and is to know that we have heard it. */
+void pump_ack_greet(struct pump *p);
 bool pump_ack_due(struct pump *p);
 /* If there is one to say, writes the field and returns its size; else 0. */
 size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX]);

@@ -123,8 +123,6 @@ bool pump_set_has_budget(const struct pump_set *set)
 
 static void go_on(struct pump *p)
 {
-  if (p->closed)
-    return;
   pthread_mutex_lock(&p->down.lock);
   pump_down_run(p);
   pthread_mutex_unlock(&p->down.lock);
@@ -139,8 +137,10 @@ static void rest_time(uv_timer_t *timer)
   DL_FOREACH(set->pumps, p)
   {
     pump_up_rest(p);
-    if (held_back)
+    if (held_back && !p->closed)
       go_on(p);
+    else if (pump_ack_due(p))
+      pump_up_go(p);
   }
   if (set->pumps == NULL)
     uv_timer_stop(timer);

@@ -128,6 +128,12 @@ static bool is_overtaken(const struct window *w, const struct ack *ack)
   return ack->taken <= w->acked && ack->messages <= w->acked_messages;
 }
 
+static int take_ack(struct pump *p, const struct ack *ack)
+{
+  p->up.heard = true;
+  return is_overtaken(&p->up.window, ack) ? 0 : window_acked(&p->up.window, ack, budget_here(p), pump_now_us());
+}
+
 int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack *ack)
 {
   struct rpc_stray stray = {NULL, false};
@@ -135,8 +141,8 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
   pthread_mutex_lock(&p->up.lock);
   if (!p->up.windowed)
     error = -EPROTO;
-  else if (p->stream == s && !is_overtaken(&p->up.window, ack))
-    error = window_acked(&p->up.window, ack, budget_here(p), pump_now_us());
+  else if (p->stream == s)
+    error = take_ack(p, ack);
   if (error == 0)
     sequence_out_acked(&p->up.sequence, p->up.window.acked);
   account(p);

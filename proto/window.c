@@ -11,7 +11,8 @@
  *
  * The receiver. It does not know the sender's window, but no message has more than a quarter of it. So an ack after
  * every two of the largest messages lately comes before the window is used up, and costs little beside them. What is
- * too slow for that is acked after a delay.
+ * too slow for that is acked after a delay. Who was answered says an ack even if nothing came yet, so that it is known
+ * to have heard the answer; that is in no hurry, and most have other things to say by then.
  */
 #include "window.h"
 
@@ -260,13 +261,20 @@ void acks_restart(struct acks *a)
 {
   a->said = a->said_messages = 0;
   a->first_at = 0;
+  a->greets = false;
+}
+
+void acks_greet(struct acks *a, uint64_t now)
+{
+  a->greets = true;
+  a->greets_at = now;
 }
 
 void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now)
 {
   if (passed_since(a->last_at, now) > ACKS_IDLE_US)
     a->largest = 0;
-  if (!acks_any(a))
+  if (!acks_unsaid(a))
     a->first_at = now;
   a->last_at = now;
   a->taken += bytes;
@@ -277,14 +285,21 @@ void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now)
     a->part = 0;
 }
 
-bool acks_any(const struct acks *a)
+bool acks_unsaid(const struct acks *a)
 {
   return a->taken != a->said || a->messages != a->said_messages;
 }
 
+bool acks_any(const struct acks *a)
+{
+  return a->greets || acks_unsaid(a);
+}
+
 bool acks_due(const struct acks *a, uint64_t now)
 {
-  if (!acks_any(a))
+  if (a->greets && passed_since(a->greets_at, now) >= ACKS_GREETING_US)
+    return true;
+  if (!acks_unsaid(a))
     return false;
   uint64_t unsaid = a->taken - a->said + WINDOW_MESSAGE_COST * (a->messages - a->said_messages);
   uint64_t step = min_of(max_of(2 * a->largest, ACKS_STEP_MIN), ACKS_STEP_MAX);
@@ -293,13 +308,15 @@ bool acks_due(const struct acks *a, uint64_t now)
 
 struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now)
 {
+  uint64_t held_us = acks_unsaid(a) ? passed_since(a->last_at, now) : 0;
   a->said = a->taken;
   a->said_messages = a->messages;
+  a->greets = false;
   a->largest -= a->largest / 16;
   return (struct ack){
       .taken = a->taken,
       .messages = a->messages,
       .queued = queued,
-      .held_us = (uint32_t)min_of(passed_since(a->last_at, now), UINT32_MAX),
+      .held_us = (uint32_t)min_of(held_us, UINT32_MAX),
   };
 }

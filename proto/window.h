@@ -81,13 +81,18 @@ size_t window_message(const struct window *w);
 
 /* ---- The receiver ---- */
 
-enum { ACKS_DELAY_US = 5000 }; /* nothing taken stays unsaid for longer */
+enum {
+  ACKS_DELAY_US = 5000,       /* nothing taken stays unsaid for longer */
+  ACKS_GREETING_US = 1000000, /* nor that we are there */
+};
 
 struct acks {
   uint64_t taken, messages; /* to be said */
 
   /* window.c's: */
   uint64_t said, said_messages;
+  bool greets;                /* one is to be said, though nothing may be taken yet */
+  uint64_t greets_at;         /* since then */
   uint64_t first_at, last_at; /* when the first byte was taken that is not said, and the last */
   uint64_t largest;           /* of the messages lately */
   uint64_t part;              /* taken of one that is not whole */
@@ -99,9 +104,13 @@ void acks_restart(struct acks *a);
 /* The socket took `bytes` more: a piece of a message, of which `messages` is 0, or 1 with its last byte; or so many
  * whole ones. */
 void acks_taken(struct acks *a, uint64_t bytes, uint64_t messages, uint64_t now);
+/* The other side was heard, and is to know it: by the next ack, which goes alone after ACKS_GREETING_US. */
+void acks_greet(struct acks *a, uint64_t now);
 /* An ack should be said now, also when there is no data for it to ride on. */
 bool acks_due(const struct acks *a, uint64_t now);
-/* Something is taken that was not said: one that rides on data costs next to nothing. */
+/* Something is taken that was not said. */
+bool acks_unsaid(const struct acks *a);
+/* There is that or a greeting to say: one that rides on data costs next to nothing. */
 bool acks_any(const struct acks *a);
 /* The ack to say; counts as said. */
 struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now);

@@ -145,10 +145,22 @@ static void say_ack(struct flow *f)
     add_ack(f, &m);
     stream_send(f->line->stream, &m);
   }
-  if (f->line == NULL || f->line->stream->over || f->clock_runs || !acks_any(&f->acks))
+  if (f->line == NULL || f->line->stream->over || f->clock_runs || !acks_unsaid(&f->acks))
     return;
   f->clock_runs = true;
   world_after(f->w, ACKS_DELAY_US, clock, f, 0);
+}
+
+static void greet(struct world *w, void *subject, uint64_t arg)
+{
+  (void)w, (void)arg;
+  flow_run(subject);
+}
+
+void flow_greet(struct flow *f)
+{
+  acks_greet(&f->acks, f->w->now);
+  world_after(f->w, ACKS_GREETING_US, greet, f, 0);
 }
 
 void flow_run(struct flow *f)
@@ -237,6 +249,7 @@ static void protocol_error(struct flow *f, const char *what)
 
 static bool take_ack(struct flow *f, const struct ack *ack)
 {
+  f->heard = true;
   if (window_acked(&f->window, ack, UINT64_MAX, f->w->now) != 0 || sequence_out_acked(&f->out, ack->taken) != 0) {
     protocol_error(f, "an ack that cannot be");
     return false;
@@ -301,7 +314,8 @@ void flow_attach(struct flow *f, struct line *l, uint64_t send_from, uint64_t li
   l->flow = f;
   f->at = 0;
   window_resume(&f->window);
-  acks_restart(&f->acks);
+  if (f->acks.taken > f->in_base)
+    acks_restart(&f->acks);
   flow_limit(f, limit);
   if (answer != NULL)
     line_answer(l, answer);

@@ -39,6 +39,7 @@ struct flow {
   bool eof_told, failed_told, remote_told;
   bool drop; /* what comes is not wanted any more */
   bool clock_runs, closed;
+  bool heard;   /* an ack came */
   bool hostile; /* the other side may break the rules */
 
   struct waiting *queue;
@@ -65,6 +66,8 @@ void flow_close_socket(struct flow *f, bool reset);
 void flow_limit(struct flow *f, uint64_t limit);
 void flow_message(struct flow *f, const struct message *m);
 bool flow_has_more(const struct flow *f);
+/* The other side answered, and is to know that it was heard. */
+void flow_greet(struct flow *f);
 void flow_run(struct flow *f);
 
 #endif

@@ -109,7 +109,7 @@ static void held_too_long(struct side *s, const struct connection *before)
   uint64_t hold = service && !before->heard ? dials(s) : before->times->hold;
   if (before->has_current || world_ms(w) < s->good_at + hold)
     broken(w, "%s: given up too early", s->name);
-  if (service && !s->lasted && s->pair->forward->machine.other == CONNECTION_UNKNOWN &&
+  if (service && s->pair->forward->machine.other == CONNECTION_UNKNOWN &&
       world_ms(w) > s->good_at + dials(s) + LASTING_MS)
     broken(w, "%s: held for somebody who has never heard of it", s->name);
   if (w->quiet && w->now > w->quiet_at + FOUND_US && lives(partner(s)) && !s->pair->crashed)
@@ -134,7 +134,6 @@ void judge_streams(struct side *s)
   bool has = s->current != NULL;
   if (has && !s->had_stream)
     s->stream_since = now;
-  s->lasted |= !has && s->had_stream && now >= s->stream_since + LASTING_MS;
   if (!has && s->had_stream && (!s->lost_stream || now >= s->stream_since + LASTING_MS))
     s->good_at = now;
   s->lost_stream |= !has && s->had_stream;

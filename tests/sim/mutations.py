@@ -72,7 +72,7 @@ MUTATIONS = [
     (
         "the hold is not started",
         STREAMS,
-        "  c->hold_until = c->shaky_since + c->times->hold;\n",
+        "  c->hold_until = c->shaky_since + longest_hold(c);\n",
         "  c->hold_until = NEVER;\n",
     ),
     (
@@ -86,6 +86,12 @@ MUTATIONS = [
         STREAMS,
         "c->role == CONNECTION_FORWARD || c->heard || ",
         "c->role == CONNECTION_FORWARD || ",
+    ),
+    (
+        "a stream that lasted is taken for heard",
+        STREAMS,
+        "  c->has_current = false;\n  c->renew_due &=",
+        "  c->heard |= lasted;\n  c->has_current = false;\n  c->renew_due &=",
     ),
     (
         "the hold goes on with a stream",

@@ -361,6 +361,7 @@ static void on_header(struct line *l, const struct label *h)
   if (l == s->current) {
     if (good)
       s->other = h->member;
+    flow_greet(&s->flow);
     side_step(s, good ? CONNECTION_ANSWERED : CONNECTION_MISANSWERED);
     return;
   }
@@ -394,7 +395,7 @@ static void heard(struct side *s)
 static void on_ended(struct line *l, enum stream_end end)
 {
   struct side *s = l->owner;
-  if (s->machine.role == CONNECTION_SERVICE && s->flow.window.acked > s->flow.base)
+  if (s->machine.role == CONNECTION_SERVICE && s->flow.heard)
     heard(s);
   enum connection_event event = CONNECTION_NEXT_LOST;
   if (l == s->current && end == STREAM_OK)

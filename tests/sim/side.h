@@ -32,7 +32,7 @@ struct side {
   uint64_t idle_steps; /* of CONNECTION_TIME at the same time */
   uint64_t stepped_at;
   uint64_t began_at; /* ms */
-  bool had_stream, lost_stream, lasted;
+  bool had_stream, lost_stream;
   uint64_t stream_since; /* ms: it has had one all the time, and */
   uint64_t good_at;      /* the last time at which such a way had lasted */
   uint64_t hurry_since;  /* so many streams were opened, and so many reasons there were */

@@ -116,6 +116,20 @@ def test_a_service_that_keeps_to_it(dialled, bystander):
     assert raw.call.code() == grpc.StatusCode.OK
 
 
+def test_a_service_that_is_silent(dialled, bystander):
+    """It is told that its answer was heard, though there is nothing to acknowledge; and only once."""
+    near, raw, theirs = dialled
+    eventually(lambda: raw.data() == b"early", what="what was said early")
+    assert not raw.said("ack")
+    raw.say(answer(theirs))
+    assert eventually(lambda: raw.said("ack"), what="an ack").ack == pb.Ack()
+    near.sendall(b" and late")
+    eventually(lambda: raw.data() == b"early and late", what="what was said late")
+    assert len([message for message in raw.heard if message.HasField("ack")]) == 1
+    raw.say(data(10, eof=True))
+    assert hear(near) == b"x" * 10
+
+
 @pytest.mark.parametrize("messages", BROKEN.values(), ids=BROKEN.keys())
 def test_a_service_that_breaks_it(dialled, b, bystander, messages):
     """While the application reads nothing. It sees a reset, and the reason is told."""

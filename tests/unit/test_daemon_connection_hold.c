@@ -65,6 +65,7 @@ START_TEST(a_service_whose_stream_was_just_replaced)
 
   connection_start_service(&c, &times, false, 0, 0);
   connection_step(&c, CONNECTION_DIALLED, 10);
+  connection_step(&c, CONNECTION_HEARD, 10);
   connection_step(&c, CONNECTION_STREAM_LOST, 10000);
   ck_assert_uint_eq(connection_attached(&c, 1, true, 10010), CONNECTION_USE_NEXT);
   ck_assert_uint_eq(connection_attached(&c, 2, true, 3 * HOLD_MS), CONNECTION_USE_NEXT);
@@ -80,6 +81,7 @@ START_TEST(a_service_whose_streams_do_not_last)
 
   connection_start_service(&c, &times, false, 0, 0);
   connection_step(&c, CONNECTION_DIALLED, 10);
+  connection_step(&c, CONNECTION_HEARD, 10);
   connection_step(&c, CONNECTION_STREAM_LOST, at);
   for (uint64_t epoch = 1; at < HOLD_MS; epoch++, at += 500) {
     ck_assert_uint_eq(connection_attached(&c, epoch, true, at), CONNECTION_USE_NEXT);
@@ -89,8 +91,7 @@ START_TEST(a_service_whose_streams_do_not_last)
 }
 END_TEST
 
-/* A stream is lost so early that nothing shows that the other side has heard of it: it is held while that one may
- * still dial, and no longer. */
+/* Nothing shows that the other side has heard of it: it is held while that one may still dial, and no longer. */
 static void unheard(struct connection *c, const struct connection_times *as_long, uint64_t expected)
 {
   connection_start_service(c, as_long, false, 0, 0);
@@ -100,6 +101,18 @@ static void unheard(struct connection *c, const struct connection_times *as_long
   connection_step(c, CONNECTION_STREAM_LOST, 900);
   ck_assert_uint_eq(connection_deadline(c), 500 + expected);
 }
+
+/* Its stream may end in a router, or in a process, that stands still. */
+START_TEST(a_service_that_nobody_has_heard_of_for_long)
+{
+  struct connection c;
+
+  connection_start_service(&c, &times, false, 0, 0);
+  connection_step(&c, CONNECTION_DIALLED, 10);
+  connection_step(&c, CONNECTION_STREAM_LOST, 2 * HOLD_MS);
+  ck_assert_uint_eq(connection_deadline(&c), 2 * HOLD_MS + 60000);
+}
+END_TEST
 
 START_TEST(a_service_that_nobody_has_heard_of)
 {
@@ -140,6 +153,7 @@ int main(void)
   tcase_add_test(t, a_service_whose_stream_was_just_replaced);
   tcase_add_test(t, a_service_whose_streams_do_not_last);
   tcase_add_test(t, a_service_that_nobody_has_heard_of);
+  tcase_add_test(t, a_service_that_nobody_has_heard_of_for_long);
   tcase_add_test(t, a_service_that_was_heard_of);
   suite_add_tcase(s, t);
   r = srunner_create(s);

@@ -34,9 +34,10 @@ static const struct life open = {"the target answers", &came,
                                  .moments = {{10, CONNECTION_DIALLED, CONNECTION_GIVE_SOCKET, NONE}},
                                  .state = CONNECTION_OPEN};
 
-static const struct life detached = {"it loses its stream", &open,
-                                     .moments = {{1000, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 601000}},
-                                     .state = CONNECTION_OPEN};
+static const struct life detached = {
+    "it loses its stream", &open,
+    .moments = {{900, CONNECTION_HEARD, 0, NONE}, {1000, CONNECTION_STREAM_LOST, CONNECTION_DROP_CURRENT, 601000}},
+    .state = CONNECTION_OPEN};
 
 static const struct life both_ended = {
     "both directions ended", &open,

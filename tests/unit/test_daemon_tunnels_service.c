@@ -63,7 +63,7 @@ START_TEST(it_is_detached_and_goes_on)
 }
 END_TEST
 
-/* For that it is held longer. */
+/* For that it is held longer. By an ack of something, or of nothing. */
 START_TEST(the_other_side_has_heard_of_it)
 {
   struct stream *s;
@@ -73,10 +73,14 @@ START_TEST(the_other_side_has_heard_of_it)
   if (_i == 0) {
     stream_say_ack(&w, s, strlen("eins "), 1);
     WORLD_UNTIL(&w, tunnel_info(last).unacked == 0);
+  } else if (_i == 1) {
+    stream_say_ack(&w, s, 0, 0);
+    stream_say_data_at(&w, s, strlen("one "), "two", false);
+    expect(fd, "two");
   }
   lose(s);
   WORLD_UNTIL(&w, detached == 1);
-  ck_assert_int_eq(last->machine.heard, _i == 0);
+  ck_assert_int_eq(last->machine.heard, _i < 2);
   s = attach(1, 0);
   WORLD_UNTIL(&w, resumed == 1);
   ck_assert(last->machine.heard);
@@ -548,7 +552,7 @@ static void add_attachments(Suite *suite)
   TCase *t = add_case(suite, "attachments");
 
   tcase_add_test(t, it_is_detached_and_goes_on);
-  tcase_add_loop_test(t, the_other_side_has_heard_of_it, 0, 2);
+  tcase_add_loop_test(t, the_other_side_has_heard_of_it, 0, 3);
   tcase_add_loop_test(t, what_did_not_arrive_is_sent_again, 0, 6);
   tcase_add_loop_test(t, dialled_again_it_does_not_dial_its_target_again, 0, 2);
   tcase_add_test(t, memory_is_short_when_it_comes);

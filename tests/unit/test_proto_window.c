@@ -757,7 +757,32 @@ START_TEST(ack_after_a_delay)
 }
 END_TEST
 
-/* Two of the largest messages lately; no message has more than a quarter of the window. */
+/* Of nothing, so that the other side knows that it was heard. */
+START_TEST(ack_as_a_greeting)
+{
+  struct acks a;
+  acks_start(&a);
+  acks_greet(&a, 1000);
+  ck_assert(acks_any(&a) && !acks_unsaid(&a));
+  ck_assert(!acks_due(&a, 1000 + ACKS_GREETING_US - 1));
+  ck_assert(acks_due(&a, 1000 + ACKS_GREETING_US));
+  struct ack ack = acks_say(&a, 0, 5000000);
+  ck_assert_uint_eq(ack.taken + ack.messages + ack.held_us, 0);
+  ck_assert(!acks_any(&a) && !acks_due(&a, FOREVER));
+
+  acks_greet(&a, 5000000);
+  acks_taken(&a, 1, 1, 5000100); /* an ack of something is one, too */
+  ck_assert(acks_unsaid(&a) && acks_due(&a, 5000100 + ACKS_DELAY_US));
+  ck_assert_uint_eq(acks_say(&a, 0, 5006000).held_us, 5900);
+  ck_assert(!acks_any(&a));
+
+  acks_greet(&a, 6000000);
+  acks_restart(&a); /* who goes on with it says so */
+  acks_say(&a, 0, 6000000);
+  ck_assert(!acks_any(&a) && !acks_due(&a, FOREVER));
+}
+END_TEST
+
 /* On another stream. */
 START_TEST(ack_again)
 {
@@ -779,6 +804,7 @@ START_TEST(ack_again)
 }
 END_TEST
 
+/* Two of the largest messages lately; no message has more than a quarter of the window. */
 START_TEST(ack_after_a_step)
 {
   struct acks a;
@@ -865,6 +891,7 @@ int main(void)
   TCase *acks = tcase_create("acks");
   tcase_add_test(acks, measures_anew_on_another_stream);
   tcase_add_test(acks, ack_after_a_delay);
+  tcase_add_test(acks, ack_as_a_greeting);
   tcase_add_test(acks, ack_again);
   tcase_add_test(acks, ack_after_a_step);
   suite_add_tcase(suite, acks);
