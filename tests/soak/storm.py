@@ -21,6 +21,8 @@ SIZES = (0, 0, 1, 1, 64, 2048, 2049, 16384, 70000, 300000, 1 << 20, 3 << 20)
 # What the application does, and what the target does.
 NEAR = ("both",) * 6 + ("speaks first", "leaves at once", "resets", "waits for the end", "stalls")
 FAR = ("both",) * 6 + ("hears first", "resets", "resets at once", "answers and ends", "stalls")
+# Who dials and is not answered in time, or finds the service gone when it dials again, gives up; the target may have been reached.
+UNANSWERED = ("nobody answered", "no router for", "does not exist", "is gone")
 BROKEN = (errno.ECONNRESET, errno.EPIPE)
 PAUSES = (0, 0.002, 0.05)
 DEAF, LATE = 150, 75  # seconds: an end that hears nothing more has lost its connection; the other end is over soon after, or in a minute
@@ -41,7 +43,7 @@ class End:
 
     def __init__(self, connection, draw):
         self.connection, self.draw, self.loop = connection, draw, asyncio.get_running_loop()
-        self.heard, self.saw, self.broken, self.resets, self.over = 0, None, False, False, False
+        self.heard, self.saw, self.why, self.broken, self.resets, self.over = 0, None, None, False, False, False
 
     async def say(self, at, size, end=True):
         said = 0
@@ -211,9 +213,11 @@ class Storm:
     async def one(self, number):
         plan = self.plans[number] = Plan(number)
         begin, connection = time.monotonic(), await self.connect(plan)
+        peer = None
         if plan.way != "unix":
             host, port = connection.getsockname()[:2]
-            self.peers[f"[{host}]:{port}" if plan.way == "v6" else f"{host}:{port}"] = number
+            peer = f"[{host}]:{port}" if plan.way == "v6" else f"{host}:{port}"
+            self.peers[peer] = number
         end = End(connection, random.Random(f"{SEED} {number} near"))
         if plan.near == "leaves at once":
             end.draw.choice((end.reset, end.close))()
@@ -230,13 +234,19 @@ class Storm:
             end.close()
         elif end.saw is None:
             await self.play(end, plan.near, (plan.up_at, plan.up), (plan.down_at, plan.down))
+        end.why = await asyncio.to_thread(self.reason, peer) if end.saw == "reset" and peer and not plan.far.startswith("resets") else None
         last = time.monotonic() + LATE
         while number in self.far and not self.far[number].over and time.monotonic() < last:
             await asyncio.sleep(0.02)
         trouble = self.judge(number, plan, end, self.far.get(number), begin)
         if trouble:
-            self.troubles.append(f"{number}: {vars(plan)}: {trouble}")
+            self.troubles.append(f"{number}: {vars(plan)}: {trouble}; B said: {end.why}")
             print(self.troubles[-1], flush=True)
+
+    def reason(self, peer):
+        """What B says of a connection that broke."""
+        said = [line for line in self.b.errors() if f" from {peer} " in line]
+        return said[-1] if said else None
 
     def judge(self, number, plan, near, far, begin):
         """What is not as it should be, or None."""
@@ -248,8 +258,12 @@ class Storm:
         self.counts["judged"] += 1
         if number in self.cut or near.resets and far is None:
             return None
+        disturbed = any(a <= time.monotonic() and begin <= b for a, b in self.gone)
+        unanswered = near.why and any(word in near.why for word in UNANSWERED) or plan.way == "unix"
+        if disturbed and unanswered and near.heard == 0 and not near.resets:
+            self.counts["unanswered"] += 1
+            return None
         if far is None:
-            disturbed = any(a <= time.monotonic() and begin <= b for a, b in self.gone)
             return None if disturbed and (near.broken or plan.way == "unix") else f"did not arrive; the application saw: {near.saw}"
         if plan.way == "unix" and (near.resets or far.resets):  # such a socket knows no reset
             return None
@@ -285,4 +299,4 @@ def storm(world, router, a, b):
         eventually(lambda: not a.connections() and not b.connections(), 90)
     assert not a.connections() + b.connections(), (a.connections(), b.connections())
     eventually(lambda: a.descriptors() <= before[0] + 2 and b.descriptors() <= before[1] + 2, 30, "descriptors as before")
-    print(f"seed {SEED}: {storm.counts['judged']} connections judged; RSS {a.rss() >> 20} and {b.rss() >> 20} MiB")
+    print(f"seed {SEED}: {storm.counts['judged']} connections judged ({storm.counts['unanswered']} of those under faults may not have been answered); RSS {a.rss() >> 20} and {b.rss() >> 20} MiB")
