@@ -22,8 +22,8 @@ def mmfs_at(state, directory, *arguments):
     return run_any(BUILD / "mmfs", *arguments, env={**os.environ, **surroundings(directory), "XDG_STATE_HOME": str(state)})
 
 
-def usable_daemon(path):
-    """The pid of the daemon that serves a mount that went to the background."""
+def daemons(path):
+    """The pids of those that serve a mount, or start who does."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -31,8 +31,12 @@ def usable_daemon(path):
             except OSError:
                 continue
             if str(path).encode() in command and b"mmfs" in command[0]:
-                return int(entry)
-    return None
+                yield int(entry)
+
+
+def usable_daemon(path):
+    """The pid of the daemon that serves a mount that went to the background."""
+    return next(daemons(path), None)
 
 
 @pytest.fixture
@@ -197,6 +201,53 @@ def test_background_with_a_router_that_says_nothing(directory, point):
         done = mmfs(directory, f"127.0.0.1:{silent.getsockname()[1]}", point)
         assert done.returncode == 0, done.stderr
         assert "connecting" in (point / "status").read_text()
+
+
+@pytest.fixture
+def waiting(directory, point):
+    """Who starts mmfs, and the daemon: the tree is mounted, and the router has not been heard yet."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = [BUILD / "mmfs", f"127.0.0.1:{silent.getsockname()[1]}", point]
+        starter = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **surroundings(directory)})
+        try:
+            eventually(lambda: is_mounted(point), what="mounted")
+            yield starter, next(pid for pid in daemons(point) if pid != starter.pid)
+        finally:
+            starter.kill()
+            starter.communicate()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_background_that_is_ended_before_it_is_ready(waiting, point, sign):
+    """Nothing is left, and the starter does not say that all is well."""
+    starter, daemon = waiting
+    os.kill(daemon, sign)
+    said = starter.communicate(timeout=PATIENCE)[1]
+    if starter.returncode != 0:  # else the daemon was ready already
+        assert starter.returncode == 1 and "mmfs: ended before it was ready" in said
+    eventually(lambda: daemon not in daemons(point), what="it ends")
+    assert not is_mounted(point)
+
+
+def test_background_that_is_killed_before_it_is_ready(directory, waiting, point):
+    """The starter says so, and the next one takes the place."""
+    starter, daemon = waiting
+    os.kill(daemon, signal.SIGKILL)
+    said = starter.communicate(timeout=PATIENCE)[1]
+    if starter.returncode != 0:
+        assert starter.returncode == 1 and "ended by signal 9" in said
+    assert mmfs(directory, "127.0.0.1:1", point).returncode == 0
+    assert "connecting" in (point / "status").read_text()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
+def test_background_whose_starter_is_ended(waiting, point, sign):
+    """Nobody waits for the mount any more, which goes, too."""
+    starter, daemon = waiting
+    starter.send_signal(sign)
+    if starter.wait(PATIENCE) == -sign:
+        eventually(lambda: daemon not in daemons(point), what="it ends")
+        assert not is_mounted(point)
 
 
 CLOSED = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "closed"]
