@@ -35,7 +35,8 @@
  *
  * A side is done when both directions ended, its socket has taken all, and a stream that carried its last word ended
  * well: half-closing a stream says "I have taken everything, and so must you have". Otherwise F attaches again, and S
- * waits for that. Of one that is over S leaves a tombstone, which answers F.
+ * waits for that; in vain, if it was lost to S alone, which cannot know that and must not forget what F may lack. Of
+ * one that is over S leaves a tombstone, which answers F.
  *
  * Who dials and has had no header of S gives up when its time is over, and cannot tell S, which it does not know. So
  * S holds a connection for long only when it knows that F has heard of it. That its stream lasted shows nothing: a

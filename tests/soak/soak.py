@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 
 from crash import crash
 from harness import Echo, World, dial, eventually, hear_exactly, make_stubs, reset
-from storm import storm
+from storm import OPTIONS, storm
 from traffic import Flow, Meeting, any_size, together
 
 
@@ -240,7 +240,8 @@ def main():
     world = World(directory)
     try:
         router = world.router()
-        work(world, router, world.mount(router, name="A"), world.mount(router, name="B"))
+        options = OPTIONS if work is storm else ""
+        work(world, router, world.mount(router, options, name="A"), world.mount(router, options, name="B"))
     finally:
         world.close()
         subprocess.run(["rm", "-rf", "--one-file-system", directory], check=False)

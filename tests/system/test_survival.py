@@ -81,8 +81,9 @@ def test_the_router_dies_under_a_transfer(world, router, a, b, link):
 
 @pytest.mark.parametrize("options", ["", "window=256K,budget=1M"], ids=["as it is", "small windows"])
 def test_the_router_dies_under_a_crowd(world, router, options):
-    """Of connections of all sizes, some of which have ended at one side already."""
-    a, b = (world.mount(router, options, name=name) for name in "AB")
+    """Of connections of all sizes, some of which have ended at one side already. When the news that both have ended is lost on its
+    way to the service's side alone, that one waits for the other, which is done: not for 10 minutes here."""
+    a, b = (world.mount(router, ",".join(filter(None, ("hold=30", options))), name=name) for name in "AB")
     link = Link(world, a, b)
     flows, works, ends = [], [], [link.ends("up") for _ in range(12)]
     for number, (near, far) in enumerate(ends):
