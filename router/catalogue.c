@@ -109,7 +109,7 @@ static void notes_fill(Mindmeld__WatchServicesResponse *news, const struct catal
     p->lost[i] = binary(notes->lost[i], HEADER_MEMBER_SIZE);
 }
 
-struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c,
+struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c, size_t max,
                                    const struct catalogue_notes *notes, bool *complete)
 {
   struct page p;
@@ -118,7 +118,7 @@ struct rpc_message *catalogue_news(const struct registry *r, struct registry_cur
   Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
   struct registry_cursor moved = *c;
   bool restart;
-  size_t count = registry_read(r, &moved, p.entries, CATALOGUE_PAGE, &restart, complete);
+  size_t count = registry_read(r, &moved, p.entries, max, &restart, complete);
   for (size_t i = 0; i < count; i++) {
     if (p.entries[i].gone)
       p.removed[news.n_removed++] = (char *)p.entries[i].name;

@@ -33,9 +33,9 @@ struct catalogue_notes {
   size_t lost_count; /* up to CATALOGUE_PAGE */
 };
 
-/* What a watcher has not seen, up to CATALOGUE_PAGE names; moves its cursor. *complete: that was all. NULL when memory
- * is short. */
-struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c,
+/* What a watcher has not seen, up to `max` names, which is CATALOGUE_PAGE or less; moves its cursor. *complete: that
+ * was all. NULL when memory is short. */
+struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c, size_t max,
                                    const struct catalogue_notes *notes, bool *complete);
 
 #endif

@@ -1,4 +1,5 @@
 /* What a router holds at most, and how long it waits, unless it is told otherwise. */
+#include "catalogue.h"
 #include "router.h"
 
 struct router_limits router_limits_default(void)
@@ -15,6 +16,7 @@ struct router_limits router_limits_default(void)
       .tokens = 16384,
       .tokens_per_caller = 4096,
       .watchers = 4096,
+      .page = CATALOGUE_PAGE,
       .lost = 4096,
       .openings = 16384,
       .answers = 16384,

@@ -47,6 +47,7 @@ static void watcher_send(struct watcher *w)
 {
   const struct router *r = w->router;
   const uint8_t *lost[CATALOGUE_PAGE];
+  const size_t page = r->limits.page < CATALOGUE_PAGE ? r->limits.page : CATALOGUE_PAGE;
   uint64_t lost_seen = w->lost_seen;
   const struct catalogue_notes notes = {
       .draining = r->draining,
@@ -55,10 +56,10 @@ static void watcher_send(struct watcher *w)
       .stream_age_ms = w->greeted ? 0 : r->limits.stream_age_ms,
       .challenge = w->greeted ? NULL : w->challenge,
       .lost = lost,
-      .lost_count = lost_read(r->lost, &lost_seen, lost, CATALOGUE_PAGE),
+      .lost_count = lost_read(r->lost, &lost_seen, lost, page),
   };
   bool complete;
-  struct rpc_message *m = catalogue_news(r->registry, &w->cursor, &notes, &complete);
+  struct rpc_message *m = catalogue_news(r->registry, &w->cursor, page, &notes, &complete);
   int error = m ? rpc_call_send(w->call, m) : -ENOMEM;
   if (error == 0) {
     w->sending = w->greeted = true;

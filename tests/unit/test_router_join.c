@@ -264,43 +264,26 @@ END_TEST
 START_TEST(test_many_lost)
 {
   struct fixture f;
-  enum { MANY = 650, KEPT = 600 };
+  enum { PAGE = 4, KEPT = 11, MANY = 30 };
   struct router_limits limits = router_limits_default();
   limits.lost = KEPT;
+  limits.page = PAGE;
   fixture_open_with(&f, &limits, NULL);
   struct watch *early = watch(&f), *holder = watch(&f);
   struct request q = request_of(holder, second, 'h', 2);
   q.former = third.key;
   joins_as(&f, &q);
-  uint8_t seed[IDENTITY_SEED_SIZE], key[HEADER_MEMBER_KEY_SIZE];
-  memset(seed, 's', sizeof seed);
-  struct who_bytes b = who_bytes(first);
   for (unsigned i = 0; i < MANY; i++) {
     struct watch *w = watch(&f);
-    struct identity_claim claim = {.instance = 1};
-    uint8_t signature[IDENTITY_SIGNATURE_SIZE];
-    identity_of_seed(seed, claim.identity);
-    memcpy(claim.challenge, w->challenge, sizeof claim.challenge);
-    memcpy(claim.member, b.id, sizeof claim.member);
-    identity_sign(&claim, seed, signature);
-    memset(key, 0xee, sizeof key);
-    memcpy(key, &i, sizeof i);
-    Mindmeld__JoinRequest request = MINDMELD__JOIN_REQUEST__INIT;
-    request.member = binary(b.id, sizeof b.id);
-    request.member_key = binary(b.key, sizeof b.key);
-    request.identity = binary(claim.identity, sizeof claim.identity);
-    request.instance = 1;
-    request.challenge = binary(claim.challenge, sizeof claim.challenge);
-    request.signature = binary(signature, sizeof signature);
-    request.former_key = binary(key, sizeof key);
-    struct asked asked = ask_on(&f, f.channel, CONTROL "Join", &request.base, &mindmeld__join_response__descriptor);
-    ck_assert_msg(asked.status == RPC_OK, "%s", asked.text);
+    q = request_of(w, first, 's', 1);
+    q.former = (uint8_t)(100 + i);
+    joins_as(&f, &q);
     watch_drop(w);
   }
   FIXTURE_UNTIL(&f, early->lost_count == MANY + 1);
   struct watch *late = watch(&f);
   FIXTURE_UNTIL(&f, late->lost_count == KEPT);
-  ck_assert_uint_le(late->largest, 1000);
+  ck_assert_uint_eq(late->largest, PAGE);
   ck_assert(heard_lost(late, third));
   watch_drop(late);
   watch_drop(holder);

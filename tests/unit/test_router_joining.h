@@ -6,7 +6,7 @@
 
 #include "proto/identity.h"
 
-enum { LOST_MAX = 1500 };
+enum { LOST_MAX = 64 };
 
 /* A watcher, and what it has heard of members. */
 struct watch {

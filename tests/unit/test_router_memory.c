@@ -174,7 +174,7 @@ START_TEST(test_catalogue)
     struct rpc_message *list = catalogue_list(&kept, r), *news = NULL;
     left = n;
     if (!list)
-      news = catalogue_news(r, &c, &notes, &complete);
+      news = catalogue_news(r, &c, MANY, &notes, &complete);
     left = -1;
     rpc_message_free(list);
     rpc_message_free(news);
