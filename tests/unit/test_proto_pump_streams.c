@@ -7,13 +7,9 @@ enum { NEXT = 1, AFTER = 2 }; /* sides whose streams the first one's pump is giv
 
 static void write_bytes(size_t from, size_t size)
 {
-  static uint8_t out[1 << 16];
   start_patience();
   while (size > 0) {
-    size_t portion = size < sizeof out ? size : sizeof out;
-    for (size_t i = 0; i < portion; i++)
-      out[i] = byte_at(from + i);
-    ssize_t n = send(it->fd, out, portion, MSG_NOSIGNAL);
+    ssize_t n = send(it->fd, bytes_at(from), size < BYTES_MAX ? size : BYTES_MAX, MSG_NOSIGNAL);
     if (n > 0) {
       from += (size_t)n;
       size -= (size_t)n;
@@ -174,10 +170,7 @@ START_TEST(test_closed_while_its_message_is_out)
   size_t pushed = 0;
   start_patience();
   for (int idle = 0; idle < 50;) {
-    uint8_t out[1 << 14];
-    for (size_t i = 0; i < sizeof out; i++)
-      out[i] = byte_at(pushed + i);
-    ssize_t n = send(it->fd, out, sizeof out, MSG_NOSIGNAL);
+    ssize_t n = send(it->fd, bytes_at(pushed), 1 << 14, MSG_NOSIGNAL);
     pushed += n > 0 ? (size_t)n : 0;
     idle = n > 0 ? 0 : idle + 1;
     turn_for(1);

@@ -2,7 +2,7 @@
 #include "router/state.h"
 #include "test_router_fixture.h"
 
-enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 3000 };
+enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 600 };
 
 /* ---- What clients say ---- */
 
@@ -594,7 +594,7 @@ START_TEST(test_replaced_while_told)
 {
   struct fixture f;
   struct router_limits limits = fixture_limits();
-  enum { MANY = 1000 };
+  enum { MANY = 100 };
   limits.unsent = MANY;
   fixture_open_with(&f, &limits, NULL);
   struct stream **a = calloc(MANY, sizeof(struct stream *));
@@ -646,7 +646,7 @@ START_TEST(test_stolen)
       h.member[rand_r(&seed) % 16] ^= (uint8_t)(1 + rand_r(&seed) % 255);
     }
     stream_closes_saying(connect_with(&f, &h), RPC_PERMISSION_DENIED, "not the member's key");
-    if (i % 500 == 0)
+    if (i % 100 == 0)
       talk(a, p);
   }
   ck_assert(!spare->headers && !spare->closed && !waiting->headers && !waiting->closed);

@@ -289,7 +289,7 @@ int main(void)
       {test_name_of_same_member, 0}, {test_name_of_same_identity, 0},
       {test_name_of_an_original, 0}, {test_name_at_the_limit, 0},
       {test_parked_lasts, 0},        {test_drain_refuses, 0},
-      {test_stream_age, 0},          {test_churn, 10},
+      {test_stream_age, 0},          {test_churn, 4},
   };
   return fixture_main("names", tests, sizeof tests / sizeof *tests);
 }
