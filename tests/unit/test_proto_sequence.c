@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "proto/sequence.h"
-#include "test_fs_failing.h"
+#include "failing.h"
 
 static struct sequence_out out;
 static struct sequence_in in;

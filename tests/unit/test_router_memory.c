@@ -1,6 +1,4 @@
-/* Memory runs short at each allocation in turn: what was asked for is refused, and nothing else changes. The
- * allocations are counted by standing before the C library's; under a sanitizer, which stands there itself, they never
- * fail. */
+/* Memory runs short at each allocation in turn: what was asked for is refused, and nothing else changes. */
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
@@ -15,35 +13,7 @@
 #include "router/tokens.h"
 #include "router/waiting.h"
 
-static int left = -1; /* allocations that still succeed; -1: all */
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t nmemb, size_t size);
-
-static bool short_of_memory(void)
-{
-  if (left == 0)
-    return true;
-  left -= left > 0;
-  return false;
-}
-
-void *malloc(size_t size)
-{
-  return short_of_memory() ? NULL : __libc_malloc(size);
-}
-
-void *calloc(size_t nmemb, size_t size)
-{
-  return short_of_memory() ? NULL : __libc_calloc(nmemb, size);
-}
-#endif
+#include "failing.h"
 
 static const struct registry_time some_time = {.seconds = 1};
 static const size_t holds[CALLER_HOLDS] = {100, 100, 100, 100};
@@ -54,19 +24,19 @@ enum { MANY = 100 }; /* so that the tables grow, too */
 START_TEST(test_registry)
 {
   struct registry *r = NULL;
-  for (int n = 0; !r; n++) {
-    left = n;
+  for (size_t n = 1; !r; n++) {
+    fail_allocation(n);
     r = registry_open(MANY, MANY);
   }
-  left = -1;
+  fail_allocation(0);
   for (int i = 0; i < MANY; i++) {
     char name[16];
     int error = -ENOMEM;
     snprintf(name, sizeof name, "n%d", i);
-    for (int n = 0; error; n++) {
-      left = n;
+    for (size_t n = 1; error; n++) {
+      fail_allocation(n);
       error = registry_add(r, name, some_time, &owner);
-      left = -1;
+      fail_allocation(0);
       ck_assert(error == 0 || error == -ENOMEM);
       ck_assert_uint_eq(registry_count(r), (size_t)i + (error == 0));
       ck_assert_ptr_eq(registry_find(r, name), error ? NULL : &owner);
@@ -85,18 +55,18 @@ static void on_lost(struct token *t, void *arg)
 START_TEST(test_tokens)
 {
   struct tokens *ts = NULL;
-  for (int n = 0; !ts; n++) {
-    left = n;
+  for (size_t n = 1; !ts; n++) {
+    fail_allocation(n);
     ts = tokens_open(MANY, 1000, on_lost, NULL);
   }
-  left = -1;
+  fail_allocation(0);
   for (size_t i = 0; i < MANY; i++) {
     int error = -ENOMEM;
-    for (int n = 0; error; n++) {
+    for (size_t n = 1; error; n++) {
       struct token *t;
-      left = n;
+      fail_allocation(n);
       error = tokens_make(ts, 0, &t);
-      left = -1;
+      fail_allocation(0);
       ck_assert(error == 0 || error == -ENOMEM);
       ck_assert_uint_eq(tokens_count(ts), i + (error == 0));
     }
@@ -110,19 +80,19 @@ START_TEST(test_callers)
   struct callers *cs = NULL;
   struct caller *held[MANY];
   struct member none = {0};
-  for (int n = 0; !cs; n++) {
-    left = n;
+  for (size_t n = 1; !cs; n++) {
+    fail_allocation(n);
     cs = callers_open(holds);
   }
-  left = -1;
+  fail_allocation(0);
   for (int i = 0; i < MANY; i++) {
     char peer[16];
     int error = -ENOMEM;
     snprintf(peer, sizeof peer, "peer%d", i);
-    for (int n = 0; error; n++) {
-      left = n;
+    for (size_t n = 1; error; n++) {
+      fail_allocation(n);
       error = callers_hold(cs, &held[i], &none, peer, CALLER_STREAMS);
-      left = -1;
+      fail_allocation(0);
       ck_assert(error == 0 || error == -ENOMEM);
     }
   }
@@ -136,20 +106,20 @@ START_TEST(test_waiting)
 {
   struct waiting *w = NULL;
   static struct dial dials[MANY];
-  for (int n = 0; !w; n++) {
-    left = n;
+  for (size_t n = 1; !w; n++) {
+    fail_allocation(n);
     w = waiting_open(MANY);
   }
-  left = -1;
+  fail_allocation(0);
   for (int i = 0; i < MANY; i++) {
     char name[16];
     int error = -ENOMEM;
     snprintf(name, sizeof name, "n%d", i);
     dials[i].goal = goal_service(name);
-    for (int n = 0; error; n++) {
-      left = n;
+    for (size_t n = 1; error; n++) {
+      fail_allocation(n);
       error = waiting_add(w, &dials[i]);
-      left = -1;
+      fail_allocation(0);
       ck_assert(error == 0 || error == -ENOMEM);
       ck_assert_ptr_eq(waiting_first(w, &dials[i].goal), error ? NULL : &dials[i]);
     }
@@ -168,14 +138,14 @@ START_TEST(test_catalogue)
   struct catalogue_kept kept = {0};
   const struct catalogue_notes notes = {.heartbeat_ms = 1};
   /* Only what fails before gRPC comes in, which ends the process when memory runs short. */
-  for (int n = 0; n < 4; n++) {
+  for (size_t n = 1; n <= 4; n++) {
     bool complete;
-    left = n;
+    fail_allocation(n);
     struct rpc_message *list = catalogue_list(&kept, r), *news = NULL;
-    left = n;
+    fail_allocation(n);
     if (!list)
       news = catalogue_news(r, &c, MANY, &notes, &complete);
-    left = -1;
+    fail_allocation(0);
     rpc_message_free(list);
     rpc_message_free(news);
     if (list)

@@ -1,8 +1,8 @@
 /* Makes the Nth allocation of this program fail. The definitions here take the place of the C library's, also in what
  * is linked statically; below them is the sanitizer's allocator, if there is one. (The thread sanitizer does not stand
  * it: there nothing fails.) Included once in a program. */
-#ifndef TEST_FS_FAILING_H
-#define TEST_FS_FAILING_H
+#ifndef FAILING_H
+#define FAILING_H
 
 #include <errno.h>
 #include <stdbool.h>
@@ -36,7 +36,7 @@ static void fail_allocation(size_t nth)
 }
 
 /* Whether there were so many. */
-static bool allocation_failed(void)
+__attribute__((unused)) static bool allocation_failed(void)
 {
   failing_in = 0;
   return failing_came;
