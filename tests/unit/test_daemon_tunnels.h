@@ -2,8 +2,8 @@
 #ifndef TEST_DAEMON_TUNNELS_H
 #define TEST_DAEMON_TUNNELS_H
 
+#include "failing.h"
 #include "test_daemon_streams.h"
-#include "test_fs_failing.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

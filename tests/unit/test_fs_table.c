@@ -1,6 +1,6 @@
 /* The tree of entries without a session: who lives how long, who comes back, and what happens when memory is short. */
-#include "test_fs_example.h"
 #include "failing.h"
+#include "test_fs_example.h"
 
 #include "fs/fs_internal.h"
 

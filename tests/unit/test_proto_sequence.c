@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/sequence.h"
 #include "failing.h"
+#include "proto/sequence.h"
 
 static struct sequence_out out;
 static struct sequence_in in;
