@@ -15,7 +15,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <openssl/crypto.h>
@@ -139,12 +143,27 @@ int rpc_queue_create(struct rpc_queue **out)
   return 0;
 }
 
+/* When a socket did not take what gRPC had to write, a thread of gRPC's sleeps in its epoll set for up to ten seconds
+ * at a time, and looks only then whether that is still of use. The shutdown waits for it. A new descriptor in the set
+ * wakes it. */
+static void wake_sleepers(void)
+{
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+    return;
+  grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+  grpc_channel_destroy(grpc_channel_create_from_fd("alarm", fds[0], credentials, NULL)); /* closes it */
+  grpc_channel_credentials_release(credentials);
+  close(fds[1]);
+}
+
 void rpc_queue_free(struct rpc_queue *q)
 {
   if (!q->stopping) /* never ran */
     grpc_completion_queue_shutdown(q->cq);
   grpc_completion_queue_destroy(q->cq);
   grpc_channel_destroy(q->bell);
+  wake_sleepers();
   grpc_shutdown_blocking();
   pthread_mutex_destroy(&q->lock);
   free(q);

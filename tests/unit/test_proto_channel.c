@@ -83,6 +83,56 @@ START_TEST(not_grpc)
 }
 END_TEST
 
+static uv_sem_t said, over;
+
+/* Grants all that a window can have, takes a little, and hangs up when more was said than the kernel holds. */
+static void *take_a_little(void *arg)
+{
+  static const unsigned char windows[] = {0,    0,    6, 4, 0, 0, 0, 0, 0, 0,    4, 0x7f, 0xff,
+                                          0xff, 0xff,                                         /* of each stream */
+                                          0,    0,    4, 8, 0, 0, 0, 0, 0, 0x7f, 0, 0,    0}; /* of all together */
+  static char taken[64 << 10];
+  int fd = accept(*(int *)arg, NULL, NULL);
+  ck_assert_int_eq(write(fd, windows, sizeof windows), sizeof windows);
+  ck_assert_int_eq(recv(fd, taken, sizeof taken, MSG_WAITALL), sizeof taken);
+  uv_sem_wait(&said);
+  shutdown(fd, SHUT_WR);
+  uv_sem_wait(&over);
+  close(fd);
+  return NULL;
+}
+
+/* The kernel did not take all of what was to be written. That, or what gRPC does about it, does not hold up the end. */
+START_TEST(end_after_a_write_was_held_back)
+{
+  enum { MUCH = 64 << 20, SOON_S = 6 /* gRPC would sleep for ten seconds */ };
+  struct client client;
+  struct record r;
+  pthread_t thread;
+  int port, fd = listen_somewhere(&port);
+  char *bytes = calloc(1, MUCH);
+  ck_assert_ptr_nonnull(bytes);
+  ck_assert_int_eq(uv_sem_init(&said, 0), 0);
+  ck_assert_int_eq(uv_sem_init(&over, 0), 0);
+  ck_assert_int_eq(pthread_create(&thread, NULL, take_a_little, &fd), 0);
+  client_open(&client, port);
+  record_start(&r, &client, "/t/deaf");
+  ck_assert_int_eq(rpc_call_send(r.call, rpc_message_copy(bytes, MUCH)), 0);
+  uv_sem_post(&said);
+  loop_until(&client.loop, &r.closed, 1);
+  ck_assert_int_ne(r.status, RPC_OK);
+  uint64_t since = uv_hrtime();
+  client_stop(&client);
+  ck_assert_uint_lt((uv_hrtime() - since) / 1000000000, SOON_S);
+  uv_sem_post(&over);
+  pthread_join(thread, NULL);
+  uv_sem_destroy(&said);
+  uv_sem_destroy(&over);
+  free(bytes);
+  close(fd);
+}
+END_TEST
+
 START_TEST(name_does_not_resolve)
 {
   struct client client;
@@ -454,6 +504,7 @@ int main(void)
   tcase_add_test(plain, nobody_listens);
   tcase_add_test(plain, nobody_answers);
   tcase_add_test(plain, not_grpc);
+  tcase_add_test(plain, end_after_a_write_was_held_back);
   tcase_add_test(plain, name_does_not_resolve);
   tcase_add_test(plain, names_and_brackets);
   tcase_add_loop_test(plain, address_is_left, 0, 5);
