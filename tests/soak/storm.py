@@ -45,7 +45,7 @@ class End:
     """One end of a connection: what it does, what it saw."""
 
     def __init__(self, connection, draw):
-        self.connection, self.draw, self.loop, self.peer = connection, draw, asyncio.get_running_loop(), None
+        self.connection, self.draw, self.loop, self.peer, self.port = connection, draw, asyncio.get_running_loop(), None, None
         self.heard, self.saw, self.why, self.broken, self.resets, self.over = 0, None, None, False, False, False
 
     async def say(self, at, size, end=True):
@@ -113,7 +113,6 @@ class Storm:
         eventually(lambda: self.b.write(f"forwards/{way}", self.listen[way] + "\n") is None, 60, f"forwards/{way} is there")
 
     def service_anew(self, way):
-        begin = time.monotonic()
         with contextlib.suppress(OSError):
             os.rmdir(self.a / f"services/{way}")
         time.sleep(self.draw.choice((0, 0.01, 0.3)))
@@ -121,26 +120,24 @@ class Storm:
         eventually(lambda: os.path.exists(self.a / f"services/{way}/target") or os.mkdir(self.a / f"services/{way}"), 60, f"services/{way} is declared")
         with contextlib.suppress(OSError):
             self.a.write(f"services/{way}/target", self.targets[way] + "\n")
-        self.gone.append((begin, time.monotonic() + 5))
+        return 5
 
     def kill(self):
-        begin = time.monotonic()
         self.router.kill()
         time.sleep(self.draw.choice((0, 0.1, 0.5, 2, 4)))
         self.router = self.world.router(listen=self.router.address)
-        self.gone.append((begin, time.monotonic() + 15))
+        return 15
 
     def drain(self):
-        begin = time.monotonic()
         self.router = drained(self.world, self.router)
-        self.gone.append((begin, time.monotonic() + 15))
+        return 15
 
     def freeze(self):
-        program, begin = self.draw.choice((self.a, self.b, self.router)), time.monotonic()
+        program = self.draw.choice((self.a, self.b, self.router))
         program.process.send_signal(signal.SIGSTOP)
         time.sleep(self.draw.choice((0.01, 0.1, 1, 3, 7)))
         program.process.send_signal(signal.SIGCONT)
-        self.gone.append((begin, time.monotonic() + 15))
+        return 15
 
     def cut_some(self):
         for name in self.draw.sample(names := self.b.listing("connections"), min(3, len(names))):
@@ -155,7 +152,9 @@ class Storm:
                  lambda: self.service_anew(self.draw.choice(tuple(self.targets))), lambda: self.forward_anew(self.draw.choice(tuple(self.targets))))
         while time.monotonic() < self.until - 5:
             await asyncio.sleep(self.draw.expovariate(1 / 0.7))
-            await asyncio.to_thread(self.draw.choice(works))
+            fault = [time.monotonic(), float("inf")]
+            self.gone.append(fault)
+            fault[1] = time.monotonic() + (await asyncio.to_thread(self.draw.choice(works)) or 0)
 
     # --- the two ends ---
 
@@ -223,7 +222,7 @@ class Storm:
             host, port = connection.getsockname()[:2]
             peer = f"[{host}]:{port}" if plan.way == "v6" else f"{host}:{port}"
         end = End(connection, random.Random(f"{SEED} {number} near"))
-        end.peer = peer
+        end.peer, end.port = peer, plan.way != "unix" and connection.getpeername()[1]
         if plan.near == "leaves at once":
             end.draw.choice((end.reset, end.close))()
             return
@@ -245,7 +244,7 @@ class Storm:
             await asyncio.sleep(0.02)
         trouble = self.judge(number, plan, end, self.far.get(number), begin)
         if trouble:
-            self.troubles.append(f"{number}: {vars(plan)}: {trouble}; B said: {end.why}; A said lately: {await asyncio.to_thread(lambda: self.a.errors()[-3:])}")
+            self.troubles.append(f"{number}: {vars(plan)}: {trouble}; from {end.peer} to {end.port}; B said: {end.why}; A said lately: {await asyncio.to_thread(lambda: self.a.errors()[-3:])}")
             print(self.troubles[-1], flush=True)
 
     def reason(self, peer):
