@@ -222,7 +222,9 @@ class Storm:
             host, port = connection.getsockname()[:2]
             peer = f"[{host}]:{port}" if plan.way == "v6" else f"{host}:{port}"
         end = End(connection, random.Random(f"{SEED} {number} near"))
-        end.peer, end.port = peer, plan.way != "unix" and connection.getpeername()[1]
+        end.peer = peer
+        with contextlib.suppress(OSError):  # it may be broken already
+            end.port = connection.getpeername()[1] if peer else None
         if plan.near == "leaves at once":
             end.draw.choice((end.reset, end.close))()
             return
