@@ -236,7 +236,8 @@ static int open_parts(struct daemon *d)
 {
   const struct link_options link_options = {
       .target = d->router, .tls = d->options->tls, .ca_pem = d->ca_pem, .key = d->key, .identity = &d->identity};
-  const struct pump_limits limits = {.window = d->options->window, .budget = d->options->budget};
+  const struct pump_limits limits = {
+      .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
   const struct tunnels_options tunnels_options = {
       .limit = limits.window, .dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
   int err = rpc_queue_create(&d->queue);

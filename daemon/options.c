@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUTER_PORT = 443, DIAL_TIMEOUT_MAX = 600, SECONDS_MAX = 86400 };
+enum { ROUTER_PORT = 443, DIAL_TIMEOUT_MAX = 600, KEEPALIVE_MAX = 32767 /* the kernel's */, SECONDS_MAX = 86400 };
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -184,6 +184,16 @@ static int apply_hold(struct parse *p, const char *name, const char *value)
   return 0;
 }
 
+static int apply_keepalive(struct parse *p, const char *name, const char *value)
+{
+  uint64_t seconds = parse_seconds(value);
+
+  if (seconds > KEEPALIVE_MAX)
+    return refuse(p, "option \"%s\": \"%.40s\" is no number of seconds from 0 to 32767", name, value);
+  p->out->keepalive_s = (unsigned)seconds;
+  return 0;
+}
+
 static int apply_ignore(struct parse *p, const char *name, const char *value)
 {
   (void)p, (void)name, (void)value;
@@ -219,6 +229,7 @@ static const struct option_row rows[] = {
     {"budget", OPTION_SIZE, apply_budget},
     {"dial_timeout", OPTION_SECONDS, apply_dial_timeout},
     {"hold", OPTION_SECONDS, apply_hold},
+    {"keepalive", OPTION_SECONDS, apply_keepalive},
     {"identity", OPTION_FILE, apply_identity},
     {"state", OPTION_FILE, apply_state},
     {"allow_other", OPTION_FLAG, apply_allow_other},
@@ -422,7 +433,8 @@ int options_parse(struct mmfs_options *out, int argc, const char *const argv[], 
   *out = (struct mmfs_options){.window = OPTIONS_WINDOW_DEFAULT,
                                .budget = OPTIONS_BUDGET_DEFAULT,
                                .dial_ms = OPTIONS_DIAL_MS_DEFAULT,
-                               .hold_ms = OPTIONS_HOLD_MS_DEFAULT};
+                               .hold_ms = OPTIONS_HOLD_MS_DEFAULT,
+                               .keepalive_s = OPTIONS_KEEPALIVE_S_DEFAULT};
   why[0] = '\0';
   p.helper = strncmp(slash != NULL ? slash + 1 : program, "mount.", strlen("mount.")) == 0;
   rc = take_arguments(&p, argc, argv);
@@ -463,6 +475,7 @@ const char *options_usage(void)
          "  budget=SIZE        what all connections have together (1M to 64G; 24M)\n"
          "  dial_timeout=SEC   how long a new connection waits for its router and service (1 to 600; 10)\n"
          "  hold=SEC           how long a connection is kept without a way to its other end (0 to 86400; 600)\n"
+         "  keepalive=SEC      when a silent application or target is asked whether it is there (0: never; 60)\n"
          "  allow_other        let other users look at the tree\n"
          "  identity=FILE      the key that says which mount this is, instead of the one for MOUNTPOINT\n"
          "  state=FILE         keep what is declared in FILE, and declare it again at the next start\n"

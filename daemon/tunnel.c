@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "address.h"
 #include "link.h"
@@ -296,7 +295,7 @@ void tunnel_dialled(int fd, const char *why, void *arg)
   t->dial = NULL;
   if (t->machine.state != CONNECTION_OPENING) {
     if (fd >= 0)
-      close(fd);
+      pump_discard_socket(fd);
   } else if (fd >= 0) {
     t->fd = fd;
     tunnel_step(t, CONNECTION_DIALLED);

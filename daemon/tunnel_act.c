@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "dial.h"
 #include "link.h"
@@ -207,12 +205,9 @@ static int give_socket(struct tunnel *t)
 static void close_socket(struct tunnel *t, bool reset)
 {
   pump_close_socket(t->pump, reset);
-  if (t->fd >= 0) {
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    close(t->fd);
-    t->fd = -1;
-  }
+  if (t->fd >= 0)
+    pump_discard_socket(t->fd);
+  t->fd = -1;
 }
 
 /* ---- Words, and the end ---- */

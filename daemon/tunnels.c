@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <utlist.h>
 
 #include "address.h"
@@ -78,7 +77,7 @@ void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char
   if (t != NULL)
     tunnel_start_forward(t, fd);
   else
-    close(fd);
+    pump_discard_socket(fd);
 }
 
 /* ---- Those who come ---- */

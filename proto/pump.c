@@ -202,8 +202,10 @@ void pump_send_eof(struct pump *p, bool half_close)
 void pump_shutdown_socket(struct pump *p)
 {
   atomic_store(&p->shut, true);
-  if (p->fd >= 0)
-    shutdown(p->fd, SHUT_WR);
+  if (p->fd < 0)
+    return;
+  pump_socket_reset_on_close(p->fd, false);
+  shutdown(p->fd, SHUT_WR);
 }
 
 void pump_linger_socket(struct pump *p)
@@ -215,11 +217,15 @@ void pump_linger_socket(struct pump *p)
   pump_up_go(p);
 }
 
+void pump_discard_socket(int fd)
+{
+  pump_socket_reset_on_close(fd, true);
+  close(fd);
+}
+
 static void close_descriptor(struct pump_set *set, int fd, bool reset)
 {
-  struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-  if (reset)
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  pump_socket_reset_on_close(fd, reset);
   epoll_ctl(set->epoll, EPOLL_CTL_DEL, fd, NULL);
   close(fd);
 }
@@ -244,9 +250,10 @@ void pump_close_socket(struct pump *p, bool reset)
 int pump_give_socket(struct pump *p, int fd)
 {
   struct epoll_event nothing = {.events = EPOLLONESHOT, .data.ptr = p};
+  pump_socket_begin(fd, p->set->limits.keepalive_s);
   if (epoll_ctl(p->set->epoll, EPOLL_CTL_ADD, fd, &nothing) != 0) {
     int error = errno;
-    close(fd);
+    pump_discard_socket(fd);
     return -error;
   }
   pthread_mutex_lock(&p->up.lock);
@@ -264,7 +271,7 @@ int pump_give_socket(struct pump *p, int fd)
 void pump_close(struct pump *p)
 {
   p->closed = true;
-  pump_close_socket(p, false);
+  pump_close_socket(p, true);
   pump_unref(p);
 }
 

@@ -26,10 +26,10 @@ struct rpc_channel;
 struct rpc_queue;
 struct uv_loop_s;
 
-/* In bytes. */
 struct pump_limits {
-  uint64_t window; /* the most that one direction of one connection has under way, or queues */
-  uint64_t budget; /* for all windows together beyond what each starts with, and for all queues together */
+  uint64_t window;      /* bytes: the most that one direction of one connection has under way, or queues */
+  uint64_t budget;      /* bytes: for all windows together beyond what each starts with, and for all queues together */
+  unsigned keepalive_s; /* a socket's peer that is silent for so long is asked whether it is there; 0: it is not */
 };
 
 /* What the pumps and streams of one loop share: the epoll set of their sockets, the pool of read buffers, the budget.
@@ -122,8 +122,12 @@ uint64_t pump_received(struct pump *p);
 /* The other side has said an ack: it is there, and knows that we are. */
 bool pump_is_heard(struct pump *p);
 
-/* Gives the pump a connected, non-blocking socket, which becomes the pump's, also on failure. Once. */
+/* Gives the pump a connected, non-blocking socket, which becomes the pump's, also on failure. Once. Unless it ends in
+ * order, its peer sees a reset, also when this process is killed. */
 int pump_give_socket(struct pump *p, int fd);
+
+/* For one that never becomes a pump's: closes it so that its peer sees a reset. */
+void pump_discard_socket(int fd);
 
 /* No data follows: the end is said behind what was read, and again on a later stream if it must be. After local_eof.
  * With `half_close` the current stream, if there is one, is half-closed in the same message. */
@@ -137,7 +141,7 @@ void pump_linger_socket(struct pump *p);
 /* Closes the socket, if there is one; with `reset` its peer sees a connection reset. Streams go on. */
 void pump_close_socket(struct pump *p, bool reset);
 
-/* No more events; the socket is closed if it is still open. Its current stream is the caller's to close, before. The
+/* No more events; the socket is reset if it is still open. Its current stream is the caller's to close, before. The
  * pump is freed once both threads have let go. */
 void pump_close(struct pump *p);
 

@@ -1,7 +1,8 @@
 /* The parts of pumps and streams, for the files of the copy path: pump.c (the life of a pump, its streams, its socket),
  * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
- * (what is kept to be sent again), pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what
- * the other side is told of the socket's progress), pump_set.c (the epoll set, the clocks).
+ * (what is kept to be sent again), pump_socket.c (what the kernel does with a socket by itself), pump_hear.c (what
+ * comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other side is told of the socket's progress),
+ * pump_set.c (the epoll set, the clocks).
  *
  * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
@@ -214,6 +215,16 @@ void pump_stream_check_end(struct pump_stream *s, struct pump *p);
 /* Arms the socket for EPOLLIN or EPOLLOUT in addition to what is armed; with 0 only failures are told. With a direction
  * lock held and fd >= 0. */
 void pump_arm(struct pump *p, uint32_t events);
+
+/* ---- pump_socket.c ---- */
+
+/* Before anything is sent or received on it: from now on its end is a reset, and its peer is asked whether it is there.
+ */
+void pump_socket_begin(int fd, unsigned keepalive_s);
+/* What its close does, be it ours or the kernel's when this process is killed. */
+void pump_socket_reset_on_close(int fd, bool reset);
+/* What it was given is under way, and its peer's machine has not answered for long. */
+bool pump_socket_is_abandoned(int fd, unsigned keepalive_s);
 
 /* ---- pump_say.c: with the stream's up lock held ---- */
 

@@ -129,6 +129,12 @@ static void go_on(struct pump *p)
   pump_ack_go(p);
 }
 
+static void look_after(struct pump *p)
+{
+  if (p->fd >= 0 && pump_socket_is_abandoned(p->fd, p->set->limits.keepalive_s))
+    pump_tell_socket_failed(p, ETIMEDOUT);
+}
+
 static void rest_time(uv_timer_t *timer)
 {
   struct pump_set *set = ((struct pump_watch *)timer->data)->set;
@@ -137,6 +143,7 @@ static void rest_time(uv_timer_t *timer)
   DL_FOREACH(set->pumps, p)
   {
     pump_up_rest(p);
+    look_after(p);
     if (held_back && !p->closed)
       go_on(p);
     else if (pump_ack_due(p))

@@ -133,11 +133,12 @@ END_TEST
 static const struct {
   const char *list;
   uint64_t dial_ms, hold_ms;
+  unsigned keepalive_s;
 } times[] = {
-    {"rw", OPTIONS_DIAL_MS_DEFAULT, OPTIONS_HOLD_MS_DEFAULT},
-    {"dial_timeout=1", 1000, OPTIONS_HOLD_MS_DEFAULT},
-    {"dial_timeout=600,hold=0", 600000, 0},
-    {"hold=86400,dial_timeout=007", 7000, 86400000},
+    {"rw", OPTIONS_DIAL_MS_DEFAULT, OPTIONS_HOLD_MS_DEFAULT, 60},
+    {"dial_timeout=1,keepalive=0", 1000, OPTIONS_HOLD_MS_DEFAULT, 0},
+    {"dial_timeout=600,hold=0,keepalive=32767", 600000, 0, 32767},
+    {"hold=86400,dial_timeout=007", 7000, 86400000, 60},
 };
 
 START_TEST(test_times)
@@ -150,6 +151,7 @@ START_TEST(test_times)
   ck_assert_msg(parse(&out, line, why) == 0, "%s: %s", line, why);
   ck_assert_uint_eq(out.dial_ms, times[_i].dial_ms);
   ck_assert_uint_eq(out.hold_ms, times[_i].hold_ms);
+  ck_assert_uint_eq(out.keepalive_s, times[_i].keepalive_s);
   options_free(&out);
 }
 END_TEST
@@ -221,6 +223,7 @@ static const struct {
     {"mmfs -o dial_timeout=1s r.example /m", "\"1s\" is no number of seconds"},
     {"mmfs -o dial_timeout=-1 r.example /m", "\"-1\" is no number of seconds"},
     {"mmfs -o hold=86401 r.example /m", "option \"hold\": \"86401\" is no number of seconds from 0 to 86400"},
+    {"mmfs -o keepalive=32768 r.example /m", "\"32768\" is no number of seconds from 0 to 32767"},
     {"mmfs -o hold=10m r.example /m", "\"10m\" is no number of seconds"},
     {"mmfs -o hold=18446744073709551616 r.example /m", "is no number of seconds"},
     {"mmfs -o window r.example /m", "\"window\" needs a size: window=SIZE"},
