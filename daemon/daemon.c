@@ -124,6 +124,7 @@ static void close_next(void *arg)
   uv_close((uv_handle_t *)&d->terminated, NULL);
   uv_close((uv_handle_t *)&d->hung_up, NULL);
   uv_close((uv_handle_t *)&d->watchdog, NULL);
+  uv_close((uv_handle_t *)&d->alive, NULL);
 }
 
 static void end_forced(uv_timer_t *timer)
@@ -140,6 +141,7 @@ static void end(struct daemon *d, int status)
     return;
   d->ending = true;
   d->status = status;
+  notify_say(&d->notify, "STOPPING", "1");
   uv_timer_start(&d->watchdog, end_forced, END_MS, 0);
   alarm(END_ALARM_S);
   close_next(d);
@@ -207,6 +209,13 @@ static void raise_limits(void)
   }
 }
 
+static void tell_alive(uv_timer_t *timer)
+{
+  const struct daemon *d = timer->data;
+
+  notify_say(&d->notify, "WATCHDOG", "1");
+}
+
 static int open_loop(struct daemon *d)
 {
   struct sigaction hang_up;
@@ -216,12 +225,16 @@ static int open_loop(struct daemon *d)
     return err;
   err = uv_timer_init(&d->loop, &d->watchdog);
   if (err == 0)
+    err = uv_timer_init(&d->loop, &d->alive);
+  if (err == 0)
     err = uv_signal_init(&d->loop, &d->interrupted);
   if (err == 0)
     err = uv_signal_init(&d->loop, &d->terminated);
   if (err == 0)
     err = uv_signal_init(&d->loop, &d->hung_up);
-  d->watchdog.data = d->interrupted.data = d->terminated.data = d->hung_up.data = d;
+  d->watchdog.data = d->alive.data = d->interrupted.data = d->terminated.data = d->hung_up.data = d;
+  if (err == 0 && d->notify.alive_ms > 0)
+    err = uv_timer_start(&d->alive, tell_alive, d->notify.alive_ms, d->notify.alive_ms);
   if (err == 0)
     err = uv_signal_start(&d->interrupted, signalled, SIGINT);
   if (err == 0)
@@ -295,6 +308,7 @@ static int open_tree(struct daemon *d)
 
 static void tell_failure(struct daemon *d)
 {
+  notify_say(&d->notify, "STATUS", "%s", d->message);
   if (d->options->foreground)
     fprintf(stderr, "mmfs: %s\n", d->message);
   else
@@ -306,6 +320,9 @@ static void announce(struct daemon *d)
 {
   uv_timer_stop(&d->watchdog);
   d->announced = true;
+  if (!d->options->foreground)
+    notify_say(&d->notify, "MAINPID", "%d", (int)getpid());
+  notify_say(&d->notify, "READY", "1");
   if (!d->options->foreground && background_ready(&d->background) != 0)
     end(d, 1);
 }
@@ -400,6 +417,7 @@ static void free_daemon(struct daemon *d)
   free(d->ca_pem);
   secret_file_free_key(d->key);
   own_identity_close(&d->identity);
+  notify_close(&d->notify);
   free(d);
 }
 
@@ -413,6 +431,7 @@ int daemon_run(const struct mmfs_options *options)
     return 1;
   }
   d->options = options;
+  notify_open(&d->notify);
   d->state_file = (struct state_file){.directory = -1, .lock = -1};
   d->identity.lock = -1;
   d->events = journal_create(EVENTS_SIZE);
@@ -431,6 +450,7 @@ int daemon_run(const struct mmfs_options *options)
   }
   if (err != 0) {
     fprintf(stderr, "mmfs: %s\n", d->message);
+    notify_say(&d->notify, "STATUS", "%s", d->message);
   } else {
     signal(SIGPIPE, SIG_IGN);
     if (!options->foreground)

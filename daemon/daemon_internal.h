@@ -8,6 +8,7 @@
 #include "address.h"
 #include "background.h"
 #include "own_identity.h"
+#include "proto/notify.h"
 #include "state_file.h"
 #include "state_format.h"
 
@@ -26,11 +27,13 @@ struct daemon {
   size_t state_size;
   struct state_declarations declared;
   struct background background;
+  struct notify notify; /* the service manager */
   char message[DAEMON_MESSAGE_MAX]; /* why it could not start */
 
   uv_loop_t loop;
   uv_signal_t interrupted, terminated, hung_up;
   uv_timer_t watchdog;
+  uv_timer_t alive; /* as long as the loop runs, the manager hears of it */
   struct journal *events, *errors;
   struct rpc_queue *queue;
   struct pump_set *pumps;

@@ -62,10 +62,13 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
 {
   struct daemon *d = arg;
 
-  if (connected)
+  if (connected) {
     news_add(d, "connected to %s%s", d->router, link_original(l) ? ", which speaks the first version" : "");
-  else
+    notify_say(&d->notify, "STATUS", "connected to %s", d->router);
+  } else {
     news_add(d, "not connected: %s", why);
+    notify_say(&d->notify, "STATUS", "not connected to %s: %s", d->router, why);
+  }
   if (!connected)
     catalogue_lost(d->catalogue);
   if (d->services != NULL)

@@ -12,6 +12,7 @@
 
 #include "options.h"
 #include "proto/heap.h"
+#include "proto/notify.h"
 #include "proto/standard.h"
 #include "router.h"
 #include "secret.h"
@@ -24,7 +25,9 @@ struct program {
   char *cert, *cert_key;
   struct rpc_queue *queue;
   struct router *router;
-  bool over; /* the router is freed */
+  struct notify notify;    /* the service manager */
+  struct rpc_timer *alive; /* as long as the loop runs, the manager hears of it */
+  bool over;               /* the router is freed */
 };
 
 static void say(void *arg, const char *line)
@@ -66,20 +69,45 @@ static bool files_read(struct program *p)
   return p->cert_key;
 }
 
+/* ---- The manager ---- */
+
+static void tell_alive(void *arg)
+{
+  struct program *p = arg;
+  notify_say(&p->notify, "WATCHDOG", "1");
+  if (rpc_timer_start(&p->alive, p->queue, p->notify.alive_ms, tell_alive, p) != 0)
+    p->alive = NULL;
+}
+
+static void tell_listening(struct program *p, int port)
+{
+  int host_size = (int)(strrchr(p->options.listen, ':') - p->options.listen);
+  fprintf(stderr, "mmrouter: listening on %.*s:%d\n", host_size, p->options.listen, port);
+  notify_say(&p->notify, "STATUS", "listening on %.*s:%d", host_size, p->options.listen, port);
+  notify_say(&p->notify, "READY", "1");
+  if (p->notify.alive_ms > 0)
+    tell_alive(p);
+}
+
 /* ---- Signals ---- */
 
 static void on_done(void *arg)
 {
   struct program *p = arg;
   p->over = true;
+  if (p->alive)
+    rpc_timer_cancel(p->alive);
   rpc_queue_stop(p->queue, NULL, NULL);
 }
 
 static void on_signal(void *arg)
 {
   struct program *p = arg;
-  if (!p->over)
-    router_drain(p->router, on_done, p);
+  if (p->over)
+    return;
+  notify_say(&p->notify, "STOPPING", "1");
+  notify_say(&p->notify, "STATUS", "draining");
+  router_drain(p->router, on_done, p);
 }
 
 enum { NO_MORE_SIGNALS = SIGUSR1 }; /* to the thread that waits for them */
@@ -152,8 +180,7 @@ static int serve(struct program *p)
       fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen, listen_trouble(p, error));
     return EXIT_FAILURE;
   }
-  fprintf(stderr, "mmrouter: listening on %.*s:%d\n", (int)(strrchr(p->options.listen, ':') - p->options.listen),
-          p->options.listen, port);
+  tell_listening(p, port);
   pthread_t waiter;
   error = pthread_create(&waiter, NULL, wait_for_signals, p);
   if (error) {
@@ -201,6 +228,7 @@ int main(int argc, char **argv)
   static struct program p;
   char why[WHY_MAX], usage[2048];
   heap_keep();
+  notify_open(&p.notify);
   if (options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {
     fprintf(stderr, "mmrouter: %s\n", why);
     return EXIT_USAGE;
@@ -218,5 +246,6 @@ int main(int argc, char **argv)
   explicit_bzero(p.key, sizeof p.key);
   free(p.cert);
   free(p.cert_key);
+  notify_close(&p.notify);
   return status;
 }
