@@ -23,9 +23,9 @@
 #include "options.h"
 #include "own_identity.h"
 #include "parked.h"
+#include "proto/credential.h"
 #include "proto/pump.h"
 #include "proto/rpc.h"
-#include "secret_file.h"
 #include "services.h"
 #include "state.h"
 #include "tree.h"
@@ -176,15 +176,15 @@ static int prepare(struct daemon *d)
   char why[MOUNTPOINT_WHY_MAX] = "";
   int err = 0;
 
-  _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)SECRET_FILE_WHY_MAX &&
+  _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)CREDENTIAL_WHY_MAX &&
                      (int)MOUNTPOINT_WHY_MAX >= (int)OWN_IDENTITY_WHY_MAX,
                  "one buffer for all");
   _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)STATE_FILE_WHY_MAX, "one buffer for all");
   address_format(&o->router, d->router);
   if (o->key_file != NULL)
-    err = secret_file_read_key(o->key_file, &d->key, why);
+    err = credential_read_key(o->key_file, &d->key, why);
   if (err == 0 && o->cafile != NULL)
-    err = secret_file_read_certificates(o->cafile, &d->ca_pem, why);
+    err = credential_read_pem(o->cafile, &d->ca_pem, why);
   if (err == 0)
     err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
   if (err == 0) {
@@ -414,8 +414,8 @@ static void free_daemon(struct daemon *d)
   declared_free(d);
   state_file_close(&d->state_file);
   free(d->mountpoint);
-  free(d->ca_pem);
-  secret_file_free_key(d->key);
+  credential_free(d->ca_pem);
+  credential_free(d->key);
   own_identity_close(&d->identity);
   notify_close(&d->notify);
   free(d);

@@ -7,22 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "options.h"
+#include "proto/credential.h"
 #include "proto/heap.h"
 #include "proto/notify.h"
 #include "proto/standard.h"
 #include "router.h"
-#include "secret.h"
 
-enum { WHY_MAX = 600, PEM_MAX = 1 << 20, EXIT_USAGE = 2 };
+enum { WHY_MAX = 600, EXIT_USAGE = 2 };
 
 struct program {
   struct options options;
-  char key[SECRET_MAX + 1];
-  char *cert, *cert_key;
+  char *key, *cert, *cert_key;
   struct rpc_queue *queue;
   struct router *router;
   struct notify notify;    /* the service manager */
@@ -36,37 +34,18 @@ static void say(void *arg, const char *line)
   fprintf(stderr, "mmrouter: %s\n", line);
 }
 
-static char *file_read(const char *path)
-{
-  FILE *f = fopen(path, "re");
-  char *text = f ? calloc(1, PEM_MAX + 1) : NULL;
-  size_t size = text ? fread(text, 1, PEM_MAX + 1, f) : 0;
-  bool good = text && !ferror(f) && size <= PEM_MAX;
-  if (!good)
-    fprintf(stderr, "mmrouter: %s cannot be read: %s\n", path, size > PEM_MAX ? "it is too long" : strerror(errno));
-  if (f)
-    fclose(f);
-  if (!good) {
-    free(text);
-    return NULL;
-  }
-  text[size] = '\0';
-  return text;
-}
-
 static bool files_read(struct program *p)
 {
   const struct options *o = &p->options;
-  char why[WHY_MAX];
-  if (o->key && secret_read(o->key, p->key, why, sizeof why) != 0) {
+  char why[CREDENTIAL_WHY_MAX];
+  int error = o->key ? credential_read_key(o->key, &p->key, why) : 0;
+  if (!error && o->tls_cert)
+    error = credential_read_pem(o->tls_cert, &p->cert, why);
+  if (!error && o->tls_key)
+    error = credential_read_pem(o->tls_key, &p->cert_key, why);
+  if (error)
     say(NULL, why);
-    return false;
-  }
-  if (!o->tls_cert)
-    return true;
-  p->cert = file_read(o->tls_cert);
-  p->cert_key = p->cert ? file_read(o->tls_key) : NULL;
-  return p->cert_key;
+  return !error;
 }
 
 /* ---- The manager ---- */
@@ -165,7 +144,7 @@ static int serve(struct program *p)
 {
   struct router_config config = {
       .server = {.address = p->options.listen, .cert_pem = p->cert, .key_pem = p->cert_key},
-      .key = p->options.key ? p->key : NULL,
+      .key = p->key,
       .limits = router_limits_default(),
       .log = say,
   };
@@ -243,9 +222,9 @@ int main(int argc, char **argv)
     return EXIT_SUCCESS;
   }
   int status = run(&p);
-  explicit_bzero(p.key, sizeof p.key);
-  free(p.cert);
-  free(p.cert_key);
+  credential_free(p.key);
+  credential_free(p.cert);
+  credential_free(p.cert_key);
   notify_close(&p.notify);
   return status;
 }

@@ -1,10 +1,8 @@
-/* The command line as a table, and the key's file. */
+/* The command line as a table, and the key as it is shown. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "router/options.h"
 #include "router/secret.h"
@@ -152,82 +150,6 @@ END_TEST
 
 /* ---- The key ---- */
 
-static char path[] = "/tmp/test-router-key-XXXXXX";
-
-static int key_of(const void *bytes, size_t size, mode_t mode, char out[SECRET_MAX + 1], char *why, size_t why_size)
-{
-  snprintf(path, sizeof path, "/tmp/test-router-key-XXXXXX");
-  int fd = mkstemp(path);
-  ck_assert_int_ge(fd, 0);
-  ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
-  ck_assert_int_eq(fchmod(fd, mode), 0);
-  close(fd);
-  int result = secret_read(path, out, why, why_size);
-  unlink(path);
-  return result;
-}
-
-START_TEST(test_key_file)
-{
-  static const struct {
-    const char *text, *key, *why;
-    mode_t mode;
-  } files[] = {
-      {"secret\n", "secret", NULL, 0600},
-      {"secret", "secret", NULL, 0400},
-      {" \tsecret with blanks \r\nsecond\n", "secret with blanks", NULL, 0600},
-      {"", NULL, "empty", 0600},
-      {"\nsecond\n", NULL, "empty", 0600},
-      {"  \n", NULL, "empty", 0600},
-      {"s\xc3\xa9"
-       "cret\n",
-       NULL, "ASCII", 0600},
-      {"se\x01"
-       "cret\n",
-       NULL, "ASCII", 0600},
-      {"hidden\n", NULL, "chmod", 0640},
-      {"hidden\n", NULL, "chmod", 0604},
-      {"hidden\n", NULL, "chmod", 0620},
-  };
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    char key[SECRET_MAX + 1], why[256] = "";
-    int result = key_of(files[i].text, strlen(files[i].text), files[i].mode, key, why, sizeof why);
-    if (files[i].key) {
-      ck_assert_msg(result == 0, "%zu: %s", i, why);
-      ck_assert_str_eq(key, files[i].key);
-    } else {
-      ck_assert_int_eq(result, -1);
-      ck_assert_msg(strstr(why, files[i].why) != NULL, "%zu: %s", i, why);
-      ck_assert_ptr_null(strstr(why, "hidden"));
-    }
-  }
-}
-END_TEST
-
-START_TEST(test_key_file_sizes)
-{
-  char key[SECRET_MAX + 1], why[256], text[SECRET_MAX + 1];
-  memset(text, 'k', sizeof text);
-  ck_assert_int_eq(key_of(text, SECRET_MAX + 1, 0600, key, why, sizeof why), -1);
-  ck_assert_ptr_nonnull(strstr(why, "4096"));
-  ck_assert_int_eq(key_of(text, SECRET_MAX, 0600, key, why, sizeof why), 0);
-  ck_assert_uint_eq(strlen(key), SECRET_MAX);
-  /* Only the first line counts. */
-  text[SECRET_MAX] = '\n';
-  ck_assert_int_eq(key_of(text, SECRET_MAX + 1, 0600, key, why, sizeof why), 0);
-  ck_assert_uint_eq(strlen(key), SECRET_MAX);
-  text[3] = '\n';
-  text[SECRET_MAX] = 'k';
-  ck_assert_int_eq(key_of(text, SECRET_MAX + 1, 0600, key, why, sizeof why), 0);
-  ck_assert_str_eq(key, "kkk");
-  ck_assert_int_eq(key_of("a\0b\n", 4, 0600, key, why, sizeof why), -1);
-  ck_assert_int_eq(secret_read("/nonexistent/key", key, why, sizeof why), -1);
-  ck_assert_ptr_nonnull(strstr(why, "No such file"));
-  ck_assert_int_eq(secret_read("/proc/self", key, why, sizeof why), -1);
-  ck_assert_ptr_nonnull(strstr(why, "is a directory"));
-}
-END_TEST
-
 START_TEST(test_shown)
 {
   ck_assert(secret_shown("key", "Bearer key"));
@@ -255,8 +177,6 @@ int main(void)
   tcase_add_test(tcase, test_age);
   tcase_add_test(tcase, test_help);
   tcase_add_test(tcase, test_long_address);
-  tcase_add_test(tcase, test_key_file);
-  tcase_add_test(tcase, test_key_file_sizes);
   tcase_add_test(tcase, test_shown);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
