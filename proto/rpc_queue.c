@@ -23,12 +23,12 @@
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <openssl/crypto.h>
-#include <utlist.h>
 #include <uv.h>
 
+#include "rpc_timers.h"
 #include "rpc_tsan.h"
 
-enum { TURNS_MAX = 8 };
+enum { TURNS_MAX = 8, NS_PER_MS = 1000000 };
 
 struct rpc_queue {
   grpc_completion_queue *cq;
@@ -47,16 +47,7 @@ struct rpc_queue {
 
   grpc_channel *bell; /* run queues: leads nowhere */
   struct rpc_tag wake_tag;
-  struct rpc_timer *timers; /* run queues: sorted by time */
-};
-
-struct rpc_timer {
-  struct rpc_queue *queue;
-  uint64_t at;        /* uv_hrtime */
-  gpr_timespec until; /* the same, for gRPC, which sleeps in whole milliseconds */
-  void (*cb)(void *arg);
-  void *arg;
-  struct rpc_timer *prev, *next;
+  struct rpc_timers timers; /* run queues */
 };
 
 struct post {
@@ -165,6 +156,7 @@ void rpc_queue_free(struct rpc_queue *q)
   grpc_channel_destroy(q->bell);
   wake_sleepers();
   grpc_shutdown_blocking();
+  rpc_timers_free(&q->timers);
   pthread_mutex_destroy(&q->lock);
   free(q);
 }
@@ -267,45 +259,22 @@ int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg)
 
 int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg)
 {
-  if (q->attached)
-    return -ENOTSUP;
-  struct rpc_timer *t = malloc(sizeof *t);
-  if (!t)
-    return -ENOMEM;
-  *t = (struct rpc_timer){.queue = q, .at = uv_hrtime() + ms * 1000000, .cb = cb, .arg = arg};
-  t->until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)ms + 1, GPR_TIMESPAN));
-  /* Most timers run as long as the ones before them, and belong at the end. */
-  struct rpc_timer *before = q->timers ? q->timers->prev : NULL;
-  while (before && before->at > t->at)
-    before = before == q->timers ? NULL : before->prev;
-  if (before)
-    DL_APPEND_ELEM(q->timers, before, t);
-  else
-    DL_PREPEND(q->timers, t);
-  *out = t;
-  return 0;
+  return q->attached ? -ENOTSUP : rpc_timers_add(&q->timers, out, uv_hrtime() + ms * NS_PER_MS, cb, arg);
 }
 
 void rpc_timer_cancel(struct rpc_timer *t)
 {
-  DL_DELETE(t->queue->timers, t);
-  free(t);
+  rpc_timers_remove(t);
 }
 
-/* Runs what is due, and says until when the queue may sleep. */
+/* Runs what is due, and says until when the queue may sleep: gRPC does so in whole milliseconds. */
 static gpr_timespec timers_serve(struct rpc_queue *q)
 {
-  while (q->timers) {
-    struct rpc_timer *t = q->timers;
-    /* The analyzer takes what was just freed for still in the list. */
-    if (t->at > uv_hrtime()) /* NOLINT(clang-analyzer-unix.Malloc) */
-      return t->until;
-    void (*cb)(void *) = t->cb;
-    void *arg = t->arg;
-    rpc_timer_cancel(t);
-    cb(arg);
-  }
-  return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  uint64_t at = rpc_timers_serve(&q->timers, uv_hrtime), now = uv_hrtime();
+  if (at == UINT64_MAX)
+    return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  uint64_t ms = at > now ? (at - now) / NS_PER_MS + 1 : 0;
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)ms, GPR_TIMESPAN));
 }
 
 /* ---- Running and stopping ---- */
