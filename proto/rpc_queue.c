@@ -25,6 +25,7 @@
 #include <openssl/crypto.h>
 #include <uv.h>
 
+#include "rpc_nudge.h"
 #include "rpc_timers.h"
 #include "rpc_tsan.h"
 
@@ -48,6 +49,8 @@ struct rpc_queue {
   grpc_channel *bell; /* run queues: leads nowhere */
   struct rpc_tag wake_tag;
   struct rpc_timers timers; /* run queues */
+  rpc_nudge_cb nudge;       /* or NULL */
+  uv_timer_t nudge_clock;   /* attached queues */
 };
 
 struct post {
@@ -128,6 +131,7 @@ int rpc_queue_create(struct rpc_queue **out)
   OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
   deadlocks_ignore();
   grpc_init();
+  q->nudge = rpc_nudge_find();
   q->cq = grpc_completion_queue_create_for_next(NULL);
   q->bell = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "");
   *out = q;
@@ -267,6 +271,16 @@ void rpc_timer_cancel(struct rpc_timer *t)
   rpc_timers_remove(t);
 }
 
+static void nudge_at_intervals(void *arg)
+{
+  struct rpc_queue *q = arg;
+  struct rpc_timer *next;
+  if (q->nudge == NULL)
+    return;
+  q->nudge();
+  rpc_timer_start(&next, q, RPC_NUDGE_MS, nudge_at_intervals, q); /* without memory there is worse than late timers */
+}
+
 /* Runs what is due, and says until when the queue may sleep: gRPC does so in whole milliseconds. */
 static gpr_timespec timers_serve(struct rpc_queue *q)
 {
@@ -281,6 +295,7 @@ static gpr_timespec timers_serve(struct rpc_queue *q)
 
 void rpc_queue_run(struct rpc_queue *q)
 {
+  nudge_at_intervals(q);
   for (;;) {
     grpc_event event = grpc_completion_queue_next(q->cq, timers_serve(q), NULL);
     if (event.type == GRPC_QUEUE_SHUTDOWN)
@@ -311,6 +326,12 @@ static void handle_closed(uv_handle_t *handle)
     q->stopped(q->stopped_arg);
 }
 
+static void nudge_time(uv_timer_t *timer)
+{
+  struct rpc_queue *q = timer->data;
+  q->nudge();
+}
+
 static void async_woken(uv_async_t *async)
 {
   (void)async;
@@ -331,6 +352,7 @@ static void loop_turned(uv_check_t *check)
   uv_close((uv_handle_t *)&q->async, handle_closed);
   uv_close((uv_handle_t *)&q->turned, handle_closed);
   uv_close((uv_handle_t *)&q->awake, handle_closed);
+  uv_close((uv_handle_t *)&q->nudge_clock, handle_closed);
 }
 
 int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop)
@@ -351,7 +373,11 @@ int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop)
   uv_check_start(&q->turned, loop_turned);
   uv_idle_init(loop, &q->awake);
   q->awake.data = q;
-  q->open_handles = 3;
+  uv_timer_init(loop, &q->nudge_clock);
+  q->nudge_clock.data = q;
+  if (q->nudge != NULL)
+    uv_timer_start(&q->nudge_clock, nudge_time, RPC_NUDGE_MS, RPC_NUDGE_MS);
+  q->open_handles = 4;
   q->home = pthread_self();
   q->attached = true;
   return 0;
