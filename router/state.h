@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "catalogue.h"
-#include "pace.h"
+#include "proto/pace.h"
 #include "router.h"
 
 struct answer;

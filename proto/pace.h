@@ -1,7 +1,7 @@
 /* How often something may happen: so many times at once, and then once in so many ms. What happens too often is
  * counted. Pure: the clock is handed in. */
-#ifndef ROUTER_PACE_H
-#define ROUTER_PACE_H
+#ifndef PROTO_PACE_H
+#define PROTO_PACE_H
 
 #include <stdbool.h>
 #include <stdint.h>

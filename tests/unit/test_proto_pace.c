@@ -2,7 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "router/pace.h"
+#include "proto/pace.h"
 
 enum { AT_ONCE = 5, EVERY_MS = 100 };
 
