@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct detached_peer;
 struct tunnel;
 
 enum { DETACHED_MAX = 8192, DETACHED_PER_PEER_MAX = 2048 };
@@ -16,12 +17,15 @@ enum { DETACHED_MAX = 8192, DETACHED_PER_PEER_MAX = 2048 };
 /* In each tunnel. */
 struct detached {
   struct tunnel *prev, *next;
-  uint64_t bytes; /* it holds */
+  struct tunnel *peer_prev, *peer_next; /* of the same other side */
+  struct detached_peer *peer;           /* NULL: memory was short, and it counts among all only */
+  uint64_t bytes;                       /* it holds */
   _Bool listed;
 };
 
 struct detached_list {
   struct tunnel *oldest;
+  struct detached_peer *peers; /* by member */
   size_t count;
   uint64_t bytes;
 };

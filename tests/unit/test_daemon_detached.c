@@ -37,6 +37,10 @@ static void setup(void)
 
 static void teardown(void)
 {
+  for (size_t i = 0; i < MANY; i++)
+    detached_remove(&list, &tunnels[i]);
+  ck_assert_uint_eq(list.count, 0);
+  ck_assert_ptr_null(list.peers);
   free(tunnels);
 }
 
@@ -87,6 +91,19 @@ START_TEST(one_peer_may_have_so_many)
   detached_remove(&list, &tunnels[1]);
   tunnels[next + 1].member[0] = 1;
   ck_assert_ptr_null(add(next + 1));
+}
+END_TEST
+
+START_TEST(the_others_do_not_count)
+{
+  set_files(MANY_FILES);
+  for (size_t i = 0; i < MANY; i++)
+    tunnels[i].member[15] = (uint8_t)(i % 2 == 0);
+  add_all(0, 2 * DETACHED_PER_PEER_MAX);
+  for (size_t i = 0; i < 2 * DETACHED_PER_PEER_MAX; i += 4)
+    detached_remove(&list, &tunnels[i]);
+  ck_assert_ptr_eq(add(2 * DETACHED_PER_PEER_MAX + 1), &tunnels[1]);
+  ck_assert_ptr_null(add(2 * DETACHED_PER_PEER_MAX));
 }
 END_TEST
 
@@ -150,6 +167,7 @@ int main(void)
   tcase_add_test(t, few_are_kept);
   tcase_add_test(t, half_of_the_descriptors_stay_free);
   tcase_add_test(t, one_peer_may_have_so_many);
+  tcase_add_test(t, the_others_do_not_count);
   tcase_add_test(t, all_peers_may_have_so_many);
   tcase_add_test(t, they_may_hold_so_much);
   tcase_add_test(t, one_that_holds_much_takes_the_place_of_many);
