@@ -9,6 +9,7 @@
 #include "background.h"
 #include "own_identity.h"
 #include "proto/notify.h"
+#include "proto/pace.h"
 #include "state_file.h"
 #include "state_format.h"
 
@@ -27,7 +28,7 @@ struct daemon {
   size_t state_size;
   struct state_declarations declared;
   struct background background;
-  struct notify notify; /* the service manager */
+  struct notify notify;             /* the service manager */
   char message[DAEMON_MESSAGE_MAX]; /* why it could not start */
 
   uv_loop_t loop;
@@ -35,6 +36,7 @@ struct daemon {
   uv_timer_t watchdog;
   uv_timer_t alive; /* as long as the loop runs, the manager hears of it */
   struct journal *events, *errors;
+  struct pace caused; /* lines that others cause */
   struct rpc_queue *queue;
   struct pump_set *pumps;
   struct link *link;

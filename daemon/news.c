@@ -16,13 +16,15 @@
 #include "link.h"
 #include "parked.h"
 #include "proto/header.h"
+#include "proto/pace.h"
 #include "proto/pump.h"
 #include "services.h"
 #include "state.h"
 #include "tree.h"
 #include "tunnels.h"
 
-enum { DETACHED_TOLD = 8 };
+/* What others cause is told so often at once, and then once in so many ms. */
+enum { DETACHED_TOLD = 8, CAUSED_AT_ONCE = 256, CAUSED_EVERY_MS = 5000 };
 
 void news_add(struct daemon *d, const char *format, ...)
 {
@@ -41,6 +43,26 @@ void news_add_failure(struct daemon *d, const char *sentence)
 {
   journal_add(d->errors, "%s", sentence);
   news_add(d, "%s", sentence);
+}
+
+/* Whether there is room for one more line that an application or another mmfs causes, connection by connection: they
+ * must not fill the log, nor push all else out of `errors` and `events`. */
+static bool may_tell_of_others(struct daemon *d)
+{
+  char sentence[128];
+  uint64_t left_out = d->caused.left_out;
+
+  if (!pace_allows(&d->caused, uv_now(&d->loop), CAUSED_AT_ONCE, CAUSED_EVERY_MS)) {
+    if (left_out == 0)
+      news_add_failure(d, "too many lines about connections at once: some are left out");
+    return false;
+  }
+  if (left_out == 0)
+    return true;
+  snprintf(sentence, sizeof sentence, "%" PRIu64 " lines about connections were left out", left_out);
+  d->caused.left_out = 0;
+  news_add_failure(d, sentence);
+  return true;
 }
 
 /* After anything that changes what is declared. */
@@ -264,6 +286,8 @@ static void answer_failed(const char *service, const char *text, void *arg)
 {
   char sentence[512];
 
+  if (!may_tell_of_others(arg))
+    return;
   snprintf(sentence, sizeof sentence, "connection to services/%s: %s", service, text);
   news_add_failure(arg, sentence);
 }
@@ -383,9 +407,11 @@ static void tunnel_detached(struct tunnel *t, const char *why, void *arg)
   struct daemon *d = arg;
   struct tunnel_info info = tunnel_info(t);
 
+  if (tunnels_detached(d->tunnels) > DETACHED_TOLD + 1 || !may_tell_of_others(d))
+    return;
   if (tunnels_detached(d->tunnels) <= DETACHED_TOLD)
     news_add(d, "connection %" PRIu64 " (%s): detached: %s", info.id, info.service, why);
-  else if (tunnels_detached(d->tunnels) == DETACHED_TOLD + 1)
+  else
     news_add(d, "more connections are detached: see status");
 }
 
@@ -394,16 +420,19 @@ static void tunnel_resumed(struct tunnel *t, void *arg)
   struct daemon *d = arg;
   struct tunnel_info info = tunnel_info(t);
 
+  if (tunnels_detached(d->tunnels) > DETACHED_TOLD || !may_tell_of_others(d))
+    return;
   if (tunnels_detached(d->tunnels) < DETACHED_TOLD)
     news_add(d, "connection %" PRIu64 " (%s): goes on", info.id, info.service);
-  else if (tunnels_detached(d->tunnels) == DETACHED_TOLD)
+  else
     news_add(d, "all but %d connections go on", DETACHED_TOLD);
 }
 
 static void tunnel_failed(struct tunnel *t, const char *sentence, void *arg)
 {
   (void)t;
-  news_add_failure(arg, sentence);
+  if (may_tell_of_others(arg))
+    news_add_failure(arg, sentence);
 }
 
 const struct tunnels_events news_of_tunnels = {.opened = tunnel_opened,

@@ -11,7 +11,7 @@ import pytest
 
 import mindmeld_pb2 as pb
 import original
-from harness import PATIENCE, SANITIZED, Echo, Silent, dial, eventually, exchange, free_port, hear_exactly, refused, run
+from harness import PATIENCE, SANITIZED, Echo, Silent, dial, eventually, exchange, free_port, hear_exactly, is_reset, refused, run, settled
 from traffic import Flow, Meeting
 
 
@@ -209,6 +209,25 @@ class Small:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounts a tmpfs: needs root")
+def test_who_fails_does_not_fill_the_log(a, b):
+    """Whoever can reach a forward, or dial a service, causes a line for each connection that fails."""
+    a.service("closed", f"127.0.0.1:{free_port()}")
+    port = b.forward("closed")
+    others = a.errors()
+    for _ in range(10):
+        with contextlib.ExitStack() as stack:
+            crowd = [stack.enter_context(dial(port)) for _ in range(40)]
+            assert all(is_reset(connection) for connection in crowd)
+    settled(a, b)
+    for mount in (a, b):
+        said = mount.errors()
+        assert said[: len(others)] == others or mount is b
+        lines = [line for line in said if "closed" in line]
+        assert 200 < len(lines) < 300, len(lines)
+        assert any("some are left out" in line for line in said)
+        assert mount.text().count("closed") < 350
+
+
 def test_originals_that_do_not_read_do_not_fill_the_memory(world):
     """They know no windows, and gRPC takes in tens of megabytes for each. As half of the memory fills, it takes in less, and cuts off
     streams of theirs, whichever: their service may be among them. A sanitizer keeps what is freed for a while."""
