@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/log_line.h"
+
 enum { TEXT_MAX = 1024 };
 
 static size_t read_all(int fd, char *bytes, size_t size)
@@ -117,23 +119,6 @@ int background_start(struct background *b, const char *program)
   return 0;
 }
 
-/* systemd tells in JOURNAL_STREAM which device and inode its stream has. */
-static bool is_journal(const struct stat *st)
-{
-  const char *stream = getenv("JOURNAL_STREAM");
-  char *end = NULL;
-  unsigned long long dev;
-  unsigned long long ino;
-
-  if (stream == NULL)
-    return false;
-  dev = strtoull(stream, &end, 10);
-  if (end == stream || *end != ':')
-    return false;
-  ino = strtoull(end + 1, NULL, 10);
-  return dev == st->st_dev && ino == st->st_ino;
-}
-
 static int tell(struct background *b, const char *bytes, size_t size)
 {
   ssize_t sent = -1;
@@ -153,7 +138,7 @@ int background_ready(struct background *b)
   static const int fds[] = {STDERR_FILENO};
   struct stat st;
 
-  if (fstat(STDERR_FILENO, &st) != 0 || !(S_ISREG(st.st_mode) || is_journal(&st)))
+  if (fstat(STDERR_FILENO, &st) != 0 || !(S_ISREG(st.st_mode) || log_line_is_journal(STDERR_FILENO)))
     redirect(fds, 1);
   return tell(b, "", 1);
 }

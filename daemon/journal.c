@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "proto/log_line.h"
 
 enum { LINE_MAX_SIZE = 1024 };
 
@@ -16,6 +19,7 @@ struct journal {
   size_t size;
   size_t capacity;
   char *label; /* NULL: no echo */
+  enum log_line_style style;
   char bytes[];
 };
 
@@ -40,6 +44,7 @@ void journal_echo(struct journal *j, const char *label)
 {
   free(j->label);
   j->label = label != NULL ? strdup(label) : NULL;
+  j->style = log_line_style(STDERR_FILENO);
 }
 
 const char *journal_bytes(const struct journal *j, size_t *size)
@@ -66,39 +71,23 @@ static void drop_older(struct journal *j, size_t needed)
   j->size -= drop;
 }
 
-/* How many bytes the UTF-8 character at `s`, before a NUL, has. 0: it is none, or a control character. */
-static size_t character_size(const unsigned char *s)
-{
-  static const struct {
-    unsigned char mask, lead;
-    unsigned least; /* smaller ones are controls, or written too long */
-  } shapes[] = {{0x80, 0x00, 0x20}, {0xe0, 0xc0, 0xa0}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-
-  for (size_t more = 0; more < sizeof(shapes) / sizeof(shapes[0]); more++) {
-    unsigned point = s[0] & ~(unsigned)shapes[more].mask & 0xff;
-
-    if ((s[0] & shapes[more].mask) != shapes[more].lead)
-      continue;
-    for (size_t i = 1; i <= more; i++) {
-      if ((s[i] & 0xc0) != 0x80)
-        return 0;
-      point = point << 6 | (s[i] & 0x3f);
-    }
-    bool character = point >= shapes[more].least && point != 0x7f && point <= 0x10ffff && (point & ~0x7ffU) != 0xd800;
-    return character ? more + 1 : 0;
-  }
-  return 0;
-}
-
 static void clean(char *text)
 {
   while (*text != '\0') {
-    size_t size = character_size((const unsigned char *)text);
+    size_t size = log_line_character((const unsigned char *)text);
 
     if (size == 0)
       *text = '?';
     text += size == 0 ? 1 : size;
   }
+}
+
+static void echo(const struct journal *j, time_t now, const char *text)
+{
+  char line[LOG_LINE_MAX];
+
+  log_line_write(line, j->style, j->label, now, text);
+  fputs(line, stderr);
 }
 
 void journal_add(struct journal *j, const char *format, ...)
@@ -119,7 +108,7 @@ void journal_add(struct journal *j, const char *format, ...)
   clean(line + begin);
   size = begin + strlen(line + begin);
   if (j->label != NULL)
-    fprintf(stderr, "%s: %s\n", j->label, line + begin);
+    echo(j, now, line + begin);
   line[size++] = '\n';
   if (size > j->capacity)
     return;

@@ -65,16 +65,18 @@ static void try_later(struct link *l)
   l->backoff_ms = ms * 3 / 2 < BACKOFF_MAX_MS ? ms * 3 / 2 : BACKOFF_MAX_MS;
 }
 
-static void set_trouble(struct link *l, const char *sentence)
+static void set_trouble(struct link *l, const char *sentence, bool refused)
 {
-  bool news = strcmp(l->trouble, sentence) != 0;
+  bool news = strcmp(l->trouble, sentence) != 0 || l->refused != refused;
+
+  l->refused = refused;
 
   snprintf(l->trouble, sizeof l->trouble, "%s", sentence);
   if (news)
     tell(l);
 }
 
-static void path_lost(struct link *l, const char *sentence)
+static void path_lost(struct link *l, const char *sentence, bool refused)
 {
   struct link_path *p = l->path;
 
@@ -86,30 +88,35 @@ static void path_lost(struct link *l, const char *sentence)
     use_channel(l, l->attempt);
   else
     try_later(l);
-  set_trouble(l, sentence);
+  set_trouble(l, sentence, refused);
 }
 
-static void attempt_failed(struct link *l, const char *sentence)
+static void attempt_failed(struct link *l, const char *sentence, bool refused)
 {
   struct link_path *p = l->attempt;
 
   l->attempt = NULL;
   link_path_drop(p);
   if (l->path != NULL && l->path->replaced) {
-    path_lost(l, sentence);
+    path_lost(l, sentence, refused);
     return;
   }
   try_later(l);
   if (l->path == NULL)
-    set_trouble(l, sentence);
+    set_trouble(l, sentence, refused);
+}
+
+static void fail(struct link *l, struct link_path *p, const char *sentence, bool refused)
+{
+  if (p == l->path)
+    path_lost(l, sentence, refused);
+  else
+    attempt_failed(l, sentence, refused);
 }
 
 void link_fail(struct link *l, struct link_path *p, const char *sentence)
 {
-  if (p == l->path)
-    path_lost(l, sentence);
-  else
-    attempt_failed(l, sentence);
+  fail(l, p, sentence, false);
 }
 
 void link_lose(struct link *l, struct link_path *p, enum rpc_status status, const char *text)
@@ -119,7 +126,7 @@ void link_lose(struct link *l, struct link_path *p, enum rpc_status status, cons
   char sentence[TROUBLE_MAX];
 
   trouble_sentence(&where, status, text, sentence);
-  link_fail(l, p, sentence);
+  fail(l, p, sentence, status == RPC_UNAUTHENTICATED || status == RPC_PERMISSION_DENIED);
 }
 
 static void try_now(struct link *l)
@@ -135,7 +142,7 @@ static void try_now(struct link *l)
   l->attempt = NULL;
   try_later(l);
   if (l->path == NULL)
-    set_trouble(l, strerror(-err));
+    set_trouble(l, strerror(-err), false);
 }
 
 static void timer_fired(uv_timer_t *timer)
@@ -159,6 +166,7 @@ void link_up(struct link *l, struct link_path *p)
   known_names_restart(&l->names, former == NULL);
   if (former == NULL) {
     l->connects++;
+    l->refused = false;
     l->trouble[0] = '\0';
     tell(l);
   } else {
@@ -357,6 +365,11 @@ bool link_superseded(const struct link *l)
 const char *link_trouble(const struct link *l)
 {
   return l->trouble;
+}
+
+bool link_refused(const struct link *l)
+{
+  return l->path == NULL && l->refused;
 }
 
 uint64_t link_connects(const struct link *l)

@@ -73,6 +73,8 @@ void link_close(struct link *l, void (*closed)(void *arg), void *arg);
 bool link_connected(const struct link *l);
 bool link_original(const struct link *l);       /* the router speaks the first version; known once connected */
 const char *link_trouble(const struct link *l); /* why it is not connected; "" when it is */
+/* The router is there, and does not let us in: that is link_trouble, and no outage. It is asked again all the same. */
+bool link_refused(const struct link *l);
 uint64_t link_connects(const struct link *l);   /* how often it was connected */
 uint64_t link_renewals(const struct link *l);   /* how often it was renewed */
 bool link_superseded(const struct link *l);     /* nothing of ours is registered any more, until the process ends */

@@ -57,6 +57,7 @@ struct link {
   uint64_t backoff_ms, connected_at, connects, renewals;
   uint32_t random;
   bool draining, superseded;
+  bool refused; /* the latest attempt was, by a router that does not let us in */
   struct known_names names;
 
   char trouble[TROUBLE_MAX];

@@ -274,9 +274,15 @@ static void go_offline(struct service *s, const char *why)
   service_answer_waits(s, 0, "");
 }
 
+/* Why, when there is no way to the router. */
+static const char *unreachable(const struct services *ss)
+{
+  return link_refused(ss->link) ? link_trouble(ss->link) : "the router is not reachable";
+}
+
 void service_link_down(struct service *s)
 {
-  go_offline(s, "the router is not reachable");
+  go_offline(s, unreachable(s->owner));
 }
 
 void service_link_renewed(struct service *s)
@@ -328,7 +334,7 @@ int service_set_target(struct service *s, const struct address *target, service_
   if (!link_connected(ss->link) || link_superseded(ss->link)) {
     retarget(s, target);
     if (s->state == SERVICE_PENDING)
-      move(s, SERVICE_OFFLINE, link_connected(ss->link) ? superseded : "the router is not reachable");
+      move(s, SERVICE_OFFLINE, link_connected(ss->link) ? superseded : unreachable(ss));
     return 0;
   }
   if (s->state == SERVICE_ONLINE) {

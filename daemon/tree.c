@@ -175,6 +175,14 @@ int tree_refuse(struct tree *t, int error, const char *why, const char *format, 
   return error;
 }
 
+int tree_shut_out(const struct tree *t, const char **why)
+{
+  if (!link_refused(t->parts.link))
+    return 0;
+  *why = link_trouble(t->parts.link);
+  return -EACCES;
+}
+
 struct tree_wait *tree_wait_create(struct tree *t, struct fs_request *request, const char *path, const char *text)
 {
   struct tree_wait *w = calloc(1, sizeof *w);

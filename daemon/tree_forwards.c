@@ -92,6 +92,8 @@ void forward_row_line(struct fs_request *request, struct fs_entry *file, const s
   snprintf(w->name, sizeof w->name, "%s", fs_name(file));
   err = address_parse_listener(line->text, &address, &why);
   if (err == 0)
+    err = tree_shut_out(t, &why);
+  if (err == 0)
     err = forward_write(f, &address, line->replace, line->more, verdict, w, &w->forward, &why);
   if (err == 1)
     fs_on_interrupt(request, interrupted, w);

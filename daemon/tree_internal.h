@@ -54,6 +54,9 @@ struct fs_entry *tree_folder(const struct tree *t, const char *name);
 int tree_refuse(struct tree *t, int error, const char *why, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Whether a router that is there does not let us in, so that nothing can be declared: -EACCES and why, or 0. */
+int tree_shut_out(const struct tree *t, const char **why);
+
 /* NULL when memory is short. `path` is relative to the mount. */
 struct tree_wait *tree_wait_create(struct tree *t, struct fs_request *request, const char *path, const char *text);
 /* Tells a refusal in errors, answers the line, and frees. */

@@ -180,6 +180,8 @@ static void set_target(struct tree *t, struct fs_request *request, const char *n
   }
   snprintf(w->name, sizeof w->name, "%s", name);
   err = address_parse_target(text, &address, &why);
+  if (err == 0)
+    err = tree_shut_out(t, &why);
   if (err == 0 && s == NULL) {
     err = -ENOENT;
     why = "the service was withdrawn";

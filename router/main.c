@@ -3,15 +3,18 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "options.h"
 #include "proto/credential.h"
 #include "proto/heap.h"
+#include "proto/log_line.h"
 #include "proto/notify.h"
 #include "proto/standard.h"
 #include "router.h"
@@ -30,8 +33,21 @@ struct program {
 
 static void say(void *arg, const char *line)
 {
-  (void)arg;
-  fprintf(stderr, "mmrouter: %s\n", line);
+  const struct program *p = arg;
+  char out[LOG_LINE_MAX];
+  log_line_write(out, p->options.log_json ? LOG_LINE_JSON : log_line_style(STDERR_FILENO), "mmrouter", time(NULL),
+                 line);
+  fputs(out, stderr);
+}
+
+__attribute__((format(printf, 2, 3))) static void tell(struct program *p, const char *format, ...)
+{
+  char line[LOG_LINE_TEXT_MAX];
+  va_list values;
+  va_start(values, format);
+  vsnprintf(line, sizeof line, format, values);
+  va_end(values);
+  say(p, line);
 }
 
 static bool files_read(struct program *p)
@@ -44,7 +60,7 @@ static bool files_read(struct program *p)
   if (!error && o->tls_key)
     error = credential_read_pem(o->tls_key, &p->cert_key, why);
   if (error)
-    say(NULL, why);
+    say(p, why);
   return !error;
 }
 
@@ -61,7 +77,7 @@ static void tell_alive(void *arg)
 static void tell_listening(struct program *p, int port)
 {
   int host_size = (int)(strrchr(p->options.listen, ':') - p->options.listen);
-  fprintf(stderr, "mmrouter: listening on %.*s:%d\n", host_size, p->options.listen, port);
+  tell(p, "listening on %.*s:%d", host_size, p->options.listen, port);
   notify_say(&p->notify, "STATUS", "listening on %.*s:%d", host_size, p->options.listen, port);
   notify_say(&p->notify, "READY", "1");
   if (p->notify.alive_ms > 0)
@@ -147,23 +163,23 @@ static int serve(struct program *p)
       .key = p->key,
       .limits = router_limits_default(),
       .log = say,
+      .log_arg = p,
   };
   config.limits.stream_age_ms = (uint64_t)p->options.stream_age_s * 1000;
   int port = 0;
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
     if (error == -EINVAL && p->cert)
-      fprintf(stderr, "mmrouter: %s and %s are no certificate and its private key, both PEM\n", p->options.tls_cert,
-              p->options.tls_key);
+      tell(p, "%s and %s are no certificate and its private key, both PEM", p->options.tls_cert, p->options.tls_key);
     else
-      fprintf(stderr, "mmrouter: cannot listen on %s: %s\n", p->options.listen, listen_trouble(p, error));
+      tell(p, "cannot listen on %s: %s", p->options.listen, listen_trouble(p, error));
     return EXIT_FAILURE;
   }
   tell_listening(p, port);
   pthread_t waiter;
   error = pthread_create(&waiter, NULL, wait_for_signals, p);
   if (error) {
-    fprintf(stderr, "mmrouter: cannot start: %s\n", strerror(error));
+    tell(p, "cannot start: %s", strerror(error));
     router_drain(p->router, on_done, p);
   }
   rpc_queue_run(p->queue);
@@ -192,7 +208,7 @@ static int run(struct program *p)
   signals_prepare();
   int error = rpc_queue_create(&p->queue);
   if (error) {
-    fprintf(stderr, "mmrouter: cannot start: %s\n", strerror(-error));
+    tell(p, "cannot start: %s", strerror(-error));
     return EXIT_FAILURE;
   }
   int status = serve(p);

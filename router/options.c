@@ -23,6 +23,8 @@ static const struct row rows[] = {
     {"--open", NULL, offsetof(struct options, open), "let in everybody; needed without --key on all but loopback"},
     {"--max-stream-age", "SECONDS", offsetof(struct options, max_stream_age),
      "end streams that are so old, when a front would cut them; 0, the default: never"},
+    {"--log", "FORMAT", offsetof(struct options, log),
+     "how lines of the log look: text, the default, or json, an object on each line"},
     {"--help", NULL, offsetof(struct options, help), "print this"},
     {"--version", NULL, offsetof(struct options, version), "print the version"},
 };
@@ -164,6 +166,14 @@ static int age_read(struct options *o, char *why, size_t why_size)
   return 0;
 }
 
+static int log_read(struct options *o, char *why, size_t why_size)
+{
+  o->log_json = o->log && strcmp(o->log, "json") == 0;
+  if (!o->log || o->log_json || strcmp(o->log, "text") == 0)
+    return 0;
+  return fail(why, why_size, "--log takes text or json, not %.300s", o->log);
+}
+
 int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size)
 {
   *o = (struct options){0};
@@ -171,7 +181,7 @@ int options_parse(struct options *o, int argc, const char *const argv[], const c
     return -1;
   if (o->help || o->version)
     return 0;
-  if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0)
+  if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 || log_read(o, why, why_size) != 0)
     return -1;
   if (!o->tls_cert != !o->tls_key)
     return fail(why, why_size, "--tls-cert and --tls-key need each other");
@@ -191,7 +201,7 @@ int options_usage(char *out, size_t size)
 {
   int used = snprintf(out, size,
                       "usage: mmrouter [--listen HOST:PORT] [--tls-cert FILE --tls-key FILE] [--key FILE | --open]\n"
-                      "                [--max-stream-age SECONDS]\n"
+                      "                [--max-stream-age SECONDS] [--log text|json]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {

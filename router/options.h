@@ -10,8 +10,10 @@ enum { OPTIONS_LISTEN_MAX = 300 };
 struct options {
   const char *listen; /* HOST:PORT; these point into argv, or at listen_default */
   const char *tls_cert, *tls_key;
-  const char *key;            /* a file */
-  bool open;                  /* given, or on loopback without a key */
+  const char *key; /* a file */
+  bool open;       /* given, or on loopback without a key */
+  const char *log; /* as it was given, or NULL */
+  bool log_json;
   const char *max_stream_age; /* as it was given, or NULL */
   unsigned stream_age_s;      /* 0: streams may become as old as they like */
   bool help, version;

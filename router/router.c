@@ -111,9 +111,23 @@ static const struct method {
     {"/mindmeld.ControlService/ListServices", list_services},
 };
 
+static void tell_refusal(struct router *r, const struct rpc_call *c, const char *why)
+{
+  uint64_t since, left_out = r->refusals.pace.left_out;
+  if (!refusals_tell(&r->refusals, rpc_call_peer(c), router_now(), &since))
+    return;
+  r->refusals.pace.left_out = 0;
+  if (left_out > 0)
+    router_log(r, "%" PRIu64 " callers more were refused", left_out);
+  if (since > 0)
+    router_log(r, "%s is refused: %s; %" PRIu64 " times more since it was told last", rpc_call_peer(c), why, since);
+  else
+    router_log(r, "%s is refused: %s", rpc_call_peer(c), why);
+}
+
 /* Who is not let in is cut off with the status, rather than given it: that costs less, and nothing is left of the call
  * if the caller does not read. */
-static bool let_in(const struct router *r, struct rpc_call *c)
+static bool let_in(struct router *r, struct rpc_call *c)
 {
   if (!r->key)
     return true;
@@ -121,11 +135,13 @@ static bool let_in(const struct router *r, struct rpc_call *c)
   int size = rpc_call_metadata(c, "authorization", shown, sizeof shown);
   bool right = size >= 0 && strlen(shown) == (size_t)size && secret_shown(r->key, shown);
   explicit_bzero(shown, sizeof shown);
-  if (size == -ENOENT)
-    rpc_call_cancel(c, RPC_UNAUTHENTICATED, "this router wants a key");
-  else if (!right)
-    rpc_call_cancel(c, RPC_PERMISSION_DENIED, "wrong key");
-  return right;
+  if (right)
+    return true;
+  bool none = size == -ENOENT;
+  tell_refusal(r, c, none ? "it shows no key" : "its key is wrong");
+  rpc_call_cancel(c, none ? RPC_UNAUTHENTICATED : RPC_PERMISSION_DENIED,
+                  none ? "this router wants a key" : "wrong key");
+  return false;
 }
 
 static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)

@@ -6,6 +6,7 @@
 
 #include "catalogue.h"
 #include "proto/pace.h"
+#include "refusals.h"
 #include "router.h"
 
 struct answer;
@@ -52,6 +53,7 @@ struct router {
   size_t bridge_count; /* arrival.c */
 
   struct pace reports; /* router.c */
+  struct refusals refusals;
   struct rpc_timer *ageing;
   bool draining;
   bool ending;

@@ -1,10 +1,13 @@
 """TLS, keys, and where they must not show."""
+import errno
+import json
 import os
 import pathlib
+import re
 
 import pytest
 
-from harness import BUILD, Echo, Router, bash, eventually, exchange, run, run_any
+from harness import BUILD, Echo, eventually, exchange, free_port, run, run_any, surroundings
 
 KEY = "correct-horse-battery-staple-0123456789"
 
@@ -62,18 +65,60 @@ def test_tls_against_a_router_without(world, router, pki):
     assert mount.values("status")["state"] == "connecting"
 
 
-@pytest.mark.parametrize("key", [None, "wrong", KEY + "0", KEY[:-1]])
-def test_a_wrong_key(world, directory, key):
-    """Refused with a sentence; a write says EACCES once the router has said so."""
+def test_a_wrong_key(world, directory):
+    """It is told wherever somebody may look, and nothing that is written is taken for good."""
     router = world.router("--key", secret(directory))
-    options = f"key={secret(directory, key, 'wrong')}" if key else ""
-    mount = world.mount(router, options, wait="mounted")
-    eventually(lambda: "key" in mount.read("status") or "key" in mount.read("events"), what="it says that the key is wrong")
-    assert mount.values("status")["state"] == "connecting"
-    assert mount.listing("services") == []
-    good = world.mount(router, f"key={directory / 'key'}")
+    good = world.mount(router, f"key={directory / 'key'}", name="good")
+    for name, key in ("none", None), ("wrong", "wrong"), ("longer", KEY + "0"), ("shorter", KEY[:-1]):
+        mount = world.mount(router, f"key={secret(directory, key, name)}" if key else "", wait="mounted", name=name)
+        sentence = "the router refuses the key: wrong key" if key else "the router wants a key, name it with key=FILE"
+        eventually(lambda: sentence in mount.values("status")["trouble"], what="its status says so")
+        assert mount.values("status")["state"] == "connecting" and sentence in mount.read("events")
+        os.mkdir(mount / "services/mine")
+        for path, line in ("services/mine/target", "localhost:80\n"), ("services/new", "localhost:80\n"), ("forwards/web", "0\n"):
+            mount.refuses(errno.EACCES, path, line)
+            assert sentence in mount.errors()[-1], mount.errors()
+        assert mount.listing("services") == ["mine"] and mount.listing("forwards") == []
+        assert mount.state("mine") == "pending"
     good.service("web", "localhost:80")
-    assert mount.listing("services") == []
+    assert mount.listing("services") == ["mine"]
+    told = [line for line in router.text().splitlines() if "is refused" in line]
+    assert len(told) == 1 and re.search(r"ipv4:127\.0\.0\.1:\d+ is refused: it shows no key$", told[0]), router.text()
+
+
+def test_a_key_that_becomes_wrong(world, directory):
+    """The router is started again with another one: it is no outage, and services say so."""
+    key, port = secret(directory), free_port()
+    router = world.router("--key", key, listen=f"127.0.0.1:{port}")
+    mount = world.mount(router, f"key={key}")
+    mount.service("web", "localhost:80")
+    router.stop()
+    router = world.router("--key", secret(directory, "another", "other"), listen=f"127.0.0.1:{port}")
+    eventually(lambda: "refuses the key" in mount.values("status")["trouble"], what="its status says so")
+    mount.awaits("web", "offline")
+    mount.refuses(errno.EACCES, "services/web/target", "localhost:81\n")
+    assert mount.read("services/web/target") == "localhost:80\n"
+    # Nobody is asked for a key by a router that lets everybody in.
+    router.stop()
+    world.router("--open", listen=f"127.0.0.1:{port}")
+    mount.connected()
+    mount.awaits("web", "online")
+
+
+def test_a_wrong_key_is_told_at_the_start(world, directory):
+    """On the terminal, before mmfs goes to the background. The router writes each of its lines as an object, when it is asked to."""
+    router = world.router("--key", secret(directory), "--log=json")
+    point = directory / "point"
+    point.mkdir()
+    try:
+        done = run_any(BUILD / "mmfs", "-o", f"key={secret(directory, 'wrong', 'wrong')}", router.address, point, env={**os.environ, **surroundings(directory)})
+        assert done.returncode == 0 and "mmfs: not connected: the router refuses the key: wrong key" in done.stderr, done.stderr
+        assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ mmfs: ", line) for line in done.stderr.splitlines()), done.stderr
+    finally:
+        run("umount", point)
+    lines = [json.loads(line) for line in router.text().splitlines()]
+    assert all(sorted(line) == ["message", "program", "time"] and line["program"] == "mmrouter" for line in lines), lines
+    assert "its key is wrong" in lines[-1]["message"]
 
 
 def test_key_files_that_cannot_be_used(world, directory):
@@ -149,8 +194,6 @@ def test_who_is_let_in_must_be_said(world, directory, options, listen, status):
 
 
 def test_port_of_the_environment(world):
-    from harness import free_port
-
     port = free_port()
     router = world.router("--open", listen=None, env={"PORT": str(port)})
     assert router.port == port and router.host == "0.0.0.0"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -158,8 +159,14 @@ START_TEST(test_echo)
   char text[256] = "";
   int fds[2];
 
+  char stream[64];
+  struct stat st;
+
   ck_assert_int_eq(pipe(fds), 0);
   ck_assert_int_ge(dup2(fds[1], STDERR_FILENO), 0);
+  ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+  snprintf(stream, sizeof stream, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+  ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
   journal_echo(j, "mmfs");
   journal_add(j, "hello\t%d", 1);
   journal_echo(j, "other");
@@ -168,6 +175,13 @@ START_TEST(test_echo)
   journal_add(j, "silent");
   ck_assert_int_gt(read(fds[0], text, sizeof(text) - 1), 0);
   ck_assert_str_eq(text, "mmfs: hello?1\nother: again\n");
+  /* The journal adds times, and others do not. */
+  ck_assert_int_eq(unsetenv("JOURNAL_STREAM"), 0);
+  journal_echo(j, "mmfs");
+  journal_add(j, "timed");
+  memset(text, 0, sizeof text);
+  ck_assert_int_gt(read(fds[0], text, sizeof(text) - 1), 0);
+  ck_assert_msg(strlen(text) == strlen("2026-01-31T12:00:00Z mmfs: timed\n") && text[19] == 'Z', "%s", text);
   close(fds[0]);
   close(fds[1]);
   journal_free(j);
