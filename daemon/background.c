@@ -1,6 +1,6 @@
-/* The two processes share a socket pair. What comes through it is either one zero byte, for ready, or a sentence; the
- * end of it without either means that the child died. A socket, not a pipe, so that a write to a process that is gone
- * is an error and not a signal.
+/* The two processes share a socket pair. What comes through it is one byte, the exit status, which is 0 for ready, and
+ * else a sentence after it; the end of it without either means that the child died. A socket, not a pipe, so that a
+ * write to a process that is gone is an error and not a signal.
  */
 #include "background.h"
 
@@ -55,10 +55,10 @@ __attribute__((noreturn)) static void wait_for(const char *program, int fd, pid_
     _exit(EXIT_SUCCESS);
   text[size] = '\0';
   if (size > 0)
-    fprintf(stderr, "%s: %s\n", program, text);
+    fprintf(stderr, "%s: %s\n", program, text + 1);
   else
     tell_death(program, child);
-  _exit(EXIT_FAILURE);
+  _exit(size > 0 ? text[0] : EXIT_FAILURE);
 }
 
 static int redirect(const int *fds, size_t count)
@@ -113,7 +113,7 @@ int background_start(struct background *b, const char *program)
   if (rc != 0) {
     char text[TEXT_MAX];
     snprintf(text, sizeof text, "cannot go to the background: %s", strerror(-rc));
-    background_failed(b, text);
+    background_failed(b, EXIT_FAILURE, text);
     _exit(EXIT_FAILURE);
   }
   return 0;
@@ -143,9 +143,10 @@ int background_ready(struct background *b)
   return tell(b, "", 1);
 }
 
-void background_failed(struct background *b, const char *text)
+void background_failed(struct background *b, int status, const char *text)
 {
-  size_t size = strlen(text);
+  char told[TEXT_MAX];
+  int size = snprintf(told, sizeof told, "%c%s", status, text);
 
-  tell(b, text, size < TEXT_MAX ? size : TEXT_MAX);
+  tell(b, told, size < TEXT_MAX ? (size_t)size : TEXT_MAX - 1);
 }

@@ -14,8 +14,8 @@ int background_start(struct background *b, const char *program);
  * waits for the end of a pipe or of an ssh session must not wait for the daemon's. 0, or -EPIPE: nobody waits any more
  * (Ctrl-C), so the daemon should end. */
 int background_ready(struct background *b);
-/* The first process prints "PROGRAM: TEXT" to stderr, and exits with 1. Due before the caller exits; if it dies
- * without, the first process says so. */
-void background_failed(struct background *b, const char *text);
+/* The first process prints "PROGRAM: TEXT" to stderr, and exits with `status`, which is not 0. Due before the caller
+ * exits; if it dies without, the first process says so, and exits with 1. */
+void background_failed(struct background *b, int status, const char *text);
 
 #endif

@@ -24,6 +24,8 @@
 #include "own_identity.h"
 #include "parked.h"
 #include "proto/credential.h"
+#include "proto/exit_status.h"
+#include "proto/notify.h"
 #include "proto/pump.h"
 #include "proto/rpc.h"
 #include "services.h"
@@ -141,7 +143,7 @@ static void end(struct daemon *d, int status)
     return;
   d->ending = true;
   d->status = status;
-  notify_say(&d->notify, "STOPPING", "1");
+  notify_say(d->notify, "STOPPING", "1");
   uv_timer_start(&d->watchdog, end_forced, END_MS, 0);
   alarm(END_ALARM_S);
   close_next(d);
@@ -213,7 +215,7 @@ static void tell_alive(uv_timer_t *timer)
 {
   const struct daemon *d = timer->data;
 
-  notify_say(&d->notify, "WATCHDOG", "1");
+  notify_say(d->notify, "WATCHDOG", "1");
 }
 
 static int open_loop(struct daemon *d)
@@ -233,8 +235,8 @@ static int open_loop(struct daemon *d)
   if (err == 0)
     err = uv_signal_init(&d->loop, &d->hung_up);
   d->watchdog.data = d->alive.data = d->interrupted.data = d->terminated.data = d->hung_up.data = d;
-  if (err == 0 && d->notify.alive_ms > 0)
-    err = uv_timer_start(&d->alive, tell_alive, d->notify.alive_ms, d->notify.alive_ms);
+  if (err == 0 && d->notify->alive_ms > 0)
+    err = uv_timer_start(&d->alive, tell_alive, d->notify->alive_ms, d->notify->alive_ms);
   if (err == 0)
     err = uv_signal_start(&d->interrupted, signalled, SIGINT);
   if (err == 0)
@@ -308,11 +310,11 @@ static int open_tree(struct daemon *d)
 
 static void tell_failure(struct daemon *d)
 {
-  notify_say(&d->notify, "STATUS", "%s", d->message);
+  notify_say(d->notify, "STATUS", "%s", d->message);
   if (d->options->foreground)
     fprintf(stderr, "mmfs: %s\n", d->message);
   else
-    background_failed(&d->background, d->message);
+    background_failed(&d->background, d->status, d->message);
 }
 
 /* Whoever started us goes on. */
@@ -321,10 +323,10 @@ static void announce(struct daemon *d)
   uv_timer_stop(&d->watchdog);
   d->announced = true;
   if (!d->options->foreground)
-    notify_say(&d->notify, "MAINPID", "%d", (int)getpid());
-  notify_say(&d->notify, "READY", "1");
+    notify_say(d->notify, "MAINPID", "%d", (int)getpid());
+  notify_say(d->notify, "READY", "1");
   if (!d->options->foreground && background_ready(&d->background) != 0)
-    end(d, 1);
+    end(d, EXIT_AGAIN);
 }
 
 static void heard_late(uv_timer_t *timer)
@@ -347,7 +349,7 @@ static void serve_tree(struct daemon *d)
   uv_timer_stop(&d->watchdog);
   if (err != 0) {
     snprintf(d->message, sizeof d->message, "%s", strerror(-err));
-    end(d, 1);
+    end(d, exit_status(err));
     return;
   }
   d->served = true;
@@ -395,11 +397,13 @@ static int serve(struct daemon *d)
 
   if (err != 0) {
     snprintf(d->message, sizeof d->message, "%s", strerror(-err));
+    d->status = exit_status(err);
     tell_failure(d);
-    return 1;
+    return d->status;
   }
-  if (begin(d) != 0)
-    end(d, 1);
+  err = begin(d);
+  if (err != 0)
+    end(d, exit_status(err));
   uv_run(&d->loop, UV_RUN_DEFAULT);
   uv_loop_close(&d->loop);
   if (!d->served && d->status != 0)
@@ -417,21 +421,20 @@ static void free_daemon(struct daemon *d)
   credential_free(d->ca_pem);
   credential_free(d->key);
   own_identity_close(&d->identity);
-  notify_close(&d->notify);
   free(d);
 }
 
-int daemon_run(const struct mmfs_options *options)
+int daemon_run(const struct mmfs_options *options, const struct notify *notify)
 {
   struct daemon *d = calloc(1, sizeof *d);
-  int err, status = 1;
+  int err, status;
 
   if (d == NULL) {
     fprintf(stderr, "mmfs: memory is short\n");
-    return 1;
+    return EXIT_AGAIN;
   }
   d->options = options;
-  notify_open(&d->notify);
+  d->notify = notify;
   d->state_file = (struct state_file){.directory = -1, .lock = -1};
   d->identity.lock = -1;
   d->events = journal_create(EVENTS_SIZE);
@@ -450,7 +453,8 @@ int daemon_run(const struct mmfs_options *options)
   }
   if (err != 0) {
     fprintf(stderr, "mmfs: %s\n", d->message);
-    notify_say(&d->notify, "STATUS", "%s", d->message);
+    notify_say(d->notify, "STATUS", "%s", d->message);
+    status = exit_status(err);
   } else {
     signal(SIGPIPE, SIG_IGN);
     if (!options->foreground)

@@ -8,12 +8,12 @@
 #include "address.h"
 #include "background.h"
 #include "own_identity.h"
-#include "proto/notify.h"
 #include "proto/pace.h"
 #include "state_file.h"
 #include "state_format.h"
 
 struct header;
+struct notify;
 struct pump_stream;
 
 enum { DAEMON_MESSAGE_MAX = 1200 };
@@ -28,7 +28,7 @@ struct daemon {
   size_t state_size;
   struct state_declarations declared;
   struct background background;
-  struct notify notify;             /* the service manager */
+  const struct notify *notify;      /* the service manager */
   char message[DAEMON_MESSAGE_MAX]; /* why it could not start */
 
   uv_loop_t loop;

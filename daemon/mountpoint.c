@@ -323,17 +323,40 @@ static char *follow(const char *path)
   return joined;
 }
 
+/* Somebody wrote into the tree while it was not mounted. */
+static int explain_stray(char why[MOUNTPOINT_WHY_MAX], const char *path, const char *name)
+{
+  char reason[400];
+
+  snprintf(reason, sizeof(reason),
+           "is not empty: \"%.20s\" was written there while the tree was not mounted. Move it away, start mmfs, and "
+           "declare again what it has. Where the empty directory is immutable (chattr +i), this cannot happen",
+           name);
+  return explain(why, -ENOTEMPTY, path, reason);
+}
+
 static int check_empty(const char *path, char why[MOUNTPOINT_WHY_MAX])
 {
+  static const char *const ours[] = {"services", "forwards", "connections", "status", "events", "errors"};
   const struct dirent *entry;
   int rc = 0;
   DIR *dir = opendir(path);
 
   if (dir == NULL)
     return explain_errno(why, -errno, path);
-  while (rc == 0 && (entry = readdir(dir)) != NULL)
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+  while ((entry = readdir(dir)) != NULL) {
+    bool stray = false;
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+      continue;
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+      stray = stray || strcmp(entry->d_name, ours[i]) == 0;
+    /* What is not of the tree tells that this is some other directory. */
+    if (!stray) {
       rc = explain(why, -ENOTEMPTY, path, "is not empty: mount on an empty directory");
+      break;
+    }
+    rc = explain_stray(why, path, entry->d_name);
+  }
   closedir(dir);
   return rc;
 }

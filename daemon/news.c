@@ -16,6 +16,7 @@
 #include "link.h"
 #include "parked.h"
 #include "proto/header.h"
+#include "proto/notify.h"
 #include "proto/pace.h"
 #include "proto/pump.h"
 #include "services.h"
@@ -86,10 +87,10 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
 
   if (connected) {
     news_add(d, "connected to %s%s", d->router, link_original(l) ? ", which speaks the first version" : "");
-    notify_say(&d->notify, "STATUS", "connected to %s", d->router);
+    notify_say(d->notify, "STATUS", "connected to %s", d->router);
   } else {
     news_add(d, "not connected: %s", why);
-    notify_say(&d->notify, "STATUS", "not connected to %s: %s", d->router, why);
+    notify_say(d->notify, "STATUS", "not connected to %s: %s", d->router, why);
   }
   if (!connected)
     catalogue_lost(d->catalogue);

@@ -71,7 +71,7 @@ void notify_say(const struct notify *n, const char *key, const char *format, ...
   char said[SAID_MAX];
   va_list values;
 
-  if (n->fd < 0)
+  if (n == NULL || n->fd < 0)
     return;
   int size = snprintf(said, sizeof said, "%s=", key);
   va_start(values, format);

@@ -18,7 +18,8 @@ struct notify {
 void notify_open(struct notify *n);
 
 /* Says KEY=VALUE: READY=1, RELOADING=1, STOPPING=1, WATCHDOG=1, STATUS=a sentence. Never blocks; what cannot be sent is
- * lost, and so is everything without a manager. A value is one line: other control characters become "?". Any thread.
+ * lost, and so is everything without a manager, which `n` NULL is as well. A value is one line: other control
+ * characters become "?". Any thread.
  */
 void notify_say(const struct notify *n, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

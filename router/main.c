@@ -13,13 +13,14 @@
 
 #include "options.h"
 #include "proto/credential.h"
+#include "proto/exit_status.h"
 #include "proto/heap.h"
 #include "proto/log_line.h"
 #include "proto/notify.h"
 #include "proto/standard.h"
 #include "router.h"
 
-enum { WHY_MAX = 600, EXIT_USAGE = 2 };
+enum { WHY_MAX = 600 };
 
 struct program {
   struct options options;
@@ -50,7 +51,20 @@ __attribute__((format(printf, 2, 3))) static void tell(struct program *p, const 
   say(p, line);
 }
 
-static bool files_read(struct program *p)
+/* Why it cannot start. Returns what to exit with. */
+__attribute__((format(printf, 3, 4))) static int fail(struct program *p, int error, const char *format, ...)
+{
+  char why[LOG_LINE_TEXT_MAX];
+  va_list values;
+  va_start(values, format);
+  vsnprintf(why, sizeof why, format, values);
+  va_end(values);
+  say(p, why);
+  notify_say(&p->notify, "STATUS", "%s", why);
+  return exit_status(error);
+}
+
+static int files_read(struct program *p)
 {
   const struct options *o = &p->options;
   char why[CREDENTIAL_WHY_MAX];
@@ -59,9 +73,7 @@ static bool files_read(struct program *p)
     error = credential_read_pem(o->tls_cert, &p->cert, why);
   if (!error && o->tls_key)
     error = credential_read_pem(o->tls_key, &p->cert_key, why);
-  if (error)
-    say(p, why);
-  return !error;
+  return error ? fail(p, error, "%s", why) : 0;
 }
 
 /* ---- The manager ---- */
@@ -170,16 +182,15 @@ static int serve(struct program *p)
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
     if (error == -EINVAL && p->cert)
-      tell(p, "%s and %s are no certificate and its private key, both PEM", p->options.tls_cert, p->options.tls_key);
-    else
-      tell(p, "cannot listen on %s: %s", p->options.listen, listen_trouble(p, error));
-    return EXIT_FAILURE;
+      return fail(p, error, "%s and %s are no certificate and its private key, both PEM", p->options.tls_cert,
+                  p->options.tls_key);
+    return fail(p, error, "cannot listen on %s: %s", p->options.listen, listen_trouble(p, error));
   }
   tell_listening(p, port);
   pthread_t waiter;
   error = pthread_create(&waiter, NULL, wait_for_signals, p);
   if (error) {
-    tell(p, "cannot start: %s", strerror(error));
+    fail(p, -error, "cannot start: %s", strerror(error));
     router_drain(p->router, on_done, p);
   }
   rpc_queue_run(p->queue);
@@ -187,7 +198,7 @@ static int serve(struct program *p)
     pthread_kill(waiter, NO_MORE_SIGNALS);
     pthread_join(waiter, NULL);
   }
-  return error ? EXIT_FAILURE : EXIT_SUCCESS;
+  return error ? EXIT_AGAIN : EXIT_SUCCESS;
 }
 
 /* Each connection from a machine takes a descriptor. */
@@ -202,16 +213,15 @@ static void descriptors_raise(void)
 
 static int run(struct program *p)
 {
-  if (!files_read(p))
-    return EXIT_FAILURE;
+  int status = files_read(p);
+  if (status)
+    return status;
   descriptors_raise();
   signals_prepare();
   int error = rpc_queue_create(&p->queue);
-  if (error) {
-    tell(p, "cannot start: %s", strerror(-error));
-    return EXIT_FAILURE;
-  }
-  int status = serve(p);
+  if (error)
+    return fail(p, error, "cannot start: %s", strerror(-error));
+  status = serve(p);
   rpc_queue_free(p->queue);
   return status;
 }
@@ -226,7 +236,8 @@ int main(int argc, char **argv)
   notify_open(&p.notify);
   if (options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {
     fprintf(stderr, "mmrouter: %s\n", why);
-    return EXIT_USAGE;
+    notify_say(&p.notify, "STATUS", "%s", why);
+    return EXIT_FINAL;
   }
   if (p.options.version) {
     puts("mmrouter " MM_VERSION);

@@ -151,7 +151,7 @@ def test_certificates_that_cannot_be_used_are_named(directory, pki):
     run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", directory / "other.key")
     cert = next(path for path in tls_options(pki) if str(path).endswith(".pem"))
     done = run_any(BUILD / "mmrouter", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", directory / "other.key")
-    assert done.returncode == 1 and str(cert) in done.stderr and "other.key" in done.stderr, done.stderr
+    assert done.returncode == 2 and str(cert) in done.stderr and "other.key" in done.stderr, done.stderr
 
 
 def test_a_name_that_is_none(directory):

@@ -19,8 +19,8 @@ def test_who_comes_after_a_failed_start_ends_what_was_before_it(world, router, b
     for _ in range(2):
         state.write_bytes(b"damaged")
         failed = world.mount(router, f"state={state}", name="A", wait=None)
-        failed.expected_exit = 1
-        assert failed.process.wait(PATIENCE) == 1
+        failed.expected_exit = 2
+        assert failed.process.wait(PATIENCE) == 2
     state.write_bytes(declared)
     world.mount(router, f"state={state}", name="A")
     assert is_reset(near)

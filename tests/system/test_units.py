@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from harness import PATIENCE, free_port
+from harness import BUILD, PATIENCE, free_port, run_any, surroundings
 from test_mounting import mmfs, point, usable_daemon  # noqa: F401
 
 
@@ -64,3 +64,39 @@ def test_a_manager_hears_who_went_to_the_background(directory, point, manager, m
     assert done.returncode == 0, done.stderr
     manager.hears(f"MAINPID={usable_daemon(point)}")
     manager.hears("READY=1")
+
+
+# What is tried again, and what is not: the program, its arguments, the exit status, and a part of the sentence.
+ENDS = [
+    ("mmfs", ["--nonsense"], 2, "unknown option"),
+    ("mmfs", ["127.0.0.1:1", "{directory}/missing"], 2, "does not exist"),
+    ("mmfs", ["127.0.0.1:1", "{directory}/file"], 2, "is not a directory"),
+    ("mmfs", ["127.0.0.1:1", "{directory}/full"], 2, '"services" was written there while the tree was not mounted'),
+    ("mmfs", ["127.0.0.1:1", "/proc"], 1, "is a mount point already"),
+    ("mmfs", ["", "{directory}/empty"], 2, "ROUTER is empty"),
+    ("mmfs", ["-o", "key={directory}/missing", "127.0.0.1:1", "{directory}/empty"], 2, "No such file"),
+    ("mmfs", ["-o", "cafile={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "PEM"),
+    ("mmfs", ["-o", "state={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "it is left as it is"),
+    ("mmfs", ["-o", "identity={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "damaged"),
+    ("mmrouter", ["--nonsense"], 2, "is not an option"),
+    ("mmrouter", ["--key", "{directory}/missing"], 2, "No such file"),
+    ("mmrouter", ["--tls-cert", "{directory}/file", "--tls-key", "{directory}/file"], 2, "PEM"),
+    ("mmrouter", ["--listen", "127.0.0.1:{taken}"], 1, "Address already in use"),
+    ("mmrouter", ["--listen", "192.0.2.1:7000", "--open"], 1, "Cannot assign"),
+    ("mmrouter", ["--listen", "name.invalid:7000", "--open"], 1, "does not resolve"),
+]
+
+
+def test_exit_status(directory, world, manager):
+    """The manager hears the sentence, too."""
+    for name in "full", "full/services", "empty":
+        (directory / name).mkdir()
+    (directory / "file").write_text("nonsense")
+    (directory / "file").chmod(0o600)
+    taken = world.add(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+    for program, arguments, status, sentence in ENDS:
+        arguments = [argument.format(directory=directory, taken=taken) for argument in arguments]
+        for front in [["-f"], []] if program == "mmfs" else [[]]:
+            done = run_any(BUILD / program, *front, *arguments, env={**os.environ, **surroundings(directory), **manager.env})
+            assert (done.returncode, sentence in done.stderr) == (status, True), (program, arguments, done.returncode, done.stderr)
+            manager.hears(f"STATUS={done.stderr.splitlines()[-1].split(': ', 1)[1]}")

@@ -95,7 +95,7 @@ END_TEST
 static void daemon_failed(struct background *b, int report)
 {
   (void)report;
-  background_failed(b, "the tree cannot be mounted");
+  background_failed(b, 2, "the tree cannot be mounted");
 }
 
 static void daemon_failed_at_length(struct background *b, int report)
@@ -105,7 +105,7 @@ static void daemon_failed_at_length(struct background *b, int report)
   (void)report;
   memset(text, 'x', sizeof(text) - 1);
   text[sizeof(text) - 1] = '\0';
-  background_failed(b, text);
+  background_failed(b, 1, text);
 }
 
 static void daemon_killed(struct background *b, int report)
@@ -119,22 +119,22 @@ static void daemon_exits(struct background *b, int report)
   (void)b, (void)report;
 }
 
-static void check_failure(daemon_cb daemon, const char *printed)
+static void check_failure(daemon_cb daemon, int status, const char *printed)
 {
   struct result r;
 
   run(daemon, &r);
   ck_assert(WIFEXITED(r.status));
-  ck_assert_int_eq(WEXITSTATUS(r.status), 1);
+  ck_assert_int_eq(WEXITSTATUS(r.status), status);
   ck_assert_msg(strncmp(r.printed, printed, strlen(printed)) == 0, "%s", r.printed);
 }
 
 START_TEST(test_failures)
 {
-  check_failure(daemon_failed, "program: the tree cannot be mounted\n");
-  check_failure(daemon_failed_at_length, "program: xxxxx");
-  check_failure(daemon_killed, "program: ended by signal 9 (Killed) before it was ready\n");
-  check_failure(daemon_exits, "program: ended before it was ready\n");
+  check_failure(daemon_failed, 2, "program: the tree cannot be mounted\n");
+  check_failure(daemon_failed_at_length, 1, "program: xxxxx");
+  check_failure(daemon_killed, 1, "program: ended by signal 9 (Killed) before it was ready\n");
+  check_failure(daemon_exits, 1, "program: ended before it was ready\n");
 }
 END_TEST
 

@@ -181,6 +181,21 @@ START_TEST(test_bad)
 }
 END_TEST
 
+/* What was meant for the tree is told from what makes this another directory. */
+START_TEST(test_written_below)
+{
+  ck_assert_int_eq(mkdir("empty/services", 0700), 0);
+  check_bad("empty", -ENOTEMPTY, "is not empty: \"services\" was written there while the tree was not mounted");
+  ck_assert_int_eq(rmdir("empty/services"), 0);
+  ck_assert_int_eq(mkdir("empty/forwards", 0700), 0);
+  check_bad("empty", -ENOTEMPTY, "\"forwards\" was written there");
+  ck_assert_int_eq(mkdir("empty/etc", 0700), 0);
+  check_bad("empty", -ENOTEMPTY, "is not empty: mount on an empty directory");
+  ck_assert_int_eq(rmdir("empty/etc"), 0);
+  ck_assert_int_eq(rmdir("empty/forwards"), 0);
+}
+END_TEST
+
 START_TEST(test_not_writable)
 {
   ck_assert_int_eq(chmod(folder, 0755), 0);
@@ -208,6 +223,7 @@ int main(void)
   tcase_add_checked_fixture(files, setup, teardown);
   tcase_add_test(files, test_good);
   tcase_add_test(files, test_bad);
+  tcase_add_test(files, test_written_below);
   tcase_add_test(files, test_not_writable);
   srunner_run_all(runner, CK_NORMAL);
   failed = srunner_ntests_failed(runner);

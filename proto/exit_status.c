@@ -1,0 +1,21 @@
+/* What is not known to be final is tried again: a machine that nobody looks after should come back by itself. */
+#include "exit_status.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+/* What is wrong with an option, a file, a mountpoint or a right stays wrong. */
+static const int final[] = {
+    EINVAL,  ENOENT, ENOTDIR, EISDIR,       EACCES, EPERM,           ENOTEMPTY,  ELOOP, ENAMETOOLONG,
+    EBADMSG, EFBIG,  EILSEQ,  EAFNOSUPPORT, EROFS,  EPROTONOSUPPORT, EPROTOTYPE, ENXIO, ENOTSUP,
+};
+
+int exit_status(int error)
+{
+  if (error == 0)
+    return 0;
+  for (size_t i = 0; i < sizeof final / sizeof *final; i++)
+    if (error == -final[i])
+      return EXIT_FINAL;
+  return EXIT_AGAIN;
+}
