@@ -20,6 +20,7 @@
 #include "catalogue.h"
 #include "dial.h"
 #include "forward.h"
+#include "health.h"
 #include "join.h"
 #include "lost.h"
 #include "opening.h"
@@ -148,7 +149,7 @@ static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
 {
   (void)s;
   struct router *r = arg;
-  if (!let_in(r, c))
+  if (health_ask(r, c) || !let_in(r, c))
     return;
   rpc_call_forget_metadata(c);
   if (r->draining) {
@@ -276,6 +277,7 @@ static void router_end(struct router *r)
   r->ending = true;
   services_end(r, RPC_UNAVAILABLE, draining);
   watch_end(r, RPC_UNAVAILABLE, draining);
+  health_wake(r);
   rpc_server_stop(r->server, on_stopped, r);
   if (rpc_timer_start(&r->patience, r->queue, r->limits.farewell_ms, on_patience_over, r) != 0)
     rpc_server_cancel_calls(r->server);
@@ -312,6 +314,7 @@ void router_drain(struct router *r, void (*done)(void *arg), void *arg)
   services_drain(r, RPC_UNAVAILABLE, draining);
   parked_end_all(r, RPC_UNAVAILABLE, draining);
   watch_wake(r);
+  health_wake(r);
   if (r->bridge_count == 0 || rpc_timer_start(&r->patience, r->queue, r->limits.drain_ms, on_drained, r) != 0)
     router_end(r);
 }

@@ -18,6 +18,8 @@ struct router_limits {
   size_t waiting, waiting_per_caller; /* and those that wait for a service or a member to come */
   size_t tokens, tokens_per_caller;
   size_t watchers;
+  size_t health_checks; /* that are being answered; the oldest makes room for the next */
+  size_t health_watches, health_watches_per_host;
   size_t page;                  /* names, and members that are over, in one message to a watcher: <= CATALOGUE_PAGE */
   size_t lost;                  /* members that are over, kept for watchers that come later */
   size_t openings;              /* calls that have not said yet what they want; the oldest makes room for the next */

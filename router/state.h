@@ -12,6 +12,7 @@
 struct answer;
 struct callers;
 struct lost;
+struct health_call;
 struct opening;
 struct parked;
 struct presence;
@@ -47,6 +48,8 @@ struct router {
   struct watcher *challenged;
   size_t watcher_count;
   struct rpc_timer *beat;
+  struct health_call *health_checks, *health_watches; /* health.c */
+  size_t health_check_count, health_watch_count;
   size_t stream_count;   /* arrival.c */
   struct parked *parked; /* parked.c */
   size_t parked_count;

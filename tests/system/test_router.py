@@ -13,7 +13,7 @@ import pytest
 import mindmeld_pb2 as pb
 import mindmeld_pb2_grpc as stubs
 import original
-from harness import Echo, eventually, exchange
+from harness import PATIENCE, Echo, eventually, exchange
 from http2 import DATA, HEADERS, RESET, Http2
 from wire import Member, Peer
 
@@ -397,6 +397,27 @@ def test_long_answers_that_nobody_takes_are_dropped(world, router, control):
     eventually(lambda: rude.heard(streams[0], RESET), what="the first is dropped")
     assert not rude.heard(streams[-1], RESET)
     assert listed() == names
+
+
+def test_health_is_told_without_a_key(world, directory):
+    """To any client of the standard protocol, here without its messages: field 1 of the request is a name, of the answer a state."""
+    key = directory / "key"
+    key.write_text("key\n")
+    key.chmod(0o600)
+    router = world.router("--key", key)
+    with grpc.insecure_channel(router.address) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        for name in b"", b"mindmeld":
+            assert check(b"\x0a" + bytes([len(name)]) + name, timeout=PATIENCE) == b"\x08\x01"
+        with pytest.raises(grpc.RpcError) as refusal:
+            check(b"\x0a\x03web", timeout=PATIENCE)
+        assert refusal.value.code() == grpc.StatusCode.NOT_FOUND
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
+        assert next(watch) == b"\x08\x01"
+        router.process.send_signal(signal.SIGTERM)
+        assert next(watch) == b"\x08\x02"
+        with pytest.raises(grpc.RpcError):
+            next(watch)
 
 
 def test_callers_do_not_fill_the_log(world):

@@ -44,7 +44,7 @@ START_TEST(test_long_line)
   text[sizeof text - 1] = '\0';
   size_t size = log_line_write(line, LOG_LINE_JSON, "mmrouter", 1769860800, text);
   ck_assert_uint_eq(size, strlen(line));
-  ck_assert_str_eq(line + size - 5, "\"\\\"\"}\n" + 1);
+  ck_assert_str_eq(line + size - 5, "\\\"\"}\n");
   ck_assert_uint_lt(size, LOG_LINE_MAX);
 }
 END_TEST

@@ -1,0 +1,17 @@
+/* Health checks (grpc.health.v1): whether the router takes new work. They are answered without a key, so that what
+ * watches over it needs none, and are bounded apart from all else, so that strangers take nothing from others. */
+#ifndef ROUTER_HEALTH_H
+#define ROUTER_HEALTH_H
+
+#include <stdbool.h>
+
+struct router;
+struct rpc_call;
+
+/* True when the call asks for that: then it is taken. */
+bool health_ask(struct router *r, struct rpc_call *c);
+
+/* The router began to drain, or is about to end: watches are told, and in the end given their status. */
+void health_wake(struct router *r);
+
+#endif
