@@ -86,7 +86,7 @@ struct pump_stream_in {
 
 struct pump_stream {
   struct pump_set *set;
-  struct rpc_channel *channel;
+  struct rpc_lane *lane;
   grpc_call *call;
   const struct pump_stream_events *events;
   void *arg;

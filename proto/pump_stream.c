@@ -26,7 +26,7 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
   grpc_slice_unref(s->status_details);
   if (s->call != NULL)
     grpc_call_unref(s->call);
-  rpc_channel_unref(s->channel);
+  rpc_lane_put(s->lane);
   grpc_byte_buffer_destroy(s->out.header_due);
   grpc_byte_buffer_destroy(s->out.last_due);
   pump_hear_free(s);
@@ -267,8 +267,7 @@ static int create(struct pump_stream **out, struct pump_set *set, struct rpc_cha
   /* Default mutexes: on Linux pthread_mutex_init cannot fail. */
   pthread_mutex_init(&s->lock, NULL);
   s->set = set;
-  s->channel = channel;
-  rpc_channel_ref(channel);
+  s->lane = rpc_channel_take_lane(channel);
   atomic_init(&s->refs, 1);
   grpc_metadata_array_init(&s->metadata);
   grpc_metadata_array_init(&s->trailers);
@@ -291,8 +290,8 @@ int pump_stream_open(struct pump_stream **out, struct pump_set *set, const struc
   s->events = events;
   s->arg = arg;
   s->original_router = o->original_router;
-  s->call = rpc_channel_create_call(
-      o->channel, o->original_router ? "/mindmeld.ProxyService/ProxyConnection" : "/mindmeld.ProxyService/Connect", 0);
+  s->call = rpc_lane_create_call(
+      s->lane, o->original_router ? "/mindmeld.ProxyService/ProxyConnection" : "/mindmeld.ProxyService/Connect", 0);
   error = s->call == NULL ? -ENOMEM : start(s, o);
   if (error != 0) {
     pump_stream_close(s);

@@ -67,7 +67,7 @@ static struct rpc_stray say_piece(struct pump *p, const struct piece *piece)
   struct pump_stream *s = p->stream;
   grpc_byte_buffer *message = message_of(p, piece);
   if (piece->size > 0)
-    rpc_channel_sends(s->channel, s->call, piece->size);
+    rpc_lane_sends(s->lane, s->call, piece->size);
   sequence_out_sent(&p->up.sequence);
   s->out.at = p->up.sequence.next;
   pump_keep_sent(p);

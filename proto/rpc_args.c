@@ -7,6 +7,7 @@
  */
 #include "rpc_args.h"
 
+#include <limits.h>
 #include <stdint.h>
 
 void rpc_args_add(struct rpc_args *args, const char *key, int value)
@@ -40,6 +41,14 @@ void rpc_args_add_common(struct rpc_args *args)
   rpc_args_add(args, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
   rpc_args_add(args, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
   rpc_args_add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
+void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int mark)
+{
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, pings ? 5000 : INT_MAX - 1); /* INT_MAX: and no timeout, either */
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_ARGS_USER_TIMEOUT_MS + mark);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, pings);
+  rpc_args_add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 }
 
 void rpc_args_add_keepalive(struct rpc_args *args)

@@ -3,6 +3,7 @@
 #define PROTO_RPC_ARGS_H
 
 #include <grpc/grpc.h>
+#include <stdbool.h>
 
 enum { RPC_ARGS_MAX = 32 };
 
@@ -20,7 +21,11 @@ grpc_channel_args rpc_args_view(struct rpc_args *args);
 
 /* What holds at both ends. */
 void rpc_args_add_common(struct rpc_args *args);
-/* A peer that does not answer is given up after some 10 seconds. */
+/* A server's: a peer that does not answer is given up after some 10 seconds. */
 void rpc_args_add_keepalive(struct rpc_args *args);
+/* A client's: the same, in `mark` ms more; without `pings` none are sent. Either way gRPC gives the socket a
+ * TCP_USER_TIMEOUT of RPC_ARGS_USER_TIMEOUT_MS + mark, by which it is known (see unsent.h). */
+enum { RPC_ARGS_USER_TIMEOUT_MS = 5000 };
+void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int mark);
 
 #endif

@@ -113,8 +113,8 @@ void rpc_call_delete(struct rpc_call *c)
   grpc_slice_unref(c->text);
   grpc_slice_unref(c->cancel_text);
   grpc_call_unref(c->call);
-  if (c->channel)
-    rpc_channel_unref(c->channel);
+  if (c->lane)
+    rpc_lane_put(c->lane);
   free(c->method);
   free(c);
 }
@@ -293,7 +293,7 @@ static int send_message(struct rpc_call *c, grpc_metadata *metadata, size_t coun
     if (c->peer)
       rpc_peer_sends(c->peer, rpc_message_size(m));
     else
-      rpc_channel_sends(c->channel, c->call, rpc_message_size(m));
+      rpc_lane_sends(c->lane, c->call, rpc_message_size(m));
     error = rpc_call_batch(c, RPC_PART_SEND, alone ? ops + 1 : ops, alone ? 1 : 2);
   }
   if (error)

@@ -15,17 +15,20 @@
 #include <uv.h>
 
 #include "rpc_args.h"
-#include "unsent.h"
+#include "rpc_lane.h"
 
 enum { ROOTS_MAX = 8 << 20 };
 
 struct rpc_channel {
   struct rpc_queue *queue;
-  grpc_channel *channel;
-  unsigned refs;
+  unsigned refs; /* the owner's, and one for each call */
+  char *target;
+  grpc_channel_credentials *credentials;
+  struct rpc_args args; /* but those of each lane */
+  bool keepalive;
+  struct rpc_lanes lanes;
   grpc_metadata metadata[2];
   size_t metadata_count;
-  struct unsent unsent;
 };
 
 /* gRPC's own idea of where the roots are is not Debian's. NULL: errno says why. */
@@ -98,12 +101,11 @@ static void add_args(struct rpc_args *args, const struct rpc_channel_options *op
   rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000); /* how long one attempt may take, despite its name */
   rpc_args_add(args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   rpc_args_add(args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-  /* Or a channel that is opened again with other settings goes on with the old one's connection. */
+  /* Or a lane would share another's connection, and a channel that is opened again with other settings the old one's.
+   */
   rpc_args_add(args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (is_loopback(options->target))
     rpc_args_add(args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  if (options->keepalive)
-    rpc_args_add_keepalive(args);
 }
 
 /* A host's name may look like one of gRPC's schemes. What has brackets cannot. */
@@ -116,51 +118,58 @@ static char *make_target(const char *target)
   return out;
 }
 
+static grpc_channel *connect_lane(struct rpc_channel *ch, uint32_t mark)
+{
+  struct rpc_args args = ch->args;
+  rpc_args_add_client_keepalive(&args, ch->keepalive, (int)mark);
+  grpc_channel_args view = rpc_args_view(&args);
+  return grpc_channel_create(ch->target, ch->credentials, &view);
+}
+
+static void channel_free(struct rpc_channel *ch)
+{
+  if (ch->credentials)
+    grpc_channel_credentials_release(ch->credentials);
+  drop_metadata(ch);
+  free(ch->target);
+  free(ch);
+}
+
 int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options)
 {
-  grpc_channel_credentials *credentials = NULL;
-  struct rpc_args args = {.count = 0};
   struct rpc_channel *ch = calloc(1, sizeof *ch);
-  char *target = make_target(options->target);
-  int error = ch && target ? make_metadata(ch, options->bearer) : -ENOMEM;
-  if (!error)
-    error = make_credentials(&credentials, options);
-  if (error) {
-    if (ch)
-      drop_metadata(ch);
-    free(target);
-    free(ch);
-    return error;
-  }
-  add_args(&args, options);
-  grpc_channel_args view = rpc_args_view(&args);
+  if (!ch)
+    return -ENOMEM;
   ch->queue = q;
   ch->refs = 1;
-  ch->channel = grpc_channel_create(target, credentials, &view);
-  grpc_channel_check_connectivity_state(ch->channel, 1);
-  grpc_channel_credentials_release(credentials);
-  free(target);
+  ch->keepalive = options->keepalive;
+  ch->target = make_target(options->target);
+  int error = ch->target ? make_metadata(ch, options->bearer) : -ENOMEM;
+  if (!error)
+    error = make_credentials(&ch->credentials, options);
+  if (!error) {
+    add_args(&ch->args, options);
+    error = rpc_lanes_open(&ch->lanes, ch, connect_lane);
+  }
+  if (error) {
+    channel_free(ch);
+    return error;
+  }
   *out = ch;
   return 0;
 }
 
-void rpc_channel_ref(struct rpc_channel *ch)
-{
-  ch->refs++;
-}
-
-void rpc_channel_unref(struct rpc_channel *ch)
+static void channel_unref(struct rpc_channel *ch)
 {
   if (--ch->refs > 0)
     return;
-  grpc_channel_destroy(ch->channel);
-  drop_metadata(ch);
-  free(ch);
+  rpc_lanes_close(&ch->lanes);
+  channel_free(ch);
 }
 
 void rpc_channel_close(struct rpc_channel *ch)
 {
-  rpc_channel_unref(ch);
+  channel_unref(ch);
 }
 
 struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch)
@@ -168,27 +177,40 @@ struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch)
   return ch->queue;
 }
 
-grpc_call *rpc_channel_create_call(struct rpc_channel *ch, const char *method, uint64_t deadline_ms)
+struct rpc_lane *rpc_channel_take_lane(struct rpc_channel *ch)
+{
+  ch->refs++;
+  return rpc_lanes_take(&ch->lanes, ch, connect_lane);
+}
+
+void rpc_lane_put(struct rpc_lane *lane)
+{
+  struct rpc_channel *ch = lane->channel;
+  rpc_lanes_put(&ch->lanes, lane);
+  channel_unref(ch);
+}
+
+grpc_call *rpc_lane_create_call(struct rpc_lane *lane, const char *method, uint64_t deadline_ms)
 {
   gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
   if (deadline_ms > 0)
     deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)deadline_ms, GPR_TIMESPAN));
   grpc_slice path = grpc_slice_from_copied_string(method);
-  grpc_call *call = grpc_channel_create_call(ch->channel, NULL, GRPC_PROPAGATE_DEFAULTS, rpc_queue_cq(ch->queue), path,
-                                             NULL, deadline, NULL);
+  grpc_call *call = grpc_channel_create_call(lane->connection, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                             rpc_queue_cq(lane->channel->queue), path, NULL, deadline, NULL);
   grpc_slice_unref(path);
   return call;
 }
 
-void rpc_channel_sends(struct rpc_channel *ch, grpc_call *call, size_t size)
+void rpc_lane_sends(struct rpc_lane *lane, grpc_call *call, size_t size)
 {
   if (size < UNSENT_MESSAGE)
     return;
   uint64_t now = uv_hrtime() / 1000;
-  if (!unsent_due(&ch->unsent, now))
+  if (!unsent_due(&lane->unsent, now))
     return;
   char *peer = grpc_call_get_peer(call); /* which may be another when gRPC has connected anew */
-  unsent_follow(&ch->unsent, peer, now);
+  unsent_follow(&lane->unsent, peer, now);
   gpr_free(peer);
 }
 

@@ -20,20 +20,21 @@ static int start_call(struct rpc_call **out, struct rpc_channel *ch, const struc
                     {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}};
   grpc_op over = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
   grpc_metadata *metadata = NULL;
+  struct rpc_lane *lane = NULL;
   grpc_call *call = NULL;
   struct rpc_call *c = NULL;
   int error = rpc_metadata_join(&metadata, base, base_count, options->metadata, options->metadata_count);
   if (error)
     goto fail;
   error = -ENOMEM;
-  call = rpc_channel_create_call(ch, options->method, options->deadline_ms);
+  lane = rpc_channel_take_lane(ch);
+  call = rpc_lane_create_call(lane, options->method, options->deadline_ms);
   if (!call)
     goto fail;
   c = rpc_call_new(rpc_channel_queue(ch), call);
   if (!c)
     goto fail;
-  c->channel = ch;
-  rpc_channel_ref(ch);
+  c->lane = lane;
   c->sending = request;
   c->end_wanted = request != NULL;
 
@@ -60,6 +61,8 @@ fail:
     rpc_metadata_free(metadata, count);
   if (call)
     grpc_call_unref(call);
+  if (lane)
+    rpc_lane_put(lane);
   rpc_message_free(request);
   return error;
 }

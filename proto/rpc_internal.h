@@ -35,18 +35,24 @@ void rpc_queue_deliver(struct rpc_queue *q, struct rpc_tag *tag, bool ok,
                        void (*on_home)(struct rpc_tag *tag, bool ok));
 
 grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q);
+/* A number from 1 to RPC_MARK_MAX, which comes again only after all others. Home thread. */
+enum { RPC_MARK_MAX = 999 };
+uint32_t rpc_queue_mark(struct rpc_queue *q);
 struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch);
 
-/* A call on the channel with no batch started yet, and the metadata that every call carries: mindmeld-version, and
- * authorization if there is a key. The array belongs to the channel. The caller unrefs the call. NULL when gRPC has
- * none. */
-grpc_call *rpc_channel_create_call(struct rpc_channel *ch, const char *method, uint64_t deadline_ms);
+/* The metadata that every call carries: mindmeld-version, and authorization if there is a key. The array belongs to the
+ * channel. */
 const grpc_metadata *rpc_channel_metadata(struct rpc_channel *ch, size_t *count);
-/* A message of `size` is about to go on this call of the channel's. Any thread. */
-void rpc_channel_sends(struct rpc_channel *ch, grpc_call *call, size_t size);
-/* Keeps the channel after rpc_channel_close, for as long as a call needs it. Home thread. */
-void rpc_channel_ref(struct rpc_channel *ch);
-void rpc_channel_unref(struct rpc_channel *ch);
+
+/* The connection of the channel on which the next call should go. Whoever has it keeps it, and the channel after
+ * rpc_channel_close, until rpc_lane_put. Home thread. */
+struct rpc_lane;
+struct rpc_lane *rpc_channel_take_lane(struct rpc_channel *ch);
+void rpc_lane_put(struct rpc_lane *lane);
+/* A call with no batch started yet. The caller unrefs it. NULL when gRPC has none. */
+grpc_call *rpc_lane_create_call(struct rpc_lane *lane, const char *method, uint64_t deadline_ms);
+/* A message of `size` is about to go on this call. Any thread. */
+void rpc_lane_sends(struct rpc_lane *lane, grpc_call *call, size_t size);
 
 /* A message is a byte buffer, and the other way round. */
 static inline grpc_byte_buffer *rpc_message_buffer(struct rpc_message *m)

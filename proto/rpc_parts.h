@@ -23,7 +23,7 @@ struct rpc_batch {
 
 struct rpc_call {
   struct rpc_queue *queue;
-  struct rpc_channel *channel;  /* client */
+  struct rpc_lane *lane;        /* client */
   struct rpc_server *server;    /* server */
   struct rpc_call *prev, *next; /* in the server's list */
   grpc_call *call;

@@ -51,6 +51,7 @@ struct rpc_queue {
   struct rpc_timers timers; /* run queues */
   rpc_nudge_cb nudge;       /* or NULL */
   uv_timer_t nudge_clock;   /* attached queues */
+  uint32_t marks;
 };
 
 struct post {
@@ -168,6 +169,11 @@ void rpc_queue_free(struct rpc_queue *q)
 grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q)
 {
   return q->cq;
+}
+
+uint32_t rpc_queue_mark(struct rpc_queue *q)
+{
+  return q->marks++ % RPC_MARK_MAX + 1;
 }
 
 /* ---- The inbox ---- */

@@ -1,6 +1,7 @@
-/* gRPC does not tell its descriptors, but whom a stream is connected with. The descriptor with that peer is looked for
- * once among all that this process has open, and again when it has become another's. gRPC's threads may close it at any
- * moment: the option then falls on a newer socket, where it does no harm.
+/* gRPC does not tell its descriptors, but whom a stream is connected with. Others may be connected with the same peer:
+ * a second channel, or a target that has the router's address. So a client's socket has a mark, too. The descriptor
+ * with that peer and that mark is looked for once among all that this process has open, and again when it has become
+ * another's. gRPC's threads may close it at any moment: the option then falls on a newer socket, where it does no harm.
  *
  * The kernel's rate is that of the last flight which was not held back by us, or of one that was and was faster still.
  * So a rate that was held back says what the path takes at least: the bound may grow for it, never shrink. It shrinks
@@ -116,6 +117,13 @@ bool unsent_peer_parse(struct unsent_peer *out, const char *text)
 
 /* ---- Sockets ---- */
 
+static bool is_marked(int fd, unsigned mark)
+{
+  unsigned its = 0;
+  socklen_t size = sizeof its;
+  return mark == 0 || (getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &its, &size) == 0 && its == mark);
+}
+
 static bool connected_with(int fd, const struct unsent_peer *peer)
 {
   union {
@@ -141,7 +149,7 @@ static bool connected_with(int fd, const struct unsent_peer *peer)
 }
 
 /* The descriptor, or -1. */
-static int look_for(const struct unsent_peer *peer)
+static int look_for(const struct unsent_peer *peer, unsigned mark)
 {
   DIR *open = opendir("/proc/self/fd");
   const struct dirent *entry;
@@ -149,7 +157,7 @@ static int look_for(const struct unsent_peer *peer)
   while (open && found < 0 && (entry = readdir(open))) {
     char *end;
     unsigned long fd = strtoul(entry->d_name, &end, 10);
-    if (end != entry->d_name && connected_with((int)fd, peer))
+    if (end != entry->d_name && connected_with((int)fd, peer) && is_marked((int)fd, mark))
       found = (int)fd;
   }
   if (open)
@@ -174,11 +182,11 @@ static void choose_congestion_control(int fd)
 /* False: there is no such connection. */
 static bool find(struct unsent *u, const struct unsent_peer *peer)
 {
-  if (u->bound != 0 && same(&u->peer, peer) && connected_with(u->fd, peer))
+  if (u->bound != 0 && same(&u->peer, peer) && connected_with(u->fd, peer) && is_marked(u->fd, u->mark))
     return true;
   u->bound = 0;
   u->peer = *peer;
-  u->fd = look_for(peer);
+  u->fd = look_for(peer, u->mark);
   if (u->fd < 0)
     return false;
   choose_congestion_control(u->fd);

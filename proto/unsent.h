@@ -27,6 +27,9 @@ struct unsent_peer {
 
 /* One connection. All zero is right for a new one, and nothing needs to be freed. */
 struct unsent {
+  /* 0, or the TCP_USER_TIMEOUT of this connection's socket, which no other has. It is what gRPC sets as it is told
+   * before it connects, and so what we can know a socket by. */
+  unsigned mark;
   _Atomic uint64_t next; /* when to look again */
   atomic_bool busy;
   /* Whoever set `busy` may touch these. */

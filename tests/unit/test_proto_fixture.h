@@ -74,6 +74,9 @@ static inline void served_message(struct rpc_call *c, struct rpc_message *m, voi
   }
   if (serves(c, "/t/echo")) {
     ck_assert_int_eq(rpc_call_send(c, m), 0);
+  } else if (serves(c, "/t/peer")) {
+    rpc_message_free(m);
+    ck_assert_int_eq(rpc_call_send(c, text_message(rpc_call_peer(c))), 0);
   } else if (serves(c, "/t/cut")) { /* all but the first two bytes, behind other ones */
     struct rpc_message *cut = rpc_message_cut(m, "--", 2, 2, rpc_message_size(m) - 2);
     rpc_message_free(m);

@@ -1,0 +1,109 @@
+/* Calls fill the lanes from the first on, so that the last ones become empty. A lane that cannot connect, because a
+ * front lets only so many connections come from one place, is left out as long as that lasts: more of them would fare
+ * no better, and the calls go where the fewest are.
+ */
+#include "rpc_lane.h"
+
+#include "rpc_args.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+enum { SPARE = LANE_CALLS / 2 /* a lane is not closed to be opened again at once */ };
+
+static struct rpc_lane *lane_open(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
+{
+  struct rpc_lane *lane = calloc(1, sizeof *lane);
+  uint32_t mark = rpc_queue_mark(rpc_channel_queue(ch));
+  grpc_channel *connection = lane ? connect(ch, mark) : NULL;
+  if (!connection) {
+    free(lane);
+    return NULL;
+  }
+  lane->channel = ch;
+  lane->connection = connection;
+  lane->unsent.mark = RPC_ARGS_USER_TIMEOUT_MS + mark;
+  grpc_channel_check_connectivity_state(connection, 1);
+  DL_APPEND(ls->all, lane);
+  ls->count++;
+  return lane;
+}
+
+static void lane_close(struct rpc_lanes *ls, struct rpc_lane *lane)
+{
+  DL_DELETE(ls->all, lane); /* NOLINT(clang-analyzer-core.NullDereference): it is in the list */
+  ls->count--;
+  grpc_channel_destroy(lane->connection);
+  free(lane);
+}
+
+int rpc_lanes_open(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
+{
+  return lane_open(ls, ch, connect) ? 0 : -ENOMEM;
+}
+
+void rpc_lanes_close(struct rpc_lanes *ls)
+{
+  while (ls->all)
+    lane_close(ls, ls->all);
+}
+
+/* The first fails as the router does, which is told by the calls themselves. */
+static bool fails(const struct rpc_lanes *ls, const struct rpc_lane *lane)
+{
+  return lane != ls->all &&
+         grpc_channel_check_connectivity_state(lane->connection, 0) == GRPC_CHANNEL_TRANSIENT_FAILURE;
+}
+
+static struct rpc_lane *choose(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
+{
+  struct rpc_lane *lane, *emptiest = ls->all, *fresh = NULL;
+  bool failing = false;
+  DL_FOREACH(ls->all, lane)
+  {
+    bool room = lane->calls < LANE_CALLS;
+    if (!room && lane->calls >= emptiest->calls)
+      continue;
+    if (fails(ls, lane)) {
+      failing = true;
+      continue;
+    }
+    if (room)
+      return lane;
+    emptiest = lane;
+  }
+  if (!failing && ls->count < LANES_MAX)
+    fresh = lane_open(ls, ch, connect);
+  return fresh ? fresh : emptiest;
+}
+
+struct rpc_lane *rpc_lanes_take(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
+{
+  struct rpc_lane *lane = choose(ls, ch, connect);
+  lane->calls++;
+  return lane;
+}
+
+/* An idle lane that nothing would miss; or NULL. */
+static struct rpc_lane *superfluous(const struct rpc_lanes *ls)
+{
+  struct rpc_lane *lane, *idle = NULL;
+  unsigned room = 0;
+  DL_FOREACH(ls->all, lane)
+  {
+    if (lane->calls == 0 && lane != ls->all)
+      idle = lane;
+    room += lane->calls < LANE_CALLS ? LANE_CALLS - lane->calls : 0;
+  }
+  return room >= LANE_CALLS + SPARE ? idle : NULL;
+}
+
+void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane)
+{
+  struct rpc_lane *idle;
+  lane->calls--;
+  while (ls->count > 1 && (idle = superfluous(ls)) != NULL)
+    lane_close(ls, idle);
+}
