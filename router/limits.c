@@ -16,6 +16,7 @@ struct router_limits router_limits_default(void)
       .tokens = 16384,
       .tokens_per_caller = 4096,
       .watchers = 4096,
+      .watchers_per_caller = 1024, /* a front brings those of many on one connection */
       .health_checks = 256,
       .health_watches = 256,
       .health_watches_per_host = 16,

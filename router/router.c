@@ -212,9 +212,13 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   r->log = config->log;
   r->log_arg = config->log_arg;
   const size_t holds[CALLER_HOLDS] = {
-      [CALLER_SERVICES] = r->limits.services_per_caller, [CALLER_STREAMS] = r->limits.streams_per_caller,
-      [CALLER_PARKED] = r->limits.parked_per_caller,     [CALLER_WAITING] = r->limits.waiting_per_caller,
-      [CALLER_TOKENS] = r->limits.tokens_per_caller,     [CALLER_JOINED] = 1,
+      [CALLER_SERVICES] = r->limits.services_per_caller,
+      [CALLER_STREAMS] = r->limits.streams_per_caller,
+      [CALLER_PARKED] = r->limits.parked_per_caller,
+      [CALLER_WAITING] = r->limits.waiting_per_caller,
+      [CALLER_TOKENS] = r->limits.tokens_per_caller,
+      [CALLER_WATCHERS] = r->limits.watchers_per_caller,
+      [CALLER_JOINED] = 1,
   };
   r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
   r->callers = callers_open(holds);

@@ -17,7 +17,7 @@ struct router_limits {
   size_t parked, parked_per_caller;   /* of the streams, those that wait for a dial */
   size_t waiting, waiting_per_caller; /* and those that wait for a service or a member to come */
   size_t tokens, tokens_per_caller;
-  size_t watchers;
+  size_t watchers, watchers_per_caller;
   size_t health_checks; /* that are being answered; the oldest makes room for the next */
   size_t health_watches, health_watches_per_host;
   size_t page;                  /* names, and members that are over, in one message to a watcher: <= CATALOGUE_PAGE */

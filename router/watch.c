@@ -7,6 +7,7 @@
 
 #include <utlist.h>
 
+#include "callers.h"
 #include "catalogue.h"
 #include "join.h"
 #include "lost.h"
@@ -19,6 +20,7 @@
 struct watcher {
   struct router *router;
   struct rpc_call *call;
+  struct caller *caller; /* holds CALLER_WATCHERS for it */
   struct registry_cursor cursor;
   uint64_t lost_seen;
   uint8_t challenge[IDENTITY_CHALLENGE_SIZE];
@@ -142,6 +144,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
     r->beat = NULL;
   }
   struct presence *presence = w->presence;
+  callers_release(r->callers, w->caller, CALLER_WATCHERS);
   free(w);
   if (presence)
     join_over(r, presence);
@@ -176,6 +179,25 @@ static int beat_start(struct router *r)
   return rpc_timer_start(&r->beat, r->queue, r->limits.heartbeat_ms * 9 / 10, on_beat, r);
 }
 
+/* Who watches: nobody has said yet who that is but the connection. NULL: it is refused. */
+static struct caller *caller_of(struct router *r, struct rpc_call *c)
+{
+  const struct member nobody = {.given = false};
+  struct caller *caller;
+  if (r->watcher_count >= r->limits.watchers) {
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu watchers at once", r->limits.watchers);
+    return NULL;
+  }
+  int error = callers_hold(r->callers, &caller, &nobody, rpc_call_peer(c), CALLER_WATCHERS);
+  if (error == 0)
+    return caller;
+  if (error == -ENOSPC)
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may watch %zu times at once", r->limits.watchers_per_caller);
+  else
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  return NULL;
+}
+
 void watch_start(struct opening *o, struct rpc_message *m)
 {
   struct router *r = opening_router(o);
@@ -188,10 +210,9 @@ void watch_start(struct opening *o, struct rpc_message *m)
   }
   mindmeld__watch_services_request__free_unpacked(request, NULL);
   struct rpc_call *c = opening_take(o);
-  if (r->watcher_count >= r->limits.watchers) {
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu watchers at once", r->limits.watchers);
+  struct caller *caller = caller_of(r, c);
+  if (!caller)
     return;
-  }
   struct watcher *w = calloc(1, sizeof *w);
   if (w)
     w->router = r;
@@ -199,10 +220,12 @@ void watch_start(struct opening *o, struct rpc_message *m)
     if (w)
       challenge_drop(w);
     free(w);
+    callers_release(r->callers, caller, CALLER_WATCHERS);
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
   w->call = c;
+  w->caller = caller;
   w->news = true;
   DL_APPEND(r->watchers, w);
   r->watcher_count++;

@@ -246,6 +246,30 @@ START_TEST(test_limit_of_watchers)
 }
 END_TEST
 
+START_TEST(test_limit_of_one_caller)
+{
+  struct fixture f;
+  struct view a, b, c;
+  struct router_limits limits = router_limits_default();
+  limits.watchers_per_caller = 1;
+  fixture_open_with(&f, &limits, NULL);
+  view_open(&a, &f);
+  FIXTURE_UNTIL(&f, a.whole);
+  view_open(&b, &f);
+  stream_closes_saying(b.stream, RPC_RESOURCE_EXHAUSTED, "a caller may watch 1 times at once");
+  view_free(&b);
+  view_close(&a);
+  do { /* until the router has heard of the end */
+    view_open(&c, &f);
+    FIXTURE_UNTIL(&f, c.whole || c.stream->closed);
+    if (!c.whole)
+      view_free(&c);
+  } while (!c.whole);
+  view_close(&c);
+  fixture_close(&f);
+}
+END_TEST
+
 /* ---- The end ---- */
 
 START_TEST(test_drain_at_once)
@@ -419,9 +443,15 @@ END_TEST
 
 int main(void)
 {
-  const struct fixture_test tests[] = {
-      {test_changes, 0},           {test_heartbeats, 0},         {test_many_services, 0},
-      {test_limit_of_watchers, 0}, {test_drain_at_once, 0},      {test_drain_waits, 0},
-      {test_drain_cuts, 2},        {test_drain_under_calls, 10}, {test_drain_leaves_the_address, 5}};
+  const struct fixture_test tests[] = {{test_changes, 0},
+                                       {test_heartbeats, 0},
+                                       {test_many_services, 0},
+                                       {test_limit_of_watchers, 0},
+                                       {test_limit_of_one_caller, 0},
+                                       {test_drain_at_once, 0},
+                                       {test_drain_waits, 0},
+                                       {test_drain_cuts, 2},
+                                       {test_drain_under_calls, 10},
+                                       {test_drain_leaves_the_address, 5}};
   return fixture_main("watch", tests, sizeof tests / sizeof *tests);
 }
