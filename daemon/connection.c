@@ -1,6 +1,7 @@
 /* The machine: which state follows which, and what an event means in each as long as the connection lives. Its streams
  * are in connection_streams.c, its end is in connection_end.c.
  */
+#include "bug.h"
 #include "connection_internal.h"
 
 enum { GRACE_MS = 5000 /* a router that gives up a dial says more than we could */ };
@@ -14,8 +15,18 @@ static const unsigned char allowed[][CONNECTION_GONE + 1] = {
 
 void connection_move(struct connection *c, enum connection_state to)
 {
-  if (allowed[c->state][to])
+  if (c->state == to || allowed[c->state][to]) {
     c->state = to;
+    return;
+  }
+  c->broken = true;
+  bug_found();
+}
+
+/* What the step made of it may be anything, but it ends. */
+static unsigned unless_broken(struct connection *c, unsigned actions)
+{
+  return c->broken && c->state != CONNECTION_GONE ? connection_abandon(c) : actions;
 }
 
 unsigned connection_gone(struct connection *c, unsigned actions)
@@ -235,11 +246,8 @@ unsigned connection_start_service(struct connection *c, const struct connection_
   return connection_use_next(c, now) | CONNECTION_DIAL;
 }
 
-unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now)
+static unsigned step(struct connection *c, enum connection_event event, uint64_t now)
 {
-  if (event == CONNECTION_ROUTER_UP)
-    c->router = true;
-  c->heard |= event == CONNECTION_HEARD;
   switch (c->state) {
   case CONNECTION_WAITING:
     return step_waiting(c, event, now);
@@ -256,6 +264,14 @@ unsigned connection_step(struct connection *c, enum connection_event event, uint
   return 0;
 }
 
+unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now)
+{
+  if (event == CONNECTION_ROUTER_UP)
+    c->router = true;
+  c->heard |= event == CONNECTION_HEARD;
+  return unless_broken(c, step(c, event, now));
+}
+
 unsigned connection_attached(struct connection *c, uint64_t epoch, bool possible, uint64_t now)
 {
   bool alive = c->state != CONNECTION_GONE && !c->ending && c->other == CONNECTION_OURS;
@@ -264,7 +280,7 @@ unsigned connection_attached(struct connection *c, uint64_t epoch, bool possible
   c->epoch = epoch;
   c->close_until = NEVER;
   unsigned actions = connection_use_next(c, now);
-  return c->state == CONNECTION_CLOSING ? actions | connection_say_last_word(c, now) : actions;
+  return unless_broken(c, c->state == CONNECTION_CLOSING ? actions | connection_say_last_word(c, now) : actions);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

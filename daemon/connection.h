@@ -144,6 +144,7 @@ struct connection {
   bool in_time;     /* F: the next stream was opened while the current one worked */
   bool lingering;   /* the stream is over; the socket is to take what it was given, however slowly */
   bool ending;      /* the program is */
+  bool broken;      /* by a bug of ours: it was given up */
   uint64_t epoch;   /* F: of the latest stream. S: the highest that was accepted */
   uint64_t backoff; /* ms */
 

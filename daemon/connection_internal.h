@@ -12,7 +12,7 @@ enum { BACKOFF_MIN_MS = 50 };
 
 /* ---- connection.c ---- */
 
-/* Only as the table of moves allows. */
+/* Only as the table of moves allows; else the connection is broken, and given up when the step is over. */
 void connection_move(struct connection *c, enum connection_state to);
 unsigned connection_gone(struct connection *c, unsigned actions);
 

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bug.h"
 #include "link.h"
 #include "registration.h"
 #include "services_internal.h"
@@ -52,23 +53,28 @@ static const char superseded[] = "a newer mmfs with this identity has taken its 
 static void begin(struct service *s);
 static void timer_fired(uv_timer_t *timer);
 
+static void ask_again(struct service *s, uint64_t ms)
+{
+  uv_timer_start(&s->timer, timer_fired, ms, 0);
+}
+
+/* Whatever is not allowed makes it OFFLINE, from where it begins anew. */
 static void move(struct service *s, enum service_state state, const char *why)
 {
   enum service_state before = s->state;
 
   if (before == state)
     return;
-  if ((allowed[before] & (1u << state)) == 0)
-    abort();
+  if ((allowed[before] & (1u << state)) == 0) {
+    bug_found();
+    state = SERVICE_OFFLINE;
+    why = "mmfs has made a mistake with it, which should be reported";
+    ask_again(s, RETRY_MAX_MS);
+  }
   s->owner->online += state == SERVICE_ONLINE;
   s->owner->online -= before == SERVICE_ONLINE;
   s->state = state;
   s->owner->events->changed(s, before, why, s->owner->arg);
-}
-
-static void ask_again(struct service *s, uint64_t ms)
-{
-  uv_timer_start(&s->timer, timer_fired, ms, 0);
 }
 
 static uint64_t next_retry(struct service *s)

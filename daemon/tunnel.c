@@ -110,11 +110,20 @@ static void tell_detached(struct tunnel *t)
     tunnel_evict(surplus);
 }
 
+static void tell_broken(struct tunnel *t)
+{
+  if (t->machine.broken)
+    tunnel_fail(t, "given up: mmfs has made a mistake with it, which should be reported");
+}
+
 static void run(struct tunnel *t, unsigned actions)
 {
   int event;
-  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING)
+  tell_broken(t);
+  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING) {
     actions = connection_step(&t->machine, (enum connection_event)event, now_ms(t));
+    tell_broken(t);
+  }
   if (t->machine.state == CONNECTION_GONE)
     return;
   arm(t);

@@ -19,7 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONNECTION = ["daemon/connection.c", "daemon/connection_streams.c", "daemon/connection_end.c"]
 SOURCES = CONNECTION + ["proto/sequence.c", "proto/window.c", "daemon/tombs.c"]
-HEADERS = ["daemon/connection.h", "daemon/connection_internal.h", "daemon/tombs.h"]
+HEADERS = ["daemon/bug.h", "daemon/connection.h", "daemon/connection_internal.h", "daemon/tombs.h"]
 HEADERS += ["proto/header.h", "proto/sequence.h", "proto/window.h"]
 MACHINE, STREAMS, END, SEQUENCE, WINDOW, TOMBS = SOURCES
 

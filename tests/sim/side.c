@@ -307,6 +307,8 @@ static void run(struct side *s, unsigned actions)
       trace_step(s, event_names[event], actions);
     judge_step(s, &before, (enum connection_event)event);
   }
+  if (s->machine.broken)
+    broken(s->w, "%s: the machine made a move that it may not make", s->name);
   if (s->gone)
     return;
   if (s->machine.has_current != (s->current != NULL) || s->machine.has_next != (s->next != NULL))

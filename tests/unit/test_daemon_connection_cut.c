@@ -2,8 +2,9 @@
  * may cut it.
  */
 #include <check.h>
+#include <signal.h>
 
-#include "daemon/connection.h"
+#include "daemon/connection_internal.h"
 
 static const struct connection_times times = {.dial = 10000, .hold = 600000};
 
@@ -79,6 +80,30 @@ START_TEST(one_that_was_reset)
 }
 END_TEST
 
+/* The end of one that made a move which the table does not allow: of the program where it is tested, else of the one
+ * connection. */
+START_TEST(a_broken_one)
+{
+  struct connection c;
+
+  forward(&c);
+  connection_move(&c, CONNECTION_WAITING);
+  ck_assert(c.broken);
+  step(&c, CONNECTION_RENEW, 5000, CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET | CONNECTION_FREE);
+  step(&c, CONNECTION_RENEW, 5010, 0);
+  connection_start_service(&c, &times, false, 0, 0);
+  connection_move(&c, CONNECTION_WAITING);
+  ck_assert_uint_eq(connection_attached(&c, 1, true, 10),
+                    CONNECTION_DROP_CURRENT | CONNECTION_RESET_SOCKET | CONNECTION_BURY | CONNECTION_FREE);
+}
+END_TEST
+
+#ifdef MM_STRICT
+enum { BROKEN_ENDS_BY = SIGABRT };
+#else
+enum { BROKEN_ENDS_BY = 0 };
+#endif
+
 int main(void)
 {
   Suite *s = suite_create("connection, cut");
@@ -90,6 +115,7 @@ int main(void)
   tcase_add_test(t, a_forward_without_a_stream);
   tcase_add_test(t, a_service);
   tcase_add_test(t, one_that_was_reset);
+  tcase_add_test_raise_signal(t, a_broken_one, BROKEN_ENDS_BY);
   suite_add_tcase(s, t);
   r = srunner_create(s);
   srunner_run_all(r, CK_NORMAL);
