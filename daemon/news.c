@@ -150,7 +150,7 @@ static void link_joined(struct link *l, void *arg)
   struct daemon *d = arg;
 
   (void)l;
-  own_identity_joined(&d->identity);
+  own_identity_joined(&d->identity, &d->loop);
 }
 
 static void link_lost(struct link *l, const uint8_t *member, void *arg)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "identity_place.h"
 #include "identity_text.h"
@@ -253,20 +254,71 @@ static int take(struct own_identity *o, const struct identity_place *p, char why
   return 0;
 }
 
-void own_identity_joined(struct own_identity *o)
+/* ---- The former one is cut off. ---- */
+
+/* With a descriptor of its own: the file system may not answer before all else is over. */
+struct cut {
+  uv_work_t work;
+  struct own_identity *of;
+  int fd;
+  off_t size;
+  bool done;
+};
+
+static void cut_off(uv_work_t *work)
+{
+  struct cut *c = work->data;
+
+  c->done = ftruncate(c->fd, c->size) == 0;
+  close(c->fd);
+}
+
+static void after_cut(uv_work_t *work, int status)
+{
+  struct cut *c = work->data;
+
+  (void)status;
+  c->of->cutting = false;
+  if (c->done)
+    c->of->former_kept = false;
+  free(c);
+}
+
+/* It stands in the last lines of the file. */
+static off_t size_without_former(const struct own_identity *o)
 {
   char bytes[IDENTITY_TEXT_MAX];
   struct identity_text text;
+  size_t size;
 
-  if (!o->former_kept)
-    return;
-  /* The former one stands in the last lines of the file. */
   describe(o, false, &text);
-  if (ftruncate(o->lock, (off_t)identity_text_write(&text, bytes)) == 0)
-    o->former_kept = false;
+  size = identity_text_write(&text, bytes);
   explicit_bzero(&text, sizeof text);
   explicit_bzero(bytes, sizeof bytes);
+  return (off_t)size;
 }
+
+/* What cannot be begun now is begun when the next router has heard of us. */
+void own_identity_joined(struct own_identity *o, struct uv_loop_s *loop)
+{
+  struct cut *c;
+
+  if (!o->former_kept || o->cutting)
+    return;
+  c = calloc(1, sizeof *c);
+  if (c == NULL)
+    return;
+  *c = (struct cut){.of = o, .fd = fcntl(o->lock, F_DUPFD_CLOEXEC, 0), .size = size_without_former(o)};
+  c->work.data = c;
+  o->cutting = c->fd >= 0 && uv_queue_work(loop, &c->work, cut_off, after_cut) == 0;
+  if (o->cutting)
+    return;
+  if (c->fd >= 0)
+    close(c->fd);
+  free(c);
+}
+
+/* ---- Opening it. ---- */
 
 static void tell_loss(char why[OWN_IDENTITY_WHY_MAX], const char *consequence)
 {

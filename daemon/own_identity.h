@@ -11,6 +11,8 @@
 
 enum { OWN_IDENTITY_WHY_MAX = 1024 };
 
+struct uv_loop_s;
+
 /* The keys and the seed are secret. */
 struct own_identity {
   uint8_t seed[IDENTITY_SEED_SIZE];
@@ -20,6 +22,7 @@ struct own_identity {
   uint8_t former_key[HEADER_MEMBER_KEY_SIZE]; /* of the process before, which joined last */
   int lock;                                   /* the descriptor that holds the file, or -1 */
   bool former_kept;                           /* that file says who was before, too */
+  bool cutting;                               /* and is being cut */
 };
 
 /* One that nobody had before, in memory only. */
@@ -34,8 +37,9 @@ void own_identity_make(struct own_identity *out);
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
                       char why[OWN_IDENTITY_WHY_MAX]);
 /* A router has been told that the process before is over. Until then the file names that one, too, and who comes after
- * a process that has not come so far follows the same one: nothing was done in the name of the one between. */
-void own_identity_joined(struct own_identity *o);
+ * a process that has not come so far follows the same one: nothing was done in the name of the one between. Does not
+ * block: the file is cut in the loop's thread pool. `o` must outlive the loop. */
+void own_identity_joined(struct own_identity *o, struct uv_loop_s *loop);
 /* Lets go of the file, and wipes. For one that was made or opened. */
 void own_identity_close(struct own_identity *o);
 

@@ -1,14 +1,21 @@
 /* Who comes after a process that no router has heard of follows the one before it. */
 #include <check.h>
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <uv.h>
 
 #include "daemon/own_identity.h"
+
+static uv_loop_t loop;
+static sem_t *until; /* a file is not cut before */
 
 static char folder[64], file[128], why[OWN_IDENTITY_WHY_MAX];
 
@@ -17,12 +24,23 @@ static void setup(void)
   snprintf(folder, sizeof folder, "/tmp/mm_former.XXXXXX");
   ck_assert_ptr_nonnull(mkdtemp(folder));
   snprintf(file, sizeof file, "%s/me", folder);
+  ck_assert_int_eq(uv_loop_init(&loop), 0);
+  until = NULL;
+}
+
+/* In place of the C library's. */
+int ftruncate(int fd, off_t size)
+{
+  if (until != NULL)
+    sem_wait(until);
+  return (int)syscall(SYS_ftruncate, fd, size);
 }
 
 static void teardown(void)
 {
   char command[128];
 
+  ck_assert_int_eq(uv_loop_close(&loop), 0);
   snprintf(command, sizeof command, "rm -rf %s", folder);
   ck_assert_int_eq(system(command), 0);
 }
@@ -42,12 +60,18 @@ static void is_not_heard_of(void)
   own_identity_close(&o);
 }
 
+static void heard_of(struct own_identity *o)
+{
+  own_identity_joined(o, &loop);
+  uv_run(&loop, UV_RUN_DEFAULT);
+}
+
 static void joins(struct own_identity *o)
 {
   struct stat st;
 
   open_well(o);
-  own_identity_joined(o);
+  heard_of(o);
   ck_assert_int_eq(stat(file, &st), 0);
   ck_assert_uint_eq(st.st_mode & 0777, 0600);
 }
@@ -91,7 +115,7 @@ START_TEST(is_told_again)
   joins(&first);
   own_identity_close(&first);
   joins(&next);
-  own_identity_joined(&next);
+  heard_of(&next);
   /* It says so at each router, and holds the file all the time. */
   ck_assert(next.has_former);
   ck_assert_int_eq(own_identity_open(&first, file, "/mnt/mm", why), -EBUSY);
@@ -118,11 +142,32 @@ START_TEST(a_file_that_was_not_replaced_stays)
   ck_assert_int_eq(own_identity_open(&second, file, "/mnt/mm", why), 0);
   ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
   ck_assert_ptr_nonnull(strstr(why, "could not be kept"));
-  own_identity_joined(&second);
+  heard_of(&second);
   own_identity_close(&second);
   open_well(&third);
   ck_assert_mem_eq(third.former_key, before.member_key, sizeof third.former_key);
   own_identity_close(&third);
+}
+END_TEST
+
+START_TEST(a_file_system_that_does_not_answer_delays_nobody)
+{
+  struct own_identity first, second;
+  sem_t answers;
+
+  ck_assert_int_eq(sem_init(&answers, 0, 0), 0);
+  joins(&first);
+  own_identity_close(&first);
+  open_well(&second);
+  until = &answers;
+  own_identity_joined(&second, &loop);
+  own_identity_joined(&second, &loop); /* once at a time */
+  ck_assert(second.former_kept);
+  sem_post(&answers);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  ck_assert(!second.former_kept);
+  own_identity_close(&second);
+  sem_destroy(&answers);
 }
 END_TEST
 
@@ -131,7 +176,7 @@ START_TEST(in_memory_there_is_nothing_to_cut)
   struct own_identity o;
 
   own_identity_make(&o);
-  own_identity_joined(&o);
+  heard_of(&o);
   own_identity_close(&o);
 }
 END_TEST
@@ -149,6 +194,7 @@ int main(void)
   tcase_add_test(t, one_is_followed_though_nobody_ever_joined);
   tcase_add_test(t, is_told_again);
   tcase_add_test(t, a_file_that_was_not_replaced_stays);
+  tcase_add_test(t, a_file_system_that_does_not_answer_delays_nobody);
   tcase_add_test(t, in_memory_there_is_nothing_to_cut);
   suite_add_tcase(s, t);
   r = srunner_create(s);
