@@ -241,7 +241,8 @@ int address_parse_listener(const char *text, struct address *out, const char **w
   if (text[0] == '/')
     return refuse(-EINVAL, why, "a path alone: write unix:/PATH");
   if (lacks_host(text) || text[0] == '*')
-    return refuse(-EINVAL, why, "no host: write PORT for 127.0.0.1, or 0.0.0.0:PORT or [::]:PORT for everywhere");
+    return refuse(-EINVAL, why,
+                  "no host: write PORT for 127.0.0.1, 0.0.0.0:PORT for all v4 addresses, or [::]:PORT for all v6 ones");
   if (all(text, strlen(text), is_digit)) {
     strncpy(out->host, "127.0.0.1", sizeof(out->host) - 1);
     return parse_port(text, 0, &out->port, why);

@@ -104,7 +104,7 @@ static const struct row rows[] = {
     {address_parse_listener, "99999999999999999999", NULL, -EINVAL, "from 0 to 65535"},
     {address_parse_listener, "-1", NULL, -EINVAL, "hyphen"},
     {address_parse_listener, "localhost", NULL, -EINVAL, "no port"},
-    {address_parse_listener, ":9000", NULL, -EINVAL, "0.0.0.0:PORT"},
+    {address_parse_listener, ":9000", NULL, -EINVAL, "0.0.0.0:PORT for all v4 addresses, or [::]:PORT for all v6 ones"},
     {address_parse_listener, "*:9000", NULL, -EINVAL, "0.0.0.0:PORT"},
     {address_parse_listener, "9000 9001", NULL, -EINVAL, "character"},
     {address_parse_listener, "9000,9001", NULL, -EINVAL, "character"},
