@@ -19,11 +19,23 @@ sys.path.insert(0, str(HERE))
 def pytest_configure(config):
     from harness import make_stubs
 
-    os.umask(0o022)  # plain users of the tests look into what is made here
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell's background, and it would be inherited
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    settle_surroundings()
     config.stubs = tempfile.mkdtemp(prefix="mm-stubs-")
     make_stubs(config.stubs)
+
+
+def settle_surroundings():
+    """What the programs inherit, and the tests rely on, whoever started us. What has a handler is as it is by default after
+    an exec; so nohup, which has SIGHUP ignored, holds for us, and not for them."""
+    os.umask(0o022)  # plain users of the tests look into what is made here
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            handler = signal.default_int_handler if number == signal.SIGINT else lambda *_: None
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for name in "TZ", "LANGUAGE", "JOURNAL_STREAM", "http_proxy", "https_proxy", "grpc_proxy":
+        os.environ.pop(name, None)
+    os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def pytest_unconfigure(config):
