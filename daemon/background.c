@@ -4,6 +4,7 @@
  */
 #include "background.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -76,13 +77,39 @@ static int redirect(const int *fds, size_t count)
   return rc;
 }
 
+static void close_if_inherited(int fd)
+{
+  int flags = fcntl(fd, F_GETFD);
+
+  if (fd > STDERR_FILENO && flags >= 0 && (flags & FD_CLOEXEC) == 0)
+    close(fd);
+}
+
+/* A lock, a pipe, a socket that the shell had open would be held for as long as the daemon runs. Whatever we open
+ * ourselves is closed on exec: so what is not came through one. */
+static int close_inherited(void)
+{
+  const struct dirent *entry;
+  DIR *list = opendir("/proc/self/fd");
+
+  if (list == NULL)
+    return -errno;
+  while ((entry = readdir(list)) != NULL)
+    if (entry->d_name[0] != '.')
+      close_if_inherited(atoi(entry->d_name));
+  closedir(list);
+  return 0;
+}
+
 static int become_daemon(void)
 {
   static const int fds[] = {STDIN_FILENO, STDOUT_FILENO};
+  int rc;
 
   if (setsid() < 0 || chdir("/") != 0)
     return -errno;
-  return redirect(fds, sizeof(fds) / sizeof(fds[0]));
+  rc = close_inherited();
+  return rc == 0 ? redirect(fds, sizeof(fds) / sizeof(fds[0])) : rc;
 }
 
 int background_start(struct background *b, const char *program)

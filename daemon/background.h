@@ -8,7 +8,8 @@ struct background {
 };
 
 /* Before any thread exists. Forks, and returns in the child only: with a session of its own, in /, with stdin and
- * stdout on /dev/null. `program` is kept. A negative errno, still in the first process, if that cannot be. */
+ * stdout on /dev/null, and without what it inherited beyond stderr. `program` is kept. A negative errno, still in the
+ * first process, if that cannot be. */
 int background_start(struct background *b, const char *program);
 /* The first process exits with 0. stderr goes to /dev/null, unless it is a regular file or systemd's journal: whoever
  * waits for the end of a pipe or of an ssh session must not wait for the daemon's. 0, or -EPIPE: nobody waits any more

@@ -456,10 +456,8 @@ int daemon_run(const struct mmfs_options *options, const struct notify *notify)
     notify_say(d->notify, "STATUS", "%s", d->message);
     status = exit_status(err);
   } else {
-    signal(SIGPIPE, SIG_IGN);
     if (!options->foreground)
       signal(SIGHUP, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
     raise_limits();
     status = serve(d);
   }

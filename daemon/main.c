@@ -16,6 +16,7 @@ int main(int argc, char *argv[])
   struct notify notify;
   char why[OPTIONS_WHY_MAX];
   int status = 0;
+  standard_signals();
   heap_keep();
   notify_open(&notify);
   int err = options_parse(&options, argc, (const char *const *)argv, why);

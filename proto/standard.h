@@ -1,4 +1,4 @@
-/* Descriptors 0 to 2, of which who started us may have closed some. */
+/* What whoever started us may have left otherwise than a program expects it. */
 #ifndef PROTO_STANDARD_H
 #define PROTO_STANDARD_H
 
@@ -6,5 +6,10 @@
  * places, and the log would be written into one of those. Libraries open files in their constructors: a program has
  * this in its .preinit_array. */
 void standard_open(void);
+
+/* No signal is blocked, and those that we rely on do what they do by default, though they were ignored: a child's end
+ * is waited for, an alarm ends us. SIGPIPE and SIGXFSZ are ignored: both are errors of a write as well. What was said
+ * of SIGHUP and SIGINT stays. Before any thread exists. */
+void standard_signals(void);
 
 #endif

@@ -148,7 +148,6 @@ static void signals_prepare(void)
   sigset_t signals;
   end_signals(&signals);
   pthread_sigmask(SIG_BLOCK, &signals, NULL);
-  signal(SIGPIPE, SIG_IGN);
 }
 
 /* ---- Serving ---- */
@@ -232,6 +231,7 @@ int main(int argc, char **argv)
 {
   static struct program p;
   char why[WHY_MAX], usage[2048];
+  standard_signals();
   heap_keep();
   notify_open(&p.notify);
   if (options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {

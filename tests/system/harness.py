@@ -177,10 +177,10 @@ def sanitizer_reports(directory):
 
 
 class Router(Program):
-    def __init__(self, directory, *options, listen="127.0.0.1:0", env=None, name="mmrouter", host=None):
+    def __init__(self, directory, *options, listen="127.0.0.1:0", env=None, name="mmrouter", host=None, **popen):
         """`host` is one of tests/netlab; without it, this machine."""
         command = [BUILD / "mmrouter", *(["--listen", listen] if listen else []), *options]
-        super().__init__(directory, name, host.command(*command) if host else command, env={"PORT": None, **(env or {})})
+        super().__init__(directory, name, host.command(*command) if host else command, env={"PORT": None, **(env or {})}, **popen)
         try:
             found = eventually(lambda: self.listening() or not self.alive(), what="the router listens")
             assert found is not True, f"the router ended:\n{self.text()}"

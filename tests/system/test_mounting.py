@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -269,6 +270,42 @@ def test_background_without_standard_descriptors(directory, point):
         eventually(lambda: usable_daemon(point) is None, what="it ends")
         assert "mmfs" not in (kept / "identity").read_text()
     assert "service web" in (kept / "state").read_text()
+
+
+def test_background_lets_go_of_what_it_inherited(directory, point):
+    """Whoever started it under a lock, or reads a pipe to its end, does not wait for the daemon."""
+    script = 'exec 9> "$0/lock"; flock 9; "$@" 8>&1'
+    done = bash_in(directory, script, BUILD / "mmfs", "127.0.0.1:1", point)
+    assert done.returncode == 0, done.stderr
+    run("flock", "-n", directory / "lock", "true")
+    assert usable_daemon(point)
+
+
+def bash_in(directory, script, *arguments, **options):
+    return run_any("bash", "-c", script, directory, *arguments, env={**os.environ, **surroundings(directory)}, **options)
+
+
+def hostile():
+    """What a program may inherit of whoever starts it: every signal blocked, those ignored that it needs, a directory
+    that is gone."""
+    gone = tempfile.mkdtemp(prefix="mm-")
+    os.chdir(gone)
+    os.rmdir(gone)
+    for number in signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    os.umask(0o077)
+
+
+def test_odd_surroundings(world):
+    """They neither fail for them, nor are deaf to a signal."""
+    odd = {"HOME": None, "TZ": "No/Where", "LC_ALL": "xx_YY", "PATH": None}
+    router = world.router(env=odd, preexec_fn=hostile)
+    mount = world.mount(router, env=odd, preexec_fn=hostile)
+    mount.service("web", "127.0.0.1:1")
+    assert os.stat(mount / "services/web").st_mode & 0o777 == 0o755
+    assert mount.stop() == 0 and not is_mounted(mount.path)
+    assert router.stop() == 0
 
 
 def test_a_router_without_standard_descriptors(directory):

@@ -40,7 +40,7 @@ static void run(daemon_cb daemon, struct result *result)
   pid_t child;
 
   ck_assert_int_eq(pipe(err), 0);
-  ck_assert_int_eq(pipe(report), 0);
+  ck_assert_int_eq(pipe2(report, O_CLOEXEC), 0);
   child = fork();
   ck_assert_int_ge(child, 0);
   if (child == 0) {
@@ -159,6 +159,31 @@ START_TEST(test_nobody_waits)
 }
 END_TEST
 
+/* The lock of a `9> file` under flock(1), the pipe of who reads our output: nobody waits for the daemon's end. */
+static void daemon_with_heritage(struct background *b, int report)
+{
+  int own = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+  dprintf(report, "own %d\n", own >= 0 && fcntl(b->fd, F_GETFD) >= 0);
+  for (int fd = STDERR_FILENO + 1; fd < 100; fd++)
+    if (fcntl(fd, F_GETFD) == 0)
+      dprintf(report, "inherited %d\n", fd);
+  background_ready(b);
+}
+
+START_TEST(test_what_was_inherited_is_let_go)
+{
+  struct result r;
+  int few = open("/dev/null", O_RDWR);
+
+  ck_assert_int_ge(few, 0);
+  for (int fd = 40; fd < 50; fd++)
+    ck_assert_int_eq(dup2(few, fd), fd);
+  run(daemon_with_heritage, &r);
+  ck_assert_str_eq(r.report, "own 1\n");
+}
+END_TEST
+
 /* stderr is the log file that somebody redirected it to: it is kept. */
 static void daemon_with_file(struct background *b, int report)
 {
@@ -219,6 +244,7 @@ int main(void)
   tcase_add_test(tcase, test_ready);
   tcase_add_test(tcase, test_failures);
   tcase_add_test(tcase, test_nobody_waits);
+  tcase_add_test(tcase, test_what_was_inherited_is_let_go);
   tcase_add_test(tcase, test_stderr_is_kept);
   srunner_run_all(runner, CK_NORMAL);
   failed = srunner_ntests_failed(runner);
