@@ -9,7 +9,8 @@ enum { IDENTITY_PLACE_NAME_SIZE = 256 };
 
 struct identity_place {
   char folder[PATH_MAX], name[IDENTITY_PLACE_NAME_SIZE];
-  int fd; /* of the folder, or -1; the caller closes it in any case */
+  int fd;                 /* of the folder, or -1; the caller closes it in any case */
+  const char *mountpoint; /* for which it is wanted */
 };
 
 /* That of the mountpoint, in $XDG_STATE_HOME/mindmeld/identities, ~/.local/state/... or, for root without a home,

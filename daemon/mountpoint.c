@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #define MOUNTINFO "/proc/self/mountinfo"
-#define TYPE "fuse.mmfs"
 
 enum { ANSWER_MS = 2000, MOUNTINFO_MAX = 16 * 1024 * 1024, LINKS_MAX = 40, STACKED_MAX = 16 };
 
@@ -131,13 +130,13 @@ bool mountpoint_find(const char *text, const char *path, struct mountpoint_mount
   return found;
 }
 
-static int read_mountinfo(char **out)
+static int read_mountinfo(const char *mountinfo, char **out)
 {
   char *text = NULL;
   size_t capacity = 0;
   size_t size = 0;
   int rc = 0;
-  int fd = open(MOUNTINFO, O_RDONLY | O_CLOEXEC);
+  int fd = open(mountinfo, O_RDONLY | O_CLOEXEC);
 
   if (fd < 0)
     return -errno;
@@ -173,11 +172,10 @@ static int read_mountinfo(char **out)
   return 0;
 }
 
-/* 1: something is mounted there, 0: not. */
-static int look_up(const char *path, struct mountpoint_mount *out)
+int mountpoint_look_up(const char *mountinfo, const char *path, struct mountpoint_mount *out)
 {
   char *text = NULL;
-  int rc = read_mountinfo(&text);
+  int rc = read_mountinfo(mountinfo, &text);
 
   if (text == NULL)
     return rc;
@@ -259,7 +257,7 @@ static int replace(const char *path, const struct mountpoint_mount *mount, char 
   char reason[128];
   int rc;
 
-  if (strcmp(mount->type, TYPE) != 0) {
+  if (strcmp(mount->type, MOUNTPOINT_TYPE) != 0) {
     snprintf(reason, sizeof(reason), "is a mount point already, of type %s", mount->type);
     return explain(why, -EBUSY, path, reason);
   }
@@ -375,7 +373,7 @@ static int inspect(const char *path, char **next, char why[MOUNTPOINT_WHY_MAX])
 {
   struct mountpoint_mount mount = {0};
   struct stat st;
-  int rc = look_up(path, &mount);
+  int rc = mountpoint_look_up(MOUNTINFO, path, &mount);
 
   if (rc < 0)
     return explain(why, rc, MOUNTINFO, "cannot be read");

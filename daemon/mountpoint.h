@@ -21,5 +21,8 @@ struct mountpoint_mount {
   uid_t user;
 };
 bool mountpoint_find(const char *text, const char *path, struct mountpoint_mount *out);
+/* The same of such a file: 1: something is mounted there, 0: not, or a negative errno. */
+int mountpoint_look_up(const char *mountinfo, const char *path, struct mountpoint_mount *out);
+#define MOUNTPOINT_TYPE "fuse.mmfs"
 
 #endif

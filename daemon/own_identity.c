@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "identity_holder.h"
 #include "identity_place.h"
 #include "identity_text.h"
 
@@ -64,6 +65,14 @@ static int check_file(int fd, const struct identity_place *p, struct stat *st, c
   return 0;
 }
 
+static void explain_holder(const struct stat *st, const struct identity_place *p, char why[OWN_IDENTITY_WHY_MAX])
+{
+  char holder[IDENTITY_HOLDER_WHY_MAX];
+
+  identity_holder_explain(st, p->mountpoint, holder);
+  identity_place_explain(why, -EBUSY, p, holder);
+}
+
 /* The descriptor of the file, locked; -ENOENT without a sentence if there is none; or a negative errno. */
 static int open_file(const struct identity_place *p, char why[OWN_IDENTITY_WHY_MAX])
 {
@@ -84,8 +93,7 @@ static int open_file(const struct identity_place *p, char why[OWN_IDENTITY_WHY_M
     if (err == 0) {
       err = lock(fd, &waited_ms);
       if (err == -EBUSY)
-        identity_place_explain(why, err, p,
-                               "another mmfs runs with this identity: end it first, or name another identity=FILE");
+        explain_holder(&st, p, why);
       else if (err != 0)
         identity_place_explain(why, err, p, strerror(-err));
     }
@@ -331,7 +339,7 @@ static void tell_loss(char why[OWN_IDENTITY_WHY_MAX], const char *consequence)
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
                       char why[OWN_IDENTITY_WHY_MAX])
 {
-  struct identity_place p = {.fd = -1};
+  struct identity_place p = {.fd = -1, .mountpoint = mountpoint};
   int err;
 
   why[0] = '\0';

@@ -235,6 +235,23 @@ void fs_capture_end(struct fs_capture *capture, char *message, size_t message_si
 /* refusal.c: tells the program that the kit refused to do something to `name` in `at`, or (NULL) to `at` itself. */
 void fs_refusal_tell(const struct fs_entry *at, const char *name, const char *doing, const char *why, int error);
 
+/* reach.c: whether there is a path to the tree, in any mount namespace of a process. */
+enum fs_reach_state { FS_REACH_HERE, FS_REACH_ELSEWHERE, FS_REACH_NOWHERE };
+struct fs_reach {
+  bool started;
+  int fd; /* of the list of mounts, which tells when it changes */
+  uv_poll_t poll;
+  uv_timer_t timer;
+  uv_work_t work;
+  bool looking;
+  bool changed; /* while it is looked at */
+  char device[FS_DEVICE_SIZE];
+  enum fs_reach_state found;
+};
+/* Ends the session, by fs_session_over, once there is none. Nothing to do for what is no mount. */
+int fs_reach_start(struct fs *fs);
+void fs_reach_stop(struct fs *fs);
+
 /* session.c */
 struct fs {
   struct fs_table table;
@@ -245,15 +262,24 @@ struct fs {
   struct fs_change *changes;
   uv_poll_t poll;
   uv_async_t wake; /* somebody was interrupted */
-  unsigned uv_handles;
+  struct fs_reach reach;
+  unsigned uv_handles; /* and work of the thread pool: what calls back before all can be freed */
+  bool over;           /* the program was told */
   bool closing;
   void (*closed)(void *arg);
   void *closed_arg;
 };
 
+/* Tells the program, once, that the tree is not mounted any more. */
+void fs_session_over(struct fs *fs);
+/* One of its uv_handles has called back for the last time. */
+void fs_let(struct fs *fs);
+
 /* glue.c: the one file that sees libfuse. */
 int fs_glue_open(struct fs_glue **out, struct fs *fs, const char *mountpoint, const struct fs_options *options);
 int fs_glue_fd(const struct fs_glue *glue);
+/* The number of the mount's device, as text. False: none, or unknown. */
+bool fs_glue_device(const struct fs_glue *glue, char *out, size_t size);
 /* Serves one request: 1; 0 when there is none; -ENODEV when the session is over. */
 int fs_glue_serve(struct fs_glue *glue);
 void fs_glue_unmount(struct fs_glue *glue); /* closes the descriptor */

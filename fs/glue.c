@@ -13,6 +13,7 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -865,6 +866,12 @@ int fs_glue_open(struct fs_glue **out, struct fs *fs, const char *mountpoint, co
 int fs_glue_fd(const struct fs_glue *glue)
 {
   return fuse_session_fd(glue->session);
+}
+
+bool fs_glue_device(const struct fs_glue *glue, char *out, size_t size)
+{
+  snprintf(out, size, "%s", glue->device);
+  return glue->device[0] != '\0';
 }
 
 /* How many bytes; 0 when there are none now; -ENODEV at the end. */

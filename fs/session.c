@@ -6,7 +6,8 @@
  *       unmounted        lazily, after which the descriptor is gone
  *       handles closed   everything is freed, `closed` runs
  *
- * Somebody else may unmount first: reads then say ENODEV, and the program is told, once. */
+ * Somebody else may unmount first: reads then say ENODEV, or there is no path to the tree any more, and the program is
+ * told, once. */
 #include "fs/fs_internal.h"
 
 #include <errno.h>
@@ -18,8 +19,11 @@
 
 enum { SERVED_PER_WAKE = 64 };
 
-static void end_of_session(struct fs *fs)
+void fs_session_over(struct fs *fs)
 {
+  if (fs->over)
+    return;
+  fs->over = true;
   uv_poll_stop(&fs->poll);
   if (fs->options.unmounted != NULL)
     fs->options.unmounted(fs, fs->options.arg);
@@ -32,7 +36,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
   for (int i = 0; i < SERVED_PER_WAKE; i++) {
     int served = fs_glue_serve(fs->glue);
     if (served < 0) {
-      end_of_session(fs);
+      fs_session_over(fs);
       return;
     }
     if (served == 0)
@@ -40,7 +44,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
   }
   /* libuv stops a poll that it reports as failed; that may be the news of the end, or nothing. */
   if (status < 0 && uv_poll_start(poll, UV_READABLE, on_readable) != 0)
-    end_of_session(fs);
+    fs_session_over(fs);
 }
 
 static void free_session(struct fs *fs)
@@ -57,9 +61,8 @@ static void free_session(struct fs *fs)
   free(fs);
 }
 
-static void on_uv_closed(uv_handle_t *handle)
+void fs_let(struct fs *fs)
 {
-  struct fs *fs = handle->data;
   if (--fs->uv_handles > 0)
     return;
   void (*closed)(void *) = fs->closed;
@@ -67,6 +70,11 @@ static void on_uv_closed(uv_handle_t *handle)
   free_session(fs);
   if (closed != NULL)
     closed(arg);
+}
+
+static void on_uv_closed(uv_handle_t *handle)
+{
+  fs_let(handle->data);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -92,6 +100,9 @@ static int start_polling(struct fs *fs, struct uv_loop_s *loop)
   if (error != 0)
     return error;
   fs->uv_handles++;
+  error = fs_reach_start(fs);
+  if (error != 0)
+    return error;
   return fs->options.held ? 0 : fs_serve(fs);
 }
 
@@ -107,6 +118,7 @@ static int mount_session(struct fs *fs, const char *mountpoint, const struct fs_
 
 static void give_up(struct fs *fs)
 {
+  fs_reach_stop(fs);
   if (fs->uv_handles > 0)
     uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
   if (fs->uv_handles > 1)
@@ -159,5 +171,6 @@ void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg)
   fs_changes_abandon(fs);
   uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
   uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
+  fs_reach_stop(fs);
   fs_glue_unmount(fs->glue);
 }

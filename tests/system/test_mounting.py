@@ -416,6 +416,40 @@ def test_an_unmount_ends_the_daemon(world, router, a):
     assert a.process.wait(PATIENCE) == 0
 
 
+def test_a_tree_that_nobody_can_come_to_is_over(world, router, directory, point):
+    """Who stays in it does not keep its ports and names."""
+    assert mmfs(directory, router.address, point).returncode == 0
+    pid, port = usable_daemon(point), free_port()
+    (point / "services/web").mkdir()
+    (point / "services/web/target").write_text("127.0.0.1:1\n")
+    (point / "forwards/web").write_text(f"{port}\n")
+    events = open(point / "events")
+    with events, subprocess.Popen(["sleep", "60"], cwd=point / "services", stdin=events) as inside:
+        events.close()
+        run("umount" if os.getuid() == 0 else "fusermount3", "-l" if os.getuid() == 0 else "-uz", point)
+        eventually(lambda: pid not in daemons(point), what="it ends")
+        assert mmfs(directory, router.address, point).returncode == 0
+        assert os.listdir(point / "services") == []
+        assert inside.poll() is None
+        inside.kill()
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a mount namespace of its own needs root")
+def test_a_tree_that_is_held_elsewhere_is_told(directory, point):
+    """The new mmfs says which process serves it, and where it is still mounted; it ends with that namespace."""
+    assert mmfs(directory, "127.0.0.1:1", point).returncode == 0
+    pid = usable_daemon(point)
+    command = ["unshare", "-m", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as elsewhere:
+        assert elsewhere.stdout.readline() == "ready\n"
+        run("umount", point)
+        said = refusal(mmfs(directory, "127.0.0.1:1", point))
+        assert f"(pid {pid}) runs with this identity" in said and f"namespace, that of pid {elsewhere.pid}:" in said, said
+        elsewhere.kill()
+    eventually(lambda: pid not in daemons(point), what="it ends")
+
+
 def test_an_unmount_is_refused_while_busy(world, router, a):
     with open(a / "status"):
         assert run_any("umount", a.path).returncode != 0

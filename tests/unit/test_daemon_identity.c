@@ -302,7 +302,9 @@ START_TEST(one_process_at_a_time)
   int end, status;
   pid_t child = hold(&end);
 
-  refused(-EBUSY, "another mmfs runs with this identity");
+  char who[64];
+  snprintf(who, sizeof who, "another mmfs (pid %ld) runs with this identity", (long)child);
+  refused(-EBUSY, who);
   /* It lingers for a moment, and that is waited for. */
   close(end);
   open_well(&me, file);

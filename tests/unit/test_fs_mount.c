@@ -584,6 +584,52 @@ START_TEST(somebody_else_unmounts)
 }
 END_TEST
 
+static void wait_for_file(struct mounted *mounted, const char *name)
+{
+  char path[80];
+  snprintf(path, sizeof(path), "%s/%s", mounted->scratch, name);
+  while (access(path, F_OK) != 0)
+    uv_run(&mounted->loop, UV_RUN_NOWAIT);
+}
+
+static void wait_for_end(struct mounted *mounted, struct client *who_stays)
+{
+  while (mounted->example.unmounted == 0)
+    uv_run(&mounted->loop, UV_RUN_ONCE);
+  ck_assert(!who_stays->done);
+  ck_assert_uint_eq(mounted->example.unmounted, 1);
+  close_tree(mounted);
+  kill(who_stays->pid, SIGKILL);
+  wait_client(mounted, who_stays);
+}
+
+START_TEST(who_stays_in_an_unmounted_tree_does_not_keep_it)
+{
+  struct client client;
+  start_client(&m, &client, run_shell, "exec 5< mnt/log; cd mnt/list; fusermount3 -uz ../../mnt; sleep 60");
+  wait_for_end(&m, &client);
+}
+END_TEST
+
+/* As long as there is a path in another namespace; from there, too, it may be unmounted while somebody stays in it. */
+START_TEST(another_namespace_keeps_the_tree)
+{
+  struct client client;
+  if (geteuid() != 0)
+    return;
+  start_client(&m, &client, run_shell,
+               "unshare -m --propagation private sh -ec 'touch ready; "
+               "until test -e gone; do sleep 0.02; done; cat mnt/counter; ls mnt > l; touch served; "
+               "until test -e leave; do sleep 0.02; done; cd mnt/list; umount -l ../../mnt; sleep 60'");
+  wait_for_file(&m, "ready");
+  shell(&m, "umount mnt; touch gone");
+  wait_for_file(&m, "served");
+  ck_assert_uint_eq(m.example.unmounted, 0);
+  shell(&m, "touch leave");
+  wait_for_end(&m, &client);
+}
+END_TEST
+
 START_TEST(what_took_our_place_is_left_alone)
 {
   struct client client;
@@ -646,6 +692,8 @@ int main(void)
   tcase_add_test(tests, closing_answers_who_waits);
   tcase_add_test(tests, a_busy_tree_is_detached);
   tcase_add_test(tests, somebody_else_unmounts);
+  tcase_add_test(tests, who_stays_in_an_unmounted_tree_does_not_keep_it);
+  tcase_add_test(tests, another_namespace_keeps_the_tree);
   tcase_add_test(tests, what_took_our_place_is_left_alone);
   tcase_add_test(tests, a_failed_mount_says_why);
   suite_add_tcase(suite, tests);
