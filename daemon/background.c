@@ -96,7 +96,7 @@ static int close_inherited(void)
     return -errno;
   while ((entry = readdir(list)) != NULL)
     if (entry->d_name[0] != '.')
-      close_if_inherited(atoi(entry->d_name));
+      close_if_inherited((int)strtol(entry->d_name, NULL, 10));
   closedir(list);
   return 0;
 }

@@ -444,7 +444,7 @@ def test_a_tree_that_is_held_elsewhere_is_told(directory, point):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as elsewhere:
         assert elsewhere.stdout.readline() == "ready\n"
         run("umount", point)
-        said = refusal(mmfs(directory, "127.0.0.1:1", point))
+        said = refusal(mmfs(directory, "127.0.0.1:1", point), status=1)
         assert f"(pid {pid}) runs with this identity" in said and f"namespace, that of pid {elsewhere.pid}:" in said, said
         elsewhere.kill()
     eventually(lambda: pid not in daemons(point), what="it ends")
