@@ -33,6 +33,8 @@
 #include "tree.h"
 #include "tunnels.h"
 
+#define MACHINE_ID "/etc/machine-id"
+
 enum {
   EVENTS_SIZE = 256 * 1024,
   ERRORS_SIZE = 64 * 1024,
@@ -190,7 +192,7 @@ static int prepare(struct daemon *d)
   if (err == 0)
     err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
   if (err == 0) {
-    err = own_identity_open(&d->identity, o->identity_file, d->mountpoint, why);
+    err = own_identity_open(&d->identity, o->identity_file, d->mountpoint, MACHINE_ID, why);
     if (err == 0 && why[0] != '\0')
       news_add(d, "%s", why);
   }

@@ -13,13 +13,24 @@
 enum { HEX_MAX = 2 * IDENTITY_SIZE + 1 };
 
 static const char title[] = "mindmeld identity ";
-static const char version[] = "1\n";
+static const char version[] = "1\n", version_with_machine[] = "2\n";
 
 static const char *to_hex(const uint8_t *bytes, size_t size, char out[HEX_MAX])
 {
   for (size_t i = 0; i < size; i++)
     snprintf(out + 2 * i, 3, "%02x", bytes[i]);
   return out;
+}
+
+/* What tells a damaged machine from a whole one. */
+static void bind(const struct identity_text *from, uint8_t out[HEADER_MEMBER_SIZE])
+{
+  uint8_t key[HEADER_MEMBER_KEY_SIZE];
+
+  memcpy(key, from->machine, sizeof from->machine);
+  memcpy(key + sizeof from->machine, from->seed, sizeof key - sizeof from->machine);
+  member_of_key(key, out);
+  explicit_bzero(key, sizeof key);
 }
 
 size_t identity_text_write(const struct identity_text *from, char out[IDENTITY_TEXT_MAX])
@@ -29,11 +40,17 @@ size_t identity_text_write(const struct identity_text *from, char out[IDENTITY_T
 
   identity_of_seed(from->seed, identity);
   member_of_key(from->member_key, member);
-  int length =
-      snprintf(out, IDENTITY_TEXT_MAX, "%s%sidentity %s\nseed %s\ninstance %" PRIu64 "\nmember %s\nmember_key %s\n",
-               title, version, to_hex(identity, sizeof identity, identity_hex),
-               to_hex(from->seed, sizeof from->seed, seed_hex), from->instance,
-               to_hex(member, sizeof member, member_hex), to_hex(from->member_key, sizeof from->member_key, key_hex));
+  int length = snprintf(
+      out, IDENTITY_TEXT_MAX, "%s%sidentity %s\nseed %s\ninstance %" PRIu64 "\nmember %s\nmember_key %s\n", title,
+      from->has_machine ? version_with_machine : version, to_hex(identity, sizeof identity, identity_hex),
+      to_hex(from->seed, sizeof from->seed, seed_hex), from->instance, to_hex(member, sizeof member, member_hex),
+      to_hex(from->member_key, sizeof from->member_key, key_hex));
+  if (from->has_machine) {
+    bind(from, member);
+    length +=
+        snprintf(out + length, IDENTITY_TEXT_MAX - (size_t)length, "machine %s\nbound %s\n",
+                 to_hex(from->machine, sizeof from->machine, identity_hex), to_hex(member, sizeof member, member_hex));
+  }
   if (from->has_former) {
     member_of_key(from->former_key, member);
     length +=
@@ -60,24 +77,33 @@ static const char *value_of(const char *text, const char *label)
   return at != NULL ? at + strlen(label) : NULL;
 }
 
-static bool read_hex(const char *at, uint8_t *out, size_t size)
+bool identity_text_hex(const char *text, uint8_t *out, size_t size)
 {
-  for (size_t i = 0; at != NULL && i < size; i++) {
-    int high = hex_digit(at[2 * i]), low = high < 0 ? -1 : hex_digit(at[2 * i + 1]);
+  for (size_t i = 0; i < size; i++) {
+    int high = hex_digit(text[2 * i]), low = high < 0 ? -1 : hex_digit(text[2 * i + 1]);
 
     if (low < 0)
       return false;
     out[i] = (uint8_t)(high << 4 | low);
   }
-  return at != NULL;
+  return true;
+}
+
+static bool read_hex(const char *at, uint8_t *out, size_t size)
+{
+  return at != NULL && identity_text_hex(at, out, size);
 }
 
 static bool read_fields(const char *text, struct identity_text *out)
 {
-  const char *instance = value_of(text, "\ninstance "), *former = value_of(text, "\nformer_key ");
+  const char *instance = value_of(text, "\ninstance "), *machine = value_of(text, "\nmachine "),
+             *former = value_of(text, "\nformer_key ");
 
   if (instance == NULL || !read_hex(value_of(text, "\nseed "), out->seed, sizeof out->seed) ||
       !read_hex(value_of(text, "\nmember_key "), out->member_key, sizeof out->member_key))
+    return false;
+  out->has_machine = machine != NULL;
+  if (out->has_machine && !read_hex(machine, out->machine, sizeof out->machine))
     return false;
   out->has_former = former != NULL;
   if (out->has_former && !read_hex(former, out->former_key, sizeof out->former_key))
@@ -85,6 +111,15 @@ static bool read_fields(const char *text, struct identity_text *out)
   errno = 0;
   out->instance = strtoull(instance, NULL, 10);
   return errno == 0;
+}
+
+static bool is_newer(const char *text)
+{
+  const char *said = text + strlen(title);
+
+  return strncmp(text, title, strlen(title)) == 0 && strchr(text, '\n') != NULL &&
+         strncmp(said, version, strlen(version)) != 0 &&
+         strncmp(said, version_with_machine, strlen(version_with_machine)) != 0;
 }
 
 int identity_text_read(const char *text, size_t size, struct identity_text *out)
@@ -97,8 +132,7 @@ int identity_text_read(const char *text, size_t size, struct identity_text *out)
     return -EINVAL;
   memcpy(copy, text, size);
   copy[size] = '\0';
-  if (strncmp(copy, title, strlen(title)) == 0 && strncmp(copy + strlen(title), version, strlen(version)) != 0 &&
-      strchr(copy, '\n') != NULL)
+  if (is_newer(copy))
     err = -EPROTONOSUPPORT;
   else if (read_fields(copy, out) && identity_text_write(out, again) == size && memcmp(copy, again, size) == 0)
     err = 0;

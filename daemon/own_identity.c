@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "identity_holder.h"
+#include "identity_machine.h"
 #include "identity_place.h"
 #include "identity_text.h"
 
@@ -198,12 +199,26 @@ void own_identity_make(struct own_identity *out)
   identity_random(out->member_key, sizeof out->member_key);
 }
 
+/* Two machines with one identity would take each other's names. */
+static bool is_copy(const struct own_identity *o, const struct identity_text *last)
+{
+  return o->has_machine && last->has_machine && memcmp(o->machine, last->machine, sizeof o->machine) != 0;
+}
+
 /* What comes after the process that wrote `last`. */
 static int follow(struct own_identity *o, const struct identity_text *last, const struct identity_place *p,
                   char why[OWN_IDENTITY_WHY_MAX])
 {
   if (last->instance == UINT64_MAX)
     return identity_place_explain(why, -EINVAL, p, "damaged: no instance can come after the last one");
+  if (is_copy(o, last)) {
+    o->is_copy = true;
+    return 0;
+  }
+  if (!o->has_machine && last->has_machine) {
+    o->has_machine = true;
+    memcpy(o->machine, last->machine, sizeof o->machine);
+  }
   memcpy(o->seed, last->seed, sizeof o->seed);
   memcpy(o->former_key, last->has_former ? last->former_key : last->member_key, sizeof o->former_key);
   o->has_former = true;
@@ -233,7 +248,8 @@ static int take_former(struct own_identity *o, const struct identity_place *p, c
 /* What the next process is to know. */
 static void describe(const struct own_identity *o, bool has_former, struct identity_text *out)
 {
-  *out = (struct identity_text){.instance = o->instance, .has_former = has_former};
+  *out = (struct identity_text){.instance = o->instance, .has_former = has_former, .has_machine = o->has_machine};
+  memcpy(out->machine, o->machine, sizeof out->machine);
   memcpy(out->seed, o->seed, sizeof out->seed);
   memcpy(out->member_key, o->member_key, sizeof out->member_key);
   memcpy(out->former_key, o->former_key, sizeof out->former_key);
@@ -336,7 +352,14 @@ static void tell_loss(char why[OWN_IDENTITY_WHY_MAX], const char *consequence)
   snprintf(why, OWN_IDENTITY_WHY_MAX, "the identity could not be kept (%.800s): %s", reason, consequence);
 }
 
-int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint,
+static void tell_copy(char why[OWN_IDENTITY_WHY_MAX], const struct identity_place *p)
+{
+  identity_place_explain(why, 0, p,
+                         "was written on another machine, of which this one may be a copy: "
+                         "this mount has a new identity, and that machine keeps its own");
+}
+
+int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint, const char *machine_id,
                       char why[OWN_IDENTITY_WHY_MAX])
 {
   struct identity_place p = {.fd = -1, .mountpoint = mountpoint};
@@ -344,6 +367,7 @@ int own_identity_open(struct own_identity *out, const char *file, const char *mo
 
   why[0] = '\0';
   own_identity_make(out);
+  out->has_machine = identity_machine_read(machine_id, out->machine);
   if (file != NULL)
     err = identity_place_given(&p, file, why);
   else
@@ -362,6 +386,8 @@ int own_identity_open(struct own_identity *out, const char *file, const char *mo
     tell_loss(why, "the next mmfs here cannot say that this one is over");
   else if (why[0] != '\0')
     tell_loss(why, "this one is in memory only, and ends with mmfs");
+  else if (out->is_copy)
+    tell_copy(why, &p);
   return err;
 }
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Echo, bash, dead, dial, eventually, exchange, free_port, is_mounted, refused, run, run_any, surroundings
+from harness import BUILD, Echo, bash, dead, dial, eventually, exchange, free_port, is_mounted, refused, run, run_any, sanitizer_reports, surroundings
 
 
 def declared(mount):
@@ -359,3 +359,31 @@ def test_many_at_once(keeper, path):
     assert [maker.wait(60) for maker in makers] == [0, 0, 0]
     a.kill()
     assert declared(keeper()) == {f"services/{name}-{number}": "" for name in "abc" for number in range(1, 101, 2)}
+
+
+# A machine, and one that was cloned from it: all files are the same but one.
+CLONED = """
+set -e
+on() {{ printf '%s\\n' "$1" > /etc/machine-id; mmfs=$2; shift 2; {mmfs} -o "state=$mmfs.state,identity=$mmfs.identity" {router} $mmfs; }}
+mount -t tmpfs none /etc
+mkdir first clone
+on 0123456789abcdef0123456789abcdef first
+mkdir first/services/web
+echo 127.0.0.1:1 > first/services/web/target
+cp -p first.state clone.state
+cp -p first.identity clone.identity
+on fedcba9876543210fedcba9876543210 clone
+cat clone/services/web/status first/services/web/status clone/events
+! grep superseded first/status
+umount clone first
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a mount namespace of its own needs root")
+def test_a_cloned_machine_is_somebody_else(router, directory):
+    script = CLONED.format(mmfs=BUILD / "mmfs", router=router.address)
+    done = run_any("unshare", "-m", "sh", "-c", script, cwd=directory, env={**os.environ, **surroundings(directory)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("taken\nonline\n"), done.stdout
+    assert "clone.identity: was written on another machine" in done.stdout and "was written on another machine" in done.stderr
+    assert not sanitizer_reports(directory)

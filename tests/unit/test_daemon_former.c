@@ -47,7 +47,7 @@ static void teardown(void)
 
 static void open_well(struct own_identity *out)
 {
-  int err = own_identity_open(out, file, "/mnt/mm", why);
+  int err = own_identity_open(out, file, "/mnt/mm", "/etc/machine-id", why);
 
   ck_assert_msg(err == 0 && why[0] == '\0', "%d %s", err, why);
 }
@@ -118,7 +118,7 @@ START_TEST(is_told_again)
   heard_of(&next);
   /* It says so at each router, and holds the file all the time. */
   ck_assert(next.has_former);
-  ck_assert_int_eq(own_identity_open(&first, file, "/mnt/mm", why), -EBUSY);
+  ck_assert_int_eq(own_identity_open(&first, file, "/mnt/mm", "/etc/machine-id", why), -EBUSY);
   own_identity_close(&next);
   joins(&first);
   own_identity_close(&first);
@@ -139,7 +139,7 @@ START_TEST(a_file_that_was_not_replaced_stays)
   ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
   limit = (struct rlimit){.rlim_cur = 9, .rlim_max = unlimited.rlim_max};
   ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-  ck_assert_int_eq(own_identity_open(&second, file, "/mnt/mm", why), 0);
+  ck_assert_int_eq(own_identity_open(&second, file, "/mnt/mm", "/etc/machine-id", why), 0);
   ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
   ck_assert_ptr_nonnull(strstr(why, "could not be kept"));
   heard_of(&second);

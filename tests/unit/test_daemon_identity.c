@@ -15,28 +15,39 @@
 #include "daemon/identity_text.h"
 #include "daemon/own_identity.h"
 
-static char folder[64], file[128], why[OWN_IDENTITY_WHY_MAX];
+static char folder[64], file[128], machine_id[128], why[OWN_IDENTITY_WHY_MAX];
 static struct own_identity me;
+
+static void write_machine_id(const char *id)
+{
+  FILE *f = fopen(machine_id, "w");
+
+  ck_assert_ptr_nonnull(f);
+  ck_assert_int_ge(fputs(id, f), 0);
+  ck_assert_int_eq(fclose(f), 0);
+}
 
 static void setup(void)
 {
   snprintf(folder, sizeof folder, "/tmp/mm_identity.XXXXXX");
   ck_assert_ptr_nonnull(mkdtemp(folder));
   snprintf(file, sizeof file, "%s/me", folder);
+  snprintf(machine_id, sizeof machine_id, "%s.machine-id", folder);
+  write_machine_id("0123456789abcdef0123456789abcdef\n");
   ck_assert_int_eq(setenv("XDG_STATE_HOME", folder, 1), 0);
 }
 
 static void teardown(void)
 {
-  char command[128];
+  char command[256];
 
-  snprintf(command, sizeof command, "rm -rf %s", folder);
+  snprintf(command, sizeof command, "rm -rf %s %s", folder, machine_id);
   ck_assert_int_eq(system(command), 0);
 }
 
 static void open_well(struct own_identity *out, const char *path)
 {
-  int err = own_identity_open(out, path, "/mnt/mm", why);
+  int err = own_identity_open(out, path, "/mnt/mm", machine_id, why);
 
   ck_assert_msg(err == 0 && why[0] == '\0', "%d %s", err, why);
   ck_assert_int_ge(out->lock, 0);
@@ -74,7 +85,7 @@ static void refused(int error, const char *part)
   char before[IDENTITY_TEXT_MAX], after[IDENTITY_TEXT_MAX];
   size_t size = read_file(before);
 
-  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", why), error);
+  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", machine_id, why), error);
   ck_assert_msg(strstr(why, part) != NULL && strstr(why, file) != NULL, "%s", why);
   ck_assert_uint_eq(read_file(after), size);
   ck_assert_mem_eq(before, after, size);
@@ -129,8 +140,8 @@ START_TEST(each_mountpoint_has_its_own)
   struct stat st;
   char path[256];
 
-  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", why), 0);
-  ck_assert_int_eq(own_identity_open(&other, NULL, "/mnt/other", why), 0);
+  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", machine_id, why), 0);
+  ck_assert_int_eq(own_identity_open(&other, NULL, "/mnt/other", machine_id, why), 0);
   ck_assert_mem_ne(me.seed, other.seed, sizeof me.seed);
   snprintf(path, sizeof path, "%s/mindmeld/identities", folder);
   ck_assert_int_eq(stat(path, &st), 0);
@@ -140,7 +151,7 @@ START_TEST(each_mountpoint_has_its_own)
   uint8_t seed[IDENTITY_SEED_SIZE];
   memcpy(seed, me.seed, sizeof seed);
   own_identity_close(&me);
-  ck_assert_int_eq(own_identity_open(&again, NULL, "/mnt/mm", why), 0);
+  ck_assert_int_eq(own_identity_open(&again, NULL, "/mnt/mm", machine_id, why), 0);
   ck_assert_mem_eq(again.seed, seed, sizeof seed);
   own_identity_close(&again);
   own_identity_close(&other);
@@ -207,11 +218,70 @@ END_TEST
 
 START_TEST(a_newer_version_is_left_alone)
 {
-  static const char text[] = "mindmeld identity 2\nwhatever\n";
+  static const char text[] = "mindmeld identity 3\nwhatever\n";
 
   make_file();
   write_file(text, strlen(text));
   refused(-EPROTONOSUPPORT, "newer mmfs");
+}
+END_TEST
+
+/* Whether the file, as it is now, belongs to who this was. */
+static bool is_same(const uint8_t seed[IDENTITY_SEED_SIZE], const char *sentence)
+{
+  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", machine_id, why), 0);
+  ck_assert_msg(sentence == NULL ? why[0] == '\0' : strstr(why, sentence) != NULL, "%s", why);
+  ck_assert_int_ge(me.lock, 0);
+  bool same = memcmp(me.seed, seed, sizeof me.seed) == 0;
+  ck_assert(me.has_former == same);
+  own_identity_close(&me);
+  return same;
+}
+
+START_TEST(a_copy_on_another_machine_is_somebody_else)
+{
+  uint8_t seed[IDENTITY_SEED_SIZE];
+  char original[IDENTITY_TEXT_MAX];
+
+  open_well(&me, file);
+  memcpy(seed, me.seed, sizeof seed);
+  own_identity_close(&me);
+  size_t size = read_file(original);
+  ck_assert_ptr_null(strstr(original, "0123456789abcdef0123456789abcdef"));
+  write_machine_id("fedcba9876543210fedcba9876543210\n");
+  ck_assert(!is_same(seed, "was written on another machine"));
+  open_well(&me, file); /* and stays who it is then */
+  ck_assert(me.has_former);
+  own_identity_close(&me);
+  write_file(original, size);
+  write_machine_id("0123456789abcdef0123456789abcdef\n");
+  ck_assert(is_same(seed, NULL));
+}
+END_TEST
+
+/* A container may have none, and an image has none before it is booted. */
+START_TEST(where_the_machine_is_not_known_a_file_is_taken)
+{
+  static const char *const none[] = {"", "uninitialized\n", "0123456789ABCDEF0123456789ABCDEF\n", "0123456789abcdef"};
+  uint8_t seed[IDENTITY_SEED_SIZE];
+  char text[IDENTITY_TEXT_MAX];
+
+  write_machine_id("");
+  open_well(&me, file);
+  memcpy(seed, me.seed, sizeof seed);
+  own_identity_close(&me);
+  read_file(text);
+  ck_assert_ptr_nonnull(strstr(text, "mindmeld identity 1\n"));
+  write_machine_id("0123456789abcdef0123456789abcdef");
+  ck_assert(is_same(seed, NULL)); /* bound now */
+  for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+    write_machine_id(none[i]);
+    ck_assert(is_same(seed, NULL));
+  }
+  ck_assert_int_eq(unlink(machine_id), 0);
+  ck_assert(is_same(seed, NULL));
+  write_machine_id("fedcba9876543210fedcba9876543210\n");
+  ck_assert(!is_same(seed, "was written on another machine"));
 }
 END_TEST
 
@@ -232,7 +302,7 @@ START_TEST(what_belongs_to_others_is_refused)
     ck_assert_int_eq(chown(file, 12345, 12345), 0);
     refused(-EPERM, "another user");
   } else {
-    ck_assert_int_lt(own_identity_open(&me, "/etc/passwd", "/mnt/mm", why), 0);
+    ck_assert_int_lt(own_identity_open(&me, "/etc/passwd", "/mnt/mm", machine_id, why), 0);
   }
 }
 END_TEST
@@ -243,18 +313,18 @@ START_TEST(links_folders_and_pipes_are_refused)
 
   snprintf(other, sizeof other, "%s/other", folder);
   ck_assert_int_eq(symlink(other, file), 0);
-  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", why), -ELOOP);
+  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", machine_id, why), -ELOOP);
   ck_assert_ptr_nonnull(strstr(why, "symbolic link"));
   ck_assert_int_eq(unlink(file), 0);
   ck_assert_int_eq(mkfifo(file, 0600), 0);
-  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", why), -EINVAL);
+  ck_assert_int_eq(own_identity_open(&me, file, "/mnt/mm", machine_id, why), -EINVAL);
   ck_assert_int_eq(unlink(file), 0);
   ck_assert_int_eq(mkdir(file, 0700), 0);
-  ck_assert_int_lt(own_identity_open(&me, file, "/mnt/mm", why), 0);
+  ck_assert_int_lt(own_identity_open(&me, file, "/mnt/mm", machine_id, why), 0);
   snprintf(other, sizeof other, "%s/", folder);
-  ck_assert_int_eq(own_identity_open(&me, other, "/mnt/mm", why), -EISDIR);
+  ck_assert_int_eq(own_identity_open(&me, other, "/mnt/mm", machine_id, why), -EISDIR);
   snprintf(other, sizeof other, "%s/no/such", folder);
-  ck_assert_int_eq(own_identity_open(&me, other, "/mnt/mm", why), -ENOENT);
+  ck_assert_int_eq(own_identity_open(&me, other, "/mnt/mm", machine_id, why), -ENOENT);
 }
 END_TEST
 
@@ -262,11 +332,11 @@ START_TEST(a_folder_that_others_can_write_is_refused)
 {
   char path[256];
 
-  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", why), 0);
+  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", machine_id, why), 0);
   own_identity_close(&me);
   snprintf(path, sizeof path, "%s/mindmeld/identities", folder);
   ck_assert_int_eq(chmod(path, 0777), 0);
-  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", why), -EPERM);
+  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", machine_id, why), -EPERM);
   ck_assert_ptr_nonnull(strstr(why, "others may write into it"));
 }
 END_TEST
@@ -283,7 +353,7 @@ static pid_t hold(int *end)
   ck_assert_int_ge(child, 0);
   if (child == 0) {
     close(stop[1]);
-    if (own_identity_open(&me, file, "/mnt/mm", why) != 0 || write(ready[1], "x", 1) != 1)
+    if (own_identity_open(&me, file, "/mnt/mm", machine_id, why) != 0 || write(ready[1], "x", 1) != 1)
       _exit(1);
     (void)!read(stop[0], &byte, 1);
     usleep(200 * 1000);
@@ -328,7 +398,7 @@ START_TEST(those_who_begin_at_once_follow_each_other)
     children[i] = fork();
     ck_assert_int_ge(children[i], 0);
     if (children[i] == 0) {
-      if (own_identity_open(&me, file, "/mnt/mm", why) != 0)
+      if (own_identity_open(&me, file, "/mnt/mm", machine_id, why) != 0)
         _exit(1);
       _exit(write(results[1], &me.instance, sizeof me.instance) == sizeof me.instance ? 0 : 2);
     }
@@ -361,7 +431,7 @@ START_TEST(a_full_disk_leaves_the_old_file)
   for (size_t fits = 0; fits < size; fits += 9) {
     limit = (struct rlimit){.rlim_cur = fits, .rlim_max = unlimited.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    int err = own_identity_open(&me, file, "/mnt/mm", why);
+    int err = own_identity_open(&me, file, "/mnt/mm", machine_id, why);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
     ck_assert_int_eq(err, 0);
     ck_assert_msg(strstr(why, "could not be kept") != NULL, "%s", why);
@@ -387,8 +457,9 @@ START_TEST(with_no_room_at_all_it_is_in_memory)
   ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
   none = (struct rlimit){.rlim_cur = 0, .rlim_max = unlimited.rlim_max};
   ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
-  int err = own_identity_open(&me, NULL, "/mnt/mm", why);
-  int given = own_identity_open(&(struct own_identity){0}, file, "/mnt/mm", (char[OWN_IDENTITY_WHY_MAX]){0});
+  int err = own_identity_open(&me, NULL, "/mnt/mm", machine_id, why);
+  int given =
+      own_identity_open(&(struct own_identity){0}, file, "/mnt/mm", machine_id, (char[OWN_IDENTITY_WHY_MAX]){0});
   ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
   ck_assert_int_eq(err, 0);
   ck_assert_ptr_nonnull(strstr(why, "in memory only"));
@@ -402,7 +473,7 @@ END_TEST
 START_TEST(without_a_place_it_is_in_memory)
 {
   ck_assert_int_eq(setenv("XDG_STATE_HOME", "/proc/no/such", 1), 0);
-  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", why), 0);
+  ck_assert_int_eq(own_identity_open(&me, NULL, "/mnt/mm", machine_id, why), 0);
   ck_assert_ptr_nonnull(strstr(why, "in memory only"));
   ck_assert_int_eq(me.lock, -1);
   own_identity_close(&me);
@@ -424,6 +495,8 @@ int main(void)
   tcase_add_test(t, names_are_readable_and_differ);
   tcase_add_test(t, what_is_damaged_is_refused);
   tcase_add_test(t, a_newer_version_is_left_alone);
+  tcase_add_test(t, a_copy_on_another_machine_is_somebody_else);
+  tcase_add_test(t, where_the_machine_is_not_known_a_file_is_taken);
   tcase_add_test(t, what_others_can_read_is_refused);
   tcase_add_test(t, what_belongs_to_others_is_refused);
   tcase_add_test(t, links_folders_and_pipes_are_refused);
