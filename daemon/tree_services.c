@@ -132,9 +132,6 @@ void draft_row_released(struct fs_entry *file)
 {
   struct tree_draft *draft = fs_object(file);
 
-  fs_set_object(file, NULL);
-  if (draft == NULL)
-    return;
   DL_DELETE(draft->tree->drafts, draft);
   free(draft);
 }

@@ -61,7 +61,8 @@ struct fs_row {
               size_t *size); /* FS_LIVE; valid until the handler's caller returns to the loop */
   void (*line)(struct fs_request *request, struct fs_entry *file,
                const struct fs_line *line); /* writable if set; answers by fs_reply */
-  void (*released)(struct fs_entry *file);  /* the last handle that was open for writing is gone */
+  void (*released)(struct fs_entry *file);  /* the last handle is gone, however it was opened: what was made and not
+                                               written can go */
 
   /* Both. */
   bool (*visible)(struct fs_entry *entry); /* of static rows: does it exist now? NULL: yes */
@@ -114,7 +115,7 @@ struct fs *fs_of(const struct fs_entry *entry);
  * while the kernel still held it gets its former node back if it is of the same row, and not too many went after it. */
 int fs_add(struct fs_entry *dir, const struct fs_row *row, const char *name, void *object, struct fs_entry **out);
 /* The same, but known only to whom it was given in `create`: it is in no directory. It goes with its last handle, after
- * `released`. */
+ * `released`; until then it can be opened anew, through /proc/self/fd. */
 int fs_add_detached(struct fs_entry *dir, const struct fs_row *row, const char *name, void *object,
                     struct fs_entry **out);
 /* The entry and all below are gone from the tree; no handler is called for them any more, and what is open reads to its

@@ -97,8 +97,8 @@ struct fs_entry {
   struct fs_alias *aliases;
   size_t dependants;
   unsigned holds;
-  unsigned life;    /* how often it was removed: a handle of a former life is dead */
-  unsigned writers; /* handles open for writing */
+  unsigned life;  /* how often it was removed: a handle of a former life is dead */
+  unsigned opens; /* handles of this life */
   bool removed;
   bool detached;
   bool dead; /* the kernel took it for removed by rmdir: its inode number never comes back */

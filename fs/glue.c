@@ -388,7 +388,7 @@ static void reply_create(fuse_req_t req, struct fs_entry *entry, struct fuse_fil
   int error = open_handle(fs, entry, fi);
   if (error != 0) {
     reply_error(req, error);
-    if (entry->row->released != NULL && fs_entry_alive(entry) && entry->writers == 0)
+    if (entry->row->released != NULL && fs_entry_alive(entry) && entry->opens == 0)
       entry->row->released(entry);
     if (entry->detached)
       fs_remove(entry);

@@ -35,8 +35,7 @@ int fs_handle_open(struct fs_entry *entry, int flags, uint64_t now, struct fs_ha
     return error;
   }
   fs_entry_hold(entry);
-  if (writes)
-    entry->writers++;
+  entry->opens++;
   handle->list = list;
   DL_APPEND(*list, handle);
   *out = handle;
@@ -120,12 +119,12 @@ void fs_handle_release(struct fs_handle *handle)
     return;
   struct fs_entry *entry = handle->entry;
   bool alive = fs_handle_alive(handle);
-  bool last_writer = handle->writable && handle->life == entry->life && --entry->writers == 0;
+  bool last = handle->life == entry->life && --entry->opens == 0;
   DL_DELETE(*handle->list, handle);
   fs_handle_free(handle);
-  if (last_writer && alive && entry->row->released != NULL)
+  if (last && alive && entry->row->released != NULL)
     entry->row->released(entry);
-  if (entry->detached && entry->holds == 1)
+  if (last && entry->detached)
     fs_remove(entry);
   fs_entry_let(entry);
 }

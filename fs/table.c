@@ -132,7 +132,7 @@ static void remove_below(struct fs_entry *entry)
   struct fs_entry *parent = entry->parent;
   entry->removed = true;
   entry->life++;
-  entry->writers = 0;
+  entry->opens = 0;
   fs_text_release(entry->text);
   entry->text = NULL;
   if (entry->detached)

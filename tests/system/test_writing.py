@@ -284,6 +284,36 @@ def test_truncation_alone_changes_nothing(forward):
     assert forward.ports("other") == [port]
 
 
+CREATORS = {
+    "flock": "flock {0} true",
+    "touch": "touch {0}",
+    "redirection": ": > {0}; : >> {0}; : <> {0}",
+    "copy of nothing": "cp /dev/null {0}",
+    "dd": "dd if=/dev/null of={0} 2> /dev/null",
+    "truncate": "truncate -s 0 {0}",
+    "anew": "exec 3> {0} 4< /proc/self/fd/3 3>&-; : > /proc/self/fd/4",
+}
+
+
+@pytest.mark.parametrize("line", CREATORS.values(), ids=CREATORS.keys())
+def test_who_creates_and_does_not_write_leaves_nothing(pair, forward, line):
+    for folder in (pair[0] / "services", forward / "forwards"):
+        for _ in range(2):
+            done = bash(line.format(folder / "new"))
+            assert done.returncode == 0 and not done.stderr, done
+        eventually(lambda: not os.path.exists(folder / "new"))
+
+
+def test_a_draft_that_is_opened_anew(pair):
+    a, _ = pair
+    again = "exec 3> {0} 4< /proc/self/fd/3 3>&-; echo {1} > /proc/self/fd/4"
+    assert bash(again.format(a / "services/new", "a")).returncode != 0
+    assert a.alive() and "new" not in a.listing("services")
+    assert bash(again.format(a / "services/new", "localhost:80")).returncode == 0
+    assert a.state("new") == "online"
+    os.rmdir(a / "services/new")
+
+
 def test_a_listener_that_stays_is_not_reopened(forward):
     forward.write("forwards/other", "0\n")
     port = forward.ports("other")[0]

@@ -201,6 +201,21 @@ START_TEST(a_file_turns_into_a_directory)
 }
 END_TEST
 
+START_TEST(what_is_made_lives_as_long_as_a_handle)
+{
+  shell(
+      &m,
+      "exec 3> mnt/list/x 4< /proc/self/fd/3 3>&-; echo v > /proc/self/fd/4; test \"$(cat mnt/list/x/value)\" = 'x v'");
+  shell(&m, "exec 3> mnt/list/y 4< /proc/self/fd/3 3>&- 5> /proc/self/fd/4 4<&-; echo v >&5; test -d mnt/list/y");
+  shell(&m, "flock mnt/list/z true; not test -e mnt/list/z");
+  ck_assert_uint_eq(m.example.released, 3);
+  size_t count = 0;
+  struct example_item *item = NULL;
+  DL_COUNT(m.example.items, item, count);
+  ck_assert_uint_eq(count, 2);
+}
+END_TEST
+
 START_TEST(tools_agree_about_the_tree)
 {
   for (size_t i = 0; i < sizeof(m.example.log); i++)
@@ -676,6 +691,7 @@ int main(void)
   tcase_add_test(tests, lines_are_written);
   tcase_add_test(tests, directories_come_and_go);
   tcase_add_test(tests, a_file_turns_into_a_directory);
+  tcase_add_test(tests, what_is_made_lives_as_long_as_a_handle);
   tcase_add_test(tests, tools_agree_about_the_tree);
   tcase_add_test(tests, memory_maps_and_seeks_are_sane);
   tcase_add_test(tests, refusals_have_their_errno);
