@@ -28,15 +28,15 @@ enum fs_kind {
   FS_LIVE, /* append-only bytes of the program, read where they lie; may become shorter */
 };
 
-/* One complete line that was written, without its newline, trimmed of blanks at both ends; `text` ends in a NUL, has
- * none within, and lives until the answer. Lines over FS_LINE_MAX bytes are refused with E2BIG, those with a NUL byte
- * with EINVAL, before they get here. */
+/* One complete line that was written, without its newline, trimmed of blanks at both ends and of a byte order mark;
+ * `text` ends in a NUL, has none within, and lives until the answer. Blank lines, and those that begin with #, do not
+ * get here, nor do lines over FS_LINE_MAX bytes, which are refused with E2BIG, and those with a NUL byte (EINVAL). */
 struct fs_line {
   const char *text;
   size_t size;
   bool replace; /* the first line of this open without O_APPEND: it replaces what was there; else it adds */
   bool first;   /* of this open */
-  bool more;    /* further complete lines follow in the same write */
+  bool more;    /* another follows in the same write, be it not complete yet */
 };
 enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };
 

@@ -43,6 +43,9 @@ struct fs_lines {
 int fs_lines_write(struct fs_lines *lines, const char *bytes, size_t size);
 /* 1 and the next complete line; 0 when there is none; or why it is refused. With `flush` the rest is a line too. */
 int fs_lines_next(struct fs_lines *lines, bool flush, struct fs_line *line);
+/* Between fs_lines_next, which found none, and fs_lines_end: what there is of a line that is not complete, if it can be
+ * seen that it will say something. */
+bool fs_lines_rest(struct fs_lines *lines, struct fs_line *line);
 void fs_lines_accept(struct fs_lines *lines);
 ssize_t fs_lines_end(struct fs_lines *lines);
 ssize_t fs_lines_refuse(struct fs_lines *lines, int error);

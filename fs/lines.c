@@ -1,8 +1,9 @@
 /* Cuts what is written to a file into lines.
  *
  * The bytes of a write are put behind what the write before left incomplete. Lines are then taken off one after
- * another, each accepted or refused. The outcome does not depend on how the bytes were cut into writes: a byte that
- * cannot be part of any line (a NUL, or one too many) is refused as soon as it is seen, not when its line is complete.
+ * another, each accepted or refused; those that say nothing (blank, or a comment) are passed over. The outcome does not
+ * depend on how the bytes were cut into writes: a byte that cannot be part of any line (a NUL, or one too many) is
+ * refused as soon as it is seen, not when its line is complete.
  *
  * A refusal after accepted lines is a short count: the writer comes again with the rest, and then gets the error. */
 #include "fs/fs_internal.h"
@@ -39,14 +40,47 @@ static bool is_blank(char c)
   return c == ' ' || c == '\t' || c == '\r';
 }
 
-int fs_lines_next(struct fs_lines *lines, bool flush, struct fs_line *line)
+/* The byte order mark of editors that think of files, and so of every file in what `cat` puts together. */
+static const char mark[] = "\xef\xbb\xbf";
+enum { MARK_SIZE = sizeof(mark) - 1 };
+
+struct piece {
+  size_t start, size; /* trimmed */
+  size_t next;
+};
+
+static void trim(const struct fs_lines *lines, struct piece *piece)
 {
-  size_t left = lines->size - lines->done;
+  const char *bytes = lines->bytes;
+  for (;;) {
+    size_t skip = 0;
+    if (piece->size > 0 && is_blank(bytes[piece->start]))
+      skip = 1;
+    else if (piece->size >= MARK_SIZE && memcmp(bytes + piece->start, mark, MARK_SIZE) == 0)
+      skip = MARK_SIZE;
+    if (skip == 0)
+      break;
+    piece->start += skip;
+    piece->size -= skip;
+  }
+  while (piece->size > 0 && is_blank(bytes[piece->start + piece->size - 1]))
+    piece->size--;
+}
+
+static bool says_nothing(const struct fs_lines *lines, const struct piece *piece)
+{
+  return piece->size == 0 || lines->bytes[piece->start] == '#';
+}
+
+/* The line at `at`: 1; 0 when it is not complete; or why it is refused. */
+static int cut(const struct fs_lines *lines, size_t at, bool flush, struct piece *piece)
+{
+  size_t left = lines->size - at;
   if (left == 0)
     return 0;
-  char *start = lines->bytes + lines->done;
+  const char *start = lines->bytes + at;
   size_t window = left < FS_LINE_MAX ? left : FS_LINE_MAX;
-  char *newline = memchr(start, '\n', window);
+  const char *newline = memchr(start, '\n', window);
   size_t length = newline != NULL ? (size_t)(newline - start) : window;
   if (memchr(start, '\0', length) != NULL)
     return -EINVAL;
@@ -57,18 +91,46 @@ int fs_lines_next(struct fs_lines *lines, bool flush, struct fs_line *line)
   }
   if (newline == NULL && !flush)
     return 0;
-
-  lines->next = lines->done + length + (newline != NULL ? 1 : 0);
-  while (length > 0 && is_blank(start[length - 1]))
-    length--;
-  while (length > 0 && is_blank(*start)) {
-    start++;
-    length--;
-  }
-  start[length] = '\0';
-  *line = (struct fs_line){.text = start, .size = length};
-  line->more = lines->next < lines->size && memchr(lines->bytes + lines->next, '\n', lines->size - lines->next) != NULL;
+  *piece = (struct piece){.start = at, .size = length, .next = at + length + (newline != NULL ? 1 : 0)};
+  trim(lines, piece);
   return 1;
+}
+
+/* The same of the first line from *at that says something. */
+static int cut_next(const struct fs_lines *lines, size_t *at, bool flush, struct piece *piece)
+{
+  int result = cut(lines, *at, flush, piece);
+  while (result > 0 && says_nothing(lines, piece)) {
+    *at = piece->next;
+    result = cut(lines, *at, flush, piece);
+  }
+  return result;
+}
+
+int fs_lines_next(struct fs_lines *lines, bool flush, struct fs_line *line)
+{
+  struct piece piece;
+  struct piece following;
+  int result = cut_next(lines, &lines->done, flush, &piece);
+  if (result <= 0)
+    return result;
+  lines->next = piece.next;
+  *line = (struct fs_line){.text = lines->bytes + piece.start, .size = piece.size};
+  line->more = cut_next(lines, &piece.next, true, &following) > 0;
+  lines->bytes[piece.start + piece.size] = '\0';
+  return 1;
+}
+
+bool fs_lines_rest(struct fs_lines *lines, struct fs_line *line)
+{
+  struct piece piece = {.start = lines->done, .size = lines->size - lines->done};
+  trim(lines, &piece);
+  const char *text = lines->bytes + piece.start;
+  if (says_nothing(lines, &piece) || (piece.size < MARK_SIZE && memcmp(text, mark, piece.size) == 0))
+    return false;
+  *line = (struct fs_line){.text = text, .size = lines->size - piece.start};
+  lines->bytes[lines->size] = '\0';
+  return true;
 }
 
 void fs_lines_accept(struct fs_lines *lines)

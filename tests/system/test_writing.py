@@ -9,7 +9,6 @@ import pytest
 from harness import Echo, bash, dial, eventually, exchange, free_port, refused, run_any
 
 BAD_TARGETS = [
-    ("", errno.EINVAL),
     ("nonsense", errno.EINVAL),
     ("8080", errno.EINVAL),
     (":8080", errno.EINVAL),
@@ -273,6 +272,24 @@ def test_a_target_that_was_removed_is_there_again_when_it_is_made(pair):
         os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     a.write("services/web/target", "localhost:80\n")
     assert a.state("web") == "online"
+
+
+def test_lines_that_say_nothing(pair, forward):
+    a, _ = pair
+    forward.write("forwards/other", "0\n")
+    port = forward.ports("other")[0]
+    for text in ("\n", " \t\r\n", "# none\n", " # none", "\ufeff", "\ufeff\r\n#\r\n"):
+        forward.write("forwards/other", text)
+        a.write("services/web/target", text)
+        for path in (forward / "forwards/new", a / "services/new"):
+            path.write_text(text)
+            eventually(lambda: not path.exists())
+    assert forward.ports("other") == [port] and a.read("services/web/target") == "localhost:80\n"
+    forward.write("forwards/other", f"\ufeff# one\r\n\r\n{port}\r\n\ufeff\n  # and another\n0\n# none")
+    assert forward.ports("other")[0] == port and len(forward.ports("other")) == 2
+    a.write("services/web/target", "\ufeff# here\nlocalhost:81\n# there\n\n")
+    assert a.read("services/web/target") == "localhost:81\n"
+    a.write("services/web/target", "localhost:80\n")
 
 
 def test_truncation_alone_changes_nothing(forward):

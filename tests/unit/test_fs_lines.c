@@ -92,9 +92,24 @@ static const struct {
     {CASE("one"), "[one]", 0},
     {CASE("one\ntwo\nthree"), "[one][two][three]", 0},
     {CASE(" \t one two \t\r\n"), "[one two]", 0},
-    {CASE("\n"), "[]", 0},
-    {CASE("a\n\nb\n"), "[a][][b]", 0},
-    {CASE("   "), "[]", 0},
+    {CASE("\n"), "", 0},
+    {CASE("a\n\nb\n"), "[a][b]", 0},
+    {CASE("   "), "", 0},
+    {CASE(" \r\n\r\n a \r\n"), "[a]", 0},
+    {CASE("# one\n #two\na # b\n#"), "[a # b]", 0},
+    {CASE("\n#\nbad\n"), "", -EPERM},
+    {CASE("#a\0\n"), "", -EINVAL},
+    {CASE("\xef\xbb\xbf"), "", 0},
+    {CASE("\xef\xbb\xbf \n"), "", 0},
+    {CASE("\xef\xbb\xbf"
+          "a\n\xef\xbb\xbf#\n \xef\xbb\xbf"
+          "b"),
+     "[a][b]", 0},
+    {CASE("\xef\xbb"
+          "a\n\xef\xbb"),
+     "[\xef\xbb"
+     "a][\xef\xbb]",
+     0},
     {CASE("bad\n"), "", -EPERM},
     {CASE("a\nbad\nc\n"), "[a]", -EPERM},
     {CASE("a\nb\nbad"), "[a][b]", -EPERM},
@@ -156,7 +171,7 @@ START_TEST(the_limit_is_exact)
     bytes[FS_LINE_MAX + 1] = '\n';
     struct outcome outcome = write_in_pieces(bytes, FS_LINE_MAX + 2, cuts[i], cuts[i]);
     ck_assert_int_eq(outcome.error, 0);
-    ck_assert_uint_eq(outcome.size, FS_LINE_MAX + 4);
+    ck_assert_uint_eq(outcome.size, FS_LINE_MAX + 2);
     bytes[FS_LINE_MAX] = 'x';
     outcome = write_in_pieces(bytes, FS_LINE_MAX + 2, cuts[i], cuts[i]);
     ck_assert_int_eq(outcome.error, -E2BIG);
@@ -173,21 +188,44 @@ START_TEST(the_limit_is_exact)
 }
 END_TEST
 
-START_TEST(more_says_whether_a_complete_line_follows)
+START_TEST(more_says_whether_a_line_follows)
 {
   struct fs_lines lines = {0};
   struct fs_line line;
-  ck_assert_int_eq(fs_lines_write(&lines, "a\nb\nc", 5), 0);
-  ck_assert_int_eq(fs_lines_next(&lines, false, &line), 1);
-  ck_assert(line.more);
-  fs_lines_accept(&lines);
-  ck_assert_int_eq(fs_lines_next(&lines, false, &line), 1);
-  ck_assert(!line.more);
-  fs_lines_accept(&lines);
-  ck_assert_int_eq(fs_lines_next(&lines, false, &line), 0);
-  ck_assert_int_eq(fs_lines_end(&lines), 5);
-  ck_assert_uint_eq(lines.size, 1);
-  fs_lines_clear(&lines);
+  const char *const writes[] = {"a\nb\n", "a\n\n#\nb\n", "a\nb", "a\n", "a\n\n#b\n \n", "a\n #"};
+  for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++) {
+    ck_assert_int_eq(fs_lines_write(&lines, writes[i], strlen(writes[i])), 0);
+    ck_assert_int_eq(fs_lines_next(&lines, false, &line), 1);
+    ck_assert_msg(line.more == (i < 3), "%s", writes[i]);
+    fs_lines_clear(&lines);
+  }
+}
+END_TEST
+
+static const struct {
+  const char *written, *rest;
+} rests[] = {
+    {"", NULL},     {"a\n", NULL},          {"a\nb", "b"},           {"b ", "b "},
+    {" \tb", "b"},  {" \r", NULL},          {"a\n#b", NULL},         {"\xef\xbb", NULL},
+    {"\xef", NULL}, {"\xef\xbb\xbf", NULL}, {"\xef\xbb\xbf b", "b"}, {"\xef\xbbx", "\xef\xbbx"},
+};
+
+START_TEST(the_rest_is_what_can_be_seen_of_a_line)
+{
+  for (size_t i = 0; i < sizeof(rests) / sizeof(rests[0]); i++) {
+    struct fs_lines lines = {0};
+    struct fs_line line;
+    ck_assert_int_eq(fs_lines_write(&lines, rests[i].written, strlen(rests[i].written)), 0);
+    while (fs_lines_next(&lines, false, &line) > 0)
+      fs_lines_accept(&lines);
+    bool found = fs_lines_rest(&lines, &line);
+    ck_assert_msg(found == (rests[i].rest != NULL), "%s", rests[i].written);
+    if (found) {
+      ck_assert_str_eq(line.text, rests[i].rest);
+      ck_assert_uint_eq(line.size, strlen(line.text));
+    }
+    fs_lines_clear(&lines);
+  }
 }
 END_TEST
 
@@ -199,7 +237,8 @@ int main(void)
   tcase_add_test(tests, a_refusal_after_accepted_lines_is_a_short_count);
   tcase_add_test(tests, a_refusal_drops_what_was_carried);
   tcase_add_test(tests, the_limit_is_exact);
-  tcase_add_test(tests, more_says_whether_a_complete_line_follows);
+  tcase_add_test(tests, more_says_whether_a_line_follows);
+  tcase_add_test(tests, the_rest_is_what_can_be_seen_of_a_line);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
