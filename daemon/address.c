@@ -215,13 +215,17 @@ int address_parse_target(const char *text, struct address *out, const char **why
 
   begin(out, why);
   if (text[0] == '\0')
-    return refuse(-EINVAL, why, "empty: write HOST:PORT or unix:/PATH");
+    return refuse(-EINVAL, why, "empty: write PORT, HOST:PORT or unix:/PATH");
   if (is_unix(text))
     return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
   if (text[0] == '/')
     return refuse(-EINVAL, why, "a path alone: write unix:/PATH");
-  if (lacks_host(text) || all(text, strlen(text), is_digit))
-    return refuse(-EINVAL, why, "no host: write HOST:PORT");
+  if (lacks_host(text))
+    return refuse(-EINVAL, why, "no host: write PORT for localhost, or HOST:PORT");
+  if (all(text, strlen(text), is_digit)) {
+    strncpy(out->host, "localhost", sizeof(out->host) - 1);
+    return parse_port(text, 1, &out->port, why);
+  }
   rc = parse_tcp(text, out, &port, why);
   if (rc != 0)
     return rc;
@@ -303,19 +307,21 @@ bool address_is_loopback(const struct address *a)
   return inet_pton(AF_INET6, a->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+#define NAME_RULE "a name is 1 to 63 of a-z, 0-9 and inner hyphens"
+
 int service_name_check(const char *name, const char **why)
 {
   size_t size = strlen(name);
 
   *why = "";
   if (size == 0)
-    return refuse(-EINVAL, why, "name is empty");
+    return refuse(-EINVAL, why, "name is empty: " NAME_RULE);
   if (size > LABEL_MAX)
-    return refuse(-ENAMETOOLONG, why, "name is longer than 63 bytes");
+    return refuse(-ENAMETOOLONG, why, "name is longer than 63 bytes: " NAME_RULE);
   for (size_t i = 0; i < size; i++)
     if (!is_lower(name[i]) && !is_digit(name[i]) && name[i] != '-')
-      return refuse(-EINVAL, why, "name has other characters than a-z, 0-9 and hyphens");
+      return refuse(-EINVAL, why, "name has a character that no service has: " NAME_RULE);
   if (name[0] == '-' || name[size - 1] == '-')
-    return refuse(-EINVAL, why, "name begins or ends with a hyphen");
+    return refuse(-EINVAL, why, "name begins or ends with a hyphen: " NAME_RULE);
   return 0;
 }

@@ -17,12 +17,15 @@ struct address {
   char path[ADDRESS_PATH_MAX + 1]; /* absolute */
 };
 
-/* HOST:PORT, [V6]:PORT or unix:/PATH; port 1 to 65535. */
+/* PORT alone (localhost), HOST:PORT, [V6]:PORT or unix:/PATH; port 1 to 65535. */
 int address_parse_target(const char *text, struct address *out, const char **why);
 /* PORT alone (127.0.0.1), HOST:PORT, [V6]:PORT or unix:/PATH; port 0 to 65535. */
 int address_parse_listener(const char *text, struct address *out, const char **why);
 /* HOST[:PORT], [V6][:PORT]; `port` is the default. */
 int address_parse_router(const char *text, uint16_t port, struct address *out, const char **why);
+/* Whether any bytes behind `text` could make it one: see address_begun.c. */
+int address_begun_target(const char *text, const char **why);
+int address_begun_listener(const char *text, const char **why);
 /* All: 0, -EINVAL or -ENAMETOOLONG, with *why a static phrase, lower case, for "x: <why>". */
 
 /* As it would be written: "localhost:8080", "[::1]:80", "unix:/run/x". Returns `out`. */
@@ -31,7 +34,7 @@ bool address_equal(const struct address *a, const struct address *b);
 /* 127.0.0.0/8, ::1, the name localhost, or a unix socket. */
 bool address_is_loopback(const struct address *a);
 
-/* A DNS label: a-z, 0-9 and inner hyphens, 1 to 63. 0, -EINVAL or -ENAMETOOLONG, with *why. */
+/* A DNS label: a-z, 0-9 and inner hyphens, 1 to 63. 0, -EINVAL or -ENAMETOOLONG, with *why, which states the rule. */
 int service_name_check(const char *name, const char **why);
 
 #endif

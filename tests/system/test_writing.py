@@ -10,8 +10,9 @@ from harness import Echo, bash, dial, eventually, exchange, free_port, refused, 
 
 BAD_TARGETS = [
     ("nonsense", errno.EINVAL),
-    ("8080", errno.EINVAL),
     (":8080", errno.EINVAL),
+    ("0", errno.EINVAL),
+    ("70000", errno.EINVAL),
     ("host:", errno.EINVAL),
     ("host:0", errno.EINVAL),
     ("host:65536", errno.EINVAL),
@@ -176,6 +177,21 @@ def test_a_descriptor_and_its_copy_are_one_open(forward):
     os.write(descriptor, f"{second}".encode())
     os.close(descriptor)
     assert sorted(forward.ports("other")) == sorted([first, second])
+
+
+def test_a_port_alone_is_a_target_on_this_machine(pair):
+    a, _ = pair
+    a.write("services/web/target", "8080\n")
+    assert a.read("services/web/target") == "localhost:8080\n"
+    a.write("services/web/target", "localhost:80\n")
+
+
+def test_a_name_that_cannot_be_one_is_told_the_rule(pair, forward):
+    a, _ = pair
+    for mount, script in ((a, "mkdir services/My_App"), (a, "echo 80 > services/My_App"), (forward, "echo 0 > forwards/My_App")):
+        done = bash(f"cd {mount.path} && {script}")
+        assert done.returncode != 0 and "Invalid argument" in done.stderr
+        assert mount.errors()[-1].endswith("a name is 1 to 63 of a-z, 0-9 and inner hyphens (EINVAL)")
 
 
 def test_tee_and_cp_see_a_failure(pair, directory):

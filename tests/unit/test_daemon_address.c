@@ -1,6 +1,7 @@
 /* What the address parsers take, what they refuse, and that they say why. */
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,9 +43,12 @@ static const struct row rows[] = {
     {address_parse_target, HOST253 ":1", HOST253 ":1", 0, NULL},
     {address_parse_target, "0x.example:1", "0x.example:1", 0, NULL},
 
-    {address_parse_target, "", NULL, -EINVAL, "empty: write HOST:PORT"},
-    {address_parse_target, "8080", NULL, -EINVAL, "no host: write HOST:PORT"},
-    {address_parse_target, ":8080", NULL, -EINVAL, "no host: write HOST:PORT"},
+    {address_parse_target, "8080", "localhost:8080", 0, NULL},
+
+    {address_parse_target, "", NULL, -EINVAL, "empty: write PORT, HOST:PORT"},
+    {address_parse_target, ":8080", NULL, -EINVAL, "no host: write PORT for localhost, or HOST:PORT"},
+    {address_parse_target, "0", NULL, -EINVAL, "from 1 to 65535"},
+    {address_parse_target, "70000", NULL, -EINVAL, "from 1 to 65535"},
     {address_parse_target, "localhost", NULL, -EINVAL, "no port: write HOST:PORT"},
     {address_parse_target, "localhost:", NULL, -EINVAL, "no port: write HOST:PORT"},
     {address_parse_target, "localhost:0", NULL, -EINVAL, "port is not a number from 1 to 65535"},
@@ -158,6 +162,118 @@ START_TEST(test_formatted_parses_again)
 }
 END_TEST
 
+/* What can become an address, and what cannot, each for a listener and a target. */
+static const struct {
+  const char *text;
+  const char *why; /* NULL: it can */
+} begun[] = {
+    {"", NULL},
+    {"9", NULL},
+    {"65535", NULL},
+    {"00080", NULL},
+    {"9000 ", NULL},
+    {"9000\r", NULL},
+    {"9000 x", "character"},
+    {"9000,", "character"},
+    {"65536", "65535"},
+    {"70000", "65535"},
+    {"000080", "65535"},
+    {"70000.example", NULL},
+    {"123456789abc", NULL},
+    {"localhost", NULL},
+    {"localhost.", NULL},
+    {"localhost-", NULL},
+    {"localhost:", NULL},
+    {"localhost:8", NULL},
+    {"localhost:80 ", NULL},
+    {"localhost:70000", "65535"},
+    {"localhost:http", "65535"},
+    {"localhost:80 8", "65535"},
+    {"127.", NULL},
+    {"127.1", NULL},
+    {"0x7f000001", NULL},
+    {"h\303", "character"},
+    {"local host", "character"},
+    {"-", "hyphen"},
+    {"a-.", "hyphen"},
+    {"a..", "empty label"},
+    {".", "empty label"},
+    {LABEL63, NULL},
+    {LABEL63 "a", "63"},
+    {HOST253, NULL},
+    {HOST253 ":", NULL},
+    {HOST253 "z", "253"},
+    {"http:/", "65535"},
+    {"http://", "URL"},
+    {"a:b", "65535"},
+    {"a:80:", "colon"},
+    {":", "no host"},
+    {"::1", "colon"},
+    {"u", NULL},
+    {"unix", NULL},
+    {"unix:", NULL},
+    {"unix:/", NULL},
+    {"unix:/run/", NULL},
+    {"unix:/a ", NULL},
+    {"unix:a", "not absolute"},
+    {"unix:/\t", "control"},
+    {"unix:" PATH107, NULL},
+    {"unix:" PATH107 "z", "107"},
+    {"/", "unix:/PATH"},
+    {"[", NULL},
+    {"[:", NULL},
+    {"[::", NULL},
+    {"[1", NULL},
+    {"[12345", "no IPv6"},
+    {"[1:2:3:4:5:6:7:", NULL},
+    {"[1:2:3:4:5:6:7:8", NULL},
+    {"[1:2:3:4:5:6:7:8:", "no IPv6"},
+    {"[1::2:", NULL},
+    {"[1::2::", "no IPv6"},
+    {"[::ffff:1.", NULL},
+    {"[::ffff:1.2.3", NULL},
+    {"[::ffff:1.2.300", "no IPv6"},
+    {"[fe80::1%", "zone"},
+    {"[x", "no IPv6"},
+    {"[::1]", NULL},
+    {"[::1]:", NULL},
+    {"[::1]:80", NULL},
+    {"[::1]8", "may follow"},
+    {"[::1]:70000", "65535"},
+};
+
+START_TEST(test_what_can_become_one)
+{
+  const char *why = NULL;
+  int listener = address_begun_listener(begun[_i].text, &why);
+  int target = address_begun_target(begun[_i].text, &why);
+
+  ck_assert_msg((listener == 0) == (begun[_i].why == NULL), "\"%s\": %d", begun[_i].text, listener);
+  ck_assert_int_eq(target, listener);
+  ck_assert_msg(begun[_i].why == NULL || strstr(why, begun[_i].why) != NULL, "\"%s\": %s", begun[_i].text, why);
+}
+END_TEST
+
+/* But a number that is no port, which is said at once. */
+START_TEST(test_all_that_is_good_can_be_begun)
+{
+  char text[ADDRESS_TEXT_MAX + 200];
+  const char *why = NULL;
+
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    size_t size = strlen(rows[i].text);
+
+    if (rows[i].parse == parse_router || rows[i].error != 0)
+      continue;
+    for (size_t j = 0; j <= size; j++) {
+      snprintf(text, sizeof(text), "%.*s", (int)j, rows[i].text);
+      ck_assert_msg(address_begun_listener(text, &why) == 0, "\"%s\": %s", text, why);
+      ck_assert_msg(rows[i].parse == address_parse_listener || address_begun_target(text, &why) == 0, "\"%s\"", text);
+    }
+  }
+}
+END_TEST
+
 static struct address target(const char *text)
 {
   const char *why;
@@ -238,7 +354,7 @@ START_TEST(test_service_names)
     ck_assert_msg(service_name_check(good[i], &why) == 0, "\"%s\": %s", good[i], why);
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     ck_assert_msg(service_name_check(bad[i].name, &why) == bad[i].error, "\"%s\"", bad[i].name);
-    ck_assert_uint_gt(strlen(why), 0);
+    ck_assert_ptr_nonnull(strstr(why, ": a name is 1 to 63 of a-z, 0-9 and inner hyphens"));
   }
 }
 END_TEST
@@ -253,6 +369,8 @@ int main(void)
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_rows, 0, sizeof(rows) / sizeof(rows[0]));
   tcase_add_test(tcase, test_formatted_parses_again);
+  tcase_add_loop_test(tcase, test_what_can_become_one, 0, sizeof(begun) / sizeof(begun[0]));
+  tcase_add_test(tcase, test_all_that_is_good_can_be_begun);
   tcase_add_test(tcase, test_equal);
   tcase_add_test(tcase, test_loopback);
   tcase_add_test(tcase, test_service_names);
