@@ -61,8 +61,11 @@ struct fs_row {
               size_t *size); /* FS_LIVE; valid until the handler's caller returns to the loop */
   void (*line)(struct fs_request *request, struct fs_entry *file,
                const struct fs_line *line); /* writable if set; answers by fs_reply */
-  void (*released)(struct fs_entry *file);  /* the last handle is gone, however it was opened: what was made and not
-                                               written can go */
+  /* What there is of a line when a write ends without a newline, untrimmed at its end: answers with an error if no
+   * further bytes could make a good line of it, as `line` does. NULL: they always could. */
+  void (*begun)(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+  void (*released)(struct fs_entry *file); /* the last handle is gone, however it was opened: what was made and not
+                                              written can go */
 
   /* Both. */
   bool (*visible)(struct fs_entry *entry); /* of static rows: does it exist now? NULL: yes */
@@ -131,8 +134,8 @@ void fs_printf(struct fs_text *out, const char *format, ...) __attribute__((form
 void fs_reply(struct fs_request *request, int error);
 /* Lets the answer go. Exactly once for each change that `changed` said true of, and not inside it. */
 void fs_change_done(struct fs_change *change);
-/* If the writer is interrupted before the answer, `interrupted` runs, and should answer soon: usually -EINTR. Not
- * called after the answer. */
+/* If a signal ends the writer before the answer, `interrupted` runs, and should answer soon: usually -EINTR. A signal
+ * that does not end it is no matter; it ends no wait. Not called after the answer. */
 void fs_on_interrupt(struct fs_request *request, void (*interrupted)(struct fs_request *request, void *arg), void *arg);
 
 #endif

@@ -15,7 +15,7 @@
 #include <uthash.h>
 #include <uv.h>
 
-enum { FS_TEXT_KEPT_MS = 1000, FS_WRITE_MAX = 128 * 1024, FS_ROOT_INO = 1 };
+enum { FS_TEXT_KEPT_MS = 1000, FS_LOOK_MS = 100, FS_WRITE_MAX = 128 * 1024, FS_ROOT_INO = 1 };
 
 /* text.c: a rendering, shared by reference counts. */
 struct fs_text {
@@ -153,6 +153,7 @@ struct fs_name {
 struct fs_handle {
   struct fs_entry *entry;
   unsigned life;
+  pid_t opener; /* the thread, as the kernel calls it; 0: unknown */
   bool writable;
   bool append;
   bool accepted; /* a line of this open was */
@@ -183,10 +184,13 @@ void fs_handle_free(struct fs_handle *handle);
 struct fs_request {
   struct fs_handle *handle;
   struct fs_line line;
+  pid_t writer; /* the thread, as the kernel calls it; 0: unknown */
   bool flush;
+  bool begun;       /* `line` is not complete */
   bool running;     /* the handler of the line is */
   bool answered;    /* ... and has answered */
   bool interrupted; /* the writer was */
+  bool ending;      /* ... by a signal that ends it */
   bool abandoned;   /* the session is over: fs_reply frees, and no more */
   int error;
   void (*answer)(void *token, bool flush, ssize_t result);
@@ -198,13 +202,21 @@ struct fs_request {
   struct fs_request *prev, *next;
 };
 
-/* NULL: no memory. The caller fills in flush, answer, token and wake, then runs it; from then on it belongs to the one
- * who has to answer the line. `answer` runs once, with the count or a negative errno. */
+/* NULL: no memory. The caller fills in writer, flush, answer, token and wake, then runs it; from then on it belongs to
+ * the one who has to answer the line. `answer` runs once, with the count or a negative errno. */
 struct fs_request *fs_request_new(struct fs_handle *handle, struct fs_request **list);
 void fs_request_run(struct fs_request *request, const char *bytes, size_t size);
-/* Tells those whose writers were interrupted; and, at the end, answers all that wait with -ECANCELED. */
-void fs_requests_interrupt(struct fs_request **list);
+/* Tells those whose writers a signal ends. True: others were interrupted, by a signal that does not; the kernel will
+ * not say when one comes that does. */
+bool fs_requests_interrupt(struct fs_request **list);
+/* At the end, answers all that wait with -ECANCELED. */
 void fs_requests_abandon(struct fs_request **list);
+
+/* writer.c: what can be seen of a process. Has `closer`, which closes a descriptor of the entry, opened it as `opener`,
+ * and has no other one for writing? */
+bool fs_writer_is_done(pid_t opener, pid_t closer, const struct fs_entry *entry);
+/* Is there a signal that ends it? */
+bool fs_writer_is_ending(pid_t writer);
 
 /* change.c: answers that wait until the program has done what is due after a change. */
 struct fs_change {
@@ -265,6 +277,7 @@ struct fs {
   struct fs_change *changes;
   uv_poll_t poll;
   uv_async_t wake; /* somebody was interrupted */
+  uv_timer_t look; /* whether a signal ends somebody by now */
   struct fs_reach reach;
   unsigned uv_handles; /* and work of the thread pool: what calls back before all can be freed */
   bool over;           /* the program was told */

@@ -331,12 +331,68 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const 
   refuse_name(req, newparent, newname, "link", "there are no links here");
 }
 
-static int open_handle(struct fs *fs, struct fs_entry *entry, struct fuse_file_info *fi)
+static void answer_written(const struct fs_change *change, int error)
 {
+  if (error != 0)
+    reply_error(change->token, error);
+  else
+    fuse_reply_write(change->token, change->written);
+}
+
+static void on_answer(void *token, bool flush, ssize_t result)
+{
+  fuse_req_t req = token;
+  const struct fs_change change = {
+      .answer = flush ? answer_plainly : answer_written, .token = req, .written = result > 0 ? (size_t)result : 0};
+  /* Whom it would be told to is gone. */
+  fuse_req_interrupt_func(req, NULL, NULL);
+  if (result < 0)
+    reply_error(req, (int)result);
+  else
+    fs_change_tell(fs_of_request(req), &change);
+}
+
+static void wake_loop(struct fs *fs)
+{
+  uv_async_send(&fs->wake);
+}
+
+/* Runs under libfuse's locks; so the program hears of it from the loop. */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+  struct fs_request *request = data;
+  request->interrupted = true;
+  wake_loop(fs_of_request(req));
+}
+
+static void run_lines(fuse_req_t req, struct fs_handle *handle, bool flush, const char *bytes, size_t size)
+{
+  struct fs *fs = fs_of_request(req);
+  struct fs_request *request = fs_request_new(handle, &fs->requests);
+  if (request == NULL) {
+    reply_error(req, -ENOMEM);
+    if (handle->released)
+      fs_handle_release(handle);
+    return;
+  }
+  request->writer = fuse_req_ctx(req)->pid;
+  request->flush = flush;
+  request->answer = on_answer;
+  request->token = req;
+  request->wake = wake_loop;
+  fuse_req_interrupt_func(req, on_interrupt, request);
+  fs_request_run(request, bytes, size);
+}
+
+static int open_handle(fuse_req_t req, struct fs_entry *entry, struct fuse_file_info *fi)
+{
+  struct fs *fs = fs_of_request(req);
   struct fs_handle *handle = NULL;
+  pid_t opener = fuse_req_ctx(req)->pid;
   int error = fs_handle_open(entry, fi->flags, now(fs), &fs->handles, &handle);
   if (error != 0)
     return error;
+  handle->opener = opener;
   fi->fh = (uintptr_t)handle;
   fi->direct_io = entry->row->kind != FS_DIR;
   return 0;
@@ -347,7 +403,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
   struct fs_entry *entry = hold_entry(req, ino);
   if (entry == NULL)
     return;
-  int error = open_handle(fs_of_request(req), entry, fi);
+  int error = open_handle(req, entry, fi);
   if (error == -EPERM)
     error = refuse(entry, NULL, "write", "it is a fixed file");
   if (error != 0)
@@ -360,7 +416,13 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
   (void)ino;
-  fs_handle_release(handle_of(fi));
+  struct fs_handle *handle = handle_of(fi);
+  if (handle->lines.size > 0 && handle->waiting == NULL) {
+    handle->released = true; /* when the last line is answered */
+    run_lines(req, handle, true, NULL, 0);
+    return;
+  }
+  fs_handle_release(handle);
   reply_error(req, 0);
 }
 
@@ -385,7 +447,7 @@ static void reply_create(fuse_req_t req, struct fs_entry *entry, struct fuse_fil
 {
   struct fs *fs = fs_of_request(req);
   struct fuse_entry_param param;
-  int error = open_handle(fs, entry, fi);
+  int error = open_handle(req, entry, fi);
   if (error != 0) {
     reply_error(req, error);
     if (entry->row->released != NULL && fs_entry_alive(entry) && entry->opens == 0)
@@ -438,56 +500,6 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
   fuse_reply_buf(req, bytes + at, size < have - at ? size : have - at);
 }
 
-static void answer_written(const struct fs_change *change, int error)
-{
-  if (error != 0)
-    reply_error(change->token, error);
-  else
-    fuse_reply_write(change->token, change->written);
-}
-
-static void on_answer(void *token, bool flush, ssize_t result)
-{
-  fuse_req_t req = token;
-  const struct fs_change change = {
-      .answer = flush ? answer_plainly : answer_written, .token = req, .written = result > 0 ? (size_t)result : 0};
-  /* Whom it would be told to is gone. */
-  fuse_req_interrupt_func(req, NULL, NULL);
-  if (result < 0)
-    reply_error(req, (int)result);
-  else
-    fs_change_tell(fs_of_request(req), &change);
-}
-
-static void wake_loop(struct fs *fs)
-{
-  uv_async_send(&fs->wake);
-}
-
-/* Runs under libfuse's locks; so the program hears of it from the loop. */
-static void on_interrupt(fuse_req_t req, void *data)
-{
-  struct fs_request *request = data;
-  request->interrupted = true;
-  wake_loop(fs_of_request(req));
-}
-
-static void run_lines(fuse_req_t req, struct fs_handle *handle, bool flush, const char *bytes, size_t size)
-{
-  struct fs *fs = fs_of_request(req);
-  struct fs_request *request = fs_request_new(handle, &fs->requests);
-  if (request == NULL) {
-    reply_error(req, -ENOMEM);
-    return;
-  }
-  request->flush = flush;
-  request->answer = on_answer;
-  request->token = req;
-  request->wake = wake_loop;
-  fuse_req_interrupt_func(req, on_interrupt, request);
-  fs_request_run(request, bytes, size);
-}
-
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
@@ -506,18 +518,23 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
   (void)ino;
   struct fs_handle *handle = handle_of(fi);
-  if (handle->waiting != NULL || handle->lines.size == 0)
-    reply_error(req, 0);
-  else
+  if (handle->waiting == NULL && handle->lines.size > 0 &&
+      fs_writer_is_done(handle->opener, fuse_req_ctx(req)->pid, handle->entry))
     run_lines(req, handle, true, NULL, 0);
+  else
+    reply_error(req, 0);
 }
 
+/* To have it on the disk is to have it carried out. */
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
   (void)ino;
   (void)datasync;
-  (void)fi;
-  reply_error(req, 0);
+  struct fs_handle *handle = handle_of(fi);
+  if (handle->waiting == NULL && handle->lines.size > 0)
+    run_lines(req, handle, true, NULL, 0);
+  else
+    reply_error(req, 0);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

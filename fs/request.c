@@ -42,6 +42,10 @@ static bool settle(struct fs_request *request)
     finish(request, fs_lines_refuse(&handle->lines, request->error));
     return false;
   }
+  if (request->begun) {
+    finish(request, fs_lines_end(&handle->lines));
+    return false;
+  }
   fs_lines_accept(&handle->lines);
   handle->accepted = true;
   fs_touch(handle->entry);
@@ -55,11 +59,36 @@ static void tell_refusal(const struct fs_handle *handle, int error)
     fs_refusal_tell(handle->entry, NULL, "write", why, error);
 }
 
+/* 1 and a line, complete or begun, that the program is to judge; 0: none; or why there is none. */
+static int next_line(struct fs_request *request)
+{
+  struct fs_handle *handle = request->handle;
+  const struct fs_row *row = handle->entry->row;
+  int result = fs_lines_next(&handle->lines, request->flush, &request->line);
+  if (result == 0 && !request->flush && row->begun != NULL && fs_lines_rest(&handle->lines, &request->line)) {
+    request->begun = true;
+    result = 1;
+  }
+  return result;
+}
+
+static void hand_over(struct fs_request *request)
+{
+  const struct fs_handle *handle = request->handle;
+  const struct fs_row *row = handle->entry->row;
+  request->line.first = !handle->accepted;
+  request->line.replace = !handle->append && !handle->accepted;
+  request->answered = false;
+  request->running = true;
+  (request->begun ? row->begun : row->line)(request, handle->entry, &request->line);
+  request->running = false;
+}
+
 static void carry_on(struct fs_request *request)
 {
   struct fs_handle *handle = request->handle;
   for (;;) {
-    int result = fs_lines_next(&handle->lines, request->flush, &request->line);
+    int result = next_line(request);
     if (result > 0 && !fs_handle_alive(handle))
       result = -ENOENT;
     if (result < 0) {
@@ -71,12 +100,7 @@ static void carry_on(struct fs_request *request)
       finish(request, fs_lines_end(&handle->lines));
       return;
     }
-    request->line.first = !handle->accepted;
-    request->line.replace = !handle->append && !handle->accepted;
-    request->answered = false;
-    request->running = true;
-    handle->entry->row->line(request, handle->entry, &request->line);
-    request->running = false;
+    hand_over(request);
     if (!request->answered) {
       fs_entry_part(handle->entry);
       if (request->interrupted && request->on_interrupt != NULL)
@@ -122,25 +146,34 @@ void fs_on_interrupt(struct fs_request *request, void (*interrupted)(struct fs_r
     request->wake(request->handle->entry->table->fs);
 }
 
-static struct fs_request *find_interrupted(struct fs_request *list)
+static struct fs_request *find_ending(struct fs_request *list)
 {
   struct fs_request *request = NULL;
   DL_FOREACH(list, request)
   {
-    if (request->interrupted && request->on_interrupt != NULL)
+    if (request->ending && request->on_interrupt != NULL)
       return request;
   }
   return NULL;
 }
 
-void fs_requests_interrupt(struct fs_request **list)
+bool fs_requests_interrupt(struct fs_request **list)
 {
+  bool others = false;
   struct fs_request *request = NULL;
-  while ((request = find_interrupted(*list)) != NULL) {
+  DL_FOREACH(*list, request)
+  {
+    if (!request->interrupted || request->on_interrupt == NULL)
+      continue;
+    request->ending = fs_writer_is_ending(request->writer);
+    others = others || !request->ending;
+  }
+  while ((request = find_ending(*list)) != NULL) {
     void (*on_interrupt)(struct fs_request *, void *) = request->on_interrupt;
     request->on_interrupt = NULL;
     on_interrupt(request, request->arg);
   }
+  return others;
 }
 
 void fs_requests_abandon(struct fs_request **list)

@@ -77,10 +77,23 @@ static void on_uv_closed(uv_handle_t *handle)
   fs_let(handle->data);
 }
 
+static void look_after_interrupts(struct fs *fs);
+
+static void on_look(uv_timer_t *look)
+{
+  look_after_interrupts(look->data);
+}
+
+/* The kernel tells of the first signal alone. */
+static void look_after_interrupts(struct fs *fs)
+{
+  if (fs_requests_interrupt(&fs->requests))
+    uv_timer_start(&fs->look, on_look, FS_LOOK_MS, 0);
+}
+
 static void on_wake(uv_async_t *wake)
 {
-  struct fs *fs = wake->data;
-  fs_requests_interrupt(&fs->requests);
+  look_after_interrupts(wake->data);
 }
 
 int fs_serve(struct fs *fs)
@@ -99,7 +112,9 @@ static int start_polling(struct fs *fs, struct uv_loop_s *loop)
   error = uv_async_init(loop, &fs->wake, on_wake);
   if (error != 0)
     return error;
-  fs->uv_handles++;
+  uv_timer_init(loop, &fs->look);
+  fs->look.data = fs;
+  fs->uv_handles += 2;
   error = fs_reach_start(fs);
   if (error != 0)
     return error;
@@ -121,8 +136,10 @@ static void give_up(struct fs *fs)
   fs_reach_stop(fs);
   if (fs->uv_handles > 0)
     uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
-  if (fs->uv_handles > 1)
+  if (fs->uv_handles > 1) {
     uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
+    uv_close((uv_handle_t *)&fs->look, on_uv_closed);
+  }
   if (fs->glue != NULL)
     fs_glue_unmount(fs->glue);
   if (fs->uv_handles == 0)
@@ -171,6 +188,7 @@ void fs_close(struct fs *fs, void (*closed)(void *arg), void *arg)
   fs_changes_abandon(fs);
   uv_close((uv_handle_t *)&fs->poll, on_uv_closed);
   uv_close((uv_handle_t *)&fs->wake, on_uv_closed);
+  uv_close((uv_handle_t *)&fs->look, on_uv_closed);
   fs_reach_stop(fs);
   fs_glue_unmount(fs->glue);
 }

@@ -121,6 +121,25 @@ static void line_slow(struct fs_request *request, struct fs_entry *file, const s
     uv_timer_start(&example->timer, on_slow_timer, 5, 0);
 }
 
+/* "later" is judged later; what begins with n is no good. */
+static void begun_judge(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example *example = example_of(file);
+  if (strncmp(line->text, "later", 5) == 0)
+    example->waiting = request;
+  else
+    fs_reply(request, line->text[0] == 'n' ? -EINVAL : 0);
+}
+
+static void line_judge(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example *example = example_of(file);
+  if (example->line_count < EXAMPLE_LINES)
+    snprintf(example->lines[example->line_count++], sizeof(example->lines[0]), "%.40s %c%s", line->text,
+             line->replace ? 'r' : 'a', line->more ? "m" : "");
+  fs_reply(request, 0);
+}
+
 static const struct fs_row example_rows[];
 enum { ROW_ITEM = 8, ROW_DRAFT = 12, ROW_MANY = 14 };
 
@@ -257,6 +276,7 @@ static const struct fs_row example_rows[] = {
     {.path = "list/*", .kind = FS_TEXT, .mode = 0644, .line = line_draft, .released = released_draft},
     {.path = "many", .kind = FS_DIR, .mode = 0755},
     {.path = "many/*", .kind = FS_TEXT, .mode = 0644, .render = render_fixed, .unlink = unlink_many},
+    {.path = "judge", .kind = FS_TEXT, .mode = 0644, .line = line_judge, .begun = begun_judge},
 };
 
 static void on_example_unmounted(struct fs *fs, void *arg)

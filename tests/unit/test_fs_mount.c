@@ -160,7 +160,7 @@ static void teardown(void)
 START_TEST(files_are_read)
 {
   shell(&m, "test \"$(cat mnt/counter)\" = 7; test \"$(cat mnt/fixed)\" = fixed; test -z \"$(cat mnt/empty)\"");
-  shell(&m, "test \"$(ls mnt | tr '\\n' ' ')\" = 'counter empty fixed list log many slow '");
+  shell(&m, "test \"$(ls mnt | tr '\\n' ' ')\" = 'counter empty fixed judge list log many slow '");
   shell(&m, "test $(stat -c %s mnt/counter) = 2; grep -q 'fuse.example.*default_permissions' /proc/self/mounts");
   shell(&m, "head -c 1 mnt/counter; wc -c < mnt/counter; dd if=mnt/fixed bs=1 2>/dev/null | grep -qx fixed");
   shell(&m,
@@ -226,7 +226,7 @@ START_TEST(tools_agree_about_the_tree)
   shell(&m, "tar -C mnt -cf all.tar . ; mkdir out; tar -C out -xf all.tar; diff -r mnt out; test -s out/log");
   shell(&m, "tar --xattrs --acls -C mnt -cf x.tar . 2> err; test ! -s err");
   shell(&m, "rsync -a mnt/ synced/; diff -r mnt synced; test -z \"$(rsync -ai mnt/ synced/)\"");
-  shell(&m, "test $(find mnt -type f | wc -l) = 7; test $(find mnt -type d | wc -l) = 5; find mnt -name value | grep "
+  shell(&m, "test $(find mnt -type f | wc -l) = 8; test $(find mnt -type d | wc -l) = 5; find mnt -name value | grep "
             "-q a/value");
   shell(&m, "grep -rq fixed mnt; ls -lR mnt > l; du -s mnt > l; stat -f mnt > l; df mnt > l");
 }
@@ -393,6 +393,39 @@ START_TEST(a_refused_line_makes_a_short_write)
 }
 END_TEST
 
+/* Shells close copies all the time, and children close what they were born with. */
+START_TEST(a_line_ends_where_its_file_does)
+{
+  static const char *const scripts[] = {
+      "{ printf 90; /bin/true; echo 00; } > mnt/counter",
+      "{ printf 90; (exit); echo x > /dev/null; x=$(echo); (printf 0); printf 0; } > mnt/counter",
+      "exec 3> mnt/counter; printf 90 >&3; /bin/true; printf 00 >&3; exec 3>&-",
+      "exec 3> mnt/counter; printf 90 >&3; (printf 00 >&3); exec 3>&-",
+      "exec 3> mnt/counter; /usr/bin/printf 90 >&3; /usr/bin/printf 00 >&3",
+      "{ /usr/bin/printf 90; /usr/bin/printf 00; } > mnt/counter",
+      "(printf 90; printf 00) > mnt/counter",
+      "printf 90 > p; printf 00 > q; cat p q > mnt/counter",
+      "{ cat p; cat q; } > mnt/counter",
+      "printf 9000 | tee mnt/counter > /dev/null",
+      "printf 9000 | dd bs=1 of=mnt/counter 2> err",
+      "printf 9000 | dd bs=2 conv=notrunc,fsync of=mnt/counter 2> err",
+      "exec > mnt/counter; printf 9000",
+      "(printf 9000; kill -KILL $BASHPID) > mnt/counter || true",
+      "python3 -c 'f = open(\"mnt/counter\", \"w\"); f.write(\"90\"); f.flush(); f.write(\"00\")'",
+      "python3 -c 'import threading as t; f=open(1,\"w\"); f.write(\"9000\"); t.Timer(0,f.close).start()' >mnt/counter",
+      "python3 -c 'import os; os.write(3, b\"90\"); os.write(3, b\"00\")' 3> mnt/counter",
+  };
+  for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+    m.example.counter = 0;
+    m.example.line_count = 0;
+    shell(&m, scripts[i]);
+    while (m.example.counter != 9000)
+      uv_run(&m.loop, UV_RUN_ONCE);
+    ck_assert_msg(m.example.line_count == 1, "%zu lines: %s", m.example.line_count, scripts[i]);
+  }
+}
+END_TEST
+
 START_TEST(a_line_is_answered_later)
 {
   shell(&m, "echo soon > mnt/slow; printf soon > mnt/slow; printf 'soon\\nsoon\\n' > mnt/slow");
@@ -415,14 +448,19 @@ static int run_interrupted(struct mounted *mounted, const void *arg)
   (void)mounted;
   struct sigaction action = {.sa_handler = on_signal};
   sigaction(SIGINT, &action, NULL);
+  sigaction(SIGCHLD, &action, NULL);
   return write_to("mnt/slow", arg) == -EINTR ? 0 : 1;
 }
 
-START_TEST(an_interrupted_writer_gets_eintr)
+START_TEST(a_writer_that_is_ended_gets_eintr)
 {
   struct client client;
   start_client(&m, &client, run_interrupted, "never\n");
   wait_for_line(&m);
+  kill(client.pid, SIGCHLD);
+  while (!uv_is_active((uv_handle_t *)&m.fs->look))
+    uv_run(&m.loop, UV_RUN_ONCE);
+  ck_assert_uint_eq(m.example.interrupts, 0);
   kill(client.pid, SIGINT);
   int status = wait_client(&m, &client);
   ck_assert_int_eq(status, 0);
@@ -697,8 +735,9 @@ int main(void)
   tcase_add_test(tests, memory_maps_and_seeks_are_sane);
   tcase_add_test(tests, refusals_have_their_errno);
   tcase_add_test(tests, a_refused_line_makes_a_short_write);
+  tcase_add_test(tests, a_line_ends_where_its_file_does);
   tcase_add_test(tests, a_line_is_answered_later);
-  tcase_add_test(tests, an_interrupted_writer_gets_eintr);
+  tcase_add_test(tests, a_writer_that_is_ended_gets_eintr);
   tcase_add_test(tests, a_waiting_line_is_in_nobodys_way);
   tcase_add_test(tests, a_file_may_go_while_its_line_waits);
   tcase_add_test(tests, a_live_file_is_followed);

@@ -5,8 +5,10 @@
 #include <check.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct answer {
@@ -20,6 +22,7 @@ static struct fs_options options;
 static struct fs *fs;
 static int kernel;
 static uint64_t unique;
+static pid_t user; /* who asks */
 static bool closed;
 static struct answer answer;
 
@@ -40,7 +43,7 @@ static uint64_t ask(uint32_t opcode, uint64_t node, const void *body, size_t siz
                                 .nodeid = node,
                                 .uid = getuid(),
                                 .gid = getgid(),
-                                .pid = (uint32_t)getpid()};
+                                .pid = (uint32_t)user};
   ck_assert_uint_le(sizeof(head) + size, sizeof(message));
   memcpy(message, &head, sizeof(head));
   if (size > 0)
@@ -95,6 +98,7 @@ static void setup(void)
   ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
   kernel = ends[0];
   unique = 0;
+  user = getpid();
   closed = false;
   ck_assert_int_eq(uv_loop_init(&loop), 0);
   example_init(&example, &loop);
@@ -348,10 +352,71 @@ START_TEST(a_flush_ends_a_line)
   ck_assert_int_eq(write_node(node, fh, "x"), 1);
   ck_assert_int_eq(flush_node(node, fh), -EINVAL);
   ck_assert_int_eq(flush_node(node, fh), 0);
-  ck_assert_int_eq(write_node(node, fh, "dropped"), 7);
+  ck_assert_int_eq(write_node(node, fh, "3"), 1);
+  release_node(FUSE_RELEASE, node, fh);
+  ck_assert_int_eq(example.counter, 45);
+  ck_assert_uint_eq(example.line_count, 3);
+  ck_assert_uint_eq(example.released, 1);
+}
+END_TEST
+
+/* A child that closes what it was born with is not its end. */
+START_TEST(a_flush_by_another_ends_no_line)
+{
+  uint64_t node = look_up(1, "counter");
+  uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY);
+  const pid_t others[] = {getppid(), 0, INT32_MAX};
+  for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+    ck_assert_int_eq(write_node(node, fh, "9"), 1);
+    user = others[i];
+    ck_assert_int_eq(flush_node(node, fh), 0);
+    user = getpid();
+    ck_assert_uint_eq(example.line_count, 0);
+  }
+  struct fuse_fsync_in in = {.fh = fh};
+  ck_assert_int_eq(call(FUSE_FSYNC, node, &in, sizeof(in)), 0);
+  ck_assert_int_eq(example.counter, 999);
+  ck_assert_int_eq(write_node(node, fh, "x"), 1);
+  ck_assert_int_eq(call(FUSE_FSYNC, node, &in, sizeof(in)), -EINVAL);
+  ck_assert_int_eq(call(FUSE_FSYNC, node, &in, sizeof(in)), 0);
+  ck_assert_int_eq(write_node(node, fh, "1"), 1);
+  ck_assert_int_eq(write_node(node, fh, ""), 0);
+  user = 0;
+  release_node(FUSE_RELEASE, node, fh);
+  ck_assert_int_eq(example.counter, 1000);
+}
+END_TEST
+
+/* One that begins with "n", here. */
+START_TEST(a_line_that_cannot_become_good_is_refused_in_its_write)
+{
+  uint64_t node = look_up(1, "judge");
+  uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY);
+  ck_assert_int_eq(write_node(node, fh, "n"), -EINVAL);
+  ck_assert_int_eq(write_node(node, fh, "# n"), 3);
+  ck_assert_int_eq(write_node(node, fh, "\n n"), 1); /* the comment is complete */
+  ck_assert_int_eq(write_node(node, fh, " n"), -EINVAL);
+  ck_assert_int_eq(write_node(node, fh, "yes\nye"), 6);
+  ck_assert_int_eq(write_node(node, fh, "s\nn"), 2);
+  ck_assert_int_eq(write_node(node, fh, "n"), -EINVAL);
+  ck_assert_str_eq(example.lines[0], "yes rm");
+  ck_assert_str_eq(example.lines[1], "yes am");
+  ck_assert_uint_eq(example.line_count, 2);
+  uint64_t id = ask_write(node, fh, "later", 5);
+  ck_assert(!take_answer());
+  fs_reply(example.waiting, 0);
+  example.waiting = NULL;
+  ck_assert(take_answer());
+  ck_assert_uint_eq(answer.head.unique, id);
+  ck_assert_int_eq(write_result(), 5);
+  id = ask_write(node, fh, " or never", 9);
+  ck_assert(!take_answer());
+  fs_reply(example.waiting, -ENOENT);
+  example.waiting = NULL;
+  ck_assert(take_answer());
+  ck_assert_int_eq(write_result(), -ENOENT);
   release_node(FUSE_RELEASE, node, fh);
   ck_assert_uint_eq(example.line_count, 2);
-  ck_assert_uint_eq(example.released, 1);
 }
 END_TEST
 
@@ -387,42 +452,91 @@ static void interrupt(uint64_t id)
   ask(FUSE_INTERRUPT, 0, &in, sizeof(in));
 }
 
-START_TEST(an_interrupt_reaches_the_line)
+static void on_signal(int number)
+{
+  (void)number;
+}
+
+/* A process that stands still, so that what is sent to it stays pending: it handles `handled`, and ignores SIGHUP. */
+static pid_t start_user(int handled)
+{
+  pid_t pid = fork();
+  ck_assert_int_ge(pid, 0);
+  if (pid == 0) {
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(handled, &action, NULL);
+    signal(SIGHUP, SIG_IGN);
+    raise(SIGSTOP);
+    _exit(0);
+  }
+  ck_assert_int_eq(waitpid(pid, NULL, WUNTRACED), pid);
+  return pid;
+}
+
+static void end_user(void)
+{
+  kill(user, SIGKILL);
+  ck_assert_int_eq(waitpid(user, NULL, 0), user);
+  user = getpid();
+}
+
+static const struct {
+  int handled, sent;
+  bool ends;
+} signals[] = {
+    {SIGINT, SIGINT, true},    {SIGTERM, SIGTERM, true}, {SIGCHLD, SIGCHLD, false},   {SIGUSR1, SIGUSR1, false},
+    {SIGALRM, SIGALRM, false}, {SIGINT, SIGHUP, false},  {SIGWINCH, SIGWINCH, false},
+};
+
+/* What does not end its writer ends no line; and what ends it does, also when another signal came before. */
+START_TEST(an_interrupt_reaches_the_line_if_it_ends_the_writer)
 {
   uint64_t node = look_up(1, "slow");
   uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY);
+  user = start_user(signals[_i].handled);
   uint64_t id = ask_write(node, fh, "never\n", 6);
   ck_assert(!take_answer());
+  kill(user, signals[_i].sent);
   interrupt(id);
+  if (!signals[_i].ends) {
+    ck_assert(!take_answer());
+    ck_assert_uint_eq(example.interrupts, 0);
+    kill(user, SIGQUIT);
+    while (example.interrupts == 0)
+      uv_run(&loop, UV_RUN_ONCE);
+  }
   ck_assert(take_answer());
   ck_assert_int_eq(write_result(), -EINTR);
   ck_assert_uint_eq(example.interrupts, 1);
-
-  id = ask_write(node, fh, "deaf\n", 5);
-  ck_assert(!take_answer());
-  interrupt(id);
-  ck_assert(!take_answer());
-  fs_on_interrupt(example.waiting, on_slow_interrupt, &example);
-  ck_assert_uint_eq(example.interrupts, 1);
-  ck_assert(take_answer());
-  ck_assert_int_eq(write_result(), -EINTR);
+  end_user();
   release_node(FUSE_RELEASE, node, fh);
 }
 END_TEST
 
-/* The one that came before what it interrupts, and the one that came after the answer. */
-START_TEST(interrupts_come_at_any_time)
+START_TEST(nobody_is_interrupted_unheard)
 {
   uint64_t node = look_up(1, "slow");
   uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY);
-  interrupt(unique + 2);
+  user = start_user(SIGINT);
+  kill(user, SIGINT);
+  uint64_t id = ask_write(node, fh, "deaf\n", 5);
+  ck_assert(!take_answer());
+  interrupt(id);
+  ck_assert(!take_answer());
+  fs_on_interrupt(example.waiting, on_slow_interrupt, &example);
+  ck_assert_uint_eq(example.interrupts, 0);
+  ck_assert(take_answer());
+  ck_assert_int_eq(write_result(), -EINTR);
+
+  interrupt(unique + 2); /* before what it interrupts */
   ask_write(node, fh, "never\n", 6);
   ck_assert(take_answer());
   ck_assert_int_eq(write_result(), -EINTR);
   uint64_t late = answer.head.unique;
   interrupt(late);
+  end_user();
   struct fuse_release_in in = {.fh = fh};
-  uint64_t id = ask(FUSE_RELEASE, node, &in, sizeof(in));
+  id = ask(FUSE_RELEASE, node, &in, sizeof(in));
   while (take_answer()) /* libfuse sends back an interrupt for which it found nothing */
     ck_assert(answer.head.unique == id || answer.head.error == -EAGAIN);
 }
@@ -636,9 +750,12 @@ int main(void)
   tcase_add_test(tests, no_operation_is_unknown);
   tcase_add_test(tests, a_listing_stays_while_names_change);
   tcase_add_test(tests, a_flush_ends_a_line);
+  tcase_add_test(tests, a_flush_by_another_ends_no_line);
+  tcase_add_test(tests, a_line_that_cannot_become_good_is_refused_in_its_write);
   tcase_add_test(tests, a_line_that_waits_holds_its_file);
-  tcase_add_test(tests, an_interrupt_reaches_the_line);
-  tcase_add_test(tests, interrupts_come_at_any_time);
+  tcase_add_loop_test(tests, an_interrupt_reaches_the_line_if_it_ends_the_writer, 0,
+                      sizeof(signals) / sizeof(signals[0]));
+  tcase_add_test(tests, nobody_is_interrupted_unheard);
   tcase_add_test(tests, a_change_is_answered_when_the_program_says_so);
   tcase_add_test(tests, what_is_refused_is_no_change);
   tcase_add_test(tests, closing_answers_changes);
