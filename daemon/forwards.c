@@ -39,6 +39,7 @@ struct forward_write {
   struct listener_item *trial;
   uv_timer_t timer;
   bool timer_closed;
+  bool question; /* no listener is to be opened */
   bool replace, more;
   struct address address;
   forward_verdict_cb verdict;
@@ -132,6 +133,12 @@ static void tried(struct forward_write *w, int error, const char *why)
     refuse(w, error, why);
 }
 
+static void reply_yes(struct forward_write *w)
+{
+  write_end(w);
+  w->verdict(0, "", w->arg);
+}
+
 static int try_listener(struct forward_write *w)
 {
   return listener_set_try(&w->forward->set, &w->address, w->replace, w, &w->trial);
@@ -158,6 +165,10 @@ static void list_answer(enum rpc_status status, const char *text, bool found, vo
     refuse(w, -rpc_status_errno(status), why);
     return;
   }
+  if (w->question) {
+    reply_yes(w);
+    return;
+  }
   err = try_listener(w);
   if (err != 0)
     refuse(w, err, "the listener cannot be opened");
@@ -182,7 +193,7 @@ static bool full(const struct forward *f, bool replace)
   return count >= FORWARD_LISTENERS_MAX;
 }
 
-static int write_create(struct forward *f, struct forward_write **out)
+static int write_create(struct forward *f, forward_verdict_cb verdict, void *arg, struct forward_write **out)
 {
   struct forward_write *w = calloc(1, sizeof *w);
   int err;
@@ -191,6 +202,8 @@ static int write_create(struct forward *f, struct forward_write **out)
     return -ENOMEM;
   w->owner = f->owner;
   w->forward = f;
+  w->verdict = verdict;
+  w->arg = arg;
   w->error = -ETIMEDOUT;
   err = uv_timer_init(f->owner->loop, &w->timer);
   if (err != 0) {
@@ -205,12 +218,43 @@ static int write_create(struct forward *f, struct forward_write **out)
   return 0;
 }
 
+static bool is_unknown(const struct forward *f)
+{
+  const struct forwards *fs = f->owner;
+
+  return link_connected(fs->link) && !fs->events->known(f->name, fs->arg);
+}
+
+static int ask_router(struct forward_write *w)
+{
+  return link_ask(&w->query, w->owner->link, w->forward->name, FORWARD_VERDICT_MS, list_answer, w);
+}
+
+int forward_ask(struct forward *f, const struct address *there, forward_verdict_cb verdict, void *arg,
+                struct forward_write **out)
+{
+  struct forward_write *w;
+  int err;
+
+  if (!is_unknown(f) || (there != NULL && listener_set_find(&f->set, there) != NULL))
+    return 0;
+  err = write_create(f, verdict, arg, &w);
+  if (err != 0)
+    return err;
+  w->question = true;
+  err = ask_router(w);
+  if (err != 0) {
+    write_end(w);
+    return err;
+  }
+  *out = w;
+  return 1;
+}
+
 int forward_write(struct forward *f, const struct address *address, bool replace, bool more, forward_verdict_cb verdict,
                   void *arg, struct forward_write **out, const char **why)
 {
-  struct forwards *fs = f->owner;
   struct listener_item *there = listener_set_find(&f->set, address);
-  bool ask = link_connected(fs->link) && !fs->events->known(f->name, fs->arg);
   struct forward_write *w;
   int err;
 
@@ -224,15 +268,13 @@ int forward_write(struct forward *f, const struct address *address, bool replace
     return -ENOSPC;
   }
   *why = "the listener cannot be opened";
-  err = write_create(f, &w);
+  err = write_create(f, verdict, arg, &w);
   if (err != 0)
     return err;
   w->address = *address;
   w->replace = replace;
   w->more = more;
-  w->verdict = verdict;
-  w->arg = arg;
-  err = ask ? link_ask(&w->query, fs->link, f->name, FORWARD_VERDICT_MS, list_answer, w) : try_listener(w);
+  err = is_unknown(f) ? ask_router(w) : try_listener(w);
   if (err != 0) {
     write_end(w);
     return err;

@@ -60,6 +60,11 @@ typedef void (*forward_verdict_cb)(int error, const char *why, void *arg);
  * 1: `verdict` comes, not inside this call, within FORWARD_VERDICT_MS. 0: done. -ENOSPC, -ENOMEM, with *why. */
 int forward_write(struct forward *f, const struct address *address, bool replace, bool more, forward_verdict_cb verdict,
                   void *arg, struct forward_write **out, const char **why);
+/* Is there a service of that name, for a listener that is not complete yet? `there` is what it would be now, or NULL:
+ * where a listener is, nothing is asked. 1: the router was asked, as by forward_write. 0: yes, or nobody knows.
+ * -ENOMEM. */
+int forward_ask(struct forward *f, const struct address *there, forward_verdict_cb verdict, void *arg,
+                struct forward_write **out);
 /* Listens on one address more, as a former process did; whether there is such a service is not asked. 0 or -ENOMEM;
  * `listening` or `absent` follows, not inside this call. */
 int forward_restore(struct forward *f, const struct address *address);

@@ -8,6 +8,8 @@
 #include "link.h"
 #include "services_internal.h"
 
+const char services_full[] = "as many services as can be are declared here";
+
 void services_release(struct services *ss)
 {
   if (--ss->holds > 0 || !ss->closing)
@@ -130,7 +132,7 @@ int services_declare(struct services *ss, const char *name, struct service **out
     return -EEXIST;
   }
   if (HASH_COUNT(ss->table) >= SERVICES_MAX) {
-    *why = "as many services as can be are declared here";
+    *why = services_full;
     return -ENOSPC;
   }
   *why = "memory is short";

@@ -27,6 +27,8 @@ enum service_state {
 
 enum { SERVICES_MAX = 1024, SERVICE_VERDICT_MS = 5000 };
 
+extern const char services_full[]; /* why -ENOSPC */
+
 struct services_events {
   /* The state or the target is another one. `why` is a phrase for humans, or NULL. */
   void (*changed)(struct service *s, enum service_state before, const char *why, void *arg);

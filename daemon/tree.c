@@ -41,6 +41,7 @@ static const struct fs_row rows[] = {
      .visible = target_row_visible,
      .render = target_row_render,
      .line = target_row_line,
+     .begun = target_row_begun,
      .unlink = target_row_unlink},
     {.path = "services/*/status",
      .kind = FS_TEXT,
@@ -53,7 +54,12 @@ static const struct fs_row rows[] = {
      .render = service_stats_row_render,
      .unlink = service_file_row_unlink},
     /* Known only to the `echo` that made it: in the listing, the name is a directory. */
-    {.path = "services/*", .kind = FS_TEXT, .mode = 0644, .line = draft_row_line, .released = draft_row_released},
+    {.path = "services/*",
+     .kind = FS_TEXT,
+     .mode = 0644,
+     .line = draft_row_line,
+     .begun = draft_row_begun,
+     .released = draft_row_released},
 
     {.path = "forwards", .kind = FS_DIR, .mode = 0755, .create = forwards_row_create},
     {.path = "forwards/*",
@@ -61,6 +67,7 @@ static const struct fs_row rows[] = {
      .mode = 0644,
      .render = forward_row_render,
      .line = forward_row_line,
+     .begun = forward_row_begun,
      .released = forward_row_released,
      .unlink = forward_row_unlink},
 

@@ -73,32 +73,68 @@ static void interrupted(struct fs_request *request, void *arg)
   forward_write_cancel(w->forward, -EINTR);
 }
 
-void forward_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+/* NULL: answered, since memory is short. */
+static struct tree_wait *begin(struct fs_request *request, const struct fs_entry *file, const struct fs_line *line)
 {
   struct tree *t = tree_of(file);
-  struct forward *f = forward_of(file);
   struct tree_wait *w;
-  struct address address;
-  const char *why = "";
   char path[96];
-  int err;
 
   snprintf(path, sizeof path, "forwards/%s", fs_name(file));
   w = tree_wait_create(t, request, path, line->text);
-  if (w == NULL) {
+  if (w == NULL)
     fs_reply(request, tree_refuse(t, -ENOMEM, "memory is short", "write %s", path));
-    return;
-  }
-  snprintf(w->name, sizeof w->name, "%s", fs_name(file));
-  err = address_parse_listener(line->text, &address, &why);
-  if (err == 0)
-    err = tree_shut_out(t, &why);
-  if (err == 0)
-    err = forward_write(f, &address, line->replace, line->more, verdict, w, &w->forward, &why);
-  if (err == 1)
-    fs_on_interrupt(request, interrupted, w);
   else
-    verdict(err, why, w);
+    snprintf(w->name, sizeof w->name, "%s", fs_name(file));
+  return w;
+}
+
+/* `result` is 1 when the verdict is still to come. */
+static void answer(struct tree_wait *w, int result, const char *why)
+{
+  if (result == 1)
+    fs_on_interrupt(w->request, interrupted, w);
+  else
+    verdict(result, why, w);
+}
+
+void forward_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct tree_wait *w = begin(request, file, line);
+  struct address address;
+  const char *why = "";
+  int result;
+
+  if (w == NULL)
+    return;
+  result = address_parse_listener(line->text, &address, &why);
+  if (result == 0)
+    result = tree_shut_out(w->tree, &why);
+  if (result == 0)
+    result = forward_write(forward_of(file), &address, line->replace, line->more, verdict, w, &w->forward, &why);
+  answer(w, result, why);
+}
+
+void forward_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct tree_wait *w = begin(request, file, line);
+  struct address address;
+  const char *why = "";
+  const char *unused;
+  int result;
+
+  if (w == NULL)
+    return;
+  result = address_begun_listener(line->text, &why);
+  if (result == 0)
+    result = tree_shut_out(w->tree, &why);
+  if (result == 0) {
+    bool whole = address_parse_listener(line->text, &address, &unused) == 0;
+
+    why = "memory is short";
+    result = forward_ask(forward_of(file), whole ? &address : NULL, verdict, w, &w->forward);
+  }
+  answer(w, result, why);
 }
 
 void forward_row_released(struct fs_entry *file)

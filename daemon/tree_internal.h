@@ -68,10 +68,12 @@ int services_row_create(struct fs_entry *dir, const char *name, struct fs_entry 
 int service_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);
 int service_row_rmdir(struct fs_entry *dir);
 void draft_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+void draft_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 void draft_row_released(struct fs_entry *file);
 bool target_row_visible(struct fs_entry *file);
 int target_row_render(struct fs_entry *file, struct fs_text *out);
 void target_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+void target_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 int target_row_unlink(struct fs_entry *file);
 int service_status_row_render(struct fs_entry *file, struct fs_text *out);
 int service_stats_row_render(struct fs_entry *file, struct fs_text *out);
@@ -81,6 +83,7 @@ int service_file_row_unlink(struct fs_entry *file);
 int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);
 int forward_row_render(struct fs_entry *file, struct fs_text *out);
 void forward_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+void forward_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 void forward_row_released(struct fs_entry *file);
 int forward_row_unlink(struct fs_entry *file);
 

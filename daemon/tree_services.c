@@ -61,12 +61,20 @@ void tree_service_changed(struct tree *t, const char *name)
 
 /* ---- Declaring. ---- */
 
+/* Whether the name is somebody else's, as far as is known. */
+static bool taken(const struct tree *t, const char *name)
+{
+  return catalogue_find(t->parts.catalogue, name) != CATALOGUE_NONE && services_find(t->parts.services, name) == NULL;
+}
+
+static const char taken_phrase[] = "the router knows a service of that name already";
+
 static int declare(struct tree *t, const char *name, struct service **out, const char **why)
 {
   int err;
 
-  if (catalogue_find(t->parts.catalogue, name) != CATALOGUE_NONE && services_find(t->parts.services, name) == NULL) {
-    *why = "the router knows a service of that name already";
+  if (taken(t, name)) {
+    *why = taken_phrase;
     return -EEXIST;
   }
   err = services_declare(t->parts.services, name, out, why);
@@ -112,6 +120,10 @@ int services_row_create(struct fs_entry *dir, const char *name, struct fs_entry 
     err = -EEXIST;
     why = "there is a service of that name already";
   }
+  if (err == 0 && services_count(t->parts.services) >= SERVICES_MAX) {
+    err = -ENOSPC;
+    why = services_full;
+  }
   if (err != 0)
     return tree_refuse(t, err, why, "create services/%.100s", name);
   draft = calloc(1, sizeof *draft);
@@ -137,6 +149,8 @@ void draft_row_released(struct fs_entry *file)
 }
 
 /* ---- Targets. ---- */
+
+static const char second_phrase[] = "a service has one target";
 
 static void verdict(int error, const char *why, void *arg)
 {
@@ -202,34 +216,90 @@ static void set_target(struct tree *t, struct fs_request *request, const char *n
   tree_wait_answer(w, err, why);
 }
 
-static int refuse_second(struct tree *t, const char *path, const char *text)
+/* Where a line was written. */
+struct place {
+  struct tree *tree;
+  const char *name; /* of the service */
+  bool draft;       /* which is declared by the line */
+  char path[96];
+};
+
+static struct place place_of_draft(const struct fs_entry *file)
 {
-  return tree_refuse(t, -EINVAL, "a service has one target", "write %s \"%.200s\"", path, text);
+  const struct tree_draft *draft = fs_object(file);
+  struct place place = {.tree = draft->tree, .name = draft->name, .draft = true};
+
+  snprintf(place.path, sizeof place.path, "services/%s", draft->name);
+  return place;
+}
+
+static struct place place_of_target(const struct fs_entry *file)
+{
+  struct place place = {.tree = tree_of(file), .name = name_of(file)};
+
+  snprintf(place.path, sizeof place.path, "services/%s/target", place.name);
+  return place;
+}
+
+static void refuse_line(struct fs_request *request, const struct place *place, const struct fs_line *line, int error,
+                        const char *why)
+{
+  fs_reply(request, tree_refuse(place->tree, error, why, "write %s \"%.200s\"", place->path, line->text));
+}
+
+static void write_line(struct fs_request *request, const struct place *place, const struct fs_line *line)
+{
+  if (line->first)
+    set_target(place->tree, request, place->name, place->draft, place->path, line->text);
+  else
+    refuse_line(request, place, line, -EINVAL, second_phrase);
+}
+
+static void begin_line(struct fs_request *request, const struct place *place, const struct fs_line *line)
+{
+  const char *why = second_phrase;
+  int err = -EINVAL;
+
+  if (line->first)
+    err = address_begun_target(line->text, &why);
+  if (err == 0)
+    err = tree_shut_out(place->tree, &why);
+  if (err == 0 && place->draft && taken(place->tree, place->name)) {
+    err = -EEXIST;
+    why = taken_phrase;
+  }
+  if (err == 0)
+    fs_reply(request, 0);
+  else
+    refuse_line(request, place, line, err, why);
 }
 
 void draft_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
 {
-  struct tree_draft *draft = fs_object(file);
-  char path[96];
+  const struct place place = place_of_draft(file);
 
-  snprintf(path, sizeof path, "services/%s", draft->name);
-  if (!line->first) {
-    fs_reply(request, refuse_second(draft->tree, path, line->text));
-    return;
-  }
-  set_target(draft->tree, request, draft->name, true, path, line->text);
+  write_line(request, &place, line);
+}
+
+void draft_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  const struct place place = place_of_draft(file);
+
+  begin_line(request, &place, line);
 }
 
 void target_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
 {
-  char path[96];
+  const struct place place = place_of_target(file);
 
-  snprintf(path, sizeof path, "services/%s/target", name_of(file));
-  if (!line->first) {
-    fs_reply(request, refuse_second(tree_of(file), path, line->text));
-    return;
-  }
-  set_target(tree_of(file), request, name_of(file), false, path, line->text);
+  write_line(request, &place, line);
+}
+
+void target_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  const struct place place = place_of_target(file);
+
+  begin_line(request, &place, line);
 }
 
 /* Who puts a file in its place (mv, install, tar) removes it first, and then insists on making it. */

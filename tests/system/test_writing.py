@@ -104,6 +104,57 @@ def test_a_port_that_is_taken(forward):
     assert forward.listing("forwards") == ["web"]
 
 
+def test_what_cannot_become_good_is_refused_in_its_write(pair, forward):
+    """A shell does not hear what close(2) says: so what no further byte could mend is refused before there is a newline."""
+    a, _ = pair
+    forward.write("forwards/other", "0\n")
+    before = forward.read("forwards/other")
+    for mount, path, text, number in [
+        (forward, "forwards/nosuch", "9001", errno.ENOENT),
+        (forward, "forwards/nosuch", "u", errno.ENOENT),
+        *((forward, "forwards/other", text, number) for text, number in BAD_LISTENERS if number in (errno.EINVAL, errno.ENAMETOOLONG)
+          and text not in ("nonsense", "host:", "[::1]")),
+        (forward, "forwards/other", "9001 # web", errno.EINVAL),
+        (forward, "forwards/other", "70000", errno.EINVAL),
+        *((a, "services/web/target", text, number) for text, number in BAD_TARGETS
+          if text not in ("nonsense", "host:", "host:0", "0", "[::1]", "unix:", "[::1:80")),
+        (a, "services/web/target", "localhost:81\nlo", None),
+        (a, "services/new", "localhost:80 or so", errno.EINVAL),
+    ]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        said = len(mount.errors())
+        descriptor = os.open(mount / path, flags)
+        try:
+            if number is None:  # a second line
+                assert os.write(descriptor, text.encode()) == text.index("\n") + 1
+                number, text = errno.EINVAL, text[text.index("\n") + 1:]
+            with refused(number):
+                os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+        assert len(mount.errors()) > said, (path, text)
+    assert forward.read("forwards/other") == before and forward.listing("forwards") == ["other"]
+    assert "new" not in a.listing("services")
+    a.write("services/web/target", "localhost:80\n")
+    for shell in ("bash", "dash"):
+        assert run_any(shell, "-c", f"printf 9001 > {forward.path}/forwards/nosuch").returncode != 0
+
+
+def test_fsync_completes_a_line(forward):
+    port = free_port()
+    descriptor = os.open(forward / "forwards/other", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, f"{port}".encode())
+    assert forward.ports("other") == []
+    os.fsync(descriptor)
+    assert forward.ports("other") == [port]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        os.write(descriptor, str(taken.getsockname()[1]).encode())
+        with refused(errno.EADDRINUSE):
+            os.fsync(descriptor)
+    os.close(descriptor)
+    assert forward.ports("other") == [port]
+
+
 def test_a_forward_to_nothing(forward):
     forward.refuses(errno.ENOENT, "forwards/nothing", "0\n")
     assert forward.listing("forwards") == []
@@ -166,17 +217,32 @@ def test_two_writers_at_once(forward):
 
 
 def test_a_descriptor_and_its_copy_are_one_open(forward):
-    """The close of a copy is a flush: it ends the line."""
-    first, second = free_port(), free_port()
+    """The line ends with the last of them, as a shell that has two while a builtin writes would have it."""
+    port = free_port()
     descriptor = os.open(forward / "forwards/other", os.O_WRONLY | os.O_CREAT)
     copy = os.dup(descriptor)
-    os.write(descriptor, f"{first}"[:2].encode())
-    os.write(copy, f"{first}"[2:].encode())
+    os.write(copy, f"{port}"[:2].encode())
     os.close(copy)
-    assert forward.ports("other") == [first]
-    os.write(descriptor, f"{second}".encode())
+    assert forward.ports("other") == []
+    os.write(descriptor, f"{port}"[2:].encode())
     os.close(descriptor)
-    assert sorted(forward.ports("other")) == sorted([first, second])
+    assert forward.ports("other") == [port]
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_a_close_in_between_is_no_end(forward, shell):
+    port = free_port()
+    first, second = f"{port}"[:2], f"{port}"[2:]
+    file = forward / "forwards/other"
+    for script in (
+        "{{ printf {1}; /bin/true; echo {2}; }} > {0}",
+        "{{ printf {1}; (printf {2}); }} > {0}",
+        "exec 3> {0}; printf {1} >&3; echo x > /dev/null; printf {2} >&3; exec 3>&-",
+        "{{ /usr/bin/printf {1}; /usr/bin/printf {2}; }} > {0}",
+    ):
+        done = run_any(shell, "-c", script.format(file, first, second))
+        assert done.returncode == 0 and forward.ports("other") == [port], (script, done.stderr)
+        os.unlink(file)
 
 
 def test_a_port_alone_is_a_target_on_this_machine(pair):
