@@ -238,6 +238,49 @@ START_TEST(an_unknown_name_is_asked_for)
 }
 END_TEST
 
+static int ask(struct forward *f, const char *text)
+{
+  struct verdict v = {0};
+  struct address address;
+  const char *why;
+  bool whole = address_parse_listener(text, &address, &why) == 0;
+  int result = forward_ask(f, whole ? &address : NULL, judged, &v, &v.write);
+
+  if (result != 1)
+    return result;
+  ck_assert_int_eq(v.calls, 0);
+  WORLD_UNTIL(&w, v.calls == 1);
+  return v.error;
+}
+
+START_TEST(a_question_opens_nothing)
+{
+  struct forward *f = make("fresh");
+  struct verdict v = {0};
+
+  ck_assert_int_eq(ask(make("known"), "9"), 0);
+  ck_assert_int_eq(w.lists, 0);
+  ck_assert_int_eq(ask(f, "9"), -ENOENT);
+  ck_assert_int_eq(forward_ask(f, NULL, judged, &v, &v.write), 1);
+  forward_write_cancel(v.write, -EINTR);
+  WORLD_UNTIL(&w, v.calls == 1);
+  ck_assert_int_eq(v.error, -EINTR);
+  w.router.names[w.router.name_count++] = "fresh";
+  ck_assert_int_eq(ask(f, "u"), 0);
+  ck_assert_int_eq(count(f) + heard, 0);
+  ck_assert_int_eq(put(f, "0", true, false), 0);
+  w.router.name_count--;
+  ck_assert_int_eq(ask(f, number(port(f, 0))), 0);
+  ck_assert_int_eq(ask(f, "u"), -ENOENT);
+  w.router.list_status = RPC_PERMISSION_DENIED;
+  ck_assert_int_eq(ask(f, "u"), -EACCES);
+  ck_assert_int_eq(forward_ask(f, NULL, judged, &v, &v.write), 1);
+  forward_remove(f);
+  ck_assert_int_eq(v.calls, 2);
+  ck_assert_int_eq(v.error, -ENOENT);
+}
+END_TEST
+
 START_TEST(a_router_that_fails_to_answer_is_told)
 {
   struct forward *f = make("fresh");
@@ -578,6 +621,7 @@ int main(void)
   tcase_add_test(t, names_are_checked);
   tcase_add_test(t, listens_and_accepts);
   tcase_add_test(t, an_unknown_name_is_asked_for);
+  tcase_add_test(t, a_question_opens_nothing);
   tcase_add_test(t, a_router_that_fails_to_answer_is_told);
   tcase_add_test(t, nobody_is_asked_while_not_connected);
   tcase_add_test(t, a_write_replaces_or_adds);
