@@ -339,7 +339,10 @@ static int parse_list(struct parse *p, const char *list)
 static int take_operand(struct parse *p, const char *text)
 {
   if (text[0] == '\0')
-    return refuse(p, "%s is empty", p->out->source == NULL ? "ROUTER" : "MOUNTPOINT");
+    return refuse(p, p->out->source == NULL
+                         ? "ROUTER is empty; for a unit of systemd, ROUTER=HOST stands in the file of "
+                           "the instance, /etc/mindmeld/NAME.conf"
+                         : "MOUNTPOINT is empty");
   if (p->out->source == NULL)
     return set_text(p, &p->out->source, text);
   if (p->out->mountpoint == NULL)

@@ -13,7 +13,7 @@ from harness import BUILD, PATIENCE, eventually, free_port, run_any, surrounding
 KILLS = int(os.environ.get("MM_KILLS", "100"))
 SEED = int(os.environ.get("MM_SEED") or random.randrange(1 << 32))
 WORKERS, SERVICES = 4, 6
-RESTART_SEC = 0.1  # as in dist/mmfs@.service
+RESTART_SEC = 0.1  # as in dist/mmfs@.service.in
 GOAL = 2.0
 
 

@@ -458,12 +458,23 @@ def test_an_unmount_is_refused_while_busy(world, router, a):
 
 def test_install(directory):
     """Programs, manual, the helper's name, and units that name the programs."""
-    done = run_any("cmake", "--install", BUILD, "--prefix", "/usr", env={**os.environ, "DESTDIR": str(directory / "root")})
-    assert done.returncode == 0, done.stderr
-    root = directory / "root/usr"
-    for path in ("bin/mmfs", "bin/mmrouter", "share/man/man1/mmfs.1", "share/man/man1/mmrouter.1", "share/man/man7/mindmeld.7"):
-        assert (root / path).is_file(), path
-    for unit, program in (("mmfs@.service", "mmfs"), ("mmrouter.service", "mmrouter")):
-        assert re.search(rf"^ExecStart=/\S+/{program} ", (root / "lib/systemd/system" / unit).read_text(), re.MULTILINE), unit
-    helper = root / "sbin/mount.fuse.mmfs"
-    assert helper.is_symlink() and helper.resolve() == (root / "bin/mmfs").resolve()
+    root = directory / "root"
+    for prefix, destination in ("/usr", str(root)), (str(root / "opt/a b"), None), ("relative", None):
+        done = run_any("cmake", "--install", BUILD, "--prefix", prefix, cwd=directory, env={**os.environ, "DESTDIR": destination or ""})
+        assert done.returncode == 0, done.stderr
+        place = pathlib.Path(f"{destination}{prefix}" if destination else directory / prefix)
+        named = place if destination is None else pathlib.Path(prefix)
+        for path in ("bin/mmfs", "bin/mmrouter", "share/man/man1/mmfs.1", "share/man/man1/mmrouter.1", "share/man/man7/mindmeld.7"):
+            assert (place / path).is_file(), path
+        for unit, program in (("mmfs@.service", "mmfs"), ("mmrouter.service", "mmrouter")):
+            assert f'ExecStart="{named}/bin/{program}" ' in (place / "lib/systemd/system" / unit).read_text(), unit
+        helper = place / "sbin/mount.fuse.mmfs"
+        assert helper.is_symlink() and helper.resolve() == (place / "bin/mmfs").resolve()
+
+
+@pytest.mark.parametrize("unit,exposure", [("mmfs@.service", 50), ("mmrouter.service", 20)])
+def test_units_are_confined(directory, unit, exposure):
+    """By systemd's own figures, ten times as large."""
+    template = (pathlib.Path(__file__).resolve().parents[2] / "dist" / f"{unit}.in").read_text()
+    (directory / unit).write_text(template.replace("@BINDIR@", "/usr/bin"))
+    run("systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={exposure}", directory / unit)
