@@ -167,6 +167,9 @@ typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, voi
  * certificate or key. Blocks while the name is resolved. */
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port);
+/* Connections that come from now on are shown this certificate; the others go on. Both PEM, and good: see
+ * certificate_check. 0, -ENOMEM, or -EINVAL: the server speaks no TLS. */
+int rpc_server_set_certificate(struct rpc_server *s, const char *cert_pem, const char *key_pem);
 /* No new connections, and another server may listen at this address at once. Those that are there go on, and calls come
  * on them. 0, or why it still listens. */
 int rpc_server_leave_address(struct rpc_server *s);

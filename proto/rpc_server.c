@@ -19,6 +19,7 @@
 #include "heap.h"
 #include "rpc_args.h"
 #include "rpc_bind.h"
+#include "rpc_certificate.h"
 
 enum { REQUESTS = 16, MAX_STREAMS = 1 << 20, HANDSHAKE_MS = 10000 };
 
@@ -43,6 +44,7 @@ struct rpc_server {
   struct heap_crowd crowd;
   struct rpc_timer *give_back; /* once more, after a crowd */
   struct rpc_peers *peers;
+  struct rpc_certificate *certificate; /* NULL: plaintext */
   struct rpc_tag shut_tag;
   bool stopping, shut;
   void (*stopped)(void *arg);
@@ -51,6 +53,15 @@ struct rpc_server {
 
 static void request_complete(struct rpc_tag *tag, bool ok);
 
+static void server_free(struct rpc_server *s)
+{
+  if (s->server)
+    grpc_server_destroy(s->server);
+  rpc_peers_close(s->peers);
+  rpc_certificate_free(s->certificate);
+  free(s);
+}
+
 static void server_settle(struct rpc_server *s)
 {
   if (!s->shut || s->posted > 0 || s->calls)
@@ -58,10 +69,10 @@ static void server_settle(struct rpc_server *s)
   if (s->give_back)
     rpc_timer_cancel(s->give_back);
   grpc_server_destroy(s->server);
+  s->server = NULL;
   if (s->stopped)
     s->stopped(s->stopped_arg);
-  rpc_peers_close(s->peers);
-  free(s);
+  server_free(s);
 }
 
 static void give_back_time(void *arg)
@@ -178,14 +189,19 @@ static void request_complete(struct rpc_tag *tag, bool ok)
 
 /* ---- Starting ---- */
 
-static grpc_server_credentials *make_credentials(const struct rpc_server_options *options)
+/* NULL when memory is short, or a certificate has no key. */
+static grpc_server_credentials *make_credentials(struct rpc_server *s, const struct rpc_server_options *options)
 {
-  grpc_ssl_pem_key_cert_pair pair = {.private_key = options->key_pem, .cert_chain = options->cert_pem};
   if (!options->cert_pem)
     return grpc_insecure_server_credentials_create();
-  if (!options->key_pem)
-    return NULL;
-  return grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
+  if (options->key_pem)
+    s->certificate = rpc_certificate_create(options->cert_pem, options->key_pem);
+  return s->certificate ? rpc_certificate_credentials(s->certificate) : NULL;
+}
+
+int rpc_server_set_certificate(struct rpc_server *s, const char *cert_pem, const char *key_pem)
+{
+  return s->certificate ? rpc_certificate_replace(s->certificate, cert_pem, key_pem) : -EINVAL;
 }
 
 /* Half of what the process may use. Peers of ours stay far below; those that ignore windows, or know none, are slowed
@@ -219,30 +235,26 @@ static grpc_server *make_server(void)
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port)
 {
-  grpc_server_credentials *credentials = make_credentials(options);
-  if (!credentials)
-    return -EINVAL;
   struct rpc_server *s = calloc(1, sizeof *s);
-  struct rpc_peers *peers = rpc_peers_open();
-  if (!s || !peers) {
-    grpc_server_credentials_release(credentials);
-    rpc_peers_close(peers);
-    free(s);
+  if (!s)
     return -ENOMEM;
-  }
-  s->peers = peers;
   s->queue = q;
   s->on_call = on_call;
   s->arg = arg;
+  s->peers = rpc_peers_open();
+  grpc_server_credentials *credentials = s->peers ? make_credentials(s, options) : NULL;
+  if (!credentials) {
+    int error = s->peers ? -EINVAL : -ENOMEM;
+    server_free(s);
+    return error;
+  }
   s->server = make_server();
   grpc_server_register_completion_queue(s->server, rpc_queue_cq(q), NULL);
   int bound = grpc_server_add_http2_port(s->server, options->address, credentials);
   grpc_server_credentials_release(credentials);
   if (bound == 0) {
     int error = rpc_bind_error(options->address);
-    grpc_server_destroy(s->server);
-    rpc_peers_close(peers);
-    free(s);
+    server_free(s);
     return error ? error : -EINVAL; /* the address is good: the certificate is not */
   }
   s->port = (uint16_t)bound;

@@ -11,25 +11,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "options.h"
-#include "proto/credential.h"
 #include "proto/exit_status.h"
+#include "proto/hangup.h"
 #include "proto/heap.h"
 #include "proto/log_line.h"
 #include "proto/notify.h"
 #include "proto/standard.h"
+#include "reload.h"
 #include "router.h"
 
-enum { WHY_MAX = 600 };
+enum { WHY_MAX = 600, POLL_MS = 2000, WARN_DAYS = 14 };
 
 struct program {
   struct options options;
-  char *key, *cert, *cert_key;
+  struct files files;
+  struct files_marks marks;
+  struct hangup hangup;
+  struct reload *reload;
   struct rpc_queue *queue;
   struct router *router;
   struct notify notify;    /* the service manager */
   struct rpc_timer *alive; /* as long as the loop runs, the manager hears of it */
-  bool over;               /* the router is freed */
+  bool ending;
+  bool over; /* the router is freed */
 };
 
 static void say(void *arg, const char *line)
@@ -62,18 +68,6 @@ __attribute__((format(printf, 3, 4))) static int fail(struct program *p, int err
   say(p, why);
   notify_say(&p->notify, "STATUS", "%s", why);
   return exit_status(error);
-}
-
-static int files_read(struct program *p)
-{
-  const struct options *o = &p->options;
-  char why[CREDENTIAL_WHY_MAX];
-  int error = o->key ? credential_read_key(o->key, &p->key, why) : 0;
-  if (!error && o->tls_cert)
-    error = credential_read_pem(o->tls_cert, &p->cert, why);
-  if (!error && o->tls_key)
-    error = credential_read_pem(o->tls_key, &p->cert_key, why);
-  return error ? fail(p, error, "%s", why) : 0;
 }
 
 /* ---- The manager ---- */
@@ -112,6 +106,7 @@ static void on_signal(void *arg)
   struct program *p = arg;
   if (p->over)
     return;
+  p->ending = true;
   notify_say(&p->notify, "STOPPING", "1");
   notify_say(&p->notify, "STATUS", "draining");
   router_drain(p->router, on_done, p);
@@ -143,11 +138,107 @@ static void *wait_for_signals(void *arg)
 }
 
 /* Threads that are started later inherit the mask. */
-static void signals_prepare(void)
+static void signals_prepare(struct program *p)
 {
   sigset_t signals;
   end_signals(&signals);
+  sigaddset(&signals, SIGHUP);
+  hangup_prepare(&p->hangup);
   pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+/* ---- Other files ---- */
+
+static void tell_end_of_certificate(struct program *p, time_t until)
+{
+  char day[32];
+  struct tm tm;
+  bool over = until <= time(NULL);
+  if (p->options.tls_cert && until - time(NULL) < WARN_DAYS * 86400L &&
+      strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&until, &tm)) > 0)
+    tell(p, over ? "the certificate in %s is no longer valid since %s" : "the certificate in %s is valid until %s",
+         p->options.tls_cert, day);
+}
+
+static int take_key(struct program *p, const struct files *files)
+{
+  if (!files->key || strcmp(files->key, p->files.key) == 0)
+    return 0;
+  int error = router_set_key(p->router, files->key);
+  if (!error)
+    tell(p, "the key is the one that is in %s now", p->options.key);
+  return error ? error : 1;
+}
+
+static int take_certificate(struct program *p, const struct files *files)
+{
+  if (!files->cert || (strcmp(files->cert, p->files.cert) == 0 && strcmp(files->cert_key, p->files.cert_key) == 0))
+    return 0;
+  int error = router_set_certificate(p->router, files->cert, files->cert_key);
+  if (error)
+    return error;
+  tell(p, "the certificate is the one that is in %s now", p->options.tls_cert);
+  tell_end_of_certificate(p, files->cert_until);
+  return 1;
+}
+
+static void take_files(struct program *p, struct files *files, bool asked)
+{
+  int key = take_key(p, files), cert = take_certificate(p, files);
+  if (key < 0 || cert < 0) {
+    tell(p, "memory is short: what was read before stays");
+    return;
+  }
+  if (key + cert == 0 && asked)
+    tell(p, "SIGHUP: nothing has changed");
+  struct files former = p->files;
+  p->files = *files;
+  *files = former;
+}
+
+static void files_were_read(struct files *files, const char *why, bool asked, void *arg)
+{
+  struct program *p = arg;
+  if (p->over)
+    return;
+  if (why)
+    tell(p, "%s; what was read before stays", why);
+  else
+    take_files(p, files, asked);
+  if (asked && !p->ending)
+    notify_say(&p->notify, "READY", "1");
+}
+
+static bool hangup_asks(void *arg)
+{
+  struct program *p = arg;
+  if (hangup_is_end(&p->hangup)) {
+    rpc_queue_post(p->queue, on_signal, p);
+    return false;
+  }
+  notify_say(&p->notify, "RELOADING", "1");
+  return true;
+}
+
+static void watch_files(struct program *p)
+{
+  const struct reload_options options = {.queue = p->queue,
+                                         .options = &p->options,
+                                         .loaded = p->marks,
+                                         .poll_ms = POLL_MS,
+                                         .read = files_were_read,
+                                         .asks = hangup_asks,
+                                         .arg = p};
+  int error = reload_start(&p->reload, &options);
+  if (error)
+    tell(p, "files are not read anew: %s", strerror(-error));
+}
+
+/* A file system that holds the thread up does not hold up the end. */
+static void stop_watching_files(struct program *p)
+{
+  if (p->reload && !reload_stop(p->reload))
+    _exit(EXIT_SUCCESS);
 }
 
 /* ---- Serving ---- */
@@ -170,8 +261,8 @@ static const char *listen_trouble(const struct program *p, int error)
 static int serve(struct program *p)
 {
   struct router_config config = {
-      .server = {.address = p->options.listen, .cert_pem = p->cert, .key_pem = p->cert_key},
-      .key = p->key,
+      .server = {.address = p->options.listen, .cert_pem = p->files.cert, .key_pem = p->files.cert_key},
+      .key = p->files.key,
       .limits = router_limits_default(),
       .log = say,
       .log_arg = p,
@@ -180,7 +271,7 @@ static int serve(struct program *p)
   int port = 0;
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
-    if (error == -EINVAL && p->cert)
+    if (error == -EINVAL && p->files.cert)
       return fail(p, error, "%s and %s are no certificate and its private key, both PEM", p->options.tls_cert,
                   p->options.tls_key);
     return fail(p, error, "cannot listen on %s: %s", p->options.listen, listen_trouble(p, error));
@@ -191,8 +282,11 @@ static int serve(struct program *p)
   if (error) {
     fail(p, -error, "cannot start: %s", strerror(error));
     router_drain(p->router, on_done, p);
+  } else {
+    watch_files(p);
   }
   rpc_queue_run(p->queue);
+  stop_watching_files(p);
   if (!error) {
     pthread_kill(waiter, NO_MORE_SIGNALS);
     pthread_join(waiter, NULL);
@@ -212,15 +306,18 @@ static void descriptors_raise(void)
 
 static int run(struct program *p)
 {
-  int status = files_read(p);
-  if (status)
-    return status;
+  char why[FILES_WHY_MAX];
+  p->marks = files_look(&p->options);
+  int error = files_read(&p->files, &p->options, why);
+  if (error)
+    return fail(p, error, "%s", why);
+  tell_end_of_certificate(p, p->files.cert_until);
   descriptors_raise();
-  signals_prepare();
-  int error = rpc_queue_create(&p->queue);
+  signals_prepare(p);
+  error = rpc_queue_create(&p->queue);
   if (error)
     return fail(p, error, "cannot start: %s", strerror(-error));
-  status = serve(p);
+  int status = serve(p);
   rpc_queue_free(p->queue);
   return status;
 }
@@ -249,9 +346,7 @@ int main(int argc, char **argv)
     return EXIT_SUCCESS;
   }
   int status = run(&p);
-  credential_free(p.key);
-  credential_free(p.cert);
-  credential_free(p.cert_key);
+  files_free(&p.files);
   notify_close(&p.notify);
   return status;
 }

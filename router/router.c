@@ -185,6 +185,14 @@ static void age_watch(struct router *r, uint64_t ms)
 
 /* ---- Start ---- */
 
+static void key_forget(struct router *r)
+{
+  if (r->key)
+    explicit_bzero(r->key, strlen(r->key));
+  free(r->key);
+  r->key = NULL;
+}
+
 static void router_free(struct router *r)
 {
   if (!r)
@@ -195,9 +203,7 @@ static void router_free(struct router *r)
   callers_close(r->callers);
   lost_close(r->lost);
   waiting_close(r->waiting);
-  if (r->key)
-    explicit_bzero(r->key, strlen(r->key));
-  free(r->key);
+  key_forget(r);
   free(r);
 }
 
@@ -246,6 +252,28 @@ int router_start(struct router **out, struct rpc_queue *q, const struct router_c
     age_watch(r, r->limits.stream_age_ms);
   *out = r;
   return 0;
+}
+
+/* ---- Other credentials ---- */
+
+int router_set_key(struct router *r, const char *key)
+{
+  static const char changed[] = "the key of this router has changed";
+  char *copy = strdup(key);
+  if (!copy)
+    return -ENOMEM;
+  key_forget(r);
+  r->key = copy;
+  /* No refusal yet: they may have the new one already. */
+  watch_end(r, RPC_UNAVAILABLE, changed);
+  services_end(r, RPC_UNAVAILABLE, changed);
+  parked_end_all(r, RPC_UNAVAILABLE, changed);
+  return 0;
+}
+
+int router_set_certificate(struct router *r, const char *cert_pem, const char *key_pem)
+{
+  return rpc_server_set_certificate(r->server, cert_pem, key_pem);
 }
 
 /* ---- End ---- */

@@ -54,6 +54,13 @@ struct router_config {
 /* Starts to serve. What config points to is copied. 0, -ENOMEM, or what rpc_server_start failed with. */
 int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config, int *port);
 
+/* Another key, for a router that has one: who calls from now on shows it. What goes on with the former one goes on if
+ * it is a connection; all that declares or watches ends, and comes again with the key that it has then. Another
+ * certificate, for a router that has one: for connections that come from now on. Both are copied; 0 or -ENOMEM, and
+ * then nothing has changed. */
+int router_set_key(struct router *r, const char *key);
+int router_set_certificate(struct router *r, const char *cert_pem, const char *key_pem);
+
 /* Tells the watchers, refuses new work, gives live connections drain_ms, and ends. `done` runs once, when the router is
  * freed. Called again before that: ends at once. */
 void router_drain(struct router *r, void (*done)(void *arg), void *arg);

@@ -1,0 +1,95 @@
+/* Parsed by the library that gRPC parses them with. */
+#include "certificate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+static int explain(char why[CERTIFICATE_WHY_MAX], int error, const char *phrase)
+{
+  snprintf(why, CERTIFICATE_WHY_MAX, "%s", phrase);
+  ERR_clear_error();
+  return error;
+}
+
+/* There is nobody to ask for a passphrase. */
+static int no_passphrase(char *out, int size, int writing, void *arg)
+{
+  (void)out;
+  (void)size;
+  (void)writing;
+  *(int *)arg = 1;
+  return -1;
+}
+
+static X509 *read_certificate(BIO *from)
+{
+  int asked = 0;
+  return PEM_read_bio_X509(from, NULL, no_passphrase, &asked);
+}
+
+static EVP_PKEY *read_key(const char *pem, const char **phrase)
+{
+  int asked = 0;
+  BIO *from = BIO_new_mem_buf(pem, -1);
+  EVP_PKEY *key = from ? PEM_read_bio_PrivateKey(from, NULL, no_passphrase, &asked) : NULL;
+  BIO_free(from);
+  *phrase = asked ? "the private key is encrypted" : "there is no private key that can be read";
+  return key;
+}
+
+/* The first one, after which all that follow can be read, too. */
+static X509 *read_chain(const char *pem)
+{
+  BIO *from = BIO_new_mem_buf(pem, -1);
+  X509 *first = from ? read_certificate(from) : NULL;
+  X509 *more;
+  if (!first) {
+    BIO_free(from);
+    return NULL;
+  }
+  ERR_clear_error();
+  while ((more = read_certificate(from)) != NULL)
+    X509_free(more);
+  unsigned long error = ERR_peek_last_error();
+  BIO_free(from);
+  if (error == 0 || ERR_GET_REASON(error) == PEM_R_NO_START_LINE)
+    return first;
+  X509_free(first);
+  return NULL;
+}
+
+static time_t end_of(const X509 *certificate)
+{
+  struct tm tm = {0};
+  return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? timegm(&tm) : 0;
+}
+
+int certificate_check(const char *chain_pem, const char *key_pem, time_t *until, char why[CERTIFICATE_WHY_MAX])
+{
+  const char *phrase;
+  X509 *certificate = read_chain(chain_pem);
+  if (!certificate)
+    return explain(why, -EINVAL, "there is no certificate that can be read");
+  EVP_PKEY *key = read_key(key_pem, &phrase);
+  if (!key) {
+    X509_free(certificate);
+    return explain(why, -EINVAL, phrase);
+  }
+  int matches = X509_check_private_key(certificate, key);
+  *until = end_of(certificate);
+  EVP_PKEY_free(key);
+  X509_free(certificate);
+  return matches == 1 ? 0 : explain(why, -EINVAL, "the private key is not that of the certificate");
+}
+
+int certificate_check_roots(const char *pem, char why[CERTIFICATE_WHY_MAX])
+{
+  X509 *certificate = read_chain(pem);
+  X509_free(certificate);
+  return certificate ? 0 : explain(why, -EINVAL, "there is no certificate that can be read");
+}
