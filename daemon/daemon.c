@@ -15,6 +15,7 @@
 
 #include "answers.h"
 #include "catalogue.h"
+#include "credentials.h"
 #include "daemon_internal.h"
 #include "forwards.h"
 #include "journal.h"
@@ -23,7 +24,6 @@
 #include "options.h"
 #include "own_identity.h"
 #include "parked.h"
-#include "proto/credential.h"
 #include "proto/exit_status.h"
 #include "proto/notify.h"
 #include "proto/pump.h"
@@ -145,6 +145,7 @@ static void end(struct daemon *d, int status)
     return;
   d->ending = true;
   d->status = status;
+  credentials_stop(d->credentials);
   notify_say(d->notify, "STOPPING", "1");
   uv_timer_start(&d->watchdog, end_forced, END_MS, 0);
   alarm(END_ALARM_S);
@@ -160,6 +161,20 @@ static void signalled(uv_signal_t *handle, int number)
     _exit(d->status);
   news_add(d, "ends: %s", number == SIGINT ? "interrupted" : number == SIGHUP ? "hung up" : "terminated");
   end(d, 0);
+}
+
+static void hung_up(uv_signal_t *handle, int number)
+{
+  struct daemon *d = handle->data;
+
+  if (hangup_is_end(&d->hangup)) {
+    signalled(handle, number);
+    return;
+  }
+  if (d->ending)
+    return;
+  notify_say(d->notify, "RELOADING", "1");
+  credentials_reload(d->credentials);
 }
 
 static void unmounted(void *arg)
@@ -185,10 +200,7 @@ static int prepare(struct daemon *d)
                  "one buffer for all");
   _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)STATE_FILE_WHY_MAX, "one buffer for all");
   address_format(&o->router, d->router);
-  if (o->key_file != NULL)
-    err = credential_read_key(o->key_file, &d->key, why);
-  if (err == 0 && o->cafile != NULL)
-    err = credential_read_pem(o->cafile, &d->ca_pem, why);
+  err = credentials_open(&d->credentials, o->key_file, o->cafile, why);
   if (err == 0)
     err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
   if (err == 0) {
@@ -222,7 +234,6 @@ static void tell_alive(uv_timer_t *timer)
 
 static int open_loop(struct daemon *d)
 {
-  struct sigaction hang_up;
   int err = uv_loop_init(&d->loop);
 
   if (err != 0)
@@ -243,22 +254,25 @@ static int open_loop(struct daemon *d)
     err = uv_signal_start(&d->interrupted, signalled, SIGINT);
   if (err == 0)
     err = uv_signal_start(&d->terminated, signalled, SIGTERM);
-  /* The terminal is gone. Who was told to outlive it does. */
-  if (err == 0 && sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)
-    err = uv_signal_start(&d->hung_up, signalled, SIGHUP);
+  if (err == 0)
+    err = uv_signal_start(&d->hung_up, hung_up, SIGHUP);
   return err;
 }
 
 static int open_parts(struct daemon *d)
 {
-  const struct link_options link_options = {
-      .target = d->router, .tls = d->options->tls, .ca_pem = d->ca_pem, .key = d->key, .identity = &d->identity};
+  const struct link_options link_options = {.target = d->router,
+                                            .tls = d->options->tls,
+                                            .ca_pem = credentials_ca(d->credentials),
+                                            .key = credentials_key(d->credentials),
+                                            .identity = &d->identity};
   const struct pump_limits limits = {
       .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
   const struct tunnels_options tunnels_options = {
       .limit = limits.window, .dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
   int err = rpc_queue_create(&d->queue);
 
+  credentials_start(d->credentials, &d->loop, &news_of_credentials, d);
   if (err == 0) {
     err = rpc_queue_attach(d->queue, &d->loop);
     if (err != 0) {
@@ -420,8 +434,7 @@ static void free_daemon(struct daemon *d)
   declared_free(d);
   state_file_close(&d->state_file);
   free(d->mountpoint);
-  credential_free(d->ca_pem);
-  credential_free(d->key);
+  credentials_free(d->credentials);
   own_identity_close(&d->identity);
   free(d);
 }
@@ -458,8 +471,8 @@ int daemon_run(const struct mmfs_options *options, const struct notify *notify)
     notify_say(d->notify, "STATUS", "%s", d->message);
     status = exit_status(err);
   } else {
-    if (!options->foreground)
-      signal(SIGHUP, SIG_IGN);
+    hangup_prepare(&d->hangup);
+    signal(SIGHUP, SIG_IGN); /* until it is heard */
     raise_limits();
     status = serve(d);
   }

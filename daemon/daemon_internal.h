@@ -8,10 +8,12 @@
 #include "address.h"
 #include "background.h"
 #include "own_identity.h"
+#include "proto/hangup.h"
 #include "proto/pace.h"
 #include "state_file.h"
 #include "state_format.h"
 
+struct credentials;
 struct header;
 struct notify;
 struct pump_stream;
@@ -21,7 +23,9 @@ enum { DAEMON_MESSAGE_MAX = 1200 };
 struct daemon {
   const struct mmfs_options *options;
   char router[ADDRESS_TEXT_MAX];
-  char *mountpoint, *key, *ca_pem;
+  char *mountpoint;
+  struct credentials *credentials;
+  struct hangup hangup;
   struct own_identity identity;
   struct state_file state_file;
   char *state_bytes; /* what it had, until it is restored */
@@ -73,6 +77,7 @@ int declared_restore(struct daemon *d);
 void declared_free(struct daemon *d);
 
 /* All with the daemon as `arg`. */
+extern const struct credentials_events news_of_credentials;
 extern const struct link_events news_of_link;
 extern const struct services_events news_of_services;
 extern const struct forwards_events news_of_forwards;

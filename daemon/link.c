@@ -19,6 +19,7 @@
 
 #include "link_internal.h"
 #include "network.h"
+#include "proto/credential.h"
 #include "proto/identity.h"
 
 enum {
@@ -76,6 +77,21 @@ static void set_trouble(struct link *l, const char *sentence, bool refused)
     tell(l);
 }
 
+static void tell_failed(struct link *l)
+{
+  if (l->events->failed != NULL)
+    l->events->failed(l, l->arg);
+}
+
+static void tell_not_renewed(struct link *l, const char *sentence)
+{
+  bool news = strcmp(l->renewal_trouble, sentence) != 0;
+
+  snprintf(l->renewal_trouble, sizeof l->renewal_trouble, "%s", sentence);
+  if (news && l->events->not_renewed != NULL)
+    l->events->not_renewed(l, sentence, l->arg);
+}
+
 static void path_lost(struct link *l, const char *sentence, bool refused)
 {
   struct link_path *p = l->path;
@@ -89,6 +105,7 @@ static void path_lost(struct link *l, const char *sentence, bool refused)
   else
     try_later(l);
   set_trouble(l, sentence, refused);
+  tell_failed(l);
 }
 
 static void attempt_failed(struct link *l, const char *sentence, bool refused)
@@ -104,6 +121,9 @@ static void attempt_failed(struct link *l, const char *sentence, bool refused)
   try_later(l);
   if (l->path == NULL)
     set_trouble(l, sentence, refused);
+  else
+    tell_not_renewed(l, sentence);
+  tell_failed(l);
 }
 
 static void fail(struct link *l, struct link_path *p, const char *sentence, bool refused)
@@ -159,6 +179,7 @@ void link_up(struct link *l, struct link_path *p)
   l->attempt = NULL;
   l->path = p;
   l->draining = false;
+  l->renewal_trouble[0] = '\0';
   l->connected_at = uv_now(l->loop);
   if (former != NULL)
     link_path_drop(former);
@@ -243,10 +264,8 @@ static void free_link(struct link *l)
 {
   known_names_free(&l->names);
   free(l->target);
-  free(l->ca_pem);
-  if (l->key != NULL)
-    explicit_bzero(l->key, strlen(l->key));
-  free(l->key);
+  credential_free(l->ca_pem);
+  credential_free(l->key);
   explicit_bzero(&l->identity, sizeof l->identity);
   free(l);
 }
@@ -264,19 +283,33 @@ void link_call_over(struct link *l)
   closed(arg);
 }
 
+int link_set_credentials(struct link *l, const char *key, const char *ca_pem)
+{
+  char *key_copy = key != NULL ? strdup(key) : NULL;
+  char *ca_copy = ca_pem != NULL ? strdup(ca_pem) : NULL;
+
+  if ((key != NULL && key_copy == NULL) || (ca_pem != NULL && ca_copy == NULL)) {
+    credential_free(key_copy);
+    credential_free(ca_copy);
+    return -ENOMEM;
+  }
+  credential_free(l->key);
+  credential_free(l->ca_pem);
+  l->key = key_copy;
+  l->ca_pem = ca_copy;
+  return 0;
+}
+
 static int copy_options(struct link *l, const struct link_options *options)
 {
   l->options = *options;
   l->target = strdup(options->target);
-  l->ca_pem = options->ca_pem != NULL ? strdup(options->ca_pem) : NULL;
-  l->key = options->key != NULL ? strdup(options->key) : NULL;
+  int err = link_set_credentials(l, options->key, options->ca_pem);
   l->identity = *options->identity;
   l->identity.lock = -1;
   identity_of_seed(l->identity.seed, l->public_key);
   member_of_key(l->identity.member_key, l->member);
-  if (l->target == NULL || (options->ca_pem != NULL && l->ca_pem == NULL) || (options->key != NULL && l->key == NULL))
-    return -ENOMEM;
-  return 0;
+  return l->target != NULL ? err : -ENOMEM;
 }
 
 int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, const struct link_options *options,

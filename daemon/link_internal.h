@@ -60,7 +60,7 @@ struct link {
   bool refused; /* the latest attempt was, by a router that does not let us in */
   struct known_names names;
 
-  char trouble[TROUBLE_MAX];
+  char trouble[TROUBLE_MAX], renewal_trouble[TROUBLE_MAX];
   struct own_identity identity;
   uint8_t public_key[IDENTITY_SIZE], member[LINK_MEMBER_SIZE];
   void (*closed)(void *arg);

@@ -10,6 +10,7 @@
 #include "address.h"
 #include "answers.h"
 #include "catalogue.h"
+#include "credentials.h"
 #include "daemon_internal.h"
 #include "forwards.h"
 #include "journal.h"
@@ -80,6 +81,41 @@ static void update_parked(struct daemon *d)
     parked_update(d->parked,
                   (d->services != NULL && services_online(d->services) > 0) || tunnels_served(d->tunnels) > 0);
 }
+
+/* With a way to the router, it is renewed beside that. */
+static void credentials_changed(struct credentials *c, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (link_set_credentials(d->link, credentials_key(c), credentials_ca(c)) != 0) {
+    news_add_failure(d, "memory is short: the new key and authorities are not used yet");
+    return;
+  }
+  news_add(d, "the key or the authorities have changed in their files");
+  link_renew(d->link);
+}
+
+static void credentials_bad(struct credentials *c, const char *why, void *arg)
+{
+  char sentence[CREDENTIAL_WHY_MAX + 64];
+
+  (void)c;
+  snprintf(sentence, sizeof sentence, "%s; what was read before stays", why);
+  news_add_failure(arg, sentence);
+}
+
+static void credentials_reloaded(struct credentials *c, bool told, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)c;
+  if (!told)
+    news_add(d, "SIGHUP: nothing has changed in the files");
+  notify_say(d->notify, "READY", "1");
+}
+
+const struct credentials_events news_of_credentials = {
+    .changed = credentials_changed, .bad = credentials_bad, .reloaded = credentials_reloaded};
 
 static void link_state(struct link *l, bool connected, const char *why, void *arg)
 {
@@ -183,7 +219,23 @@ static void link_draining(struct link *l, void *arg)
   news_add(arg, "the router is about to stop");
 }
 
+static void link_failed(struct link *l, void *arg)
+{
+  struct daemon *d = arg;
+
+  (void)l;
+  credentials_check(d->credentials);
+}
+
+static void link_not_renewed(struct link *l, const char *why, void *arg)
+{
+  (void)l;
+  news_add(arg, "not connected anew: %s; the way that there is goes on", why);
+}
+
 const struct link_events news_of_link = {.state = link_state,
+                                         .failed = link_failed,
+                                         .not_renewed = link_not_renewed,
                                          .service_up = link_service_up,
                                          .service_down = link_service_down,
                                          .service_missing = link_service_missing,

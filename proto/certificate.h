@@ -10,7 +10,7 @@ enum { CERTIFICATE_WHY_MAX = 160 };
 /* A certificate with its chain, and the private key of the first, both PEM. 0 and when the first ends to be valid; or
  * -EINVAL, -ENOMEM and a phrase in `why`, which never tells what is in them. */
 int certificate_check(const char *chain_pem, const char *key_pem, time_t *until, char why[CERTIFICATE_WHY_MAX]);
-/* Certificates to trust, PEM: the same. */
+/* Certificates to trust, PEM, of which the first can be read: the same. */
 int certificate_check_roots(const char *pem, char why[CERTIFICATE_WHY_MAX]);
 
 #endif

@@ -22,7 +22,7 @@
 #include "reload.h"
 #include "router.h"
 
-enum { WHY_MAX = 600, POLL_MS = 2000, WARN_DAYS = 14 };
+enum { WHY_MAX = 600, POLL_MS = 1000, WARN_DAYS = 14 };
 
 struct program {
   struct options options;

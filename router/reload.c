@@ -105,10 +105,10 @@ int reload_start(struct reload **out, const struct reload_options *options)
 bool reload_stop(struct reload *r)
 {
   struct timespec end;
-  clock_gettime(CLOCK_MONOTONIC, &end);
+  clock_gettime(CLOCK_REALTIME, &end);
   end.tv_sec += END_S;
   pthread_kill(r->thread, RELOAD_END);
-  if (pthread_clockjoin_np(r->thread, NULL, CLOCK_MONOTONIC, &end) != 0)
+  if (pthread_timedjoin_np(r->thread, NULL, &end) != 0)
     return false;
   free(r);
   return true;
