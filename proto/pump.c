@@ -204,6 +204,9 @@ void pump_shutdown_socket(struct pump *p)
   atomic_store(&p->shut, true);
   if (p->fd < 0)
     return;
+  pthread_mutex_lock(&p->up.lock);
+  pump_unix_let_go(p);
+  pthread_mutex_unlock(&p->up.lock);
   pump_socket_reset_on_close(p->fd, false);
   shutdown(p->fd, SHUT_WR);
 }
@@ -235,6 +238,8 @@ void pump_close_socket(struct pump *p, bool reset)
   pthread_mutex_lock(&p->up.lock);
   pthread_mutex_lock(&p->down.lock);
   int fd = p->fd;
+  if (fd >= 0 && !reset)
+    pump_unix_let_go(p);
   p->fd = -1;
   p->up.stopped = true;
   pump_down_drop(p);
@@ -249,12 +254,11 @@ void pump_close_socket(struct pump *p, bool reset)
 
 int pump_give_socket(struct pump *p, int fd)
 {
-  struct epoll_event nothing = {.events = EPOLLONESHOT, .data.ptr = p};
   pump_socket_begin(fd, p->set->limits.keepalive_s);
-  if (epoll_ctl(p->set->epoll, EPOLL_CTL_ADD, fd, &nothing) != 0) {
-    int error = errno;
+  int error = pump_watch(p, fd);
+  if (error != 0) {
     pump_discard_socket(fd);
-    return -error;
+    return error;
   }
   pthread_mutex_lock(&p->up.lock);
   pthread_mutex_lock(&p->down.lock);

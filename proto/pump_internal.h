@@ -1,8 +1,8 @@
 /* The parts of pumps and streams, for the files of the copy path: pump.c (the life of a pump, its streams, its socket),
  * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
- * (what is kept to be sent again), pump_socket.c (what the kernel does with a socket by itself), pump_hear.c (what
- * comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other side is told of the socket's progress),
- * pump_set.c (the epoll set, the clocks).
+ * (what is kept to be sent again), pump_socket.c (what the kernel does with a socket by itself), pump_unix.c (the same
+ * of a unix socket), pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other
+ * side is told of the socket's progress), pump_set.c (the epoll set, the clocks).
  *
  * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
@@ -126,6 +126,8 @@ struct pump_up {
   bool stopped;     /* the socket is not read any more */
   bool discard;     /* but to throw away what it brings */
   bool socket_over; /* it brings no more, which was told */
+  bool holds;       /* a unix socket's last byte is to stay unread */
+  bool held;        /* and does, though a copy of it was read */
   bool eof_due;     /* is to be added */
 };
 
@@ -167,7 +169,9 @@ struct pump {
 
   pthread_mutex_t arm_lock;
   uint32_t armed;
-  bool enabled; /* the epoll set would tell something */
+  bool enabled;    /* the epoll set would tell something */
+  bool is_unix;    /* since it has a socket; it is told what changes, always */
+  uint32_t missed; /* of it, what changed when it was not armed */
 
   struct pump_up up;
   struct pump_down down;
@@ -212,9 +216,13 @@ void pump_stream_check_end(struct pump_stream *s, struct pump *p);
 
 /* ---- pump_set.c: the socket ---- */
 
-/* Arms the socket for EPOLLIN or EPOLLOUT in addition to what is armed; with 0 only failures are told. With a direction
- * lock held and fd >= 0. */
+/* Arms the socket for EPOLLIN or EPOLLOUT in addition to what is armed, after it had nothing more to give or to take;
+ * with 0 only failures are told. With a direction lock held and fd >= 0. */
 void pump_arm(struct pump *p, uint32_t events);
+/* The same when there may be more, but others are to have their turn before. */
+void pump_arm_again(struct pump *p, uint32_t events);
+/* Before it is the pump's. A negative errno. */
+int pump_watch(struct pump *p, int fd);
 
 /* ---- pump_socket.c ---- */
 
@@ -225,6 +233,14 @@ void pump_socket_begin(int fd, unsigned keepalive_s);
 void pump_socket_reset_on_close(int fd, bool reset);
 /* What it was given is under way, and its peer's machine has not answered for long. */
 bool pump_socket_is_abandoned(int fd, unsigned keepalive_s);
+
+/* ---- pump_unix.c: with the up lock held ---- */
+
+bool pump_unix_is(int fd);
+/* As recv(2). */
+ssize_t pump_unix_read(struct pump *p, void *room, size_t size);
+/* From now on its end is an orderly one. */
+void pump_unix_let_go(struct pump *p);
 
 /* ---- pump_say.c: with the stream's up lock held ---- */
 

@@ -15,6 +15,7 @@
 
 enum {
   EVENTS_MAX = 8,
+  ALL_CHANGES = EPOLLIN | EPOLLOUT | (int)EPOLLET,
   TURN_US = 500, /* after which the rest of the loop gets its turn; what is left stays in the set */
   REST_MS = 1000,
 };
@@ -26,15 +27,46 @@ struct pump_watch {
   struct pump_set *set;
 };
 
+static bool watch(struct pump *p, int operation, int fd, uint32_t events)
+{
+  struct epoll_event e = {.events = events, .data.ptr = p};
+  return epoll_ctl(p->set->epoll, operation, fd, &e) == 0;
+}
+
+int pump_watch(struct pump *p, int fd)
+{
+  p->is_unix = p->up.holds = pump_unix_is(fd);
+  return watch(p, EPOLL_CTL_ADD, fd, p->is_unix ? ALL_CHANGES : EPOLLONESHOT) ? 0 : -errno;
+}
+
+/* Whatever is true already is told again. */
+static void look_again(struct pump *p)
+{
+  p->missed = 0;
+  watch(p, EPOLL_CTL_MOD, p->fd, ALL_CHANGES);
+}
+
 void pump_arm(struct pump *p, uint32_t events)
 {
   pthread_mutex_lock(&p->arm_lock);
-  if (!p->enabled || (events & ~p->armed) != 0) {
+  if (p->is_unix) {
     p->armed |= events;
-    struct epoll_event e = {.events = p->armed | EPOLLONESHOT, .data.ptr = p};
-    p->enabled = epoll_ctl(p->set->epoll, EPOLL_CTL_MOD, p->fd, &e) == 0;
+    if (p->missed & events)
+      look_again(p);
+  } else if (!p->enabled || (events & ~p->armed) != 0) {
+    p->armed |= events;
+    p->enabled = watch(p, EPOLL_CTL_MOD, p->fd, p->armed | EPOLLONESHOT);
   }
   pthread_mutex_unlock(&p->arm_lock);
+}
+
+void pump_arm_again(struct pump *p, uint32_t events)
+{
+  pthread_mutex_lock(&p->arm_lock);
+  if (p->is_unix)
+    p->missed |= events;
+  pthread_mutex_unlock(&p->arm_lock);
+  pump_arm(p, events);
 }
 
 /* What was armed and has come true is taken out; the rest is armed again. A failure makes everything come true. */
@@ -43,8 +75,9 @@ static uint32_t disarm(struct pump *p, uint32_t events)
   pthread_mutex_lock(&p->arm_lock);
   uint32_t got = events & (EPOLLERR | EPOLLHUP) ? p->armed : p->armed & events;
   p->armed &= ~got;
+  p->missed |= events & ~got;
   p->enabled = false;
-  uint32_t rest = p->armed;
+  uint32_t rest = p->is_unix ? 0 : p->armed;
   pthread_mutex_unlock(&p->arm_lock);
   if (rest != 0)
     pump_arm(p, rest);

@@ -241,15 +241,23 @@ static void read_none(struct pump *p, ssize_t n)
     pump_tell_socket_failed(p, error);
 }
 
+static ssize_t receive(struct pump *p, void *room, size_t size)
+{
+  ssize_t n;
+  do
+    n = p->is_unix ? pump_unix_read(p, room, size) : recv(p->fd, room, size, MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  return n;
+}
+
 static void discard(struct pump *p)
 {
   char waste[16 << 10];
   ssize_t n = 1;
   for (int turn = 0; turn < TURNS_MAX && n > 0; turn++)
-    while ((n = recv(p->fd, waste, sizeof waste, MSG_DONTWAIT)) < 0 && errno == EINTR)
-      ;
+    n = receive(p, waste, sizeof waste);
   if (n > 0)
-    pump_arm(p, EPOLLIN);
+    pump_arm_again(p, EPOLLIN);
   else
     read_none(p, n);
 }
@@ -292,8 +300,7 @@ static size_t read_once(struct pump *p, bool *drained)
   if (room == NULL)
     errno = ENOMEM;
   else
-    while ((n = recv(p->fd, room, size, MSG_DONTWAIT)) < 0 && errno == EINTR)
-      ;
+    n = receive(p, room, size);
   if (n > 0 && add_data(p, carver, room, (size_t)n) != 0) {
     n = -1;
     errno = ENOMEM;
@@ -304,7 +311,7 @@ static size_t read_once(struct pump *p, bool *drained)
   }
   atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
   adapt(p, size, (size_t)n);
-  *drained = (size_t)n < size && n <= PUMP_COPY_MAX;
+  *drained = (size_t)n < size && n <= PUMP_COPY_MAX && !p->is_unix;
   return (size_t)n;
 }
 
@@ -352,7 +359,7 @@ struct rpc_stray pump_up_run(struct pump *p)
     if (p->up.stopped || p->fd < 0)
       break;
     if (drained || turn++ >= TURNS_MAX || bytes >= TURN_BYTES) {
-      pump_arm(p, EPOLLIN);
+      pump_arm_again(p, EPOLLIN);
       break;
     }
     size_t n = read_once(p, &drained);
