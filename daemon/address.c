@@ -268,6 +268,8 @@ int address_parse_router(const char *text, uint16_t port, struct address *out, c
   /* A host named "unix" could not be written with its port. */
   if (is_unix(text) || strcmp(text, "unix") == 0 || text[0] == '/')
     return refuse(-EINVAL, why, "a router is reached by TCP: write HOST or HOST:PORT");
+  if (strchr(text, '/') != NULL)
+    return refuse(-EINVAL, why, "this is no URL that mmfs knows: write HOST or HOST:PORT, or https://HOST");
   rc = parse_tcp(text, out, &port_text, why);
   if (rc != 0)
     return rc;

@@ -21,7 +21,7 @@ struct address {
 int address_parse_target(const char *text, struct address *out, const char **why);
 /* PORT alone (127.0.0.1), HOST:PORT, [V6]:PORT or unix:/PATH; port 0 to 65535. */
 int address_parse_listener(const char *text, struct address *out, const char **why);
-/* HOST[:PORT], [V6][:PORT]; `port` is the default. */
+/* HOST[:PORT], [V6][:PORT]; `port` is the default, which may be 0. */
 int address_parse_router(const char *text, uint16_t port, struct address *out, const char **why);
 /* Whether any bytes behind `text` could make it one: see address_begun.c. */
 int address_begun_target(const char *text, const char **why);

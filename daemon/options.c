@@ -10,7 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUTER_PORT = 443, DIAL_TIMEOUT_MAX = 600, KEEPALIVE_MAX = 32767 /* the kernel's */, SECONDS_MAX = 86400 };
+#include "proto/spelling.h"
+
+enum {
+  ROUTER_PORT = 443,
+  ROUTER_PORT_LOOPBACK = 7000,
+  DIAL_TIMEOUT_MAX = 600,
+  KEEPALIVE_MAX = 32767 /* the kernel's */,
+  SECONDS_MAX = 86400
+};
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
@@ -285,6 +293,15 @@ static const struct option_row *find_row(const char *name)
   return NULL;
 }
 
+/* With what was probably meant. */
+static int refuse_unknown(struct parse *p, const char *name)
+{
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+    if (rows[i].kind != OPTION_PREFIX && spelling_near(name, strlen(name), rows[i].name))
+      return refuse(p, "unknown option \"%.200s\"; did you mean \"%s\"?", name, rows[i].name);
+  return refuse(p, "unknown option \"%.200s\" (mmfs --help lists them)", name);
+}
+
 /* `text` is one option without its escapes: NAME or NAME=VALUE. */
 static int parse_option(struct parse *p, char *text)
 {
@@ -298,7 +315,7 @@ static int parse_option(struct parse *p, char *text)
     *value++ = '\0';
   row = find_row(text);
   if (row == NULL)
-    return p->sloppy ? 0 : refuse(p, "unknown option \"%.200s\" (mmfs --help lists them)", text);
+    return p->sloppy ? 0 : refuse_unknown(p, text);
   if (row->kind == OPTION_FLAG && value != NULL)
     return refuse(p, "option \"%s\" takes no value", row->name);
   if (row->kind == OPTION_FILE && (value == NULL || value[0] == '\0'))
@@ -350,6 +367,28 @@ static int take_operand(struct parse *p, const char *text)
   return refuse(p, "\"%.200s\" is one argument too many: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT", text);
 }
 
+/* --key FILE, --allow-other: what is written after -o here, elsewhere is an option by itself. */
+static int refuse_long(struct parse *p, const char *arg)
+{
+  static const char *const known[] = {"foreground", "help", "version"};
+  char name[32] = "";
+  size_t size = strcspn(arg + 2, "=");
+
+  for (size_t i = 0; i < size && size < sizeof(name); i++)
+    name[i] = arg[2 + i] == '-' ? '_' : arg[2 + i];
+  const struct option_row *row = name[0] != '\0' ? find_row(name) : NULL;
+  if (row != NULL && row->kind != OPTION_PREFIX)
+    return refuse(p, "unknown option \"--%.*s\"; did you mean -o %s%s?", (int)size, arg + 2, row->name,
+                  row->kind == OPTION_FILE      ? "=FILE"
+                  : row->kind == OPTION_SIZE    ? "=SIZE"
+                  : row->kind == OPTION_SECONDS ? "=SECONDS"
+                                                : "");
+  for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+    if (spelling_near(arg + 2, size, known[i]))
+      return refuse(p, "unknown option \"%.200s\"; did you mean --%s?", arg, known[i]);
+  return refuse(p, "unknown option \"%.200s\" (mmfs --help lists them)", arg);
+}
+
 /* One argument of single-letter options. *at is its index, moved on if the next argument belongs to it. */
 static int take_letters(struct parse *p, int argc, const char *const argv[], int *at)
 {
@@ -395,8 +434,10 @@ static int take_arguments(struct parse *p, int argc, const char *const argv[])
       p->out->action = MMFS_HELP;
     else if (strcmp(arg, "--version") == 0)
       p->out->action = MMFS_VERSION;
+    else if (strcmp(arg, "--foreground") == 0)
+      p->out->foreground = true;
     else if (arg[1] == '-')
-      rc = refuse(p, "unknown option \"%.200s\" (mmfs --help lists them)", arg);
+      rc = refuse_long(p, arg);
     else
       rc = take_letters(p, argc, argv, &i);
     if (p->out->action == MMFS_HELP || p->out->action == MMFS_VERSION)
@@ -405,25 +446,62 @@ static int take_arguments(struct parse *p, int argc, const char *const argv[])
   return rc;
 }
 
+/* HOST[:PORT]; or the same as https://HOST[:PORT]/, as platforms print it, which says that it is TLS. */
+static int read_router(struct parse *p, bool *https)
+{
+  static const char scheme[] = "https://";
+  struct mmfs_options *out = p->out;
+  const char *phrase;
+  char *text = strdup(out->source);
+
+  if (text == NULL)
+    return out_of_memory(p);
+  char *host = text;
+  *https = strncmp(text, scheme, strlen(scheme)) == 0;
+  if (*https) {
+    host += strlen(scheme);
+    if (host[0] != '\0' && host[strlen(host) - 1] == '/')
+      host[strlen(host) - 1] = '\0';
+  }
+  int rc = address_parse_router(host, 0, &out->router, &phrase);
+  free(text);
+  if (rc != 0)
+    return refuse(p, "router \"%.300s\": %s", out->source, phrase);
+  if (out->router.port == 0)
+    out->router.port = address_is_loopback(&out->router) && !*https ? ROUTER_PORT_LOOPBACK : ROUTER_PORT;
+  return 0;
+}
+
 /* What can be judged only when all options are known. */
 static int settle(struct parse *p)
 {
   struct mmfs_options *out = p->out;
-  const char *phrase;
-  bool loopback;
+  bool loopback, https;
 
   if (out->mountpoint == NULL)
     return refuse(p, "%s is missing: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT",
                   out->source == NULL ? "ROUTER" : "MOUNTPOINT");
-  if (address_parse_router(out->source, ROUTER_PORT, &out->router, &phrase) != 0)
-    return refuse(p, "router \"%.300s\": %s", out->source, phrase);
+  int rc = read_router(p, &https);
+  if (rc != 0)
+    return rc;
   loopback = address_is_loopback(&out->router);
   if (p->insecure && out->cafile != NULL)
     return refuse(p, "cafile=FILE and insecure contradict each other: with insecure there is no TLS");
+  if (p->insecure && https)
+    return refuse(p, "insecure and a router of https:// contradict each other: with insecure there is no TLS");
   if (p->insecure && out->key_file != NULL && !loopback)
     return refuse(p, "key=FILE and insecure contradict each other: the key is sent over TLS only, except to loopback");
-  out->tls = !p->insecure && (!loopback || out->cafile != NULL);
+  out->tls = !p->insecure && (!loopback || https || out->cafile != NULL);
   return 0;
+}
+
+/* Who made a mistake, and asks for help, gets help. */
+static bool help_wanted(int argc, const char *const argv[])
+{
+  for (int i = 1; i < argc; i++)
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+      return true;
+  return false;
 }
 
 int options_parse(struct mmfs_options *out, int argc, const char *const argv[], char why[OPTIONS_WHY_MAX])
@@ -441,6 +519,11 @@ int options_parse(struct mmfs_options *out, int argc, const char *const argv[], 
   why[0] = '\0';
   p.helper = strncmp(slash != NULL ? slash + 1 : program, "mount.", strlen("mount.")) == 0;
   rc = take_arguments(&p, argc, argv);
+  if (rc == -EINVAL && help_wanted(argc, argv)) {
+    out->action = MMFS_HELP;
+    why[0] = '\0';
+    return 0;
+  }
   if (rc != 0 || out->action == MMFS_HELP || out->action == MMFS_VERSION)
     return rc;
   return settle(&p);
@@ -463,9 +546,9 @@ const char *options_usage(void)
   return "usage: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT\n"
          "\n"
          "Mounts the tree of services of the mmrouter at ROUTER, which is HOST, HOST:PORT or\n"
-         "[V6]:PORT (port 443), on the empty directory MOUNTPOINT. See mindmeld(7) for the tree.\n"
+         "[V6]:PORT (port 443; on loopback 7000), on the empty directory MOUNTPOINT. See mindmeld(7) for the tree.\n"
          "\n"
-         "  -f                 stay in the foreground\n"
+         "  -f, --foreground   stay in the foreground\n"
          "  -o opt,...         options, see below\n"
          "  -h, --help         print this\n"
          "  -V, --version      print the version\n"

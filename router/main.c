@@ -83,7 +83,12 @@ static void tell_alive(void *arg)
 static void tell_listening(struct program *p, int port)
 {
   int host_size = (int)(strrchr(p->options.listen, ':') - p->options.listen);
-  tell(p, "listening on %.*s:%d", host_size, p->options.listen, port);
+  static const char *const from[] = {
+      [LISTEN_GIVEN] = "",
+      [LISTEN_PORT] = ", as PORT in the environment says",
+      [LISTEN_DEFAULT] = ", for this machine only; --listen HOST:PORT is for others",
+  };
+  tell(p, "listening on %.*s:%d%s", host_size, p->options.listen, port, from[p->options.listen_from]);
   notify_say(&p->notify, "STATUS", "listening on %.*s:%d", host_size, p->options.listen, port);
   notify_say(&p->notify, "READY", "1");
   if (p->notify.alive_ms > 0)

@@ -7,26 +7,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/spelling.h"
+
 struct row {
   const char *name;
+  char letter;       /* 0: none */
   const char *value; /* what it is called in --help; NULL: a switch */
   size_t at;         /* a const char *, or a bool for a switch */
   const char *help;
 };
 
 static const struct row rows[] = {
-    {"--listen", "HOST:PORT", offsetof(struct options, listen),
+    {"--listen", 0, "HOST:PORT", offsetof(struct options, listen),
      "where to listen; else 127.0.0.1:7000, or 0.0.0.0:$PORT if PORT is in the environment"},
-    {"--tls-cert", "FILE", offsetof(struct options, tls_cert), "serve TLS, with this certificate chain (PEM)"},
-    {"--tls-key", "FILE", offsetof(struct options, tls_key), "and this private key (PEM)"},
-    {"--key", "FILE", offsetof(struct options, key), "let in only who shows the key in the first line of FILE"},
-    {"--open", NULL, offsetof(struct options, open), "let in everybody; needed without --key on all but loopback"},
-    {"--max-stream-age", "SECONDS", offsetof(struct options, max_stream_age),
+    {"--tls-cert", 0, "FILE", offsetof(struct options, tls_cert), "serve TLS, with this certificate chain (PEM)"},
+    {"--tls-key", 0, "FILE", offsetof(struct options, tls_key), "and this private key (PEM)"},
+    {"--key", 0, "FILE", offsetof(struct options, key), "let in only who shows the key in the first line of FILE"},
+    {"--open", 0, NULL, offsetof(struct options, open), "let in everybody; needed without --key on all but loopback"},
+    {"--max-stream-age", 0, "SECONDS", offsetof(struct options, max_stream_age),
      "end streams that are so old, when a front would cut them; 0, the default: never"},
-    {"--log", "FORMAT", offsetof(struct options, log),
+    {"--log", 0, "FORMAT", offsetof(struct options, log),
      "how lines of the log look: text, the default, or json, an object on each line"},
-    {"--help", NULL, offsetof(struct options, help), "print this"},
-    {"--version", NULL, offsetof(struct options, version), "print the version"},
+    {"--help", 'h', NULL, offsetof(struct options, help), "print this"},
+    {"--version", 'V', NULL, offsetof(struct options, version), "print the version"},
 };
 
 enum { ROWS = sizeof rows / sizeof *rows, AGE_DIGITS_MAX = 7 };
@@ -45,8 +48,35 @@ static const struct row *row_find(const char *argument, size_t size)
   for (size_t i = 0; i < ROWS; i++) {
     if (strlen(rows[i].name) == size && memcmp(rows[i].name, argument, size) == 0)
       return &rows[i];
+    if (size == 2 && argument[0] == '-' && rows[i].letter && argument[1] == rows[i].letter)
+      return &rows[i];
   }
   return NULL;
+}
+
+/* With what was probably meant: an option that is called nearly so, or else the only one that begins with the letter.
+ */
+static int refuse_unknown(const char *argument, size_t size, char *why, size_t why_size)
+{
+  const struct row *meant = NULL;
+  size_t begin_so = 0;
+  if (argument[0] != '-')
+    return fail(why, why_size, "%.300s is not an option; an address is given as --listen HOST:PORT; try --help",
+                argument);
+  for (size_t i = 0; i < ROWS && !meant; i++) {
+    if (argument[1] == '-' && spelling_near(argument + 2, size - 2, rows[i].name + 2))
+      meant = &rows[i];
+  }
+  for (size_t i = 0; i < ROWS && size == 2; i++) {
+    if (rows[i].value && rows[i].name[2] == argument[1]) {
+      meant = &rows[i];
+      begin_so++;
+    }
+  }
+  if (!meant || begin_so > 1)
+    return fail(why, why_size, "%.300s is not an option; try --help", argument);
+  return fail(why, why_size, "%.300s is not an option; did you mean %s%s%s?", argument, meant->name,
+              meant->value ? " " : "", meant->value ? meant->value : "");
 }
 
 static int arguments_read(struct options *o, int argc, const char *const argv[], char *why, size_t why_size)
@@ -56,7 +86,7 @@ static int arguments_read(struct options *o, int argc, const char *const argv[],
     size_t size = strcspn(argument, "=");
     const struct row *row = row_find(argument, size);
     if (!row)
-      return fail(why, why_size, "%s is not an option; try --help", argument);
+      return refuse_unknown(argument, size, why, why_size);
     char *place = (char *)o + row->at;
     if (!row->value) {
       if (argument[size])
@@ -149,6 +179,7 @@ static int listen_choose(struct options *o, const char *port, char *why, size_t 
     return fail(why, why_size, "PORT in the environment is not a number up to 65535: %.300s", port);
   snprintf(o->listen_default, sizeof o->listen_default, "%s:%s", port && *port ? "0.0.0.0" : "127.0.0.1",
            port && *port ? port : "7000");
+  o->listen_from = port && *port ? LISTEN_PORT : LISTEN_DEFAULT;
   o->listen = o->listen_default;
   return 0;
 }
@@ -174,11 +205,25 @@ static int log_read(struct options *o, char *why, size_t why_size)
   return fail(why, why_size, "--log takes text or json, not %.300s", o->log);
 }
 
+/* Who made a mistake, and asks for help, gets help. */
+static bool help_wanted(int argc, const char *const argv[])
+{
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+      return true;
+  }
+  return false;
+}
+
 int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size)
 {
   *o = (struct options){0};
-  if (arguments_read(o, argc, argv, why, why_size) != 0)
-    return -1;
+  if (arguments_read(o, argc, argv, why, why_size) != 0) {
+    if (!help_wanted(argc, argv))
+      return -1;
+    *o = (struct options){.help = true};
+    why[0] = '\0';
+  }
   if (o->help || o->version)
     return 0;
   if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 || log_read(o, why, why_size) != 0)
@@ -189,10 +234,11 @@ int options_parse(struct options *o, int argc, const char *const argv[], const c
     return fail(why, why_size, "--key and --open exclude each other");
   bool loopback = options_loopback(o->listen);
   if (!o->key && !o->open && !loopback)
-    return fail(why, why_size,
-                "%s can be reached from other machines: give --key FILE to let in who has the key, or --open to let in "
-                "everybody",
-                o->listen);
+    return fail(
+        why, why_size,
+        "%s%s can be reached from other machines: give --key FILE to let in who has the key, or --open to let in "
+        "everybody",
+        o->listen, o->listen_from == LISTEN_PORT ? ", which PORT in the environment asks for," : "");
   o->open = !o->key;
   return 0;
 }
@@ -205,8 +251,9 @@ int options_usage(char *out, size_t size)
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {
-    char name[40];
-    snprintf(name, sizeof name, "%s%s%s", rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
+    char name[40], letter[] = {'-', rows[i].letter, ',', ' ', '\0'};
+    snprintf(name, sizeof name, "%s%s%s%s", rows[i].letter ? letter : "", rows[i].name, rows[i].value ? " " : "",
+             rows[i].value ? rows[i].value : "");
     size_t left = (size_t)used < size ? size - (size_t)used : 0;
     used += snprintf(left ? out + used : NULL, left, "  %-24s  %s\n", name, rows[i].help);
   }

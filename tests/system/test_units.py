@@ -1,10 +1,14 @@
 """What a service manager needs of the programs: what they tell it, how they end, and the units that say so."""
+import json
 import os
+import pathlib
+import re
+import shutil
 import socket
 
 import pytest
 
-from harness import BUILD, PATIENCE, free_port, run_any, surroundings
+from harness import BUILD, PATIENCE, Program, eventually, free_port, run_any, surroundings
 from test_mounting import mmfs, point, usable_daemon  # noqa: F401
 
 
@@ -100,3 +104,32 @@ def test_exit_status(directory, world, manager):
             done = run_any(BUILD / program, *front, *arguments, env={**os.environ, **surroundings(directory), **manager.env})
             assert (done.returncode, sentence in done.stderr) == (status, True), (program, arguments, done.returncode, done.stderr)
             manager.hears(f"STATUS={done.stderr.splitlines()[-1].split(': ', 1)[1]}")
+
+
+def image():
+    """What the image runs, as whom, and with what in the environment."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / "dist/Dockerfile").read_text().rsplit("\nFROM ", 1)[1]
+    lines = dict(line.split(None, 1) for line in text.splitlines() if re.match("(ENV|USER|ENTRYPOINT|CMD) ", line))
+    command = [*json.loads(lines["ENTRYPOINT"]), *json.loads(lines["CMD"])]
+    return command, lines["USER"].split(":")[0], dict([lines["ENV"].split("=", 1)])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, in a network of its own: needs root")
+def test_the_image(world, directory):
+    """Its line listens for others, wherever it runs, or says what is missing."""
+    command, user, env = image()
+    key, program = directory / "key", directory / "mmrouter"
+    shutil.copy(BUILD / "mmrouter", program)
+    assert command[0] == "/usr/local/bin/mmrouter"
+    command = ["unshare", "--net", "setpriv", f"--reuid={user}", "--clear-groups", "--", program, *command[1:]]
+    command[command.index("/secrets/key")] = key
+    done = run_any(*command, env={**os.environ, **env})
+    assert done.returncode == 2 and f"{key}: No such file" in done.stderr, done.stderr
+    key.write_text("secret")
+    key.chmod(0o600)
+    done = run_any(*command, env={**os.environ, **env})
+    assert done.returncode == 2 and "Permission denied" in done.stderr, done.stderr
+    os.chown(key, int(user), -1)
+    for more, port in ({}, 7000), ({"PORT": "8080"}, 8080):
+        router = world.add(Program(directory, f"router{port}", command, env={**env, **more}))
+        eventually(lambda: f"listening on 0.0.0.0:{port}, as PORT in the environment says\n" in router.text(), what="it listens")

@@ -127,7 +127,9 @@ static const struct row rows[] = {
     {parse_router, "unix:/run/x", NULL, -EINVAL, "by TCP"},
     {parse_router, "unix", NULL, -EINVAL, "by TCP"},
     {parse_router, "/run/x", NULL, -EINVAL, "by TCP"},
-    {parse_router, "https://router.example.org", NULL, -EINVAL, "URL"},
+    {parse_router, "grpc://router.example.org", NULL, -EINVAL, "URL"},
+    {parse_router, "router.example.org/", NULL, -EINVAL, "write HOST or HOST:PORT"},
+    {parse_router, "router.example.org:443/path", NULL, -EINVAL, "write HOST or HOST:PORT"},
 };
 
 START_TEST(test_rows)

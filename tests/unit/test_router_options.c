@@ -21,7 +21,7 @@ static const struct row rows[] = {
     {"--key k", NULL, "127.0.0.1:7000", NULL, false},
     {"--open", "8080", "0.0.0.0:8080", NULL, true},
     {"--key=k", "8080", "0.0.0.0:8080", NULL, false},
-    {"", "8080", NULL, "0.0.0.0:8080 can be reached from other machines", false},
+    {"", "8080", NULL, "0.0.0.0:8080, which PORT in the environment asks for, can be reached from", false},
     {"--open", "80x", NULL, "PORT", false},
     {"--open", "65536", NULL, "PORT", false},
     {"--listen 127.0.0.1:0", "8080", "127.0.0.1:0", NULL, true},
@@ -67,8 +67,15 @@ static const struct row rows[] = {
     {"--max-stream-age", NULL, NULL, "needs a value", false},
     {"--max-stream-age 1 --max-stream-age 2", NULL, NULL, "twice", false},
     {"--bogus", NULL, NULL, "--bogus is not an option", false},
-    {"-l", NULL, NULL, "-l is not an option", false},
-    {"extra", NULL, NULL, "extra is not an option", false},
+    {"-l", NULL, NULL, "-l is not an option; try --help", false},
+    {"-k f", NULL, NULL, "-k is not an option; did you mean --key FILE?", false},
+    {"--kye f", NULL, NULL, "--kye is not an option; did you mean --key FILE?", false},
+    {"--tls_cert=c", NULL, NULL, "--tls_cert=c is not an option; did you mean --tls-cert FILE?", false},
+    {"--opne", NULL, NULL, "did you mean --open?", false},
+    {"-v", NULL, NULL, "-v is not an option; try --help", false},
+    {"-", NULL, NULL, "- is not an option; try --help", false},
+    {"7000", NULL, NULL, "7000 is not an option; an address is given as --listen HOST:PORT", false},
+    {"--listen http://a:1 --open", NULL, NULL, "HOST:PORT", false},
     {"--", NULL, NULL, "not an option", false},
 };
 
@@ -92,6 +99,8 @@ START_TEST(test_row)
   ck_assert_msg(result == 0, "%s: %s", row->arguments, why);
   ck_assert_str_eq(o.listen, row->listen);
   ck_assert_int_eq(o.open, row->open);
+  bool given = strstr(row->arguments, "--listen") != NULL, port = row->port && row->port[0];
+  ck_assert_int_eq(o.listen_from, given ? LISTEN_GIVEN : port ? LISTEN_PORT : LISTEN_DEFAULT);
 }
 END_TEST
 
@@ -124,10 +133,14 @@ START_TEST(test_help)
   ck_assert(o.help);
   ck_assert_int_eq(options_parse(&o, 2, version, "bogus", why, sizeof why), 0);
   ck_assert(o.version);
+  const char *letters[] = {"mmrouter", "-h"}, *letter[] = {"mmrouter", "-V"}, *wrong[] = {"mmrouter", "--bogus", "-h"};
+  ck_assert(options_parse(&o, 2, letters, NULL, why, sizeof why) == 0 && o.help);
+  ck_assert(options_parse(&o, 2, letter, NULL, why, sizeof why) == 0 && o.version);
+  ck_assert(options_parse(&o, 3, wrong, NULL, why, sizeof why) == 0 && o.help);
   int size = options_usage(usage, sizeof usage);
   ck_assert_int_eq(size, (int)strlen(usage));
-  static const char *const names[] = {"--listen HOST:PORT",       "--tls-cert", "--tls-key", "--key", "--open",
-                                      "--max-stream-age SECONDS", "--version"};
+  static const char *const names[] = {"--listen HOST:PORT",       "--tls-cert",   "--tls-key", "--key", "--open",
+                                      "--max-stream-age SECONDS", "-V, --version"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     ck_assert_ptr_nonnull(strstr(usage, names[i]));
   char small[10];
