@@ -297,6 +297,16 @@ bool address_equal(const struct address *a, const struct address *b)
   return a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
+bool address_is_localhost(const struct address *a)
+{
+  static const char name[] = "localhost";
+  size_t size = strlen(a->host), want = sizeof name - 1;
+
+  if (a->kind != ADDRESS_TCP || size < want || strcasecmp(a->host + size - want, name) != 0)
+    return false;
+  return size == want || a->host[size - want - 1] == '.';
+}
+
 bool address_is_loopback(const struct address *a)
 {
   struct in6_addr v6;

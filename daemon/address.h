@@ -31,6 +31,8 @@ int address_begun_listener(const char *text, const char **why);
 /* As it would be written: "localhost:8080", "[::1]:80", "unix:/run/x". Returns `out`. */
 const char *address_format(const struct address *a, char out[ADDRESS_TEXT_MAX]);
 bool address_equal(const struct address *a, const struct address *b);
+/* The name localhost, or one below it: this machine, also where no hosts file says so (RFC 6761). */
+bool address_is_localhost(const struct address *a);
 /* 127.0.0.0/8, ::1, the name localhost, or a unix socket. */
 bool address_is_loopback(const struct address *a);
 

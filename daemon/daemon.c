@@ -20,6 +20,7 @@
 #include "forwards.h"
 #include "journal.h"
 #include "link.h"
+#include "lookups.h"
 #include "mountpoint.h"
 #include "options.h"
 #include "own_identity.h"
@@ -99,6 +100,7 @@ static bool close_lower(struct daemon *d)
 {
   struct link *link = d->link;
   struct catalogue *catalogue = d->catalogue;
+  struct lookups *lookups = d->lookups;
   struct pump_set *pumps = d->pumps;
 
   if (link != NULL) {
@@ -107,6 +109,9 @@ static bool close_lower(struct daemon *d)
   } else if (catalogue != NULL) {
     d->catalogue = NULL;
     catalogue_close(catalogue, close_next, d);
+  } else if (lookups != NULL) {
+    d->lookups = NULL;
+    lookups_close(lookups, close_next, d);
   } else if (pumps != NULL) {
     d->pumps = NULL;
     pump_set_close(pumps, close_next, d);
@@ -283,11 +288,13 @@ static int open_parts(struct daemon *d)
   if (err == 0)
     err = pump_set_open(&d->pumps, d->queue, &d->loop, &limits);
   if (err == 0)
+    err = lookups_open(&d->lookups, &d->loop);
+  if (err == 0)
     err = catalogue_open(&d->catalogue, &d->loop, news_of_catalogue, d);
   if (err == 0)
-    err = link_open(&d->link, &d->loop, d->queue, &link_options, &news_of_link, d);
+    err = link_open(&d->link, d->lookups, d->queue, &link_options, &news_of_link, d);
   if (err == 0)
-    err = tunnels_open(&d->tunnels, &d->loop, d->link, d->pumps, &tunnels_options, &news_of_tunnels, d);
+    err = tunnels_open(&d->tunnels, d->lookups, d->link, d->pumps, &tunnels_options, &news_of_tunnels, d);
   if (err == 0)
     err = answers_open(&d->answers, &d->loop, d->link, d->pumps, &news_of_answers, d);
   if (err == 0)
@@ -295,7 +302,7 @@ static int open_parts(struct daemon *d)
   if (err == 0)
     err = parked_open(&d->parked, &d->loop, d->link, d->pumps, news_of_parked, d);
   if (err == 0)
-    err = forwards_open(&d->forwards, &d->loop, d->link, &news_of_forwards, d);
+    err = forwards_open(&d->forwards, d->lookups, d->link, &news_of_forwards, d);
   if (err != 0)
     snprintf(d->message, sizeof d->message, "%s", strerror(-err));
   return err;

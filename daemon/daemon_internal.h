@@ -43,6 +43,7 @@ struct daemon {
   struct pace caused; /* lines that others cause */
   struct rpc_queue *queue;
   struct pump_set *pumps;
+  struct lookups *lookups;
   struct link *link;
   struct catalogue *catalogue;
   struct services *services;

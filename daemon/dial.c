@@ -1,17 +1,10 @@
-/* A name is resolved, then its addresses are tried one after the other, each with an equal share of the time that is
- * left, until one is connected.
+/* The race (race.h) with real sockets.
  *
- *     RESOLVING --endpoints--> CONNECTING --connected, or the last one failed--> DONE
- *         |                      |    ^
- *         |                      +----+  failed, or its share is over: the next endpoint
- *         +--fails, or the time is over, or cancelled (anywhere)--> DONE
+ *     RACING --connected, or the race is lost, or nothing resolves, or cancelled--> DONE
  *
- * Of several failures the first is told, unless it only says that the machine has no such network. Being short of
- * descriptors ends it at once.
- *
- * A unix socket's path is looked up in the thread pool: it may lead onto a file system that does not answer, or onto
- * the tree that this very loop serves. When such a socket's backlog is full the kernel does not let us wait, so it is
- * asked again and again.
+ * A unix socket's path is followed by a worker: it may lead onto a file system that does not answer, or onto the tree
+ * that this very loop serves. When such a socket's backlog is full the kernel does not let us wait, so it is asked
+ * again and again.
  */
 #include "dial.h"
 
@@ -27,120 +20,78 @@
 #include <uv.h>
 
 #include "address.h"
+#include "lookups.h"
+#include "race.h"
 #include "resolve.h"
+#include "workers.h"
 
-enum { WHY_MAX = ADDRESS_TEXT_MAX + 256, UNIX_RETRY_MS = 20 };
+enum { CAUSES_MAX = 512, WHY_MAX = ADDRESS_TEXT_MAX + CAUSES_MAX, UNIX_RETRY_MS = 20 };
 
-enum dial_state { RESOLVING, CONNECTING, DONE };
+enum dial_state { RACING, DONE };
 
-/* One endpoint that is being tried: of its own, since its handle outlives it. */
+/* One endpoint that is being tried: of its own, since its handle, or its work, outlives it. */
 struct attempt {
+  struct work work;
   uv_poll_t poll;
-  uv_work_t work;
   struct dial *dial; /* NULL: abandoned */
+  int index;         /* in the race */
   struct endpoint to;
   int fd;
   int error;
 };
 
 struct dial {
-  uv_loop_t *loop;
+  struct lookups *lookups;
   uv_timer_t timer;
   enum dial_state state;
   bool cancelled;
   struct address to;
-  struct resolve *resolve; /* in RESOLVING, of names */
-  struct attempt *attempt;
-  struct endpoints endpoints;
-  unsigned next;
-  uint64_t deadline;
-  int error; /* of the attempts so far */
+  struct resolve *resolve;
+  struct race race;
+  struct attempt *attempts[ENDPOINTS_MAX];
   dial_cb done;
+  dial_find_cb found; /* the one or the other */
   void *arg;
   char why[WHY_MAX];
 };
 
-static void attempt_next(struct dial *d);
+static void go_on(struct dial *d);
 static void on_timer(uv_timer_t *timer);
 
-static bool is_shortage(int error)
+static uint64_t now_of(const struct dial *d)
 {
-  return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+  return uv_now(d->lookups->loop);
 }
 
-static bool is_no_network(int error)
-{
-  return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL || error == -ENETUNREACH;
-}
+/* ---- Attempts. ---- */
 
-static void explain(struct dial *d, const char *reason)
-{
-  char text[ADDRESS_TEXT_MAX];
-
-  snprintf(d->why, sizeof(d->why), "connect to %s: %s", address_format(&d->to, text), reason);
-}
-
-static void on_attempt_closed(uv_handle_t *handle)
+static void on_freed(uv_handle_t *handle)
 {
   free(handle->data);
 }
 
-static void attempt_close(struct attempt *a)
+static void close_fd(int fd)
 {
-  uv_close((uv_handle_t *)&a->poll, on_attempt_closed);
-  close(a->fd);
+  if (fd >= 0)
+    close(fd);
 }
 
-static void on_dial_closed(uv_handle_t *handle)
+/* Takes it out of the dial. */
+static void let_go(struct attempt *a)
 {
-  free(handle->data);
-}
-
-/* Gives the attempt up; a path that is being looked up frees itself later. */
-static void attempt_abandon(struct dial *d)
-{
-  struct attempt *a = d->attempt;
-
-  d->attempt = NULL;
-  if (a == NULL)
-    return;
+  a->dial->attempts[a->index] = NULL;
   a->dial = NULL;
-  if (a->to.bytes.ss_family == AF_UNIX)
-    uv_cancel((uv_req_t *)&a->work);
-  else
-    attempt_close(a);
 }
 
-static void finish(struct dial *d, int fd)
+static void abandon(struct attempt *a)
 {
-  assert(d->state != DONE);
-  d->state = DONE;
-  attempt_abandon(d);
-  if (d->resolve != NULL)
-    resolve_forget(d->resolve);
-  uv_close((uv_handle_t *)&d->timer, on_dial_closed);
-  d->done(fd, d->why, d->arg);
-}
-
-static void finish_cancelled(struct dial *d)
-{
-  explain(d, strerror(ECANCELED));
-  finish(d, -ECANCELED);
-}
-
-static void note_failure(struct dial *d, int error)
-{
-  if (d->error == 0 || is_shortage(error) || (is_no_network(d->error) && !is_no_network(error)))
-    d->error = error;
-  if (is_shortage(error))
-    d->next = d->endpoints.count;
-}
-
-static void attempt_failed(struct dial *d, int error)
-{
-  attempt_abandon(d);
-  note_failure(d, error);
-  attempt_next(d);
+  let_go(a);
+  if (a->to.bytes.ss_family == AF_UNIX) {
+    workers_forget(&a->work);
+  } else {
+    uv_close((uv_handle_t *)&a->poll, on_freed);
+    close(a->fd);
+  }
 }
 
 /* With nobody listening on a port of the range that the kernel chooses from, a connect on the same machine may meet
@@ -157,17 +108,6 @@ static bool is_connected_to_itself(int fd)
          memcmp(&here, &there, here_size) == 0;
 }
 
-/* `fd` is handed over. */
-static void connected(struct dial *d, int fd)
-{
-  int on = 1;
-
-  if (d->to.kind == ADDRESS_TCP)
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  d->why[0] = '\0';
-  finish(d, fd);
-}
-
 /* How it went. */
 static int connect_error(int fd)
 {
@@ -181,6 +121,59 @@ static int connect_error(int fd)
   return -error;
 }
 
+/* ---- The end. ---- */
+
+static void finish(struct dial *d, int fd, const struct endpoint *at, unsigned causes)
+{
+  assert(d->state != DONE);
+  d->state = DONE;
+  for (unsigned i = 0; i < ENDPOINTS_MAX; i++)
+    if (d->attempts[i] != NULL)
+      abandon(d->attempts[i]);
+  if (d->resolve != NULL)
+    resolve_forget(d->resolve);
+  uv_close((uv_handle_t *)&d->timer, on_freed);
+  if (d->done != NULL) {
+    d->done(fd, d->why, d->arg);
+    return;
+  }
+  close_fd(fd);
+  d->found(fd < 0 && at == NULL ? fd : 0, at, d->why, causes, d->arg);
+}
+
+static void fail(struct dial *d, int error, const char *causes, unsigned count)
+{
+  char text[ADDRESS_TEXT_MAX];
+
+  if (d->done != NULL)
+    snprintf(d->why, sizeof(d->why), "connect to %s: %s", address_format(&d->to, text), causes);
+  else
+    snprintf(d->why, sizeof(d->why), "%s", causes);
+  finish(d, error, NULL, count);
+}
+
+/* `fd` is handed over. */
+static void connected(struct dial *d, int fd, const struct endpoint *at)
+{
+  struct endpoint winner = *at;
+  int on = 1;
+
+  if (d->to.kind == ADDRESS_TCP)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  finish(d, fd, &winner, 0);
+}
+
+static void attempt_failed(struct attempt *a, int error)
+{
+  struct dial *d = a->dial;
+
+  race_failed(&d->race, a->index, error, now_of(d));
+  abandon(a);
+  go_on(d);
+}
+
+/* ---- TCP. ---- */
+
 static void on_writable(uv_poll_t *handle, int status, int events)
 {
   struct attempt *a = handle->data;
@@ -192,7 +185,7 @@ static void on_writable(uv_poll_t *handle, int status, int events)
   if (d == NULL)
     return;
   if (d->cancelled) {
-    finish_cancelled(d);
+    fail(d, -ECANCELED, strerror(ECANCELED), 1);
     return;
   }
   /* libuv tells any failure of the socket as EBADF. */
@@ -200,13 +193,12 @@ static void on_writable(uv_poll_t *handle, int status, int events)
   if (error == 0 && status < 0)
     error = status;
   if (error != 0) {
-    attempt_failed(d, error);
+    attempt_failed(a, error);
     return;
   }
-  d->attempt = NULL;
-  a->dial = NULL;
-  uv_close((uv_handle_t *)&a->poll, on_attempt_closed);
-  connected(d, fd);
+  let_go(a);
+  uv_close((uv_handle_t *)&a->poll, on_freed);
+  connected(d, fd, &a->to);
 }
 
 /* On one machine it is, at once. */
@@ -217,141 +209,161 @@ static bool is_decided(int fd)
   return poll(&writable, 1, 0) == 1;
 }
 
-/* Unless it is decided, the kernel tells when it is. Takes `a` over in any case. */
-static int attempt_tcp(struct dial *d, struct attempt *a)
+/* 1: connected; 0: the kernel will tell. */
+static int begin_tcp(struct dial *d, struct attempt *a)
 {
   const struct sockaddr *to = (const struct sockaddr *)&a->to.bytes;
-  bool decided = false;
   int rc;
 
   a->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (a->fd < 0 || (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS))
-    rc = -errno;
-  else if ((decided = is_decided(a->fd)))
+    return -errno;
+  if (is_decided(a->fd)) {
     rc = connect_error(a->fd);
-  else
-    rc = uv_poll_init(d->loop, &a->poll, a->fd);
-  if (rc != 0) {
-    if (a->fd >= 0)
-      close(a->fd);
-    free(a);
+    return rc == 0 ? 1 : rc;
+  }
+  rc = uv_poll_init(d->lookups->loop, &a->poll, a->fd);
+  if (rc != 0)
     return rc;
-  }
-  if (decided) {
-    int fd = a->fd;
-    free(a);
-    connected(d, fd);
-    return 0;
-  }
   a->poll.data = a;
-  rc = uv_poll_start(&a->poll, UV_WRITABLE, on_writable);
-  if (rc != 0) {
-    attempt_close(a);
-    return rc;
-  }
-  d->attempt = a;
+  /* This does not fail for a descriptor that could be initialised. */
+  uv_poll_start(&a->poll, UV_WRITABLE, on_writable);
   return 0;
 }
 
-/* In the thread pool. */
-static void work_unix(uv_work_t *work)
+/* ---- Unix. ---- */
+
+static void connect_unix(struct work *work)
 {
-  struct attempt *a = work->data;
+  struct attempt *a = (struct attempt *)work;
 
   a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (a->fd < 0)
+  if (a->fd < 0 || connect(a->fd, (const struct sockaddr *)&a->to.bytes, a->to.size) != 0)
     a->error = -errno;
-  else if (connect(a->fd, (const struct sockaddr *)&a->to.bytes, a->to.size) != 0) {
-    a->error = -errno;
-    close(a->fd);
-    a->fd = -1;
-  }
 }
 
-static void after_unix(uv_work_t *work, int status)
+static void forgotten_unix(struct work *work)
 {
-  struct attempt *a = work->data;
-  struct dial *d = a->dial;
-  int fd = a->fd;
-  int error = status != 0 ? status : a->error;
+  struct attempt *a = (struct attempt *)work;
 
+  close_fd(a->fd);
   free(a);
-  if (d == NULL) {
-    if (fd >= 0)
-      close(fd);
-    return;
-  }
-  d->attempt = NULL;
-  if (d->cancelled) {
-    if (fd >= 0)
-      close(fd);
-    finish_cancelled(d);
-  } else if (error == -EAGAIN) {
-    uv_timer_start(&d->timer, on_timer, UNIX_RETRY_MS, 0);
-  } else if (error != 0)
-    attempt_failed(d, error);
-  else
-    connected(d, fd);
 }
 
-/* Takes `a` over in any case. */
-static int attempt_unix(struct dial *d, struct attempt *a)
+static void decided_unix(struct work *work, int error)
 {
-  int rc;
+  struct attempt *a = (struct attempt *)work;
+  struct dial *d = a->dial;
+  struct endpoint at = a->to;
+  int index = a->index, fd = a->fd;
 
-  a->work.data = a;
-  rc = uv_queue_work(d->loop, &a->work, work_unix, after_unix);
-  if (rc != 0) {
-    free(a);
-    return rc;
+  if (error == 0)
+    error = a->error;
+  let_go(a);
+  free(a);
+  if (error != 0 || d->cancelled)
+    close_fd(fd);
+  if (d->cancelled) {
+    fail(d, -ECANCELED, strerror(ECANCELED), 1);
+  } else if (error == 0) {
+    connected(d, fd, &at);
+  } else {
+    if (error == -EAGAIN)
+      race_again(&d->race, index, now_of(d) + UNIX_RETRY_MS);
+    else
+      race_failed(&d->race, index, error, now_of(d));
+    go_on(d);
   }
-  d->attempt = a;
-  return 0;
 }
 
-static int attempt_start(struct dial *d, const struct endpoint *to)
+static int begin_unix(struct dial *d, struct attempt *a)
+{
+  a->work =
+      (struct work){.run = connect_unix, .done = decided_unix, .lost = forgotten_unix, .key = endpoint_path(&a->to)};
+  return workers_start(d->lookups->targets, &a->work);
+}
+
+/* ---- The race. ---- */
+
+/* False: the dial is done. */
+static bool begin(struct dial *d, int index)
 {
   struct attempt *a = calloc(1, sizeof(*a));
+  int rc = -ENOMEM;
 
-  if (a == NULL)
-    return -ENOMEM;
-  a->dial = d;
-  a->to = *to;
-  a->fd = -1;
-  return to->bytes.ss_family == AF_UNIX ? attempt_unix(d, a) : attempt_tcp(d, a);
-}
-
-static void attempt_next(struct dial *d)
-{
-  while (d->next < d->endpoints.count) {
-    uint64_t now = uv_now(d->loop);
-    uint64_t left = d->deadline > now ? d->deadline - now : 0;
-    int rc;
-
-    uv_timer_start(&d->timer, on_timer, left / (d->endpoints.count - d->next), 0);
-    rc = attempt_start(d, &d->endpoints.at[d->next++]);
-    if (rc == 0)
-      return;
-    note_failure(d, rc);
+  if (a != NULL) {
+    *a = (struct attempt){.dial = d, .index = index, .to = d->race.endpoints.at[index], .fd = -1};
+    rc = a->to.bytes.ss_family == AF_UNIX ? begin_unix(d, a) : begin_tcp(d, a);
   }
-  explain(d, strerror(-d->error));
-  finish(d, d->error);
+  if (rc == 0) {
+    d->attempts[index] = a;
+    return true;
+  }
+  int fd = a != NULL ? a->fd : -1;
+  free(a);
+  if (rc > 0) {
+    connected(d, fd, &d->race.endpoints.at[index]);
+    return false;
+  }
+  close_fd(fd);
+  race_failed(&d->race, index, rc, now_of(d));
+  return true;
 }
 
-static void on_resolved(int error, const char *why, const struct endpoints *found, void *arg)
+static void lose(struct dial *d)
+{
+  char causes[CAUSES_MAX];
+  unsigned count;
+  int error;
+
+  if (d->race.endpoints.count == 0) {
+    snprintf(d->why, sizeof(d->why), "%s does not resolve: no answer in time", d->to.host);
+    finish(d, -ETIMEDOUT, NULL, 1);
+    return;
+  }
+  error = race_error(&d->race, causes, sizeof causes, &count);
+  if (error == 0)
+    fail(d, -ETIMEDOUT, strerror(ETIMEDOUT), 1);
+  else
+    fail(d, error, causes, count);
+}
+
+static void go_on(struct dial *d)
+{
+  uint64_t now = now_of(d), wake;
+  int index;
+
+  if (d->found != NULL && d->race.complete && d->race.endpoints.count == 1) {
+    struct endpoint at = d->race.endpoints.at[0];
+
+    finish(d, -EINPROGRESS, &at, 0);
+    return;
+  }
+  while ((index = race_next(&d->race, now)) >= 0)
+    if (!begin(d, index))
+      return;
+  if (race_is_lost(&d->race, now)) {
+    lose(d);
+    return;
+  }
+  wake = race_wake(&d->race);
+  uv_timer_start(&d->timer, on_timer, wake > now ? wake - now : 0, 0);
+}
+
+static void on_resolved(int error, const char *why, const struct endpoints *found, bool complete, void *arg)
 {
   struct dial *d = arg;
 
-  d->resolve = NULL;
-  if (d->cancelled)
-    finish_cancelled(d);
-  else if (error != 0) {
+  if (complete)
+    d->resolve = NULL;
+  if (d->cancelled) {
+    fail(d, -ECANCELED, strerror(ECANCELED), 1);
+  } else if (error != 0) {
     snprintf(d->why, sizeof(d->why), "%s", why);
-    finish(d, error);
+    finish(d, error, NULL, 1);
   } else {
-    d->endpoints = *found;
-    d->state = CONNECTING;
-    attempt_next(d);
+    race_add(&d->race, found, complete, now_of(d));
+    go_on(d);
   }
 }
 
@@ -360,45 +372,57 @@ static void on_timer(uv_timer_t *timer)
   struct dial *d = timer->data;
 
   if (d->cancelled)
-    finish_cancelled(d);
-  else if (d->resolve != NULL) {
-    snprintf(d->why, sizeof(d->why), "%s does not resolve: no answer in time", d->to.host);
-    finish(d, -ETIMEDOUT);
-  } else if (d->state == RESOLVING) { /* a literal */
-    d->state = CONNECTING;
-    attempt_next(d);
-  } else if (d->attempt == NULL && uv_now(d->loop) < d->deadline) {
-    d->next--;
-    attempt_next(d);
-  } else
-    attempt_failed(d, -ETIMEDOUT);
+    fail(d, -ECANCELED, strerror(ECANCELED), 1);
+  else
+    go_on(d);
 }
 
-int dial_start(struct dial **out, struct uv_loop_s *loop, const struct address *to, uint64_t timeout_ms, dial_cb done,
-               void *arg)
+static int start(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms,
+                 struct dial *d)
 {
-  struct dial *d = calloc(1, sizeof(*d));
-  bool literal;
-  int rc;
+  struct endpoints literal;
+  int rc = 0;
 
-  if (d == NULL)
-    return -ENOMEM;
-  d->loop = loop;
+  d->lookups = lookups;
   d->to = *to;
-  d->done = done;
-  d->arg = arg;
-  d->deadline = uv_now(loop) + timeout_ms;
-  literal = resolve_literal(to, &d->endpoints);
-  rc = literal ? 0 : resolve_start(&d->resolve, loop, to, on_resolved, d);
+  race_begin(&d->race, now_of(d), timeout_ms);
+  if (resolve_literal(to, &literal))
+    race_add(&d->race, &literal, true, now_of(d));
+  else
+    rc = resolve_start(&d->resolve, lookups, to, on_resolved, d);
   if (rc != 0) {
     free(d);
     return rc;
   }
-  uv_timer_init(loop, &d->timer);
+  uv_timer_init(lookups->loop, &d->timer);
   d->timer.data = d;
-  uv_timer_start(&d->timer, on_timer, literal ? 0 : timeout_ms, 0);
+  uv_timer_start(&d->timer, on_timer, d->resolve == NULL ? 0 : timeout_ms, 0);
   *out = d;
   return 0;
+}
+
+int dial_start(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms, dial_cb done,
+               void *arg)
+{
+  struct dial *d = calloc(1, sizeof(*d));
+
+  if (d == NULL)
+    return -ENOMEM;
+  d->done = done;
+  d->arg = arg;
+  return start(out, lookups, to, timeout_ms, d);
+}
+
+int dial_find(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms,
+              dial_find_cb found, void *arg)
+{
+  struct dial *d = calloc(1, sizeof(*d));
+
+  if (d == NULL)
+    return -ENOMEM;
+  d->found = found;
+  d->arg = arg;
+  return start(out, lookups, to, timeout_ms, d);
 }
 
 void dial_cancel(struct dial *d)

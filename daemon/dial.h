@@ -1,4 +1,5 @@
-/* Connects a socket to an address: resolves without blocking, tries each result in turn. On the loop's thread. */
+/* Connects a socket to an address: resolves without blocking, and lets the addresses race (race.h). On the loop's
+ * thread. */
 #ifndef DAEMON_DIAL_H
 #define DAEMON_DIAL_H
 
@@ -6,16 +7,26 @@
 
 struct address;
 struct dial;
-struct uv_loop_s;
+struct endpoint;
+struct lookups;
 
 /* `fd` >= 0: connected, non-blocking, close-on-exec, the callee's. Else a negative errno (a name that does not resolve:
  * -EADDRNOTAVAIL; none answered in time: -ETIMEDOUT; cancelled: -ECANCELED), with a sentence in `why` that lives as
  * long as the callback. The dial is freed when it returns. */
 typedef void (*dial_cb)(int fd, const char *why, void *arg);
 
-int dial_start(struct dial **out, struct uv_loop_s *loop, const struct address *to, uint64_t timeout_ms, dial_cb done,
+int dial_start(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms, dial_cb done,
                void *arg);
-/* Makes `done` come with -ECANCELED, not from inside this call. */
+
+/* Which of a name's addresses to connect to, for who has to do it himself: the one that answered first; or the only
+ * one, which is not tried. `error` as above; `why` has the causes without the address, and `causes` says how many. Both
+ * live as long as the callback, as does `at`. */
+typedef void (*dial_find_cb)(int error, const struct endpoint *at, const char *why, unsigned causes, void *arg);
+
+int dial_find(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms,
+              dial_find_cb found, void *arg);
+
+/* Makes the callback come with -ECANCELED, not from inside this call. */
 void dial_cancel(struct dial *d);
 
 #endif

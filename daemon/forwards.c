@@ -20,6 +20,7 @@
 #include "address.h"
 #include "link.h"
 #include "listener_set.h"
+#include "lookups.h"
 
 enum { NAME_SIZE = 64, WHY_SIZE = 256 };
 
@@ -48,7 +49,7 @@ struct forward_write {
 };
 
 struct forwards {
-  uv_loop_t *loop;
+  struct lookups *lookups;
   struct link *link;
   const struct forwards_events *events;
   void *arg;
@@ -205,7 +206,7 @@ static int write_create(struct forward *f, forward_verdict_cb verdict, void *arg
   w->verdict = verdict;
   w->arg = arg;
   w->error = -ETIMEDOUT;
-  err = uv_timer_init(f->owner->loop, &w->timer);
+  err = uv_timer_init(f->owner->lookups->loop, &w->timer);
   if (err != 0) {
     free(w);
     return err;
@@ -345,7 +346,7 @@ static const struct listener_set_events set_events = {
 
 /* ---- Open, create, remove, close. ---- */
 
-int forwards_open(struct forwards **out, struct uv_loop_s *loop, struct link *link,
+int forwards_open(struct forwards **out, struct lookups *lookups, struct link *link,
                   const struct forwards_events *events, void *arg)
 {
   struct forwards *fs = calloc(1, sizeof *fs);
@@ -353,13 +354,13 @@ int forwards_open(struct forwards **out, struct uv_loop_s *loop, struct link *li
 
   if (fs == NULL)
     return -ENOMEM;
-  *fs = (struct forwards){.loop = loop, .link = link, .events = events, .arg = arg, .holds = 2};
-  err = uv_timer_init(loop, &fs->end);
+  *fs = (struct forwards){.lookups = lookups, .link = link, .events = events, .arg = arg, .holds = 2};
+  err = uv_timer_init(lookups->loop, &fs->end);
   if (err != 0) {
     free(fs);
     return err;
   }
-  uv_timer_init(loop, &fs->retry);
+  uv_timer_init(lookups->loop, &fs->retry);
   fs->end.data = fs->retry.data = fs;
   *out = fs;
   return 0;
@@ -426,7 +427,7 @@ int forwards_create(struct forwards *fs, const char *name, struct forward **out,
   if (f == NULL)
     return -ENOMEM;
   f->owner = fs;
-  f->set = (struct listener_set){.loop = fs->loop, .forward = f, .events = &set_events};
+  f->set = (struct listener_set){.lookups = fs->lookups, .forward = f, .events = &set_events};
   snprintf(f->name, sizeof f->name, "%s", name);
   HASH_ADD_STR(fs->table, name, f);
   if (f->hh.tbl == NULL) {

@@ -12,7 +12,7 @@ struct forward;
 struct forward_write;
 struct forwards;
 struct link;
-struct uv_loop_s;
+struct lookups;
 
 enum { FORWARDS_MAX = 1024, FORWARD_LISTENERS_MAX = 64, FORWARD_VERDICT_MS = 5000, FORWARD_RETRY_MS = 2000 };
 
@@ -33,7 +33,7 @@ struct forwards_events {
   void (*gone)(struct forward *f, void *arg);
 };
 
-int forwards_open(struct forwards **out, struct uv_loop_s *loop, struct link *link,
+int forwards_open(struct forwards **out, struct lookups *lookups, struct link *link,
                   const struct forwards_events *events, void *arg);
 /* Removes all: who waits is told -ECANCELED. */
 void forwards_close(struct forwards *fs, void (*closed)(void *arg), void *arg);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "link_internal.h"
+#include "lookups.h"
 #include "network.h"
 #include "proto/credential.h"
 #include "proto/identity.h"
@@ -312,7 +313,7 @@ static int copy_options(struct link *l, const struct link_options *options)
   return l->target != NULL ? err : -ENOMEM;
 }
 
-int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, const struct link_options *options,
+int link_open(struct link **out, struct lookups *lookups, struct rpc_queue *q, const struct link_options *options,
               const struct link_events *events, void *arg)
 {
   struct link *l = calloc(1, sizeof *l);
@@ -320,7 +321,13 @@ int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, co
 
   if (l == NULL)
     return -ENOMEM;
-  *l = (struct link){.loop = loop, .q = q, .events = events, .arg = arg, .backoff_ms = BACKOFF_MIN_MS, .calls = 1};
+  *l = (struct link){.lookups = lookups,
+                     .loop = lookups->loop,
+                     .q = q,
+                     .events = events,
+                     .arg = arg,
+                     .backoff_ms = BACKOFF_MIN_MS,
+                     .calls = 1};
   identity_random(&l->random, sizeof l->random);
   l->random |= 1;
   err = copy_options(l, options);
@@ -330,7 +337,7 @@ int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, co
     err = rpc_channel_open(&l->channel, q, &channel);
   }
   if (err == 0)
-    err = uv_timer_init(loop, &l->timer);
+    err = uv_timer_init(l->loop, &l->timer);
   if (err != 0) {
     if (l->channel != NULL)
       rpc_channel_close(l->channel);
@@ -339,7 +346,7 @@ int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, co
   }
   l->timer.data = l;
   /* Without it, what is lost is noticed, but later. */
-  if (network_open(&l->network, loop, network_changed, l) == 0) {
+  if (network_open(&l->network, l->loop, network_changed, l) == 0) {
     l->calls++;
     watch_target(l);
   } else {

@@ -23,7 +23,7 @@ struct link;
 struct own_identity;
 struct rpc_channel;
 struct rpc_queue;
-struct uv_loop_s;
+struct lookups;
 
 enum { LINK_MEMBER_SIZE = 16, LINK_MEMBER_KEY_SIZE = 32 };
 
@@ -70,7 +70,7 @@ struct link_options {
 };
 
 /* Starts connecting at once. What the options point to is copied. */
-int link_open(struct link **out, struct uv_loop_s *loop, struct rpc_queue *q, const struct link_options *options,
+int link_open(struct link **out, struct lookups *lookups, struct rpc_queue *q, const struct link_options *options,
               const struct link_events *events, void *arg);
 void link_close(struct link *l, void (*closed)(void *arg), void *arg);
 

@@ -39,6 +39,7 @@ struct link_path {
 };
 
 struct link {
+  struct lookups *lookups;
   uv_loop_t *loop;
   struct rpc_queue *q;
   struct link_options options;

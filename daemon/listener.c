@@ -7,7 +7,7 @@
  * again by accepting, also when nobody connects. While starved its sockets are not polled: they would be ready all the
  * time.
  *
- * Unix sockets are bound in the thread pool: the path may lead onto a file system that does not answer, or onto the
+ * Unix sockets are bound by workers: the path may lead onto a file system that does not answer, or onto the
  * tree that this very loop serves. Their directory is held open, so that the file is removed where it was made.
  */
 #include "listener.h"
@@ -23,7 +23,9 @@
 #include <uv.h>
 
 #include "listener_bind.h"
+#include "lookups.h"
 #include "resolve.h"
+#include "workers.h"
 
 enum { ACCEPTS_PER_WAKE = 64, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 1000 };
 
@@ -36,9 +38,9 @@ struct listening {
   int fd;
 };
 
-/* Binding a unix socket, in the thread pool. */
+/* Binding a unix socket. */
 struct unix_work {
-  uv_work_t request;
+  struct work work;
   struct listener *listener; /* NULL: closed */
   struct address address;
   struct endpoints endpoints;
@@ -47,7 +49,7 @@ struct unix_work {
 };
 
 struct listener {
-  uv_loop_t *loop;
+  struct lookups *lookups;
   uv_timer_t timer;
   enum listener_state state;
   bool closed;
@@ -232,7 +234,7 @@ static int add_socket(struct listener *l, int fd)
 
   if (s == NULL)
     return -ENOMEM;
-  rc = uv_poll_init(l->loop, &s->poll, fd);
+  rc = uv_poll_init(l->lookups->loop, &s->poll, fd);
   if (rc != 0) {
     free(s);
     return rc;
@@ -284,10 +286,12 @@ static void bind_tcp(struct listener *l, const struct endpoints *endpoints)
   bound(l, error, &binding);
 }
 
-static void on_resolved(int error, const char *why, const struct endpoints *found, void *arg)
+static void on_resolved(int error, const char *why, const struct endpoints *found, bool complete, void *arg)
 {
   struct listener *l = arg;
 
+  if (!complete)
+    return;
   l->resolve = NULL;
   if (error != 0)
     fail(l, error, why);
@@ -305,22 +309,22 @@ static void on_timer(uv_timer_t *timer)
     recover(l);
 }
 
-static void work_unix(uv_work_t *request)
+static void bind_unix(struct work *w)
 {
-  struct unix_work *work = request->data;
+  struct unix_work *work = (struct unix_work *)w;
 
   work->error = listener_bind(&work->binding, &work->address, &work->endpoints);
 }
 
-static void after_unix(uv_work_t *request, int status)
+static void bound_unix(struct work *w, int error)
 {
-  struct unix_work *work = request->data;
+  struct unix_work *work = (struct unix_work *)w;
   struct listener *l = work->listener;
 
   if (l != NULL) {
     l->work = NULL;
-    bound(l, work->error, &work->binding);
-  } else if (status == 0 && work->error == 0)
+    bound(l, error != 0 ? error : work->error, &work->binding);
+  } else if (error == 0 && work->error == 0)
     listener_unbind(&work->binding);
   free(work);
 }
@@ -332,11 +336,11 @@ static int start_unix(struct listener *l)
 
   if (work == NULL)
     return -ENOMEM;
-  work->request.data = work;
+  work->work = (struct work){.run = bind_unix, .done = bound_unix, .key = work->address.path};
   work->listener = l;
   work->address = l->address;
   work->endpoints = l->endpoints;
-  rc = uv_queue_work(l->loop, &work->request, work_unix, after_unix);
+  rc = workers_start(l->lookups->listeners, &work->work);
   if (rc != 0) {
     free(work);
     return rc;
@@ -345,7 +349,7 @@ static int start_unix(struct listener *l)
   return 0;
 }
 
-int listener_open(struct listener **out, struct uv_loop_s *loop, const struct address *address,
+int listener_open(struct listener **out, struct lookups *lookups, const struct address *address,
                   const struct listener_events *events, void *arg)
 {
   struct listener *l = calloc(1, sizeof(*l));
@@ -354,7 +358,7 @@ int listener_open(struct listener **out, struct uv_loop_s *loop, const struct ad
 
   if (l == NULL)
     return -ENOMEM;
-  l->loop = loop;
+  l->lookups = lookups;
   l->state = OPENING;
   l->address = *address;
   l->binding.directory = -1;
@@ -364,12 +368,12 @@ int listener_open(struct listener **out, struct uv_loop_s *loop, const struct ad
   if (address->kind == ADDRESS_UNIX)
     rc = start_unix(l);
   else if (!literal)
-    rc = resolve_start(&l->resolve, loop, address, on_resolved, l);
+    rc = resolve_start(&l->resolve, lookups, address, on_resolved, l);
   if (rc != 0) {
     free(l);
     return rc;
   }
-  uv_timer_init(loop, &l->timer);
+  uv_timer_init(lookups->loop, &l->timer);
   l->timer.data = l;
   if (literal && address->kind == ADDRESS_TCP)
     uv_timer_start(&l->timer, on_timer, 0, 0);
@@ -387,10 +391,8 @@ void listener_close(struct listener *l)
   l->closed = true;
   if (l->resolve != NULL)
     resolve_forget(l->resolve);
-  if (l->work != NULL) {
+  if (l->work != NULL)
     l->work->listener = NULL;
-    uv_cancel((uv_req_t *)&l->work->request);
-  }
   close_sockets(l);
   uv_close((uv_handle_t *)&l->timer, on_freed);
 }

@@ -5,7 +5,7 @@
 #include "address.h"
 
 struct listener;
-struct uv_loop_s;
+struct lookups;
 
 struct listener_events {
   /* Listening since now (error 0), or not: a negative errno (EADDRINUSE, EADDRNOTAVAIL, EACCES, ...) with a sentence in
@@ -22,7 +22,7 @@ struct listener_events {
 /* Names resolve to one or several addresses, all of which are listened on, on the same port (0: a free one). A stale
  * unix socket is removed first: only a socket, and only if nobody answers on it. Unix sockets get mode 0600. `opened`
  * never comes inside this call, and not after listener_close. */
-int listener_open(struct listener **out, struct uv_loop_s *loop, const struct address *address,
+int listener_open(struct listener **out, struct lookups *lookups, const struct address *address,
                   const struct listener_events *events, void *arg);
 /* With the port that was taken. After `opened` with 0. */
 const struct address *listener_address(const struct listener *l);

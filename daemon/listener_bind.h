@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include "address.h"
-#include "resolve.h"
+#include "endpoints.h"
 
 enum { LISTENER_WHY_MAX = ADDRESS_TEXT_MAX + 256 };
 

@@ -144,7 +144,7 @@ static void unyield(struct listener_set *set)
     if (item->listener != NULL || item->write != NULL || item->stale || item->absent)
       continue;
     item->returning = true;
-    err = listener_open(&item->listener, set->loop, &item->actual, &listener_events, item);
+    err = listener_open(&item->listener, set->lookups, &item->actual, &listener_events, item);
     if (err != 0) {
       item->listener = NULL;
       item_drop(item, err);
@@ -188,7 +188,7 @@ static void listener_opened(struct listener *l, int error, const char *why, void
   if (error == -EADDRINUSE && !item->retried && yield_to(item)) {
     item->retried = true;
     listener_close(l);
-    error = listener_open(&item->listener, set->loop, &item->declared, &listener_events, item);
+    error = listener_open(&item->listener, set->lookups, &item->declared, &listener_events, item);
     if (error == 0)
       return;
     item->listener = NULL;
@@ -224,7 +224,7 @@ int listener_set_try(struct listener_set *set, const struct address *address, bo
   if (item == NULL)
     return -ENOMEM;
   *item = (struct listener_item){.set = set, .write = w, .declared = *address, .actual = *address, .replace = replace};
-  err = listener_open(&item->listener, set->loop, address, &listener_events, item);
+  err = listener_open(&item->listener, set->lookups, address, &listener_events, item);
   if (err != 0) {
     free(item);
     return err;
@@ -247,7 +247,7 @@ int listener_set_restore(struct listener_set *set, const struct address *address
   if (item == NULL)
     return -ENOMEM;
   *item = (struct listener_item){.set = set, .declared = *address, .actual = *address, .absent = true};
-  if (listener_open(&item->listener, set->loop, address, &listener_events, item) != 0) {
+  if (listener_open(&item->listener, set->lookups, address, &listener_events, item) != 0) {
     free(item);
     return -ENOMEM;
   }
@@ -263,7 +263,7 @@ void listener_set_retry(struct listener_set *set)
   {
     /* What cannot even be begun is due the next time. */
     if (item->absent && item->listener == NULL && !item->stale &&
-        listener_open(&item->listener, set->loop, &item->declared, &listener_events, item) != 0)
+        listener_open(&item->listener, set->lookups, &item->declared, &listener_events, item) != 0)
       item->listener = NULL;
   }
 }

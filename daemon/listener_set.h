@@ -15,7 +15,7 @@ struct address;
 struct forward;
 struct forward_write;
 struct listener_item;
-struct uv_loop_s;
+struct lookups;
 
 struct listener_set_events {
   /* The trial's listener is open (0), or cannot be opened: listener_set_keep or listener_set_give_up is wanted. */
@@ -29,7 +29,7 @@ struct listener_set_events {
 };
 
 struct listener_set {
-  struct uv_loop_s *loop;
+  struct lookups *lookups;
   struct forward *forward;
   const struct listener_set_events *events;
   struct listener_item *items;

@@ -1,6 +1,5 @@
-/* getaddrinfo runs in libuv's thread pool, and cannot be stopped once it has begun: who loses interest forgets the
- * request, which then frees itself whenever the resolver returns. Short of descriptors, glibc cannot ask, and says that
- * the name does not exist; so a failure is looked at twice.
+/* Both families are asked for at the same time, and apart: some nameservers answer for one and are silent for the
+ * other, which getaddrinfo would wait for.
  */
 #include "resolve.h"
 
@@ -11,170 +10,117 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/un.h>
-#include <unistd.h>
-#include <uv.h>
 
 #include "address.h"
+#include "lookups.h"
+#include "names.h"
+
+struct family {
+  struct name_wait wait;
+  struct resolve *resolve;
+  bool known;
+  struct name_answer answer;
+};
 
 struct resolve {
-  uv_getaddrinfo_t request;
+  struct family v6, v4;
   struct address address;
-  resolve_cb done; /* NULL: forgotten */
+  bool calling, forgotten;
+  resolve_cb done;
   void *arg;
 };
 
-static const struct {
-  int uv;
-  int eai;
-} eai_codes[] = {
-    {UV_EAI_ADDRFAMILY, EAI_ADDRFAMILY}, {UV_EAI_AGAIN, EAI_AGAIN},     {UV_EAI_FAIL, EAI_FAIL},
-    {UV_EAI_FAMILY, EAI_FAMILY},         {UV_EAI_MEMORY, EAI_MEMORY},   {UV_EAI_NODATA, EAI_NODATA},
-    {UV_EAI_NONAME, EAI_NONAME},         {UV_EAI_SERVICE, EAI_SERVICE},
-};
-
-static void add_v4(struct endpoints *out, const struct in_addr *ip, uint16_t port)
-{
-  struct endpoint *e = &out->at[out->count++];
-  struct sockaddr_in *sin = (struct sockaddr_in *)&e->bytes;
-
-  memset(e, 0, sizeof(*e));
-  sin->sin_family = AF_INET;
-  sin->sin_addr = *ip;
-  sin->sin_port = htons(port);
-  e->size = sizeof(*sin);
-}
-
-static void add_v6(struct endpoints *out, const struct in6_addr *ip, uint16_t port)
-{
-  struct endpoint *e = &out->at[out->count++];
-  struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&e->bytes;
-
-  memset(e, 0, sizeof(*e));
-  sin6->sin6_family = AF_INET6;
-  sin6->sin6_addr = *ip;
-  sin6->sin6_port = htons(port);
-  e->size = sizeof(*sin6);
-}
-
-static void add_unix(struct endpoints *out, const char *path)
-{
-  struct endpoint *e = &out->at[out->count++];
-  struct sockaddr_un *un = (struct sockaddr_un *)&e->bytes;
-
-  memset(e, 0, sizeof(*e));
-  un->sun_family = AF_UNIX;
-  memcpy(un->sun_path, path, strlen(path) + 1);
-  e->size = sizeof(*un);
-}
-
 bool resolve_literal(const struct address *a, struct endpoints *out)
 {
+  static const struct in6_addr v6_loopback = IN6ADDR_LOOPBACK_INIT;
+  const struct in_addr v4_loopback = {.s_addr = htonl(INADDR_LOOPBACK)};
   struct in_addr v4;
   struct in6_addr v6;
 
   out->count = 0;
-  if (a->kind == ADDRESS_UNIX)
-    add_unix(out, a->path);
-  else if (inet_pton(AF_INET, a->host, &v4) == 1)
-    add_v4(out, &v4, a->port);
-  else if (inet_pton(AF_INET6, a->host, &v6) == 1)
-    add_v6(out, &v6, a->port);
-  return out->count == 1;
+  if (a->kind == ADDRESS_UNIX) {
+    endpoints_add_unix(out, a->path);
+  } else if (inet_pton(AF_INET, a->host, &v4) == 1) {
+    endpoints_add_v4(out, &v4, a->port);
+  } else if (inet_pton(AF_INET6, a->host, &v6) == 1) {
+    endpoints_add_v6(out, &v6, 0, a->port);
+  } else if (address_is_localhost(a)) {
+    endpoints_add_v6(out, &v6_loopback, 0, a->port);
+    endpoints_add_v4(out, &v4_loopback, a->port);
+  }
+  return out->count > 0;
 }
 
-static bool last_is_new(const struct endpoints *found)
+/* What a failure tells: that a name has no such address is next to nothing. */
+static int weight(const struct name_answer *answer)
 {
-  const struct endpoint *last = &found->at[found->count - 1];
-
-  for (unsigned i = 0; i + 1 < found->count; i++)
-    if (found->at[i].size == last->size && memcmp(&found->at[i].bytes, &last->bytes, last->size) == 0)
-      return false;
-  return true;
-}
-
-/* The port is put in here: getaddrinfo would want it as text. */
-static void collect(const struct addrinfo *list, uint16_t port, struct endpoints *found)
-{
-  found->count = 0;
-  for (const struct addrinfo *ai = list; ai != NULL && found->count < ENDPOINTS_MAX; ai = ai->ai_next) {
-    if (ai->ai_family == AF_INET)
-      add_v4(found, &((const struct sockaddr_in *)(const void *)ai->ai_addr)->sin_addr, port);
-    else if (ai->ai_family == AF_INET6)
-      add_v6(found, &((const struct sockaddr_in6 *)(const void *)ai->ai_addr)->sin6_addr, port);
-    else
-      continue;
-    if (!last_is_new(found))
-      found->count--;
+  switch (answer->status) {
+  case EAI_NODATA:
+  case EAI_ADDRFAMILY:
+    return 0;
+  case EAI_NONAME:
+    return 1;
+  default:
+    return answer->error == 0 ? 2 : 3;
   }
 }
 
-static int shortage(void)
+static int explain(const struct resolve *r, char why[RESOLVE_WHY_MAX])
 {
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const struct name_answer *a = &r->v4.answer;
+  const char *reason;
 
-  if (fd < 0)
-    return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ? -errno : 0;
-  close(fd);
-  return 0;
+  if (weight(&r->v6.answer) > weight(a))
+    a = &r->v6.answer;
+  if (a->status == 0)
+    reason = gai_strerror(EAI_NODATA);
+  else
+    reason = a->error != 0 ? strerror(-a->error) : gai_strerror(a->status);
+  snprintf(why, RESOLVE_WHY_MAX, "%s does not resolve: %s", r->address.host, reason);
+  return a->error != 0 ? a->error : -EADDRNOTAVAIL;
 }
 
-static int explain(int status, const char *host, char why[RESOLVE_WHY_MAX])
+static void add_family(const struct resolve *r, const struct family *f, struct endpoints *out)
 {
-  const char *reason = NULL;
-  int error = shortage();
+  for (unsigned i = 0; f->known && i < f->answer.found.count; i++) {
+    struct endpoint e = f->answer.found.at[i];
 
-  if (error == 0 && status == UV_EAI_MEMORY)
-    error = -ENOMEM;
-  for (size_t i = 0; error == 0 && i < sizeof(eai_codes) / sizeof(eai_codes[0]); i++)
-    if (eai_codes[i].uv == status) {
-      error = -EADDRNOTAVAIL;
-      reason = gai_strerror(eai_codes[i].eai);
-    }
-  if (error == 0) /* EAI_SYSTEM comes as an errno, whatever has no counterpart as a number of libuv's own */
-    error = status > -1000 && status < 0 ? status : -EADDRNOTAVAIL;
-  if (reason == NULL)
-    reason = strerror(-error);
-  snprintf(why, RESOLVE_WHY_MAX, "%s does not resolve: %s", host, reason);
-  return error;
-}
-
-/* localhost, and all below it, is this machine, also where no hosts file says so (RFC 6761). */
-static bool is_localhost(const char *host)
-{
-  size_t size = strlen(host), want = strlen("localhost");
-
-  if (size < want || strcasecmp(host + size - want, "localhost") != 0)
-    return false;
-  return size == want || host[size - want - 1] == '.';
-}
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
-{
-  struct resolve *r = request->data;
-  char why[RESOLVE_WHY_MAX] = "";
-  struct endpoints found = {0};
-  int error = 0;
-
-  if (r->done != NULL) {
-    if (status == 0)
-      collect(list, r->address.port, &found);
-    if (found.count == 0 && is_localhost(r->address.host)) {
-      add_v4(&found, &(struct in_addr){.s_addr = htonl(INADDR_LOOPBACK)}, r->address.port);
-      add_v6(&found, &in6addr_loopback, r->address.port);
-    }
-    if (found.count == 0)
-      error = explain(status != 0 ? status : UV_EAI_NODATA, r->address.host, why);
-    r->done(error, why, &found, r->arg);
+    endpoint_set_port(&e, r->address.port);
+    endpoints_add(out, &e);
   }
-  uv_freeaddrinfo(list);
+}
+
+static void drop(struct resolve *r)
+{
+  names_forget(&r->v4.wait);
+  names_forget(&r->v6.wait);
   free(r);
 }
 
-int resolve_start(struct resolve **out, struct uv_loop_s *loop, const struct address *a, resolve_cb done, void *arg)
+static void told(struct name_wait *wait, const struct name_answer *answer)
 {
-  const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+  struct family *f = (struct family *)wait;
+  struct resolve *r = f->resolve;
+  char why[RESOLVE_WHY_MAX] = "";
+  struct endpoints found = {.count = 0};
+
+  f->known = true;
+  f->answer = *answer;
+  bool complete = r->v4.known && r->v6.known;
+
+  add_family(r, &r->v6, &found);
+  add_family(r, &r->v4, &found);
+  if (!complete && found.count == 0)
+    return;
+  r->calling = true;
+  r->done(found.count > 0 ? 0 : explain(r, why), why, &found, complete, r->arg);
+  r->calling = false;
+  if (complete || r->forgotten)
+    drop(r);
+}
+
+int resolve_start(struct resolve **out, struct lookups *lookups, const struct address *a, resolve_cb done, void *arg)
+{
   struct resolve *r = calloc(1, sizeof(*r));
   int rc;
 
@@ -183,10 +129,13 @@ int resolve_start(struct resolve **out, struct uv_loop_s *loop, const struct add
   r->address = *a;
   r->done = done;
   r->arg = arg;
-  r->request.data = r;
-  rc = uv_getaddrinfo(loop, &r->request, on_resolved, r->address.host, NULL, &hints);
+  r->v4.resolve = r->v6.resolve = r;
+  r->v4.wait.told = r->v6.wait.told = told;
+  rc = names_ask(lookups->names, &r->v6.wait, a->host, AF_INET6);
+  if (rc == 0)
+    rc = names_ask(lookups->names, &r->v4.wait, a->host, AF_INET);
   if (rc != 0) {
-    free(r);
+    drop(r);
     return rc;
   }
   *out = r;
@@ -195,6 +144,8 @@ int resolve_start(struct resolve **out, struct uv_loop_s *loop, const struct add
 
 void resolve_forget(struct resolve *r)
 {
-  r->done = NULL;
-  uv_cancel((uv_req_t *)&r->request);
+  if (r->calling)
+    r->forgotten = true;
+  else
+    drop(r);
 }

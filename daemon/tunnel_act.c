@@ -174,7 +174,7 @@ static int dial_target(struct tunnel *t)
 {
   int error = -ENOENT;
   if (t->target != NULL)
-    error = dial_start(&t->dial, t->table->loop, t->target, DIAL_MS, tunnel_dialled, t);
+    error = dial_start(&t->dial, t->table->lookups, t->target, DIAL_MS, tunnel_dialled, t);
   if (error == 0) {
     t->holds++;
     return TUNNEL_NOTHING;

@@ -11,11 +11,12 @@
 #include "address.h"
 #include "farewells.h"
 #include "link.h"
+#include "lookups.h"
 #include "tally.h"
 #include "tombs.h"
 #include "tunnels_internal.h"
 
-int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *link, struct pump_set *pumps,
                  const struct tunnels_options *options, const struct tunnels_events *events, void *arg)
 {
   struct tunnels *ts = calloc(1, sizeof *ts);
@@ -24,13 +25,14 @@ int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link
     return error;
   ts->tombs = tombs_open();
   if (ts->tombs != NULL)
-    error = farewells_open(&ts->farewells, loop);
+    error = farewells_open(&ts->farewells, lookups->loop);
   if (error != 0) {
     tombs_close(ts->tombs);
     free(ts);
     return error;
   }
-  ts->loop = loop;
+  ts->lookups = lookups;
+  ts->loop = lookups->loop;
   ts->link = link;
   ts->pumps = pumps;
   ts->limit = options->limit;

@@ -17,7 +17,7 @@ struct pump_set;
 struct pump_stream;
 struct tunnel;
 struct tunnels;
-struct uv_loop_s;
+struct lookups;
 
 enum tunnel_role { TUNNEL_FORWARD, TUNNEL_SERVICE }; /* we accepted the connection, or we dial the target */
 
@@ -39,7 +39,7 @@ struct tunnels_options {
   uint64_t hold_ms; /* how long one lives without a stream */
 };
 
-int tunnels_open(struct tunnels **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *link, struct pump_set *pumps,
                  const struct tunnels_options *options, const struct tunnels_events *events, void *arg);
 /* Resets every connection; `closed` when all are gone, and the table is freed. */
 void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);

@@ -63,6 +63,7 @@ struct tunnel {
 };
 
 struct tunnels {
+  struct lookups *lookups;
   uv_loop_t *loop;
   struct link *link;
   struct pump_set *pumps;

@@ -18,8 +18,11 @@
 
 #include "daemon/address.h"
 #include "daemon/dial.h"
+#include "daemon/lookups.h"
+#include "daemon/workers.h"
+#include "test_daemon_nameserver.h"
 
-enum { POOL = 4, LONG_MS = 60000, SHORT_MS = 150 };
+enum { LONG_MS = 60000, SHORT_MS = 150 };
 
 struct outcome {
   unsigned calls;
@@ -28,22 +31,18 @@ struct outcome {
   struct dial *cancel_inside;
 };
 
-/* Work that keeps a thread of the pool busy until it is let go. */
-struct plug {
-  uv_work_t works[POOL];
-  sem_t begun;
-  sem_t go;
-};
-
 static uv_loop_t loop;
+static struct lookups *lookups;
 
 static void setup(void)
 {
   ck_assert_int_eq(uv_loop_init(&loop), 0);
+  ck_assert_int_eq(lookups_open(&lookups, &loop), 0);
 }
 
 static void teardown(void)
 {
+  lookups_close(lookups, NULL, NULL);
   while (uv_run(&loop, UV_RUN_ONCE) != 0)
     ;
   ck_assert_int_eq(uv_loop_close(&loop), 0);
@@ -81,7 +80,7 @@ static struct dial *start(const struct address *to, uint64_t timeout_ms, struct 
   struct dial *d = NULL;
 
   memset(o, 0, sizeof(*o));
-  ck_assert_int_eq(dial_start(&d, &loop, to, timeout_ms, on_done, o), 0);
+  ck_assert_int_eq(dial_start(&d, lookups, to, timeout_ms, on_done, o), 0);
   ck_assert_uint_eq(o->calls, 0);
   return d;
 }
@@ -136,36 +135,34 @@ static void close_full(int fd, const int fillers[3])
     close(fillers[i]);
 }
 
-static void wait_plug(uv_work_t *work)
+/* Work that keeps a path busy until it is let go. */
+struct plug {
+  struct work work;
+  sem_t begun;
+  sem_t go;
+};
+
+static void wait_plug(struct work *work)
 {
-  struct plug *plug = work->data;
+  struct plug *plug = (struct plug *)work;
 
   sem_post(&plug->begun);
   sem_wait(&plug->go);
 }
 
-static void after_plug(uv_work_t *work, int status)
+static void after_plug(struct work *work, int error)
 {
   (void)work;
-  ck_assert_int_eq(status, 0);
+  ck_assert_int_eq(error, 0);
 }
 
-static void plug_pool(struct plug *plug)
+static void plug_path(struct plug *plug, const char *path)
 {
+  plug->work = (struct work){.run = wait_plug, .done = after_plug, .key = path};
   sem_init(&plug->begun, 0, 0);
   sem_init(&plug->go, 0, 0);
-  for (int i = 0; i < POOL; i++) {
-    plug->works[i].data = plug;
-    ck_assert_int_eq(uv_queue_work(&loop, &plug->works[i], wait_plug, after_plug), 0);
-  }
-  for (int i = 0; i < POOL; i++)
-    sem_wait(&plug->begun);
-}
-
-static void unplug_pool(struct plug *plug)
-{
-  for (int i = 0; i < POOL; i++)
-    sem_post(&plug->go);
+  ck_assert_int_eq(workers_start(lookups->targets, &plug->work), 0);
+  sem_wait(&plug->begun);
 }
 
 static void check_connected(int fd)
@@ -321,18 +318,17 @@ END_TEST
 
 START_TEST(test_resolver_does_not_answer)
 {
-  const struct address to = tcp("localhost", 80);
-  struct plug plug;
+  const struct address to = tcp("silent.test", 80);
+  int nameserver = nameserver_open();
   struct outcome o;
 
-  plug_pool(&plug);
   dial_to(&to, SHORT_MS, &o);
   ck_assert_int_eq(o.fd, -ETIMEDOUT);
-  ck_assert_str_eq(o.why, "localhost does not resolve: no answer in time");
-  unplug_pool(&plug);
+  ck_assert_str_eq(o.why, "silent.test does not resolve: no answer in time");
   teardown();
   setup();
   ck_assert_uint_eq(o.calls, 1);
+  close(nameserver);
 }
 END_TEST
 
@@ -381,14 +377,15 @@ START_TEST(test_cancel_while_connecting)
 }
 END_TEST
 
-/* The thread pool is stuck: neither names nor paths are looked up, and still a cancel is answered. */
+/* The nameserver is silent, and the path is stuck, and still a cancel is answered. */
 START_TEST(test_cancel_while_looking_up)
 {
-  const struct address to[] = {tcp("localhost", 80), unix_path("/nonexistent/socket")};
+  const struct address to[] = {tcp("silent.test", 80), unix_path("/nonexistent/socket")};
+  int nameserver = nameserver_open();
   struct outcome o[2];
   struct plug plug;
 
-  plug_pool(&plug);
+  plug_path(&plug, "/nonexistent/socket");
   for (int i = 0; i < 2; i++) {
     struct dial *d = start(&to[i], LONG_MS, &o[i]);
 
@@ -397,10 +394,11 @@ START_TEST(test_cancel_while_looking_up)
     ck_assert_uint_eq(o[i].calls, 0);
     cancel_and_check(d, &o[i]);
   }
-  unplug_pool(&plug);
+  sem_post(&plug.go);
   teardown();
   setup();
   ck_assert_uint_eq(o[0].calls + o[1].calls, 2);
+  close(nameserver);
 }
 END_TEST
 
@@ -438,7 +436,7 @@ static void exhaust_descriptors(void)
 /* Each test is a process of its own, so that the limit stays in it. */
 START_TEST(test_no_descriptors)
 {
-  const struct address to[] = {tcp("127.0.0.1", 80), tcp("localhost", 80), unix_path("/nonexistent/socket")};
+  const struct address to[] = {tcp("127.0.0.1", 80), tcp("name.test", 80), unix_path("/nonexistent/socket")};
   struct outcome o;
 
   uv_run(&loop, UV_RUN_NOWAIT);

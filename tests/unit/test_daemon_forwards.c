@@ -83,7 +83,7 @@ static void setup(void)
   all_known = forwards_gone = false;
   world_open(&w);
   world_link(&w, NULL);
-  ck_assert_int_eq(forwards_open(&forwards, &w.loop, w.link, &events, NULL), 0);
+  ck_assert_int_eq(forwards_open(&forwards, w.lookups, w.link, &events, NULL), 0);
   WORLD_UNTIL(&w, w.connects == 1);
 }
 

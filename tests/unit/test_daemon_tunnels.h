@@ -181,7 +181,7 @@ static void setup(void)
 static void begin(void)
 {
   world_link(&w, NULL);
-  ck_assert_int_eq(tunnels_open(&tunnels, &w.loop, w.link, pumps, &options, &events, NULL), 0);
+  ck_assert_int_eq(tunnels_open(&tunnels, w.lookups, w.link, pumps, &options, &events, NULL), 0);
   ck_assert_int_eq(parked_open(&parked, &w.loop, w.link, pumps, on_taken, NULL), 0);
   ck_assert_int_eq(answers_open(&answers, &w.loop, w.link, pumps, &answer_events, NULL), 0);
   w.on_state = on_link_state;

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "daemon/link.h"
+#include "daemon/lookups.h"
 #include "daemon/own_identity.h"
 #include "proto/rpc.h"
 
@@ -67,6 +68,7 @@ struct world {
   bool server_gone, link_gone, queue_gone;
 
   struct own_identity identity;
+  struct lookups *lookups;
   struct link *link;
   struct link_events events;
   int states, connects, losses, drains, downs, missing, renewals, joined, supersessions, losts;
@@ -574,6 +576,7 @@ WORLD void world_open(struct world *w)
   ck_assert_int_eq(uv_loop_init(&w->loop), 0);
   ck_assert_int_eq(rpc_queue_create(&w->queue), 0);
   ck_assert_int_eq(rpc_queue_attach(w->queue, &w->loop), 0);
+  ck_assert_int_eq(lookups_open(&w->lookups, &w->loop), 0);
   w->events = (struct link_events){.state = world_state,
                                    .service_up = world_up,
                                    .service_down = world_down,
@@ -593,7 +596,7 @@ WORLD void world_link(struct world *w, const char *key)
   snprintf(target, sizeof target, "127.0.0.1:%d", w->port);
   const struct link_options options = {.target = target, .key = key, .identity = &w->identity};
 
-  ck_assert_int_eq(link_open(&w->link, &w->loop, w->queue, &options, &w->events, w), 0);
+  ck_assert_int_eq(link_open(&w->link, w->lookups, w->queue, &options, &w->events, w), 0);
 }
 
 WORLD void world_link_closed(void *arg)
@@ -622,6 +625,7 @@ WORLD void world_close(struct world *w)
   while (!w->queue_gone)
     uv_run(&w->loop, UV_RUN_ONCE);
   rpc_queue_free(w->queue);
+  lookups_close(w->lookups, NULL, NULL);
   while (uv_run(&w->loop, UV_RUN_ONCE) != 0)
     ;
   ck_assert_int_eq(uv_loop_close(&w->loop), 0);
