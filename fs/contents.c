@@ -98,7 +98,7 @@ int fs_entry_stat(struct fs_entry *entry, uint64_t now, struct stat *st)
     return error;
   *st = (struct stat){
       .st_ino = entry->ino,
-      .st_mode = (row->kind == FS_DIR ? S_IFDIR : S_IFREG) | (row->mode & 07777),
+      .st_mode = (row->kind == FS_DIR ? S_IFDIR : S_IFREG) | (entry->mode & 07777),
       .st_nlink = entry->removed ? 0 : 1, /* of a directory as well: then find does not count on it */
       .st_uid = entry->table->uid,
       .st_gid = entry->table->gid,

@@ -46,7 +46,7 @@ enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };
 struct fs_row {
   const char *path;
   enum fs_kind kind;
-  mode_t mode; /* permission bits */
+  mode_t mode; /* permission bits; chmod can take some away from one entry, as long as it lives */
 
   /* Directories. */
   int (*mkdir)(struct fs_entry *dir, const char *name);

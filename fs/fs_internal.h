@@ -98,6 +98,7 @@ struct fs_entry {
   uint64_t ino;
   uint64_t lookups;
   struct fs_alias *aliases;
+  mode_t mode; /* the row's, or less of it */
   size_t dependants;
   unsigned holds;
   unsigned life;  /* how often it was removed: a handle of a former life is dead */

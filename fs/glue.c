@@ -19,6 +19,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+enum { FREE_FILES = 1 << 20 }; /* as is told: nothing keeps count of what could be made */
+
 struct fs_glue {
   struct fuse_session *session;
   struct fuse_buf buffer;
@@ -161,13 +163,25 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
   fs_entry_let(entry);
 }
 
-/* Modes and owners are fixed; cp, mv and editors set what is there already. */
-static bool is_change(const struct fs_entry *entry, const struct stat *attr, int to_set)
+/* Who copies a file sets its mode and times afterwards. A mode can take away of what the row gives, and what it would
+ * add is left out: then nobody sees more than he is meant to, and nobody is told of a protection that is not there.
+ * Times follow the contents. */
+static int set_attr(struct fs_entry *entry, const struct stat *attr, int to_set)
 {
   const struct fs_table *table = entry->table;
-  return ((to_set & FUSE_SET_ATTR_MODE) != 0 && (attr->st_mode & 07777) != entry->row->mode) ||
-         ((to_set & FUSE_SET_ATTR_UID) != 0 && attr->st_uid != table->uid) ||
-         ((to_set & FUSE_SET_ATTR_GID) != 0 && attr->st_gid != table->gid);
+  const struct fs_row *row = entry->row;
+  bool fixed = row->kind != FS_DIR && row->line == NULL;
+  bool owner = ((to_set & FUSE_SET_ATTR_UID) != 0 && attr->st_uid != table->uid) ||
+               ((to_set & FUSE_SET_ATTR_GID) != 0 && attr->st_gid != table->gid);
+  bool mode = (to_set & FUSE_SET_ATTR_MODE) != 0 && (attr->st_mode & 07777) != entry->mode;
+  bool contents = (to_set & (FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)) != 0;
+  if (owner)
+    return refuse(entry, NULL, "change", "owners are fixed");
+  if (fixed && (mode || contents))
+    return refuse(entry, NULL, "change", "it is a fixed file");
+  if (mode)
+    entry->mode = attr->st_mode & row->mode;
+  return 0;
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
@@ -175,11 +189,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
   struct fs_entry *entry = hold_entry(req, ino);
   if (entry == NULL)
     return;
-  int contents = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
-  if (is_change(entry, attr, to_set))
-    reply_error(req, refuse(entry, NULL, "change", "modes and owners are fixed"));
-  else if (entry->row->line == NULL && (to_set & contents) != 0)
-    reply_error(req, refuse(entry, NULL, "change", "it is a fixed file"));
+  int error = set_attr(entry, attr, to_set);
+  if (error != 0)
+    reply_error(req, error);
   else
     reply_attr(req, entry, fi);
   fs_entry_let(entry);
@@ -598,7 +610,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
   (void)ino;
   struct statvfs st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = FS_NAME_MAX};
-  st.f_files = HASH_CNT(by_number, fs_of_request(req)->table.by_ino);
+  st.f_files = HASH_CNT(by_number, fs_of_request(req)->table.by_ino) + FREE_FILES;
+  st.f_ffree = st.f_favail = FREE_FILES;
   fuse_reply_statfs(req, &st);
 }
 

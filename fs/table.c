@@ -48,6 +48,7 @@ static struct fs_entry *new_entry(struct fs_table *table, struct fs_entry *paren
     return NULL;
   entry->table = table;
   entry->row = row;
+  entry->mode = row->mode;
   entry->parent = parent;
   entry->ino = table->next_ino;
   memcpy(entry->name, name, size + 1);
@@ -167,6 +168,7 @@ static int attach(struct fs_entry *dir, const struct fs_row *row, const char *na
   if (entry == NULL)
     return -ENOMEM;
   entry->removed = false;
+  entry->mode = row->mode;
   entry->object = object;
   stamp(entry);
   if (!add_named(&dir->children, entry)) {

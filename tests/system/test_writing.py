@@ -323,14 +323,34 @@ def test_a_file_is_put_in_its_place(pair, forward, directory, line):
     a.write("services/web/target", "localhost:80\n")
 
 
-def test_what_sets_a_mode_says_so_after_it_has_written(pair, forward, directory):
+PUTTERS = {
+    "cp -a": "cp -a {0}/. {1}/",
+    "tar": "tar -C {0} -c . | tar -C {1} -x",
+    "rsync": "rsync -a --inplace {0}/ {1}/",
+    "install": "cd {0} && for file in $(find . -name {2}); do install $file {1}/$file; done",
+    "install -m": "cd {0} && for file in $(find . -name {2}); do install -p -m 600 $file {1}/$file; done",
+    "cp -p": "cd {0} && for file in $(find . -name {2}); do cp -p $file {1}/$file; done",
+    "mv": "cd {0} && for file in $(find . -name {2}); do mv $file {1}/$file; done",
+}
+
+
+@pytest.mark.parametrize("line", PUTTERS.values(), ids=PUTTERS.keys())
+def test_who_sets_modes_and_times_ends_well(pair, forward, directory, line):
+    """Whatever modes the files have where they come from."""
     a, _ = pair
-    (directory / "text").write_text("localhost:81\n")
-    for mount, path in ((a, "services/web/target"), (forward, "forwards/other")):
-        mount.write(path, "localhost:80\n" if mount is a else "0\n")
-        done = run_any("install", "-m", "644", directory / "text", mount / path)
-        assert done.returncode == 1 and "Operation not permitted" in done.stderr
-        assert mount.read(path) == "localhost:81\n"
+    for mount, folder, path, former, text in ((forward, "forwards", "other", "0\n", f"127.0.0.1:{free_port()}\n"),
+                                              (a, "services", "web/target", "localhost:80\n", "localhost:81\n")):
+        source = directory / folder
+        (source / path).parent.mkdir(parents=True, mode=0o700)
+        (source / path).write_text(text)
+        (source / path).chmod(0o660)
+        os.utime(source / path, (1, 1))  # rsync passes over what has the size and the second of what is there
+        mount.write(f"{folder}/{path}", former)
+        done = bash(line.format(source, mount / folder, os.path.basename(path)))
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        assert mount.read(f"{folder}/{path}") == text
+        for place in (folder, os.path.dirname(f"{folder}/{path}")):
+            os.chmod(mount / place, 0o755)
     assert a.state("web") == "online"
     a.write("services/web/target", "localhost:80\n")
 
@@ -534,8 +554,8 @@ def test_who_writes_a_temporary_file_changes_nothing(pair, forward, directory):
     (lambda m: os.rmdir(f"{m}/services"), "rmdir services: it is a fixed directory (EPERM)"),
     (lambda m: os.rename(f"{m}/services/web", f"{m}/services/www"), "rename to services/www: names are fixed (EPERM)"),
     (lambda m: os.symlink("x", f"{m}/services/link"), "link services/link: there are no links here (EPERM)"),
-    (lambda m: os.chmod(f"{m}/services/web/target", 0o600), "change services/web/target: modes and owners are fixed (EPERM)"),
-], ids=["open", "append", "mkdir", "create", "unlink", "rmdir", "rename", "symlink", "chmod"])
+    (lambda m: os.mkfifo(f"{m}/services/pipe"), "mknod services/pipe: there are only files and directories here (EPERM)"),
+], ids=["open", "append", "mkdir", "create", "unlink", "rmdir", "rename", "symlink", "mkfifo"])
 def test_what_the_tree_does_not_provide_for_is_told(pair, doing, sentence):
     mount, _ = pair
     with pytest.raises(PermissionError):

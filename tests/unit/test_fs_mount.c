@@ -284,6 +284,14 @@ static int attempt(const char *what)
     result = mknod("mnt/y", S_IFIFO | 0644, 0);
   else if (strcmp(what, "chmod") == 0)
     result = chmod("mnt/counter", 0600);
+  else if (strcmp(what, "chmod unwritable") == 0)
+    result = chmod("mnt/fixed", 0400);
+  else if (strcmp(what, "chmod dir") == 0)
+    result = chmod("mnt/list", 0700);
+  else if (strcmp(what, "utimens dir") == 0)
+    result = utimensat(AT_FDCWD, "mnt/list", NULL, 0);
+  else if (strcmp(what, "chown dir") == 0)
+    result = chown("mnt/list", getuid(), getgid());
   else if (strcmp(what, "chown") == 0)
     result = chown("mnt/counter", 1, 1);
   else if (strcmp(what, "truncate") == 0)
@@ -311,7 +319,11 @@ static const struct attempt attempts[] = {
     {"link", -EPERM},
     {"symlink", -EPERM},
     {"mknod", -EPERM},
-    {"chmod", -EPERM},
+    {"chmod", 0},
+    {"chmod unwritable", -EPERM},
+    {"chmod dir", 0},
+    {"utimens dir", 0},
+    {"chown dir", 0},
     {"chown", -EPERM},
     {"truncate", 0},
     {"truncate fixed", -EPERM},
@@ -347,6 +359,27 @@ static void run(struct mounted *mounted, int (*work)(struct mounted *m, const vo
 START_TEST(refusals_have_their_errno)
 {
   run(&m, run_attempts, NULL);
+}
+END_TEST
+
+START_TEST(a_mode_takes_away)
+{
+  shell(&m, "chmod 600 mnt/counter; test $(stat -c %a mnt/counter) = 600; chmod 777 mnt/counter mnt/list;"
+            "test $(stat -c %a mnt/counter) = 644; test $(stat -c %a mnt/list) = 755; chmod 700 mnt/list");
+  shell(&m, "test $(stat -c %a mnt/list) = 700; mkdir mnt/list/a; chmod 500 mnt/list/a; rmdir mnt/list/a;"
+            "mkdir mnt/list/a; test $(stat -c %a mnt/list/a) = 755");
+  shell(&m, "touch -d yesterday mnt/list mnt/counter; test $(stat -c %Y mnt/list) -gt $(date -d '1 hour ago' +%s)");
+  shell(&m, "test $(df --output=ipcent mnt | tail -n 1 | tr -d ' %') -lt 50; df mnt > l");
+}
+END_TEST
+
+/* What is copied into a directory, with all that can be told of it. */
+START_TEST(tools_that_set_what_they_copied_end_well)
+{
+  shell(&m, "mkdir -m 700 x; echo 5 > x/counter; chmod 600 x/counter; cp -a x/. mnt/; test $(cat mnt/counter) = 5");
+  shell(&m,
+        "echo 6 > x/counter; touch -d yesterday x/counter; rsync -a --inplace x/ mnt/; test $(cat mnt/counter) = 6");
+  shell(&m, "echo 7 > x/counter; tar -C x -c . | tar -C mnt -x --overwrite; test $(cat mnt/counter) = 7");
 }
 END_TEST
 
@@ -734,6 +767,8 @@ int main(void)
   tcase_add_test(tests, tools_agree_about_the_tree);
   tcase_add_test(tests, memory_maps_and_seeks_are_sane);
   tcase_add_test(tests, refusals_have_their_errno);
+  tcase_add_test(tests, a_mode_takes_away);
+  tcase_add_test(tests, tools_that_set_what_they_copied_end_well);
   tcase_add_test(tests, a_refused_line_makes_a_short_write);
   tcase_add_test(tests, a_line_ends_where_its_file_does);
   tcase_add_test(tests, a_line_is_answered_later);
