@@ -319,6 +319,48 @@ bool address_is_loopback(const struct address *a)
   return inet_pton(AF_INET6, a->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+static bool v4_of(const char *host, struct in_addr *out)
+{
+  return inet_pton(AF_INET, strcasecmp(host, "localhost") == 0 ? "127.0.0.1" : host, out) == 1;
+}
+
+static bool v6_of(const char *host, struct in6_addr *out)
+{
+  return inet_pton(AF_INET6, strcasecmp(host, "localhost") == 0 ? "::1" : host, out) == 1;
+}
+
+/* To connect to no address in particular is to connect to this machine. */
+static bool v4_leads_to(const char *target, const char *listener)
+{
+  struct in_addr to, at;
+
+  if (!v4_of(target, &to) || !v4_of(listener, &at))
+    return false;
+  if (to.s_addr == htonl(INADDR_ANY))
+    to.s_addr = htonl(INADDR_LOOPBACK);
+  return to.s_addr == at.s_addr || (at.s_addr == htonl(INADDR_ANY) && ntohl(to.s_addr) >> 24 == IN_LOOPBACKNET);
+}
+
+static bool v6_leads_to(const char *target, const char *listener)
+{
+  struct in6_addr to, at;
+
+  if (!v6_of(target, &to) || !v6_of(listener, &at))
+    return false;
+  if (IN6_IS_ADDR_UNSPECIFIED(&to))
+    to = in6addr_loopback;
+  return IN6_ARE_ADDR_EQUAL(&to, &at) || (IN6_IS_ADDR_UNSPECIFIED(&at) && IN6_IS_ADDR_LOOPBACK(&to));
+}
+
+bool address_leads_to(const struct address *target, const struct address *listener)
+{
+  if (address_equal(target, listener))
+    return true;
+  if (target->kind != ADDRESS_TCP || listener->kind != ADDRESS_TCP || target->port != listener->port)
+    return false;
+  return v4_leads_to(target->host, listener->host) || v6_leads_to(target->host, listener->host);
+}
+
 #define NAME_RULE "a name is 1 to 63 of a-z, 0-9 and inner hyphens"
 
 int service_name_check(const char *name, const char **why)

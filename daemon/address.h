@@ -36,6 +36,10 @@ bool address_is_localhost(const struct address *a);
 /* 127.0.0.0/8, ::1, the name localhost, or a unix socket. */
 bool address_is_loopback(const struct address *a);
 
+/* Whether who connects to `target` meets who listens at `listener`, as far as the two tell without asking the machine
+ * for its addresses. */
+bool address_leads_to(const struct address *target, const struct address *listener);
+
 /* A DNS label: a-z, 0-9 and inner hyphens, 1 to 63. 0, -EINVAL or -ENAMETOOLONG, with *why, which states the rule. */
 int service_name_check(const char *name, const char **why);
 

@@ -235,9 +235,13 @@ static int begin_tcp(struct dial *d, struct attempt *a)
 
 static void connect_unix(struct work *work)
 {
+  /* The kernel chooses a name then, by which hops.c recognises the connection; it works without one, too. */
+  static const struct sockaddr any = {.sa_family = AF_UNIX};
   struct attempt *a = (struct attempt *)work;
 
   a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (a->fd >= 0)
+    (void)bind(a->fd, &any, sizeof(any.sa_family));
   if (a->fd < 0 || connect(a->fd, (const struct sockaddr *)&a->to.bytes, a->to.size) != 0)
     a->error = -errno;
 }

@@ -5,6 +5,7 @@
 
 #include "address.h"
 #include "forwards.h"
+#include "services.h"
 #include "tree_internal.h"
 
 static struct forward *forward_of(const struct fs_entry *file)
@@ -73,6 +74,17 @@ static void interrupted(struct fs_request *request, void *arg)
   forward_write_cancel(w->forward, -EINTR);
 }
 
+/* As in tree_services.c. */
+static int check_loop(const struct tree *t, const char *name, const struct address *listener, const char **why)
+{
+  const struct service *s = services_find(t->parts.services, name);
+
+  if (s == NULL || service_target(s) == NULL || !address_leads_to(service_target(s), listener))
+    return 0;
+  *why = "that is the target of the service of the same name, which is of this mount";
+  return -EINVAL;
+}
+
 /* NULL: answered, since memory is short. */
 static struct tree_wait *begin(struct fs_request *request, const struct fs_entry *file, const struct fs_line *line)
 {
@@ -108,6 +120,8 @@ void forward_row_line(struct fs_request *request, struct fs_entry *file, const s
   if (w == NULL)
     return;
   result = address_parse_listener(line->text, &address, &why);
+  if (result == 0)
+    result = check_loop(w->tree, fs_name(file), &address, &why);
   if (result == 0)
     result = tree_shut_out(w->tree, &why);
   if (result == 0)

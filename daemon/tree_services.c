@@ -10,6 +10,7 @@
 
 #include "address.h"
 #include "catalogue.h"
+#include "forwards.h"
 #include "services.h"
 #include "tree_internal.h"
 #include "tunnels.h"
@@ -175,6 +176,21 @@ static void interrupted(struct fs_request *request, void *arg)
   service_wait_cancel(w->service, -EINTR);
 }
 
+/* A connection would go round from here to here. Longer ways are noticed when they are gone. */
+static int check_loop(const struct tree *t, const char *name, const struct address *target, const char **why)
+{
+  const struct forward *f = forwards_find(t->parts.forwards, name);
+  const struct address *listener;
+
+  for (size_t i = 0; f != NULL && (listener = forward_listener(f, i)) != NULL; i++) {
+    if (address_leads_to(target, listener)) {
+      *why = "that is where the forward of the same name listens, which leads back to this service";
+      return -EINVAL;
+    }
+  }
+  return 0;
+}
+
 /* `name` is declared first if it is not, when `declares`. */
 static void set_target(struct tree *t, struct fs_request *request, const char *name, bool declares, const char *path,
                        const char *text)
@@ -191,6 +207,8 @@ static void set_target(struct tree *t, struct fs_request *request, const char *n
   }
   snprintf(w->name, sizeof w->name, "%s", name);
   err = address_parse_target(text, &address, &why);
+  if (err == 0)
+    err = check_loop(t, name, &address, &why);
   if (err == 0)
     err = tree_shut_out(t, &why);
   if (err == 0 && s == NULL) {

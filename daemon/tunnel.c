@@ -307,6 +307,7 @@ void tunnel_dialled(int fd, const char *why, void *arg)
       pump_discard_socket(fd);
   } else if (fd >= 0) {
     t->fd = fd;
+    hops_dialled(&t->table->dialled, &t->hops, fd);
     tunnel_step(t, CONNECTION_DIALLED);
   } else {
     tunnel_fail(t, "%s", why);
@@ -408,6 +409,8 @@ void tunnel_start_forward(struct tunnel *t, int fd)
 {
   struct link *link = t->table->link;
   t->fd = fd;
+  t->hops.socket = hops_accepted(fd);
+  t->hops.count = hops_through(t->table->dialled, t->hops.socket);
   identity_random(t->connection, sizeof t->connection);
   begin(t, connection_start_forward(&t->machine, &t->table->times, now_ms(t)));
   if (link_connected(link))
@@ -418,8 +421,11 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
 {
   t->next_stream = s;
   pump_stream_hand_over(s, &tunnel_stream_events, t);
-  if (h != NULL)
+  if (h != NULL) {
+    unsigned here = hops_through(t->table->dialled, h->origin);
     memcpy(t->member, h->member, sizeof t->member);
+    t->hops.count = here > h->hops ? here : h->hops;
+  }
   t->header = h;
   t->target = target;
   begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0, now_ms(t)));

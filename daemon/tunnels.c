@@ -217,6 +217,7 @@ void tunnels_remove(struct tunnel *t)
 {
   struct tunnels *ts = t->table;
   detached_remove(&ts->detached, t);
+  hops_forget(&ts->dialled, &t->hops);
   ts->detached_count -= t->told_detached;
   ts->served -= t->machine.role == CONNECTION_SERVICE;
   if (t->known)

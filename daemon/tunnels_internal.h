@@ -9,6 +9,7 @@
 
 #include "connection.h"
 #include "detached.h"
+#include "hops.h"
 #include "proto/header.h"
 #include "proto/pump.h"
 #include "proto/status.h"
@@ -47,6 +48,7 @@ struct tunnel {
   uint8_t member[HEADER_MEMBER_SIZE];         /* the other side's process, once it is known */
   UT_hash_handle hh;                          /* S: by connection */
   struct detached detached;
+  struct hops hops;
   uv_timer_t timer;
   int holds;               /* callbacks that are still to come */
   bool failed, cut, known; /* `known`: in the table by connection */
@@ -74,6 +76,7 @@ struct tunnels {
   struct tunnel *live;
   struct tunnel *by_connection;
   struct tally *tallies;
+  struct hops *dialled; /* by our sockets */
   struct tombs *tombs;
   struct farewells *farewells;
   struct detached_list detached;

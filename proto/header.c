@@ -25,6 +25,8 @@ size_t header_pack(const struct header *h, uint8_t out[HEADER_SIZE_MAX])
   header.epoch = h->epoch;
   header.established = h->established;
   header.received = h->received;
+  header.hops = h->hops;
+  header.origin = h->origin;
   Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
   payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
   payload.header = &header;
@@ -57,6 +59,8 @@ static const char *take(const Mindmeld__Header *from, struct header *out)
   out->epoch = from->epoch;
   out->established = from->established;
   out->received = from->received;
+  out->hops = from->hops;
+  out->origin = from->origin;
   if (!take_text(from->token, out->token, HEADER_TOKEN_MAX))
     return "the token is too long";
   if (!take_text(from->service, out->service, HEADER_SERVICE_MAX))

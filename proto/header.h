@@ -28,6 +28,8 @@ struct header {
   uint64_t epoch;
   bool established;
   uint64_t received;
+  uint32_t hops;
+  uint64_t origin; /* 0: not told */
 };
 
 /* Writes a whole Payload message. Returns its size. */

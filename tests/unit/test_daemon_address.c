@@ -329,6 +329,45 @@ START_TEST(test_loopback)
 }
 END_TEST
 
+START_TEST(test_leads_to)
+{
+  static const struct {
+    const char *target, *listener;
+    bool leads;
+  } cases[] = {
+      {"localhost:1", "127.0.0.1:1", true},
+      {"127.0.0.1:1", "localhost:1", true},
+      {"LOCALHOST:1", "[::1]:1", true},
+      {"127.0.0.2:1", "0.0.0.0:1", true},
+      {"0.0.0.0:1", "127.0.0.1:1", true},
+      {"[::]:1", "[::1]:1", true},
+      {"[::1]:1", "[::]:1", true},
+      {"[0:0::1]:1", "[::1]:1", true},
+      {"host:1", "HOST:1", true},
+      {"unix:/a", "unix:/a", true},
+      {"localhost:1", "127.0.0.1:2", false},
+      {"127.0.0.1:1", "127.0.0.2:1", false},
+      {"127.0.0.1:1", "[::1]:1", false},
+      {"[::1]:1", "0.0.0.0:1", false},
+      {"192.0.2.1:1", "127.0.0.1:1", false},
+      {"192.0.2.1:1", "0.0.0.0:1", false},
+      {"host:1", "other:1", false},
+      {"unix:/a", "unix:/b", false},
+      {"unix:/a", "127.0.0.1:1", false},
+      {"127.0.0.1:1", "unix:/a", false},
+  };
+
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct address target, listener;
+    const char *why;
+
+    ck_assert_int_eq(address_parse_target(cases[i].target, &target, &why), 0);
+    ck_assert_int_eq(address_parse_listener(cases[i].listener, &listener, &why), 0);
+    ck_assert_msg(address_leads_to(&target, &listener) == cases[i].leads, "%s %s", cases[i].target, cases[i].listener);
+  }
+}
+END_TEST
+
 START_TEST(test_service_names)
 {
   static const char *const good[] = {"a", "0", "web", "my-web-2", "a--b", LABEL63};
@@ -375,6 +414,7 @@ int main(void)
   tcase_add_test(tcase, test_all_that_is_good_can_be_begun);
   tcase_add_test(tcase, test_equal);
   tcase_add_test(tcase, test_loopback);
+  tcase_add_test(tcase, test_leads_to);
   tcase_add_test(tcase, test_service_names);
   srunner_run_all(runner, CK_NORMAL);
   failed = srunner_ntests_failed(runner);

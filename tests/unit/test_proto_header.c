@@ -16,7 +16,8 @@ static struct header full(void)
   memset(h.member, 1, sizeof h.member);
   memset(h.member_key, 2, sizeof h.member_key);
   memset(h.connection, 3, sizeof h.connection);
-  h.limit = UINT64_MAX;
+  h.limit = h.origin = UINT64_MAX;
+  h.hops = UINT32_MAX;
   return h;
 }
 
@@ -24,8 +25,8 @@ static bool same(const struct header *a, const struct header *b)
 {
   return strcmp(a->token, b->token) == 0 && strcmp(a->service, b->service) == 0 && a->park == b->park &&
          a->has_member == b->has_member && a->has_member_key == b->has_member_key &&
-         a->has_connection == b->has_connection && a->limit == b->limit &&
-         memcmp(a->member, b->member, sizeof a->member) == 0 &&
+         a->has_connection == b->has_connection && a->limit == b->limit && a->hops == b->hops &&
+         a->origin == b->origin && memcmp(a->member, b->member, sizeof a->member) == 0 &&
          memcmp(a->member_key, b->member_key, sizeof a->member_key) == 0 &&
          memcmp(a->connection, b->connection, sizeof a->connection) == 0;
 }

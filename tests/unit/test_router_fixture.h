@@ -467,6 +467,8 @@ FIXTURE struct header header_of_dial(const char *name, struct who who, uint8_t c
   h.has_connection = true;
   memset(h.connection, connection, sizeof h.connection);
   h.limit = 1 << 20;
+  h.hops = 3;
+  h.origin = 0x123456789abcdef0;
   return h;
 }
 

@@ -1,0 +1,98 @@
+/* The hash is FNV-1a of the addresses as they are written on the wire: who dialled first, then the listener. It is no
+ * secret, and needs no more care than it takes to tell the connections of a few machines from each other: one that is
+ * mistaken for another counts one hop too many.
+ *
+ * The client's end of a unix socket has no address unless it is bound, which dial.c does.
+ */
+#include "hops.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+union endpoint_name {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+  struct sockaddr_un path;
+};
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
+{
+  const uint8_t *at = bytes;
+
+  for (size_t i = 0; i < size; i++)
+    hash = (hash ^ at[i]) * 0x100000001b3u;
+  return hash;
+}
+
+static bool mix_name(uint64_t *hash, const union endpoint_name *name, socklen_t size)
+{
+  size_t path = size > offsetof(struct sockaddr_un, sun_path) ? size - offsetof(struct sockaddr_un, sun_path) : 0;
+
+  switch (name->any.sa_family) {
+  case AF_INET:
+    *hash = mix(mix(*hash, &name->v4.sin_addr, sizeof name->v4.sin_addr), &name->v4.sin_port, sizeof(in_port_t));
+    return true;
+  case AF_INET6:
+    *hash = mix(mix(*hash, &name->v6.sin6_addr, sizeof name->v6.sin6_addr), &name->v6.sin6_port, sizeof(in_port_t));
+    return true;
+  case AF_UNIX:
+    /* The name of a bound client begins with a zero, a path ends in one. */
+    *hash = mix(*hash, name->path.sun_path, name->path.sun_path[0] != '\0' ? strnlen(name->path.sun_path, path) : path);
+    return path > 0;
+  default:
+    return false;
+  }
+}
+
+typedef int (*name_cb)(int fd, struct sockaddr *name, socklen_t *size);
+
+static uint64_t recognise(int fd, name_cb name_of_dialler, name_cb name_of_listener)
+{
+  union endpoint_name dialler = {.any = {0}}, listener = {.any = {0}};
+  socklen_t dialler_size = sizeof dialler, listener_size = sizeof listener;
+  uint64_t hash = 0xcbf29ce484222325u;
+
+  if (name_of_dialler(fd, &dialler.any, &dialler_size) != 0 || name_of_listener(fd, &listener.any, &listener_size) != 0)
+    return 0;
+  return mix_name(&hash, &dialler, dialler_size) && mix_name(&hash, &listener, listener_size) ? hash : 0;
+}
+
+uint64_t hops_accepted(int fd)
+{
+  return recognise(fd, getpeername, getsockname);
+}
+
+void hops_dialled(struct hops **table, struct hops *h, int fd)
+{
+  struct hops *former;
+
+  h->socket = recognise(fd, getsockname, getpeername);
+  HASH_FIND(hh, *table, &h->socket, sizeof h->socket, former);
+  if (former != NULL) /* its socket is closed, since the port was taken anew */
+    hops_forget(table, former);
+  if (h->socket == 0)
+    return;
+  HASH_ADD(hh, *table, socket, sizeof h->socket, h);
+}
+
+void hops_forget(struct hops **table, struct hops *h)
+{
+  if (h->hh.tbl == NULL)
+    return;
+  HASH_DEL(*table, h);
+  h->hh.tbl = NULL;
+}
+
+unsigned hops_through(struct hops *table, uint64_t socket)
+{
+  struct hops *by = NULL;
+
+  if (socket != 0)
+    HASH_FIND(hh, table, &socket, sizeof socket, by);
+  return by != NULL ? by->count + 1 : 0;
+}
