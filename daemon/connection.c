@@ -161,6 +161,7 @@ static unsigned step_live(struct connection *c, enum connection_event event, uin
     return connection_router_up(c, now);
   case CONNECTION_ROUTER_ORIGINAL:
   case CONNECTION_ROUTER_DOWN:
+  case CONNECTION_ROUTER_REFUSED:
     connection_router_down(c);
     return 0;
   case CONNECTION_RENEW:
@@ -223,6 +224,7 @@ static void start(struct connection *c, enum connection_role role, const struct 
       .hold_until = NEVER,
       .close_until = NEVER,
       .shaky_since = NEVER,
+      .refused_at = NEVER,
   };
 }
 
@@ -266,6 +268,8 @@ static unsigned step(struct connection *c, enum connection_event event, uint64_t
 
 unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now)
 {
+  if (event <= CONNECTION_ROUTER_REFUSED)
+    connection_admit(c, event, now);
   if (event == CONNECTION_ROUTER_UP)
     c->router = true;
   c->heard |= event == CONNECTION_HEARD;

@@ -69,6 +69,7 @@ enum connection_event {
   CONNECTION_ROUTER_UP,       /* F: a router of ours is there */
   CONNECTION_ROUTER_ORIGINAL, /* F: a router of the first version is there */
   CONNECTION_ROUTER_DOWN,     /* F: none is */
+  CONNECTION_ROUTER_REFUSED,  /* one is, and does not let us in: no outage. Over with any of these three, also for S */
   CONNECTION_TOKEN,           /* F: the router gave a token */
   CONNECTION_TOKEN_REFUSED,   /* F: it did not */
   CONNECTION_RENEW,           /* F: streams should move: the router drains, they grow old, the network changed */
@@ -122,8 +123,9 @@ enum connection_action {
 
 /* How long things may take, in milliseconds. */
 struct connection_times {
-  uint64_t dial; /* F: from the accepted socket to the other side's answer */
-  uint64_t hold; /* without a stream */
+  uint64_t dial;    /* F: from the accepted socket to the other side's answer */
+  uint64_t hold;    /* without a stream */
+  uint64_t refused; /* likewise, while the router does not let us in; if that is shorter */
 };
 
 struct connection {
@@ -158,6 +160,7 @@ struct connection {
   uint64_t current_at;  /* since when it has had a current stream, one or another */
   uint64_t shaky_since; /* since then no stream has lasted */
   uint64_t detached_at; /* when the current stream was lost */
+  uint64_t refused_at;  /* since then the router does not let us in */
 };
 
 /* They set it up, and return the first actions. Times in milliseconds, of a clock that does not go back. `times` is

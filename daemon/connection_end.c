@@ -158,6 +158,7 @@ unsigned connection_step_closing(struct connection *c, enum connection_event eve
     return connection_router_up(c, now);
   case CONNECTION_ROUTER_ORIGINAL:
   case CONNECTION_ROUTER_DOWN:
+  case CONNECTION_ROUTER_REFUSED:
     connection_router_down(c);
     return 0;
   case CONNECTION_ANSWERED:

@@ -33,6 +33,8 @@ unsigned connection_lose_next(struct connection *c, uint64_t now);
 /* F */
 unsigned connection_router_up(struct connection *c, uint64_t now);
 void connection_router_down(struct connection *c);
+/* Any event of a router: whether it lets us in, on which it depends how long a connection is held. */
+void connection_admit(struct connection *c, enum connection_event event, uint64_t now);
 /* What is due of the streams. */
 unsigned connection_streams_time(struct connection *c, uint64_t now);
 unsigned connection_drop_streams(struct connection *c);

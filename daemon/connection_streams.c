@@ -71,6 +71,24 @@ static uint64_t longest_hold(const struct connection *c)
   return c->role == CONNECTION_FORWARD || c->heard || c->times->hold < dials ? c->times->hold : dials;
 }
 
+/* What is refused is not waited for as long as what is lost. */
+static uint64_t hold_end(const struct connection *c)
+{
+  uint64_t end = c->shaky_since + longest_hold(c);
+  uint64_t since = c->refused_at > c->detached_at ? c->refused_at : c->detached_at;
+  return c->refused_at != NEVER && since + c->times->refused < end ? since + c->times->refused : end;
+}
+
+void connection_admit(struct connection *c, enum connection_event event, uint64_t now)
+{
+  if (event != CONNECTION_ROUTER_REFUSED)
+    c->refused_at = NEVER;
+  else if (c->refused_at == NEVER)
+    c->refused_at = now;
+  if (c->hold_until != NEVER)
+    c->hold_until = hold_end(c);
+}
+
 /* Streams that are lost as soon as they are there do not keep a connection alive, nor are they opened in a hurry. */
 unsigned connection_detach(struct connection *c, uint64_t now)
 {
@@ -83,7 +101,7 @@ unsigned connection_detach(struct connection *c, uint64_t now)
     c->shaky_since = now;
     c->backoff = BACKOFF_MIN_MS;
   }
-  c->hold_until = c->shaky_since + longest_hold(c);
+  c->hold_until = hold_end(c);
   if (!wants_stream(c))
     return CONNECTION_DROP_CURRENT;
   if (c->router && c->established && c->shaky_since == now)

@@ -59,8 +59,10 @@ static void remember_trouble(struct tunnel *t, const char *text)
   t->trouble = text[0] != '\0' ? strdup(text) : NULL;
 }
 
-static const char *trouble(const struct tunnel *t)
+const char *tunnel_trouble(const struct tunnel *t)
 {
+  if (link_refused(t->table->link))
+    return link_trouble(t->table->link);
   return t->trouble != NULL ? t->trouble : "the stream to the router ended";
 }
 
@@ -102,7 +104,7 @@ static void tell_detached(struct tunnel *t)
     return;
   }
   ts->detached_count++;
-  ts->events->detached(t, trouble(t), ts->arg);
+  ts->events->detached(t, tunnel_trouble(t), ts->arg);
   if (t->machine.role != CONNECTION_SERVICE)
     return;
   detached_add(&ts->detached, t);
@@ -244,7 +246,7 @@ static enum connection_event how_it_ended(struct tunnel *t, enum rpc_status stat
     return CONNECTION_STREAM_LOST;
   /* One of the first version that dials and gives up can only cancel, which is no failure here. */
   if (!over && !(status == RPC_ABORTED && t->machine.role == CONNECTION_SERVICE))
-    tunnel_fail(t, "%s", trouble(t));
+    tunnel_fail(t, "%s", tunnel_trouble(t));
   return CONNECTION_STREAM_FAILED;
 }
 
@@ -253,7 +255,7 @@ static enum connection_event how_next_ended(struct tunnel *t, enum rpc_status st
 {
   if (status != RPC_FAILED_PRECONDITION)
     return CONNECTION_NEXT_LOST;
-  tunnel_fail(t, "%s", trouble(t));
+  tunnel_fail(t, "%s", tunnel_trouble(t));
   return CONNECTION_PEER_LOST;
 }
 
@@ -333,7 +335,7 @@ static void tell_timeout(struct tunnel *t)
     tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
   } else if (now_ms(t) >= c->hold_until) {
     tunnel_fail(t, "given up after %" PRIu64 " s without a way to the other side: %s",
-                (c->hold_until - c->shaky_since) / 1000, trouble(t));
+                (c->hold_until - c->shaky_since) / 1000, tunnel_trouble(t));
     tunnel_set_reset(t, "ETIMEDOUT", "it was without a stream for too long");
   }
 }

@@ -46,6 +46,8 @@ struct tunnel_info tunnel_info(const struct tunnel *t)
       .rtt_us = c.rtt_us,
   };
   if (t->told_detached)
+    info.trouble = tunnel_trouble(t);
+  if (t->told_detached)
     snprintf(info.state, sizeof info.state, "detached %" PRIu64 "s", (now - t->machine.detached_at) / 1000);
   else
     snprintf(info.state, sizeof info.state, "%s", state_name(t));

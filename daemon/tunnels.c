@@ -36,7 +36,8 @@ int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *lin
   ts->link = link;
   ts->pumps = pumps;
   ts->limit = options->limit;
-  ts->times = (struct connection_times){.dial = options->dial_ms, .hold = options->hold_ms};
+  ts->times =
+      (struct connection_times){.dial = options->dial_ms, .hold = options->hold_ms, .refused = TUNNELS_REFUSED_MS};
   ts->events = events;
   ts->arg = arg;
   *out = ts;
@@ -164,27 +165,27 @@ void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const ch
 /* ---- What concerns many ---- */
 
 /* A step ends no tunnel but its own, and that one stays in memory for a while. */
-static void step_forwards(struct tunnels *ts, enum connection_event event)
+static void step_all(struct tunnels *ts, enum connection_event event, bool forwards_only)
 {
   struct tunnel *t, *next;
   DL_FOREACH_SAFE(ts->live, t, next)
   {
-    if (t->machine.role == CONNECTION_FORWARD)
+    if (t->machine.role == CONNECTION_FORWARD || !forwards_only)
       tunnel_step(t, event);
   }
 }
 
 void tunnels_link_changed(struct tunnels *ts)
 {
-  enum connection_event event = CONNECTION_ROUTER_DOWN;
+  enum connection_event event = link_refused(ts->link) ? CONNECTION_ROUTER_REFUSED : CONNECTION_ROUTER_DOWN;
   if (link_connected(ts->link))
     event = link_original(ts->link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP;
-  step_forwards(ts, event);
+  step_all(ts, event, false);
 }
 
 void tunnels_renew(struct tunnels *ts)
 {
-  step_forwards(ts, CONNECTION_RENEW);
+  step_all(ts, CONNECTION_RENEW, true);
 }
 
 void tunnels_superseded(struct tunnels *ts)

@@ -33,6 +33,9 @@ struct tunnels_events {
   void (*failed)(struct tunnel *t, const char *sentence, void *arg);
 };
 
+/* How long a connection lives without a stream while the router does not let us in. */
+enum { TUNNELS_REFUSED_MS = 60000 };
+
 struct tunnels_options {
   uint64_t limit;   /* what the pumps queue for one connection at most, in bytes; the other sides are told */
   uint64_t dial_ms; /* how long a new connection waits for the router and for the other side */
@@ -66,10 +69,11 @@ struct tunnel_info {
   uint64_t id; /* small, never reused, not a secret */
   enum tunnel_role role;
   const char *service;
-  const char *peer;   /* the local socket's other end */
-  char state[32];     /* "waiting", "dialing", "open", "detached 3s", "closing" */
-  uint64_t bytes_in;  /* from the network to the local socket */
-  uint64_t bytes_out; /* from the local socket to the network */
+  const char *peer;    /* the local socket's other end */
+  const char *trouble; /* NULL, or why it is detached; lives as long as nothing happens */
+  char state[32];      /* "waiting", "dialing", "open", "detached 3s", "closing" */
+  uint64_t bytes_in;   /* from the network to the local socket */
+  uint64_t bytes_out;  /* from the local socket to the network */
   uint64_t age_s;
   /* As in pump_counters: */
   uint64_t window, unacked, queued; /* bytes */

@@ -120,6 +120,8 @@ void tunnel_evict(struct tunnel *t);
 
 /* Tells the user, in a sentence, what went wrong. */
 void tunnel_fail(struct tunnel *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Why it has no stream. */
+const char *tunnel_trouble(const struct tunnel *t);
 /* What to say if the connection breaks. Both live as long as the tunnel. */
 void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason);
 

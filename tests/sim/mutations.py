@@ -72,8 +72,8 @@ MUTATIONS = [
     (
         "the hold is not started",
         STREAMS,
-        "  c->hold_until = c->shaky_since + longest_hold(c);\n",
-        "  c->hold_until = NEVER;\n",
+        "  c->hold_until = hold_end(c);\n  if (!wants_stream(c))",
+        "  c->hold_until = NEVER;\n  if (!wants_stream(c))",
     ),
     (
         "who has not heard of it is held for long",

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from harness import BUILD, PATIENCE, Echo, Program, dial, eventually, exchange, hear_exactly, is_mounted, run
+from harness import BUILD, PATIENCE, Echo, Program, dial, eventually, exchange, free_port, hear_exactly, is_mounted, run
 
 
 def make_pair(directory, name):
@@ -106,6 +106,30 @@ def test_a_key_that_is_mended(world, directory):
     own.unlink()
     own.symlink_to(key)
     mount.connected()
+
+
+def test_connections_of_who_is_refused(world, directory):
+    """They say why they stand still, at both ends of the mount whose key is wrong, and go on when it is right again."""
+    key, own, port = put(directory / "key", "one\n"), put(directory / "own", "one\n"), free_port()
+    router = world.router("--key", key, listen=f"127.0.0.1:{port}")
+    a, b = world.mount(router, f"key={key}", name="A"), world.mount(router, f"key={own}", name="B")
+    echo = world.target(Echo).address
+    a.service("web", echo)
+    b.service("back", echo)
+    streams = [dial(b.forward("web")), dial(a.forward("back"))]
+    assert all(talks(stream, b"before") for stream in streams)
+    put(key, "two\n")
+    router.stop()
+    world.router("--key", key, listen=f"127.0.0.1:{port}")
+    a.connected()
+    eventually(lambda: [c["trouble"] for c in b.connections()] == ["the router refuses the key: wrong key"] * 2, what="they say so")
+    assert all(c["state"].startswith("detached") for c in b.connections())
+    assert "2 connections are without a way, and given up in 60 s unless the router lets this mount in" in b.read("events")
+    put(own, "two\n")
+    assert all(talks(stream, b"after") for stream in streams)
+    assert all(c["state"] == "open" and "trouble" not in c for c in b.connections())
+    for stream in streams:
+        stream.close()
 
 
 @pytest.mark.parametrize("program", ["mmrouter", "mmfs"])

@@ -141,6 +141,96 @@ START_TEST(a_service_that_was_heard_of)
 }
 END_TEST
 
+/* ---- A router that is there, and does not let us in. ---- */
+
+#define REFUSED_MS UINT64_C(60000)
+
+static const struct connection_times with_refusals = {.dial = DIAL_MS, .hold = HOLD_MS, .refused = REFUSED_MS};
+
+/* One that had a stream for a while. */
+static void open_either(struct connection *c, enum connection_role role, const struct connection_times *as_long)
+{
+  if (role == CONNECTION_FORWARD) {
+    connection_start_forward(c, as_long, 0);
+    connection_step(c, CONNECTION_ROUTER_UP, 0);
+    connection_step(c, CONNECTION_ANSWERED, 10);
+  } else {
+    connection_start_service(c, as_long, false, 0, 0);
+    connection_step(c, CONNECTION_DIALLED, 10);
+    connection_step(c, CONNECTION_HEARD, 10);
+  }
+  ck_assert_int_eq(c->state, CONNECTION_OPEN);
+}
+
+static void lose(struct connection *c, uint64_t at)
+{
+  connection_step(c, CONNECTION_STREAM_LOST, at);
+  connection_step(c, CONNECTION_NEXT_LOST, at);
+  ck_assert_int_eq(c->state, CONNECTION_OPEN);
+}
+
+/* It is held for a minute from then on, however often it is refused, and reset after that. */
+START_TEST(one_that_is_refused)
+{
+  struct connection c;
+
+  open_either(&c, (enum connection_role)_i, &with_refusals);
+  lose(&c, 100000);
+  ck_assert_uint_eq(connection_step(&c, CONNECTION_ROUTER_DOWN, 100000), 0);
+  ck_assert_uint_eq(connection_deadline(&c), 100000 + HOLD_MS);
+  ck_assert_uint_eq(connection_step(&c, CONNECTION_ROUTER_REFUSED, 150000), 0);
+  ck_assert_uint_eq(connection_deadline(&c), 150000 + REFUSED_MS);
+  ck_assert_uint_eq(connection_step(&c, CONNECTION_ROUTER_REFUSED, 180000), 0);
+  ck_assert_uint_eq(connection_deadline(&c), 150000 + REFUSED_MS);
+  ck_assert(connection_step(&c, CONNECTION_TIME, 150000 + REFUSED_MS) & CONNECTION_RESET_SOCKET);
+  ck_assert_int_eq(c.state, CONNECTION_GONE);
+}
+END_TEST
+
+/* An outage that follows is one, and so is what comes after it was let in. */
+START_TEST(one_that_is_refused_no_more)
+{
+  struct connection c;
+
+  open_either(&c, (enum connection_role)_i, &with_refusals);
+  lose(&c, 100000);
+  connection_step(&c, CONNECTION_ROUTER_REFUSED, 100000);
+  ck_assert_uint_eq(connection_deadline(&c), 100000 + REFUSED_MS);
+  connection_step(&c, CONNECTION_ROUTER_DOWN, 110000);
+  ck_assert_uint_eq(connection_deadline(&c), 100000 + HOLD_MS);
+  connection_step(&c, CONNECTION_ROUTER_REFUSED, 120000);
+  connection_step(&c, CONNECTION_ROUTER_UP, 130000);
+  connection_step(&c, CONNECTION_NEXT_LOST, 130000);
+  ck_assert_uint_eq(c.hold_until, 100000 + HOLD_MS);
+}
+END_TEST
+
+/* The streams that are there go on. When one is lost later, its minute begins. */
+START_TEST(one_that_is_refused_with_a_stream)
+{
+  struct connection c;
+
+  open_either(&c, (enum connection_role)_i, &with_refusals);
+  ck_assert_uint_eq(connection_step(&c, CONNECTION_ROUTER_REFUSED, 100000), 0);
+  ck_assert_uint_eq(connection_deadline(&c), UINT64_MAX);
+  lose(&c, 900000);
+  ck_assert_uint_eq(connection_deadline(&c), 900000 + REFUSED_MS);
+}
+END_TEST
+
+/* A shorter hold stays what it is. */
+START_TEST(one_that_is_refused_and_not_held_for_long)
+{
+  static const struct connection_times shorter = {.dial = DIAL_MS, .hold = 5000, .refused = REFUSED_MS};
+  struct connection c;
+
+  open_either(&c, (enum connection_role)_i, &shorter);
+  lose(&c, 100000);
+  connection_step(&c, CONNECTION_ROUTER_REFUSED, 101000);
+  ck_assert_uint_eq(connection_deadline(&c), 105000);
+}
+END_TEST
+
 int main(void)
 {
   Suite *s = suite_create("connection, hold");
@@ -155,6 +245,10 @@ int main(void)
   tcase_add_test(t, a_service_that_nobody_has_heard_of);
   tcase_add_test(t, a_service_that_nobody_has_heard_of_for_long);
   tcase_add_test(t, a_service_that_was_heard_of);
+  tcase_add_loop_test(t, one_that_is_refused, CONNECTION_FORWARD, CONNECTION_SERVICE + 1);
+  tcase_add_loop_test(t, one_that_is_refused_no_more, CONNECTION_FORWARD, CONNECTION_SERVICE + 1);
+  tcase_add_loop_test(t, one_that_is_refused_with_a_stream, CONNECTION_FORWARD, CONNECTION_SERVICE + 1);
+  tcase_add_loop_test(t, one_that_is_refused_and_not_held_for_long, CONNECTION_FORWARD, CONNECTION_SERVICE + 1);
   suite_add_tcase(s, t);
   r = srunner_create(s);
   srunner_run_all(r, CK_NORMAL);
