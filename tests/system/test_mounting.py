@@ -364,18 +364,48 @@ cat {point}/status
 umount {point}
 """
 
+# What is declared is kept, and others see the tree.
+DOCUMENTED = BY_TYPE + """
+until mount {arguments}; do sleep 0.1; done
+setpriv --reuid 65534 --clear-groups ls {point}/services
+mkdir {point}/services/web
+umount {point}
+until mount {arguments}; do sleep 0.1; done
+setpriv --reuid 65534 --clear-groups ls {point}/services
+umount {point}
+"""
+
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mount(8) of this type needs root")
-@pytest.mark.parametrize("how", ["by type", "from fstab"])
+@pytest.mark.parametrize("how", ["by type", "from fstab", "as documented"])
 def test_mount_by_type(world, router, directory, point, how):
     table = directory / "fstab"
-    table.write_text(f"{router.address} {point} fuse.mmfs noauto,nofail,_netdev,x-systemd.automount 0 0\n")
-    arguments = f"-T {table} {point}" if how == "from fstab" else f"-t fuse.mmfs -o noatime,_netdev {router.address} {point}"
-    script = BY_TYPE.format(build=BUILD, point=point, arguments=arguments)
+    options = "noauto,x-systemd.automount"
+    if how == "as documented":
+        options = f"allow_other,state={directory}/state"
+    table.write_text(f"{router.address} {point} fuse.mmfs nofail,_netdev,{options} 0 0\n")
+    arguments = f"-T {table} {point}" if how != "by type" else f"-t fuse.mmfs -o noatime,_netdev {router.address} {point}"
+    script = (DOCUMENTED if how == "as documented" else BY_TYPE).format(build=BUILD, point=point, arguments=arguments)
     done = run_any("unshare", "-m", "bash", "-c", script, env={**os.environ, **surroundings(directory)})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("router"), done.stdout
+    assert done.stdout.startswith("router") and done.stdout.endswith("\nweb\n") == (how == "as documented"), done.stdout
     eventually(lambda: usable_daemon(point) is None, what="the daemon ends with its mount")
+
+
+# What docker gives a container by default.
+CAPABILITIES = "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+setfcap"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a container of its own needs root")
+@pytest.mark.parametrize("more,status", [("", 2), (",+sys_admin", 0)], ids=["by default", "with SYS_ADMIN"])
+def test_in_a_container(directory, point, more, status):
+    """Its own processes and mounts, and what it may do there."""
+    script = '"$@" && cat "$point/status" && umount "$point"'
+    container = ["unshare", "-m", "-p", "-f", "--mount-proc", "setpriv", f"--bounding-set=-all,{CAPABILITIES}{more}"]
+    environment = {**os.environ, **surroundings(directory), "point": str(point)}
+    done = run_any(*container, "sh", "-c", script, "sh", BUILD / "mmfs", "127.0.0.1:1", point, env=environment)
+    assert done.returncode == status, done.stderr
+    assert "router 127.0.0.1:1" in done.stdout if status == 0 else "mount failed: Operation not permitted" in done.stderr
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
