@@ -1,12 +1,16 @@
 """What a write means: line by line, from every tool that a shell user has."""
 import errno
 import os
+import pathlib
+import re
+import signal
 import socket
 import stat
+import subprocess
 
 import pytest
 
-from harness import Echo, bash, dial, eventually, exchange, free_port, refused, run_any
+from harness import PATIENCE, Echo, Router, bash, dial, eventually, exchange, free_port, refused, run_any
 
 BAD_TARGETS = [
     ("nonsense", errno.EINVAL),
@@ -138,6 +142,28 @@ def test_what_cannot_become_good_is_refused_in_its_write(pair, forward):
     a.write("services/web/target", "localhost:80\n")
     for shell in ("bash", "dash"):
         assert run_any(shell, "-c", f"printf 9001 > {forward.path}/forwards/nosuch").returncode != 0
+
+
+def test_a_signal_that_does_not_end_the_writer_ends_no_wait(module_world, forward):
+    """As when a background job of a shell ends while its write waits for the router."""
+    router = next(program for program in module_world.programs if isinstance(program, Router))
+
+    def stays_pending(pid):
+        os.kill(pid, signal.SIGCHLD)
+        text = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"ShdPnd:\s+(\w+)", text)[1], 16) >> (signal.SIGCHLD - 1) & 1
+
+    router.process.send_signal(signal.SIGSTOP)
+    try:
+        writer = subprocess.Popen(["bash", "-c", f"echo 0 > {forward.path}/forwards/nosuch"], stderr=subprocess.PIPE, text=True)
+        eventually(lambda: writer.poll() is not None or stays_pending(writer.pid), what="a signal waits for the write to end")
+        forward.read("status")
+    finally:
+        router.process.send_signal(signal.SIGCONT)
+    said = writer.communicate(timeout=PATIENCE)[1]
+    assert writer.returncode == 1 and ("No such file" in said or "timed out" in said), said
+    assert "EINTR" not in forward.errors()[-1]
+    forward.connected()
 
 
 def test_fsync_completes_a_line(forward):
