@@ -374,8 +374,11 @@ static int refuse_long(struct parse *p, const char *arg)
   char name[32] = "";
   size_t size = strcspn(arg + 2, "=");
 
-  for (size_t i = 0; i < size && size < sizeof(name); i++)
-    name[i] = arg[2 + i] == '-' ? '_' : arg[2 + i];
+  for (size_t i = 0; i < size && size < sizeof(name); i++) {
+    name[i] = arg[2 + i];
+    if (name[i] == '-')
+      name[i] = '_';
+  }
   const struct option_row *row = name[0] != '\0' ? find_row(name) : NULL;
   if (row != NULL && row->kind != OPTION_PREFIX)
     return refuse(p, "unknown option \"--%.*s\"; did you mean -o %s%s?", (int)size, arg + 2, row->name,

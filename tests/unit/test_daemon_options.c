@@ -223,6 +223,8 @@ static const struct {
     {"mmfs --key=/k localhost:7000 /m", "unknown option \"--key\"; did you mean -o key=FILE?"},
     {"mmfs --allow-other localhost:7000 /m", "unknown option \"--allow-other\"; did you mean -o allow_other?"},
     {"mmfs --dial-timeout 5 localhost:7000 /m", "did you mean -o dial_timeout=SECONDS?"},
+    {"mmfs --a-name-of-exactly-so-many-letters localhost:7000 /m", "unknown option \"--a-name-of-exactly-so"},
+    {"mmfs --abcdefghijklmnopqrstuvwxyz-12345 localhost:7000 /m", "unknown option \"--abc"},
     {"mmfs --x-y localhost:7000 /m", "unknown option \"--x-y\" (mmfs --help lists them)"},
     {"mmfs --=x localhost:7000 /m", "unknown option \"--=x\""},
     {"mmfs -o alow_other localhost:7000 /m", "unknown option \"alow_other\"; did you mean \"allow_other\"?"},
