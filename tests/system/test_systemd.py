@@ -63,7 +63,7 @@ class Machine:
         return nspawn and children(nspawn, "systemd")
 
     def shell(self, script, **options):
-        return run_any("nsenter", f"--target={self.leader}", "--all", "--", "sh", "-c", script, timeout=PATIENCE, **options)
+        return run_any("nsenter", f"--target={self.leader}", "--all", "--root", "--wd", "--", "sh", "-c", script, timeout=PATIENCE, **options)
 
     def does(self, script):
         done = self.shell(script)
