@@ -41,11 +41,11 @@ static long call(long number, const long a[6])
   return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-int clock_gettime(clockid_t clock, struct timespec *t)
+int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
-  long rc = call(SYS_clock_gettime, (long[6]){clock, (long)t});
-  if (rc == 0 && clock == CLOCK_REALTIME)
-    t->tv_sec += *offset;
+  long rc = call(SYS_clock_gettime, (long[6]){clock_id, (long)tp});
+  if (rc == 0 && clock_id == CLOCK_REALTIME)
+    tp->tv_sec += *offset;
   return (int)rc;
 }
 
@@ -75,16 +75,16 @@ static long wait_until(const long a[6])
   }
 }
 
-long syscall(long number, ...)
+long syscall(long sysno, ...)
 {
   long a[6];
   va_list args;
-  va_start(args, number);
+  va_start(args, sysno);
   for (size_t i = 0; i < 6; i++)
     a[i] = va_arg(args, long);
   va_end(args);
   int waits = FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME;
-  if (number == SYS_futex && (a[1] & ~FUTEX_PRIVATE_FLAG) == waits && a[3] != 0)
+  if (sysno == SYS_futex && (a[1] & ~FUTEX_PRIVATE_FLAG) == waits && a[3] != 0)
     return wait_until(a);
-  return call(number, a);
+  return call(sysno, a);
 }

@@ -96,14 +96,16 @@ END_TEST
 
 START_TEST(the_others_do_not_count)
 {
+  const size_t two = (size_t)2 * DETACHED_PER_PEER_MAX;
+
   set_files(MANY_FILES);
   for (size_t i = 0; i < MANY; i++)
     tunnels[i].member[15] = (uint8_t)(i % 2 == 0);
-  add_all(0, 2 * DETACHED_PER_PEER_MAX);
-  for (size_t i = 0; i < 2 * DETACHED_PER_PEER_MAX; i += 4)
+  add_all(0, two);
+  for (size_t i = 0; i < two; i += 4)
     detached_remove(&list, &tunnels[i]);
-  ck_assert_ptr_eq(add(2 * DETACHED_PER_PEER_MAX + 1), &tunnels[1]);
-  ck_assert_ptr_null(add(2 * DETACHED_PER_PEER_MAX));
+  ck_assert_ptr_eq(add(two + 1), &tunnels[1]);
+  ck_assert_ptr_null(add(two));
 }
 END_TEST
 

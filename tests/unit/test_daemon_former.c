@@ -29,11 +29,11 @@ static void setup(void)
 }
 
 /* In place of the C library's. */
-int ftruncate(int fd, off_t size)
+int ftruncate(int fd, off_t length)
 {
   if (until != NULL)
     sem_wait(until);
-  return (int)syscall(SYS_ftruncate, fd, size);
+  return (int)syscall(SYS_ftruncate, fd, length);
 }
 
 static void teardown(void)
