@@ -8,7 +8,6 @@
  */
 #include "dial.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,6 +19,7 @@
 #include <uv.h>
 
 #include "address.h"
+#include "bug.h"
 #include "lookups.h"
 #include "race.h"
 #include "resolve.h"
@@ -125,7 +125,11 @@ static int connect_error(int fd)
 
 static void finish(struct dial *d, int fd, const struct endpoint *at, unsigned causes)
 {
-  assert(d->state != DONE);
+  if (d->state == DONE) {
+    bug_found();
+    close_fd(fd);
+    return;
+  }
   d->state = DONE;
   for (unsigned i = 0; i < ENDPOINTS_MAX; i++)
     if (d->attempts[i] != NULL)

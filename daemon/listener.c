@@ -7,8 +7,9 @@
  * again by accepting, also when nobody connects. While starved its sockets are not polled: they would be ready all the
  * time.
  *
- * Unix sockets are bound by workers: the path may lead onto a file system that does not answer, or onto the
- * tree that this very loop serves. Their directory is held open, so that the file is removed where it was made.
+ * Unix sockets are bound, and unbound, by workers: the path may lead onto a file system that does not answer, or onto
+ * the tree that this very loop serves. One path has one of them at a time, so that the file of the next listener there
+ * is not taken for that of the last. The directory is held open, so that the file is removed where it was made.
  */
 #include "listener.h"
 
@@ -38,7 +39,7 @@ struct listening {
   int fd;
 };
 
-/* Binding a unix socket. */
+/* Binding a unix socket, and then unbinding it. */
 struct unix_work {
   struct work work;
   struct listener *listener; /* NULL: closed */
@@ -57,6 +58,7 @@ struct listener {
   struct endpoints endpoints;      /* of a literal */
   struct resolve *resolve;         /* in flight */
   struct unix_work *work;          /* in flight */
+  struct unix_work *bound;         /* of a unix socket, in OPEN and STARVED: what will unbind it */
   struct listener_binding binding; /* of OPEN and STARVED */
   struct listening *sockets[ENDPOINTS_MAX];
   unsigned count;
@@ -70,12 +72,40 @@ static void on_freed(uv_handle_t *handle)
   free(handle->data);
 }
 
+static void unbind_unix(struct work *w)
+{
+  listener_unbind(&((struct unix_work *)w)->binding);
+}
+
+static void unbound_unix(struct work *w, int error)
+{
+  (void)error;
+  free(w);
+}
+
+/* Nobody gets in any more; its file goes when the file system lets it. Takes `work`. */
+static void unbind_by_worker(struct unix_work *work)
+{
+  struct workers *workers = work->work.workers;
+
+  listener_hush(&work->binding);
+  work->work = (struct work){.run = unbind_unix, .done = unbound_unix, .key = work->address.path, .sure = true};
+  if (workers_start(workers, &work->work) == 0)
+    return;
+  listener_abandon(&work->binding);
+  free(work);
+}
+
 static void close_sockets(struct listener *l)
 {
   for (unsigned i = 0; i < l->count; i++)
     uv_close((uv_handle_t *)&l->sockets[i]->poll, on_freed);
   l->count = 0;
-  listener_unbind(&l->binding);
+  if (l->bound != NULL)
+    unbind_by_worker(l->bound);
+  else
+    listener_abandon(&l->binding);
+  l->bound = NULL;
 }
 
 static void fail(struct listener *l, int error, const char *why)
@@ -321,12 +351,19 @@ static void bound_unix(struct work *w, int error)
   struct unix_work *work = (struct unix_work *)w;
   struct listener *l = work->listener;
 
+  if (error == 0)
+    error = work->error;
+  if (l == NULL && error == 0) {
+    unbind_by_worker(work);
+    return;
+  }
   if (l != NULL) {
     l->work = NULL;
-    bound(l, error != 0 ? error : work->error, &work->binding);
-  } else if (error == 0 && work->error == 0)
-    listener_unbind(&work->binding);
-  free(work);
+    l->bound = error == 0 ? work : NULL;
+    bound(l, error, &work->binding);
+  }
+  if (error != 0)
+    free(work);
 }
 
 static int start_unix(struct listener *l)

@@ -233,6 +233,17 @@ void listener_unbind(struct listener_binding *b)
   if (b->directory >= 0 && b->ino != 0 && fstatat(b->directory, base_name(b), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
       S_ISSOCK(st.st_mode) && st.st_dev == b->dev && st.st_ino == b->ino)
     unlinkat(b->directory, base_name(b), 0);
+  listener_abandon(b);
+}
+
+void listener_hush(const struct listener_binding *b)
+{
+  for (unsigned i = 0; i < b->count; i++)
+    shutdown(b->fds[i], SHUT_RDWR);
+}
+
+void listener_abandon(struct listener_binding *b)
+{
   close_all(b);
   if (b->directory >= 0)
     close(b->directory);

@@ -24,7 +24,11 @@ struct listener_binding {
  * are others. 0 or a negative errno, with a sentence in `why`. Any thread; looks up the path of a unix socket. */
 int listener_bind(struct listener_binding *b, const struct address *a, const struct endpoints *endpoints);
 /* Closes the sockets, and removes the unix socket's file if it is still this one. After a failed bind, or twice, it
- * does nothing. Any thread. */
+ * does nothing. Any thread; looks up the path again. */
 void listener_unbind(struct listener_binding *b);
+/* The same, but the file stays, as if this process had been killed. Does not block. */
+void listener_abandon(struct listener_binding *b);
+/* Whoever connects is refused from now on, as if they were closed. Does not block. */
+void listener_hush(const struct listener_binding *b);
 
 #endif

@@ -232,10 +232,13 @@ static void close_if_over(struct workers *ws)
   uv_close((uv_handle_t *)&ws->async, handle_closed);
 }
 
-static struct work *take_from(struct workers *ws, struct work **list)
+/* The first, but for those that are `sure` if they are to be spared. */
+static struct work *take_from(struct workers *ws, struct work **list, bool spare)
 {
   pthread_mutex_lock(&ws->lock);
   struct work *w = *list;
+  while (w != NULL && spare && w->sure)
+    w = w->next;
   if (w != NULL)
     DL_DELETE(*list, w);
   pthread_mutex_unlock(&ws->lock);
@@ -247,11 +250,11 @@ static void some_finished(uv_async_t *async)
   struct workers *ws = async->data;
   struct work *w;
 
-  while ((w = take_from(ws, &ws->finished)) != NULL) {
+  while ((w = take_from(ws, &ws->finished, false)) != NULL) {
     owe_less(ws);
     w->done(w, 0);
   }
-  while (ws->closing && (w = take_from(ws, &ws->waiting)) != NULL) {
+  while (ws->closing && (w = take_from(ws, &ws->waiting, true)) != NULL) {
     owe_less(ws);
     w->done(w, -ECANCELED);
   }

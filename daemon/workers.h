@@ -17,6 +17,7 @@ struct work {
   void (*done)(struct work *w, int error); /* then, on the loop: 0, or -ECANCELED if it was closed before it ran */
   void (*lost)(struct work *w);            /* in place of `done`, when it was forgotten: in any thread */
   const char *key;                         /* lives as long as the work; NULL: it has none */
+  bool sure;                               /* it is not cancelled by the end */
 
   struct workers *workers; /* the rest is theirs */
   struct work *prev, *next;
@@ -25,7 +26,7 @@ struct work {
 };
 
 int workers_open(struct workers **out, struct uv_loop_s *loop, unsigned most);
-/* What has not begun is cancelled, what runs is waited for, unless it is forgotten. */
+/* What has not begun is cancelled, unless it is `sure`; the rest is waited for, unless it is forgotten. */
 void workers_close(struct workers *ws, void (*closed)(void *arg), void *arg);
 
 /* `done` never comes inside. -EAGAIN: there can be no thread. */

@@ -503,7 +503,7 @@ def test_a_unix_listener(forward, directory):
     assert stat.S_ISSOCK(os.stat(path).st_mode) and os.stat(path).st_mode & 0o777 == 0o600
     assert forward.read("forwards/other") == f"unix:{path}\n"
     os.unlink(forward / "forwards/other")
-    assert not path.exists()
+    eventually(lambda: not path.exists())
 
 
 def test_a_stale_unix_socket_is_replaced(forward, directory):

@@ -575,6 +575,13 @@ static void folder_close(const struct folder *f)
   ck_assert_int_eq(rmdir(f->path), 0);
 }
 
+/* Until nothing is left to be waited for. */
+static void run_out(void)
+{
+  while (uv_run(&loop, UV_RUN_ONCE) != 0)
+    ;
+}
+
 static void unix_text(const struct folder *f, char text[ADDRESS_TEXT_MAX])
 {
   snprintf(text, ADDRESS_TEXT_MAX, "unix:%s", f->file);
@@ -605,8 +612,46 @@ START_TEST(test_unix)
   check_descriptor(w.fds[0]);
   close_accepted(&w);
   stop(&w);
+  run_out();
   ck_assert_int_ne(lstat(f.file, &st), 0);
   close(fd);
+  folder_close(&f);
+}
+END_TEST
+
+/* Its file cannot be removed yet, and is not to be waited for: nobody gets in, and the next one there comes after it.
+ */
+START_TEST(test_unix_closes_at_once)
+{
+  struct folder f;
+  struct watched w, next = {0};
+  struct stat st;
+  char text[ADDRESS_TEXT_MAX];
+
+  folder_open(&f);
+  unix_text(&f, text);
+  open_well(&w, text);
+  struct plug plug = {.work = {.run = wait_plug, .done = after_plug, .key = f.file}};
+  sem_init(&plug.begun, 0, 0);
+  sem_init(&plug.go, 0, 0);
+  ck_assert_int_eq(workers_start(lookups->listeners, &plug.work), 0);
+  sem_wait(&plug.begun);
+  stop(&w);
+  ck_assert_int_eq(lstat(f.file, &st), 0);
+  ck_assert_int_lt(connect_unix(f.file), 0);
+  const struct address a = address(text);
+  begin(&next, &a);
+  sem_post(&plug.go);
+  run_until(&next.opened, 1);
+  ck_assert_int_eq(next.error, 0);
+  int fd = connect_unix(f.file);
+  ck_assert_int_ge(fd, 0);
+  close(fd);
+  stop(&next);
+  lookups_close(lookups, NULL, NULL); /* at the end of the program, too */
+  run_out();
+  ck_assert_int_eq(lookups_open(&lookups, &loop), 0);
+  ck_assert_int_ne(lstat(f.file, &st), 0);
   folder_close(&f);
 }
 END_TEST
@@ -731,6 +776,7 @@ START_TEST(test_unix_removes_only_its_own_file)
   ck_assert_int_eq(unlink(f.file), 0);
   other = bind_unix(f.file, SOCK_STREAM);
   stop(&w);
+  run_out();
   ck_assert_int_eq(lstat(f.file, &st), 0);
   close(other);
   folder_close(&f);
@@ -759,6 +805,7 @@ int main(void)
   tcase_add_test(tcase, test_close_when_starved);
   tcase_add_test(tcase, test_no_descriptors_to_open_with);
   tcase_add_test(tcase, test_unix);
+  tcase_add_test(tcase, test_unix_closes_at_once);
   tcase_add_test(tcase, test_unix_stale);
   tcase_add_test(tcase, test_unix_in_use);
   tcase_add_test(tcase, test_unix_full_is_in_use);
