@@ -147,6 +147,10 @@ def test_what_cannot_succeed_is_not_tried_again(machine):
         assert machine.shell("systemctl start mmfs@mnt-mm").returncode == 1, (conf, before)
         assert machine.shows("mmfs@mnt-mm", "ActiveState,ExecMainStatus,NRestarts".replace(",", " -p ")).split() == ["0", "2", "failed"]
         assert sentence in machine.shows("mmfs@mnt-mm", "StatusText")
+    machine.does("echo ARGUMENTS=--kye=/k >/etc/mindmeld/mmrouter.conf")
+    assert machine.shell("systemctl start mmrouter").returncode == 1
+    assert machine.shows("mmrouter", "StatusText") == "--kye=/k is not an option; did you mean --key FILE?"
+    assert machine.shows("mmrouter", "NRestarts") == "0"
     machine.does("rm -rf /mnt/mm && mkdir /mnt/mm")
     for options in "allow_other", ",allow_other", "nosuid,allow_other,", "":
         machine.does(f"printf 'ROUTER=127.0.0.1\nOPTIONS={options}\n' >/etc/mindmeld/mnt-mm.conf && systemctl restart mmfs@mnt-mm")
