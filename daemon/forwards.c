@@ -41,7 +41,7 @@ struct forward_write {
   uv_timer_t timer;
   bool timer_closed;
   bool question; /* no listener is to be opened */
-  bool replace, more;
+  bool replace;
   struct address address;
   forward_verdict_cb verdict;
   void *arg;
@@ -121,7 +121,7 @@ static void commit(struct forward_write *w)
 
   w->trial = NULL;
   f->owner->events->listening(f, listener_set_keep(item), f->owner->arg);
-  listener_set_apply(&f->set, item, w->replace, w->more);
+  listener_set_apply(&f->set, item, w->replace);
   write_end(w);
   w->verdict(0, "", w->arg);
 }
@@ -252,8 +252,8 @@ int forward_ask(struct forward *f, const struct address *there, forward_verdict_
   return 1;
 }
 
-int forward_write(struct forward *f, const struct address *address, bool replace, bool more, forward_verdict_cb verdict,
-                  void *arg, struct forward_write **out, const char **why)
+int forward_write(struct forward *f, const struct address *address, bool replace, forward_verdict_cb verdict, void *arg,
+                  struct forward_write **out, const char **why)
 {
   struct listener_item *there = listener_set_find(&f->set, address);
   struct forward_write *w;
@@ -261,7 +261,7 @@ int forward_write(struct forward *f, const struct address *address, bool replace
 
   /* Where a listener is, the service was known once; the connections tell if it is not. */
   if (there != NULL) {
-    listener_set_apply(&f->set, there, replace, more);
+    listener_set_apply(&f->set, there, replace);
     return 0;
   }
   if (full(f, replace)) {
@@ -274,7 +274,6 @@ int forward_write(struct forward *f, const struct address *address, bool replace
     return err;
   w->address = *address;
   w->replace = replace;
-  w->more = more;
   err = is_unknown(f) ? ask_router(w) : try_listener(w);
   if (err != 0) {
     write_end(w);

@@ -54,12 +54,12 @@ const struct address *forward_listener(const struct forward *f, size_t index);
 /* `error` is 0 or a negative errno, `why` a phrase that lives as long as the callback. */
 typedef void (*forward_verdict_cb)(int error, const char *why, void *arg);
 
-/* Listens on one address more, or, with `replace`, on this one only; a listener that is there already goes on. With
- * `more`, what is to be replaced goes on until forward_settle, or the next write without `more`: it may be wanted by
- * then. A write that is refused changes nothing.
+/* Listens on one address more, or, with `replace`, on this one only; a listener that is there already goes on. What is
+ * to be replaced is not told of any more, and goes on until forward_settle: a later line may want it. A write that is
+ * refused changes nothing.
  * 1: `verdict` comes, not inside this call, within FORWARD_VERDICT_MS. 0: done. -ENOSPC, -ENOMEM, with *why. */
-int forward_write(struct forward *f, const struct address *address, bool replace, bool more, forward_verdict_cb verdict,
-                  void *arg, struct forward_write **out, const char **why);
+int forward_write(struct forward *f, const struct address *address, bool replace, forward_verdict_cb verdict, void *arg,
+                  struct forward_write **out, const char **why);
 /* Is there a service of that name, for a listener that is not complete yet? `there` is what it would be now, or NULL:
  * where a listener is, nothing is asked. 1: the router was asked, as by forward_write. 0: yes, or nobody knows.
  * -ENOMEM. */

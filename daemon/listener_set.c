@@ -47,7 +47,8 @@ static void item_drop(struct listener_item *item, int error)
     set->events->silent(set->forward, &address, error);
 }
 
-/* "0" means a listener of its own: it is served by one that was made by a "0", but no two lines of a write share it. */
+/* "0" means a listener of its own: it is served by one that was made by a "0", but no two lines that belong together
+ * share it. */
 static bool serves(const struct listener_item *item, const struct address *address)
 {
   if (item->write != NULL || item->listener == NULL || item->returning || item->absent)
@@ -315,7 +316,7 @@ const struct address *listener_set_keep(struct listener_item *item)
   return &item->actual;
 }
 
-void listener_set_apply(struct listener_set *set, struct listener_item *kept, bool replace, bool more)
+void listener_set_apply(struct listener_set *set, struct listener_item *kept, bool replace)
 {
   struct listener_item *item;
 
@@ -326,9 +327,7 @@ void listener_set_apply(struct listener_set *set, struct listener_item *kept, bo
     else if (replace && item->write == NULL)
       item->stale = true;
   }
-  set->continued = more;
-  if (!more)
-    listener_set_settle(set);
+  set->continued = true;
 }
 
 void listener_set_settle(struct listener_set *set)

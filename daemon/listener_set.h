@@ -33,7 +33,7 @@ struct listener_set {
   struct forward *forward;
   const struct listener_set_events *events;
   struct listener_item *items;
-  bool continued; /* the next line is of the same write as the one before */
+  bool continued; /* the next line belongs to the one before */
 };
 
 /* One that would serve as a listener on `address`, or NULL. */
@@ -58,8 +58,8 @@ bool listener_set_lacks(const struct listener_set *set);
 void listener_set_give_up(struct listener_item *item);
 /* It is one of the set from now on. Its true address, valid until it is silent. */
 const struct address *listener_set_keep(struct listener_item *item);
-/* `kept` is wanted; with `replace` the others are not. Without `more` what is not wanted goes now. */
-void listener_set_apply(struct listener_set *set, struct listener_item *kept, bool replace, bool more);
+/* `kept` is wanted; with `replace` the others are not, and go when the set is settled. */
+void listener_set_apply(struct listener_set *set, struct listener_item *kept, bool replace);
 void listener_set_settle(struct listener_set *set);
 /* Closes all; `silent` for those that were not stale. */
 void listener_set_clear(struct listener_set *set);

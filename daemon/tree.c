@@ -68,6 +68,7 @@ static const struct fs_row rows[] = {
      .render = forward_row_render,
      .line = forward_row_line,
      .begun = forward_row_begun,
+     .over = forward_row_over,
      .released = forward_row_released,
      .unlink = forward_row_unlink},
 

@@ -58,9 +58,6 @@ static void verdict(int error, const char *why, void *arg)
   struct tree_wait *w = arg;
   struct forward *f = w->tree != NULL ? forwards_find(w->tree->parts.forwards, w->name) : NULL;
 
-  /* No line follows a refused one. */
-  if (f != NULL && error != 0)
-    forward_settle(f);
   if (f != NULL)
     tree_forward_changed(w->tree, w->name);
   tree_wait_answer(w, error, why);
@@ -119,13 +116,15 @@ void forward_row_line(struct fs_request *request, struct fs_entry *file, const s
 
   if (w == NULL)
     return;
+  if (line->first)
+    forward_settle(forward_of(file)); /* what another writer has begun, and left open */
   result = address_parse_listener(line->text, &address, &why);
   if (result == 0)
     result = check_loop(w->tree, fs_name(file), &address, &why);
   if (result == 0)
     result = tree_shut_out(w->tree, &why);
   if (result == 0)
-    result = forward_write(forward_of(file), &address, line->replace, line->more, verdict, w, &w->forward, &why);
+    result = forward_write(forward_of(file), &address, line->replace, verdict, w, &w->forward, &why);
   answer(w, result, why);
 }
 
@@ -149,6 +148,14 @@ void forward_row_begun(struct fs_request *request, struct fs_entry *file, const 
     result = forward_ask(forward_of(file), whole ? &address : NULL, verdict, w, &w->forward);
   }
   answer(w, result, why);
+}
+
+void forward_row_over(struct fs_entry *file)
+{
+  struct forward *f = forward_of(file);
+
+  if (f != NULL)
+    forward_settle(f);
 }
 
 void forward_row_released(struct fs_entry *file)

@@ -84,6 +84,7 @@ int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry 
 int forward_row_render(struct fs_entry *file, struct fs_text *out);
 void forward_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 void forward_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+void forward_row_over(struct fs_entry *file);
 void forward_row_released(struct fs_entry *file);
 int forward_row_unlink(struct fs_entry *file);
 

@@ -36,7 +36,6 @@ struct fs_line {
   size_t size;
   bool replace; /* the first line of this open without O_APPEND: it replaces what was there; else it adds */
   bool first;   /* of this open */
-  bool more;    /* another follows in the same write, be it not complete yet */
 };
 enum { FS_LINE_MAX = 4096, FS_NAME_MAX = 255 };
 
@@ -64,6 +63,8 @@ struct fs_row {
   /* What there is of a line when a write ends without a newline, untrimmed at its end: answers with an error if no
    * further bytes could make a good line of it, as `line` does. NULL: they always could. */
   void (*begun)(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+  /* A writer of lines is done with them: it has closed the file, or wants them to be safe (fsync). */
+  void (*over)(struct fs_entry *file);
   void (*released)(struct fs_entry *file); /* the last handle is gone, however it was opened: what was made and not
                                               written can go */
 

@@ -158,6 +158,7 @@ struct fs_handle {
   bool writable;
   bool append;
   bool accepted; /* a line of this open was */
+  bool going_on; /* ... and the row was not told since that it is over */
   bool released;
   struct fs_request *waiting;
   struct fs_text *text;
@@ -176,6 +177,8 @@ const char *fs_handle_name(const struct fs_handle *handle, const struct fs_name 
 /* What there is to read; valid until the return to the loop. */
 int fs_handle_bytes(struct fs_handle *handle, const char **bytes, size_t *size);
 bool fs_handle_alive(const struct fs_handle *handle);
+/* Tells the row that the lines are over. */
+void fs_handle_end(struct fs_handle *handle);
 /* The kernel let go of it. It is freed when nothing waits any more. */
 void fs_handle_release(struct fs_handle *handle);
 /* Frees the handle alone: its entry may be gone. */

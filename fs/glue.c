@@ -429,7 +429,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
   (void)ino;
   struct fs_handle *handle = handle_of(fi);
-  if (handle->lines.size > 0 && handle->waiting == NULL) {
+  if (handle->waiting == NULL && handle->lines.size > 0) {
     handle->released = true; /* when the last line is answered */
     run_lines(req, handle, true, NULL, 0);
     return;
@@ -526,13 +526,25 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
     run_lines(req, handle, false, bytes, size);
 }
 
+/* What there is of a line is one, and no other follows. */
+static void end_lines(fuse_req_t req, struct fs_handle *handle)
+{
+  if (handle->waiting == NULL && handle->lines.size > 0) {
+    run_lines(req, handle, true, NULL, 0);
+    return;
+  }
+  if (handle->waiting == NULL)
+    fs_handle_end(handle);
+  reply_error(req, 0);
+}
+
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
   (void)ino;
   struct fs_handle *handle = handle_of(fi);
-  if (handle->waiting == NULL && handle->lines.size > 0 &&
-      fs_writer_is_done(handle->opener, fuse_req_ctx(req)->pid, handle->entry))
-    run_lines(req, handle, true, NULL, 0);
+  bool goes_on = handle->going_on || handle->lines.size > 0;
+  if (goes_on && fs_writer_is_done(handle->opener, fuse_req_ctx(req)->pid, handle->entry))
+    end_lines(req, handle);
   else
     reply_error(req, 0);
 }
@@ -542,11 +554,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
   (void)ino;
   (void)datasync;
-  struct fs_handle *handle = handle_of(fi);
-  if (handle->waiting == NULL && handle->lines.size > 0)
-    run_lines(req, handle, true, NULL, 0);
-  else
-    reply_error(req, 0);
+  end_lines(req, handle_of(fi));
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

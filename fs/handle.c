@@ -103,6 +103,15 @@ int fs_handle_bytes(struct fs_handle *handle, const char **bytes, size_t *size)
   return fs_entry_live(handle->entry, bytes, size);
 }
 
+void fs_handle_end(struct fs_handle *handle)
+{
+  const struct fs_row *row = handle->entry->row;
+  bool told = handle->going_on && row->over != NULL && fs_handle_alive(handle);
+  handle->going_on = false;
+  if (told)
+    row->over(handle->entry);
+}
+
 void fs_handle_free(struct fs_handle *handle)
 {
   fs_text_release(handle->text);
@@ -117,6 +126,7 @@ void fs_handle_release(struct fs_handle *handle)
   handle->released = true;
   if (handle->waiting != NULL)
     return;
+  fs_handle_end(handle);
   struct fs_entry *entry = handle->entry;
   bool alive = fs_handle_alive(handle);
   bool last = handle->life == entry->life && --entry->opens == 0;

@@ -110,13 +110,11 @@ static int cut_next(const struct fs_lines *lines, size_t *at, bool flush, struct
 int fs_lines_next(struct fs_lines *lines, bool flush, struct fs_line *line)
 {
   struct piece piece;
-  struct piece following;
   int result = cut_next(lines, &lines->done, flush, &piece);
   if (result <= 0)
     return result;
   lines->next = piece.next;
   *line = (struct fs_line){.text = lines->bytes + piece.start, .size = piece.size};
-  line->more = cut_next(lines, &piece.next, true, &following) > 0;
   lines->bytes[piece.start + piece.size] = '\0';
   return 1;
 }

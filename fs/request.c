@@ -28,6 +28,8 @@ static void finish(struct fs_request *request, ssize_t result)
   struct fs_entry *entry = handle->entry;
   DL_DELETE(*request->list, request);
   handle->waiting = NULL;
+  if (request->flush)
+    fs_handle_end(handle);
   request->answer(request->token, request->flush, result);
   free(request);
   if (handle->released)
@@ -47,7 +49,7 @@ static bool settle(struct fs_request *request)
     return false;
   }
   fs_lines_accept(&handle->lines);
-  handle->accepted = true;
+  handle->accepted = handle->going_on = true;
   fs_touch(handle->entry);
   return true;
 }

@@ -469,6 +469,20 @@ def test_a_listener_that_stays_is_not_reopened(forward):
     dial(port).close()
 
 
+def test_lines_that_come_one_by_one_keep_what_they_say(forward):
+    """As bash writes them. Two that ask for a free port get two."""
+    script = "printf '%s\\n' {} > " + f"{forward.path}/forwards/other"
+    ports = [free_port() for _ in range(3)]
+    assert bash(script.format(" ".join(map(str, ports)))).returncode == 0
+    before = forward.read("events")
+    assert bash(script.format(" ".join(map(str, reversed(ports))))).returncode == 0
+    assert sorted(forward.ports("other")) == sorted(ports) and forward.read("events") == before
+    assert bash(script.format("0 0")).returncode == 0
+    assert len(set(forward.ports("other")) - set(ports)) == 2
+    with pytest.raises(ConnectionRefusedError):
+        dial(ports[0])
+
+
 def test_the_same_line_twice(forward):
     forward.write("forwards/other", "0\n")
     port = forward.ports("other")[0]

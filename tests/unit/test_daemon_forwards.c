@@ -132,26 +132,29 @@ static struct forward *make(const char *name)
   return f;
 }
 
-static int start(struct forward *f, const char *text, bool replace, bool more, struct verdict *v)
+static int start(struct forward *f, const char *text, bool replace, struct verdict *v)
 {
   struct address address;
   const char *why;
 
   *v = (struct verdict){0};
   ck_assert_int_eq(address_parse_listener(text, &address, &why), 0);
-  return forward_write(f, &address, replace, more, judged, v, &v->write, &why);
+  return forward_write(f, &address, replace, judged, v, &v->write, &why);
 }
 
 static int put(struct forward *f, const char *text, bool replace, bool more)
 {
   struct verdict v;
-  int result = start(f, text, replace, more, &v);
+  int result = start(f, text, replace, &v);
 
-  if (result != 1)
-    return result;
-  ck_assert_int_eq(v.calls, 0);
-  WORLD_UNTIL(&w, v.calls == 1);
-  return v.error;
+  if (result == 1) {
+    ck_assert_int_eq(v.calls, 0);
+    WORLD_UNTIL(&w, v.calls == 1);
+    result = v.error;
+  }
+  if (!more)
+    forward_settle(f);
+  return result;
 }
 
 static int count(const struct forward *f)
@@ -446,8 +449,8 @@ START_TEST(an_interrupted_write_changes_nothing)
   struct forward *f = make("fresh"), *g = make("known");
   struct verdict v, u;
 
-  ck_assert_int_eq(start(f, "0", true, false, &v), 1);
-  ck_assert_int_eq(start(g, "0", true, false, &u), 1);
+  ck_assert_int_eq(start(f, "0", true, &v), 1);
+  ck_assert_int_eq(start(g, "0", true, &u), 1);
   forward_write_cancel(v.write, -EINTR);
   forward_write_cancel(u.write, -EINTR);
   ck_assert_int_eq(v.calls + u.calls, 0);
@@ -462,8 +465,8 @@ START_TEST(removing_answers_who_waits)
   struct forward *f = make("fresh"), *g = make("known");
   struct verdict v, u;
 
-  ck_assert_int_eq(start(f, "0", true, false, &v), 1);
-  ck_assert_int_eq(start(g, "0", true, false, &u), 1);
+  ck_assert_int_eq(start(f, "0", true, &v), 1);
+  ck_assert_int_eq(start(g, "0", true, &u), 1);
   forward_remove(f);
   forward_remove(g);
   ck_assert_int_eq(v.error, -ENOENT);
@@ -478,7 +481,7 @@ START_TEST(closing_answers_who_waits)
   struct forward *f = make("fresh");
   struct verdict v;
 
-  ck_assert_int_eq(start(f, "0", true, false, &v), 1);
+  ck_assert_int_eq(start(f, "0", true, &v), 1);
   close_forwards();
   ck_assert_int_eq(v.error, -ECANCELED);
   ck_assert_int_eq(vanished, 1);

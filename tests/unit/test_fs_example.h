@@ -33,10 +33,11 @@ struct example {
   long counter;
   char log[4096];
   size_t log_size;
-  char lines[EXAMPLE_LINES][64]; /* as the handler of `counter` saw them: text, and r(eplace) or a(dd), m(ore) */
+  char lines[EXAMPLE_LINES][64]; /* as the handler of `counter` saw them: text, and r(eplace) or a(dd) */
   size_t line_count;
   unsigned renders;
   unsigned released;
+  unsigned over;
   unsigned interrupts;
   unsigned unmounted;
   bool shown; /* what `visible` says of `shy` */
@@ -61,8 +62,8 @@ static void line_counter(struct fs_request *request, struct fs_entry *file, cons
 {
   struct example *example = example_of(file);
   if (example->line_count < EXAMPLE_LINES)
-    snprintf(example->lines[example->line_count++], sizeof(example->lines[0]), "%.40s %c%s", line->text,
-             line->replace ? 'r' : 'a', line->more ? "m" : "");
+    snprintf(example->lines[example->line_count++], sizeof(example->lines[0]), "%.40s %c", line->text,
+             line->replace ? 'r' : 'a');
   char *end = NULL;
   long value = strtol(line->text, &end, 10);
   if (line->size == 0 || *end != '\0') {
@@ -76,6 +77,11 @@ static void line_counter(struct fs_request *request, struct fs_entry *file, cons
 static void released_counter(struct fs_entry *file)
 {
   example_of(file)->released++;
+}
+
+static void over_counter(struct fs_entry *file)
+{
+  example_of(file)->over++;
 }
 
 static int render_fixed(struct fs_entry *file, struct fs_text *out)
@@ -135,8 +141,8 @@ static void line_judge(struct fs_request *request, struct fs_entry *file, const 
 {
   struct example *example = example_of(file);
   if (example->line_count < EXAMPLE_LINES)
-    snprintf(example->lines[example->line_count++], sizeof(example->lines[0]), "%.40s %c%s", line->text,
-             line->replace ? 'r' : 'a', line->more ? "m" : "");
+    snprintf(example->lines[example->line_count++], sizeof(example->lines[0]), "%.40s %c", line->text,
+             line->replace ? 'r' : 'a');
   fs_reply(request, 0);
 }
 
@@ -257,6 +263,7 @@ static const struct fs_row example_rows[] = {
      .mode = 0644,
      .render = render_counter,
      .line = line_counter,
+     .over = over_counter,
      .released = released_counter},
     {.path = "fixed", .kind = FS_TEXT, .mode = 0444, .render = render_fixed},
     {.path = "log", .kind = FS_LIVE, .mode = 0444, .live = read_log},

@@ -188,20 +188,6 @@ START_TEST(the_limit_is_exact)
 }
 END_TEST
 
-START_TEST(more_says_whether_a_line_follows)
-{
-  struct fs_lines lines = {0};
-  struct fs_line line;
-  const char *const writes[] = {"a\nb\n", "a\n\n#\nb\n", "a\nb", "a\n", "a\n\n#b\n \n", "a\n #"};
-  for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++) {
-    ck_assert_int_eq(fs_lines_write(&lines, writes[i], strlen(writes[i])), 0);
-    ck_assert_int_eq(fs_lines_next(&lines, false, &line), 1);
-    ck_assert_msg(line.more == (i < 3), "%s", writes[i]);
-    fs_lines_clear(&lines);
-  }
-}
-END_TEST
-
 static const struct {
   const char *written, *rest;
 } rests[] = {
@@ -237,7 +223,6 @@ int main(void)
   tcase_add_test(tests, a_refusal_after_accepted_lines_is_a_short_count);
   tcase_add_test(tests, a_refusal_drops_what_was_carried);
   tcase_add_test(tests, the_limit_is_exact);
-  tcase_add_test(tests, more_says_whether_a_line_follows);
   tcase_add_test(tests, the_rest_is_what_can_be_seen_of_a_line);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

@@ -486,10 +486,10 @@ START_TEST(several_lines_in_one_write)
   ck_assert_int_eq(answered, 4);
   ck_assert(write_line(handle, "4\n"));
   ck_assert_int_eq(example.counter, 7);
-  ck_assert_str_eq(example.lines[0], "x rm");
-  ck_assert_str_eq(example.lines[1], "1 rm");
-  ck_assert_str_eq(example.lines[2], "2 am");
-  ck_assert_str_eq(example.lines[3], "x am");
+  ck_assert_str_eq(example.lines[0], "x r");
+  ck_assert_str_eq(example.lines[1], "1 r");
+  ck_assert_str_eq(example.lines[2], "2 a");
+  ck_assert_str_eq(example.lines[3], "x a");
   ck_assert_str_eq(example.lines[4], "4 a");
   fs_handle_release(handle);
 }
