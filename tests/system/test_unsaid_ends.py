@@ -6,21 +6,13 @@ import sys
 
 import pytest
 
-from harness import PATIENCE, Server, dial, eventually, hear, hear_exactly, is_reset
+from harness import PATIENCE, Server, Silent, dial, eventually, hear, hear_exactly, is_reset, settled
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "netlab"))
 
 from netlab import Lab, Link
 
 ANSWER = bytes(range(256)) * 2048  # more than a small socket takes, less than its kernel keeps
-
-
-class Small(Server):
-    """Takes connections, with as little room for unread bytes as can be."""
-
-    def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **more)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
 
 def small_dial(port):
@@ -35,7 +27,7 @@ def small_dial(port):
 def pair(world):
     router = world.router()
     service, forward = world.mount(router), world.mount(router)
-    target = world.target(Small)
+    target = world.target(Silent)
     service.service("web", target.address)
     return service, forward, target, forward.forward("web")
 
@@ -56,10 +48,6 @@ def test_what_is_half_done_is_reset_when_mmfs_is_killed(pair, killed):
                 assert is_reset(end)
 
 
-def over(*mounts):
-    eventually(lambda: not any(mount.listing("connections") for mount in mounts), what="all connections are over")
-
-
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_what_ended_in_order_is_delivered_without_mmfs(pair, how):
     """Both ends were said; what the kernel still has for either side outlives the processes."""
@@ -70,7 +58,7 @@ def test_what_ended_in_order_is_delivered_without_mmfs(pair, how):
         near.shutdown(socket.SHUT_WR)
         far.sendall(ANSWER)
         far.shutdown(socket.SHUT_WR)
-        over(service, forward)
+        settled(service, forward)
         for mount in (service, forward):
             getattr(mount, how)()
         assert hear(near) == ANSWER
@@ -90,34 +78,40 @@ def test_an_end_that_was_given_stays_one(pair):
         assert hear(near) == ANSWER
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not os.path.exists("/dev/net/tun"), reason="network namespaces and tun devices")
-def test_a_machine_that_vanishes_is_noticed(world):
-    """An application's, and a target's; with nothing under way, and with something."""
+@pytest.fixture
+def lab():
+    """Taken down after the programs in it."""
     with Lab(Link(0, 0.001), Link(0, 0.001)) as lab:
-        router = world.router(host=lab.r)
-        mount = world.mount(f"127.0.0.1:{router.port}", "keepalive=1", host=lab.r)
-        with lab.r.inside():
-            here = world.target(Server)
-        with lab.s.inside():
-            there = world.target(Server)
-            there.listener = socket.create_server((lab.s.address, 5000))
-            there.start()
-        mount.service("here", here.address)
-        mount.service("there", f"{lab.s.address}:5000")
-        doors = {name: mount.forward(name, "0.0.0.0:0") for name in ("here", "there")}
-        ends = []
-        for target, name in ((here, "here"), (there, "there")):
-            host = lab.f if name == "here" else lab.r
-            for index in range(2):
-                with host.inside():
-                    ends.append(socket.create_connection((("10.0.2.2", "127.0.0.1")[host is lab.r], doors[name]), PATIENCE))
-                target.connection(index)
-        eventually(lambda: len(mount.connections()) == 8)
-        lab.rf.hole()
-        lab.sr.hole()
-        here.connection(1).sendall(b"to who is not there")
-        ends[3].sendall(b"to who is not there")
-        over(mount)
-        assert [is_reset(end) for end in (here.connection(0), here.connection(1), ends[2], ends[3])] == [True] * 4
-        for end in ends:
-            end.close()
+        yield lab
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not os.path.exists("/dev/net/tun"), reason="network namespaces and tun devices")
+def test_a_machine_that_vanishes_is_noticed(lab, world):
+    """An application's, and a target's; with nothing under way, and with something."""
+    router = world.router(host=lab.r)
+    mount = world.mount(f"127.0.0.1:{router.port}", "keepalive=1", host=lab.r)
+    with lab.r.inside():
+        here = world.target(Server)
+    with lab.s.inside():
+        there = world.target(Server)
+        there.listener = socket.create_server((lab.s.address, 5000))
+        there.start()
+    mount.service("here", here.address)
+    mount.service("there", f"{lab.s.address}:5000")
+    doors = {name: mount.forward(name, "0.0.0.0:0") for name in ("here", "there")}
+    ends = []
+    for target, name in ((here, "here"), (there, "there")):
+        host = lab.f if name == "here" else lab.r
+        for index in range(2):
+            with host.inside():
+                ends.append(socket.create_connection((("10.0.2.2", "127.0.0.1")[host is lab.r], doors[name]), PATIENCE))
+            target.connection(index)
+    eventually(lambda: len(mount.connections()) == 8)
+    lab.rf.hole()
+    lab.sr.hole()
+    here.connection(1).sendall(b"to who is not there")
+    ends[3].sendall(b"to who is not there")
+    settled(mount)
+    assert [is_reset(end) for end in (here.connection(0), here.connection(1), ends[2], ends[3])] == [True] * 4
+    for end in ends:
+        end.close()
