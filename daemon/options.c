@@ -134,7 +134,7 @@ static int read_router(struct parse *p, bool *https)
 static int settle(struct parse *p)
 {
   struct mmfs_options *out = p->out;
-  bool loopback, https;
+  bool loopback, https = false;
 
   if (out->mountpoint == NULL)
     return options_refuse(p, "%s is missing: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT",
