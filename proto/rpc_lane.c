@@ -102,8 +102,8 @@ static struct rpc_lane *superfluous(const struct rpc_lanes *ls)
 
 void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane)
 {
-  struct rpc_lane *idle;
   lane->calls--;
-  while (ls->count > 1 && (idle = superfluous(ls)) != NULL)
+  struct rpc_lane *idle = ls->count > 1 ? superfluous(ls) : NULL;
+  if (idle)
     lane_close(ls, idle);
 }
