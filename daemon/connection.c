@@ -218,6 +218,7 @@ static void start(struct connection *c, enum connection_role role, const struct 
       .role = role,
       .times = times,
       .backoff = BACKOFF_MIN_MS,
+      .patience = 1,
       .dial_until = NEVER,
       .next_until = NEVER,
       .retry_at = NEVER,
@@ -285,6 +286,12 @@ unsigned connection_attached(struct connection *c, uint64_t epoch, bool possible
   c->close_until = NEVER;
   unsigned actions = connection_use_next(c, now);
   return unless_broken(c, c->state == CONNECTION_CLOSING ? actions | connection_say_last_word(c, now) : actions);
+}
+
+void connection_wait_longer(struct connection *c, uint64_t ms, uint64_t now)
+{
+  if (c->dial_until != NEVER)
+    c->dial_until = now + ms;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -140,15 +140,16 @@ struct connection {
   bool has_current, has_next;
   bool has_socket;
   bool local_eof, remote_eof;
-  bool reset;       /* our last word is a reset */
-  bool reset_heard; /* the other side's is */
-  bool renew_due;   /* F: the current stream is to be replaced */
-  bool in_time;     /* F: the next stream was opened while the current one worked */
-  bool lingering;   /* the stream is over; the socket is to take what it was given, however slowly */
-  bool ending;      /* the program is */
-  bool broken;      /* by a bug of ours: it was given up */
-  uint64_t epoch;   /* F: of the latest stream. S: the highest that was accepted */
-  uint64_t backoff; /* ms */
+  bool reset;        /* our last word is a reset */
+  bool reset_heard;  /* the other side's is */
+  bool renew_due;    /* F: the current stream is to be replaced */
+  bool in_time;      /* F: the next stream was opened while the current one worked */
+  bool lingering;    /* the stream is over; the socket is to take what it was given, however slowly */
+  bool ending;       /* the program is */
+  bool broken;       /* by a bug of ours: it was given up */
+  uint64_t epoch;    /* F: of the latest stream. S: the highest that was accepted */
+  uint64_t backoff;  /* ms */
+  uint64_t patience; /* how many times longer than usual an answer is waited for */
 
   /* Times; UINT64_MAX: none. */
   uint64_t dial_until;  /* F: nobody answered */
@@ -172,6 +173,9 @@ unsigned connection_start_service(struct connection *c, const struct connection_
 
 /* Returns the actions. An event that means nothing any more gives none. */
 unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now);
+
+/* The line is slow: who dials is to wait for so long more. */
+void connection_wait_longer(struct connection *c, uint64_t ms, uint64_t now);
 
 /* S: a stream came for this connection, which is the next one (an earlier next one there is not: they are accepted or
  * refused at once). `possible`: it is of the member that dialled, and what it says it has received can be. */

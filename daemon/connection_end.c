@@ -33,7 +33,7 @@ static unsigned say_reset(struct connection *c, uint64_t now)
 {
   if (!c->has_current || c->other == CONNECTION_UNKNOWN)
     return 0;
-  c->close_until = now + (c->ending ? ENDING_MS : CLOSING_MS);
+  c->close_until = now + (c->ending ? ENDING_MS : CLOSING_MS * c->patience);
   return c->other == CONNECTION_OURS ? CONNECTION_SAY_RESET : CONNECTION_CANCEL;
 }
 
@@ -111,8 +111,10 @@ static unsigned closing_time(struct connection *c, uint64_t now)
 {
   if (now >= c->dial_until || now >= c->hold_until)
     return unheard(c);
-  if (now >= c->close_until)
+  if (now >= c->close_until) {
+    connection_grow_patient(c);
     return closing_lost(c, now);
+  }
   return connection_streams_time(c, now);
 }
 

@@ -38,6 +38,8 @@ void connection_admit(struct connection *c, enum connection_event event, uint64_
 /* What is due of the streams. */
 unsigned connection_streams_time(struct connection *c, uint64_t now);
 unsigned connection_drop_streams(struct connection *c);
+/* An answer was waited for in vain. */
+void connection_grow_patient(struct connection *c);
 
 /* ---- connection_end.c ---- */
 

@@ -6,6 +6,7 @@
 enum {
   BACKOFF_MAX_MS = 1000,
   NEXT_MS = 5000,    /* the router may have found a stream whose other end is dead without a word */
+  PATIENCE_MAX = 8,  /* or it is far away: those that are waited for in vain are waited for longer and longer */
   LASTING_MS = 1000, /* a stream that was current for so long was worth having */
   DIALS_MS = 60000,  /* few who dial take longer until they give up */
 };
@@ -34,7 +35,7 @@ static unsigned open_next(struct connection *c, uint64_t now)
   c->in_time = c->has_current;
   c->renew_due = false;
   c->retry_at = NEVER;
-  c->next_until = now + NEXT_MS;
+  c->next_until = now + NEXT_MS * c->patience;
   return CONNECTION_OPEN_STREAM;
 }
 
@@ -139,23 +140,36 @@ unsigned connection_lose_next(struct connection *c, uint64_t now)
 unsigned connection_next_answered(struct connection *c, uint64_t now)
 {
   unsigned actions = connection_use_next(c, now);
+  c->patience = 1;
   if (c->renew_due)
     c->retry_at = now; /* it was asked for while this one was on its way */
   c->renew_due = false;
   return actions;
 }
 
+void connection_grow_patient(struct connection *c)
+{
+  c->patience = c->patience < PATIENCE_MAX ? c->patience * 2 : PATIENCE_MAX;
+}
+
 unsigned connection_streams_time(struct connection *c, uint64_t now)
 {
-  if (now >= c->next_until)
+  if (now >= c->next_until) {
+    connection_grow_patient(c);
     return connection_lose_next(c, now);
+  }
   return now >= c->retry_at ? open_again(c, now) : 0;
 }
 
 unsigned connection_router_up(struct connection *c, uint64_t now)
 {
   c->router = true;
-  return wants_stream(c) ? open_again(c, now) : connection_renew_if_due(c, now);
+  if (wants_stream(c))
+    return open_again(c, now);
+  /* A dial on the way to a router that was lost is of no use any more, even if it is not known to be lost, too. */
+  if (c->renew_due && !c->established && !c->asked && c->has_current)
+    return connection_detach(c, now);
+  return connection_renew_if_due(c, now);
 }
 
 void connection_router_down(struct connection *c)

@@ -182,6 +182,7 @@ void link_up(struct link *l, struct link_path *p)
   l->draining = false;
   l->renewal_trouble[0] = '\0';
   l->connected_at = uv_now(l->loop);
+  l->unanswered = false;
   if (former != NULL)
     link_path_drop(former);
   use_channel(l, p);
@@ -304,6 +305,8 @@ int link_set_credentials(struct link *l, const char *key, const char *ca_pem)
 static int copy_options(struct link *l, const struct link_options *options)
 {
   l->options = *options;
+  if (l->options.answer_ms == 0)
+    l->options.answer_ms = LINK_ANSWER_MS;
   l->target = strdup(options->target);
   int err = link_set_credentials(l, options->key, options->ca_pem);
   l->identity = *options->identity;
@@ -390,6 +393,11 @@ void link_close(struct link *l, void (*closed)(void *arg), void *arg)
 bool link_connected(const struct link *l)
 {
   return l->path != NULL;
+}
+
+bool link_is_slow(const struct link *l)
+{
+  return (l->path != NULL && link_path_is_slow(l->path)) || (l->attempt != NULL && link_path_is_slow(l->attempt));
 }
 
 bool link_original(const struct link *l)

@@ -25,7 +25,7 @@ struct rpc_channel;
 struct rpc_queue;
 struct lookups;
 
-enum { LINK_MEMBER_SIZE = 16, LINK_MEMBER_KEY_SIZE = 32 };
+enum { LINK_MEMBER_SIZE = 16, LINK_MEMBER_KEY_SIZE = 32, LINK_ANSWER_MS = 5000 };
 
 struct link_service {
   const char *name;
@@ -67,6 +67,7 @@ struct link_options {
   const char *ca_pem; /* NULL: the system's */
   const char *key;    /* NULL, or the bearer key */
   const struct own_identity *identity;
+  uint64_t answer_ms; /* how long an attempt may stand still; 0: LINK_ANSWER_MS */
 };
 
 /* Starts connecting at once. What the options point to is copied. */
@@ -75,6 +76,8 @@ int link_open(struct link **out, struct lookups *lookups, struct rpc_queue *q, c
 void link_close(struct link *l, void (*closed)(void *arg), void *arg);
 
 bool link_connected(const struct link *l);
+/* It is slow, or slow to come: what waits for an answer may have to wait long. */
+bool link_is_slow(const struct link *l);
 bool link_original(const struct link *l);       /* the router speaks the first version; known once connected */
 const char *link_trouble(const struct link *l); /* why it is not connected; "" when it is */
 /* The router is there, and does not let us in: that is link_trouble, and no outage. It is asked again all the same. */

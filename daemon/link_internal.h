@@ -10,6 +10,7 @@
 
 #include "known_names.h"
 #include "link.h"
+#include "link_line.h"
 #include "mindmeld.pb-c.h"
 #include "own_identity.h"
 #include "proto/rpc.h"
@@ -32,6 +33,9 @@ struct link_path {
   uv_timer_t timer;                       /* when an answer, or a heartbeat, is missing; when to poll again */
   uv_timer_t age;                         /* when to renew it */
   uint64_t heartbeat_ms, stream_age_ms;
+  uint64_t since; /* it was begun; WATCHED: the latest message came */
+  uint64_t moved; /* until it is WATCHED, at the latest look */
+  struct link_line line;
   bool told, whole; /* something of the catalogue was; all of it was, once */
   /* Ended by a router that already knows us on the path which is tried now, whose verdict decides. */
   bool replaced;
@@ -56,6 +60,7 @@ struct link {
   unsigned calls; /* paths, queries and handles that are not closed */
   struct link_query *queries;
   uint64_t backoff_ms, connected_at, connects, renewals;
+  bool unanswered; /* the latest attempt was */
   uint32_t random;
   bool draining, superseded;
   bool refused; /* the latest attempt was, by a router that does not let us in */
@@ -85,6 +90,8 @@ void link_call_over(struct link *l);
 /* ---- link_path.c ---- */
 
 int link_path_open(struct link_path **out, struct link *l);
+/* What waits for an answer on it may have to wait long. */
+bool link_path_is_slow(const struct link_path *p);
 /* Nothing is told of it any more, and it frees itself. The channel stays if it is lent. */
 void link_path_drop(struct link_path *p);
 

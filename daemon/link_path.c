@@ -17,7 +17,8 @@
 #include "network.h"
 
 enum {
-  FIRST_ANSWER_MS = 10000,
+  MOST_MS = 60000, /* however slow the way may be */
+  CALL_MS = 10000,
   POLL_MS = 2000,
   HEARTBEAT_MIN_MS = 20,
   HEARTBEAT_MAX_MS = 600000,
@@ -92,6 +93,8 @@ static void take_news(struct link_path *p, Mindmeld__WatchServicesResponse *news
 {
   uint32_t heartbeat_ms = news->heartbeat_ms;
 
+  p->since = uv_now(p->link->loop);
+  link_line_look(&p->line, rpc_channel_moved(p->channel), p->since);
   link_tell_news(p, news);
   mindmeld__watch_services_response__free_unpacked(news, NULL);
   if (p->state == PATH_OVER)
@@ -178,7 +181,7 @@ static void join_done(enum rpc_status status, const char *text, struct rpc_messa
 /* The first message has come. Who was superseded has nothing to prove any more. */
 static void join(struct link_path *p)
 {
-  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/Join", .deadline_ms = FIRST_ANSWER_MS};
+  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/Join", .deadline_ms = MOST_MS};
   struct link *l = p->link;
 
   if (l->path != NULL && p->first->draining) {
@@ -311,7 +314,7 @@ static void list_done(enum rpc_status status, const char *text, struct rpc_messa
 
 static int start_list(struct link_path *p)
 {
-  int err = link_list(p->channel, &p->call, FIRST_ANSWER_MS, list_done, p);
+  int err = link_list(p->channel, &p->call, CALL_MS, list_done, p);
 
   if (err == 0)
     p->refs++;
@@ -340,9 +343,27 @@ static void poll_again(struct link_path *p)
     link_lose(p->link, p, RPC_DEADLINE_EXCEEDED, "");
     return;
   }
-  start_timer(p, FIRST_ANSWER_MS);
+  start_timer(p, CALL_MS);
   if (start_watch(p) != 0)
     link_fail(p->link, p, strerror(ENOMEM));
+}
+
+/* An attempt that is not answered yet may be on its way: handshakes are many round trips, and one of them may be
+ * seconds beside an upload. To begin anew would be to begin with the first of them again. */
+static bool comes_on(struct link_path *p)
+{
+  uint64_t moved = rpc_channel_moved(p->channel);
+  bool more = moved > p->moved && uv_now(p->link->loop) - p->since < MOST_MS;
+
+  p->moved = moved;
+  return more;
+}
+
+bool link_path_is_slow(const struct link_path *p)
+{
+  if (p->state != PATH_WATCHED)
+    return p->moved > 0;
+  return link_line_is_slow(&p->line, rpc_channel_moved(p->channel), uv_now(p->link->loop));
 }
 
 static void timer_fired(uv_timer_t *timer)
@@ -358,9 +379,18 @@ static void timer_fired(uv_timer_t *timer)
   switch (p->state) {
   case PATH_WATCHING:
   case PATH_JOINING:
+    if (comes_on(p)) {
+      start_timer(p, l->options.answer_ms);
+      break;
+    }
+    l->unanswered = true;
     link_lose(l, p, RPC_DEADLINE_EXCEEDED, "");
     break;
   case PATH_WATCHED:
+    if (link_path_is_slow(p) && uv_now(l->loop) - p->since < MOST_MS) {
+      start_timer(p, p->heartbeat_ms);
+      break;
+    }
     snprintf(text, sizeof text, "nothing was heard for %" PRIu64 " ms", p->heartbeat_ms * 5 / 2);
     link_lose(l, p, RPC_UNAVAILABLE, text);
     break;
@@ -397,7 +427,9 @@ int link_path_open(struct link_path **out, struct link *l)
   p->timer.data = p->age.data = p;
   p->refs = 2;
   l->calls++;
-  start_timer(p, FIRST_ANSWER_MS);
+  p->since = uv_now(l->loop);
+  /* After one that had no answer at all the way may be a long one. */
+  start_timer(p, l->options.answer_ms * (l->unanswered ? 2 : 1));
   err = start_watch(p);
   if (err != 0)
     link_path_drop(p);

@@ -132,6 +132,9 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
     catalogue_lost(d->catalogue);
   if (d->services != NULL)
     services_link_changed(d->services);
+  /* What is still on the way to a router that was lost may not be told of it for a while. */
+  if (connected && d->tunnels != NULL)
+    tunnels_renew(d->tunnels);
   if (d->tunnels != NULL)
     tunnels_link_changed(d->tunnels);
   if (link_refused(l) && d->tunnels != NULL && tunnels_detached(d->tunnels) > 0)

@@ -19,7 +19,11 @@
 #include "tally.h"
 #include "tunnels_internal.h"
 
-enum { SENTENCE_SIZE = 512 };
+enum {
+  SENTENCE_SIZE = 512,
+  MORE_MS = 5000, /* over a slow line who dials waits longer, by so much each time */
+  MOST_MS = 120000,
+};
 
 static void unhold(struct tunnel *t)
 {
@@ -340,6 +344,13 @@ static void tell_timeout(struct tunnel *t)
   }
 }
 
+/* F: over a slow line an answer may be behind what others have under way. */
+static bool may_come_yet(const struct tunnel *t)
+{
+  return t->machine.state < CONNECTION_OPEN && now_ms(t) >= t->machine.dial_until &&
+         now_ms(t) - t->started_ms < MOST_MS && link_is_slow(t->table->link);
+}
+
 void tunnel_timeout(uv_timer_t *timer)
 {
   struct tunnel *t = timer->data;
@@ -352,6 +363,11 @@ void tunnel_timeout(uv_timer_t *timer)
   if (now_ms(t) >= t->renew_at) {
     t->renew_at = UINT64_MAX;
     tunnel_step(t, CONNECTION_RENEW);
+    return;
+  }
+  if (may_come_yet(t)) {
+    connection_wait_longer(&t->machine, MORE_MS, now_ms(t));
+    arm(t);
     return;
   }
   tell_timeout(t);

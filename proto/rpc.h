@@ -114,18 +114,26 @@ void rpc_call_set_arg(struct rpc_call *c, const struct rpc_call_events *events, 
 /* ---- Client ---- */
 struct rpc_channel;
 
+/* Over a thin line, or beside a large upload, an answer takes seconds. Whoever wants to know earlier that nobody is
+ * there has heartbeats. */
+enum { RPC_ANSWER_MS = 20000 };
+
 struct rpc_channel_options {
   const char *target; /* HOST:PORT, [V6]:PORT */
   bool tls;           /* else plaintext */
   const char *ca_pem; /* with tls: the text of the roots to trust; NULL for the system's */
   const char *bearer; /* NULL, or the key that each call shows */
   bool keepalive;     /* HTTP/2 pings: only to routers of ours */
+  int answer_ms;      /* how long a ping, or what was sent, may be without an answer; 0: RPC_ANSWER_MS */
 };
 
 /* -EINVAL: a key that HTTP/2 does not carry, or roots that are none. Starts connecting at once. Strings are copied. */
 int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options);
 /* The channel goes when its last call has closed. */
 void rpc_channel_close(struct rpc_channel *ch);
+/* How many bytes came on its connections of now, and how many the other end's kernel acknowledged; 0: it has none. What
+ * grows moves. */
+uint64_t rpc_channel_moved(struct rpc_channel *ch);
 
 struct rpc_call_options {
   const char *method;                  /* "/mindmeld.ControlService/ListServices" */

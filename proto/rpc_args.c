@@ -43,10 +43,10 @@ void rpc_args_add_common(struct rpc_args *args)
   rpc_args_add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
-void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int mark)
+void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int answer_ms)
 {
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, pings ? 5000 : INT_MAX - 1); /* INT_MAX: and no timeout, either */
-  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_ARGS_USER_TIMEOUT_MS + mark);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, answer_ms);
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, pings);
   rpc_args_add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 }
@@ -54,7 +54,7 @@ void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int mark)
 void rpc_args_add_keepalive(struct rpc_args *args)
 {
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
-  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   rpc_args_add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 }

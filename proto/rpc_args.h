@@ -21,11 +21,10 @@ grpc_channel_args rpc_args_view(struct rpc_args *args);
 
 /* What holds at both ends. */
 void rpc_args_add_common(struct rpc_args *args);
-/* A server's: a peer that does not answer is given up after some 10 seconds. */
+/* A server's: a peer that does not answer is given up after some 15 seconds. */
 void rpc_args_add_keepalive(struct rpc_args *args);
-/* A client's: the same, in `mark` ms more; without `pings` none are sent. Either way gRPC gives the socket a
- * TCP_USER_TIMEOUT of RPC_ARGS_USER_TIMEOUT_MS + mark, by which it is known (see unsent.h). */
-enum { RPC_ARGS_USER_TIMEOUT_MS = 5000 };
-void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int mark);
+/* A client's: pings, or none, and how long an answer may take. gRPC makes `answer_ms` the TCP_USER_TIMEOUT of the
+ * socket, too. */
+void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int answer_ms);
 
 #endif

@@ -26,6 +26,7 @@ struct rpc_channel {
   grpc_channel_credentials *credentials;
   struct rpc_args args; /* but those of each lane */
   bool keepalive;
+  int answer_ms;
   struct rpc_lanes lanes;
   grpc_metadata metadata[2];
   size_t metadata_count;
@@ -93,12 +94,20 @@ static bool is_loopback(const char *target)
   return strncmp(target, "127.", 4) == 0 || strncmp(target, "[::1]", 5) == 0 || strncmp(target, "localhost:", 10) == 0;
 }
 
+/* Not a name that stands for several. */
+static bool is_address(const char *target)
+{
+  return target[0] == '[' || target[strspn(target, "0123456789.")] == ':';
+}
+
 static void add_args(struct rpc_args *args, const struct rpc_channel_options *options)
 {
   rpc_args_add_common(args);
   rpc_args_add(args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   rpc_args_add(args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000); /* how long one attempt may take, despite its name */
+  /* How long one attempt may take, despite its name. Whoever has the channel looks whether it comes on; but of a name's
+   * addresses the first may be dead. */
+  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, is_address(options->target) ? 120000 : 5000);
   rpc_args_add(args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   rpc_args_add(args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   /* Or a lane would share another's connection, and a channel that is opened again with other settings the old one's.
@@ -118,7 +127,7 @@ static char *make_target(const char *target)
   return out;
 }
 
-static grpc_channel *connect_lane(struct rpc_channel *ch, uint32_t mark)
+static grpc_channel *connect_lane(struct rpc_channel *ch, unsigned mark)
 {
   struct rpc_args args = ch->args;
   rpc_args_add_client_keepalive(&args, ch->keepalive, (int)mark);
@@ -143,6 +152,7 @@ int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct
   ch->queue = q;
   ch->refs = 1;
   ch->keepalive = options->keepalive;
+  ch->answer_ms = options->answer_ms > 0 ? options->answer_ms : RPC_ANSWER_MS;
   ch->target = make_target(options->target);
   int error = ch->target ? make_metadata(ch, options->bearer) : -ENOMEM;
   if (!error)
@@ -177,6 +187,11 @@ struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch)
   return ch->queue;
 }
 
+unsigned rpc_channel_mark(const struct rpc_channel *ch)
+{
+  return (unsigned)ch->answer_ms + rpc_queue_mark(ch->queue);
+}
+
 struct rpc_lane *rpc_channel_take_lane(struct rpc_channel *ch)
 {
   ch->refs++;
@@ -188,6 +203,11 @@ void rpc_lane_put(struct rpc_lane *lane)
   struct rpc_channel *ch = lane->channel;
   rpc_lanes_put(&ch->lanes, lane);
   channel_unref(ch);
+}
+
+uint64_t rpc_channel_moved(struct rpc_channel *ch)
+{
+  return rpc_lanes_moved(&ch->lanes);
 }
 
 grpc_call *rpc_lane_create_call(struct rpc_lane *lane, const char *method, uint64_t deadline_ms)

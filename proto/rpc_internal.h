@@ -39,6 +39,8 @@ grpc_completion_queue *rpc_queue_cq(struct rpc_queue *q);
 enum { RPC_MARK_MAX = 999 };
 uint32_t rpc_queue_mark(struct rpc_queue *q);
 struct rpc_queue *rpc_channel_queue(struct rpc_channel *ch);
+/* For the next socket (see unsent.h). */
+unsigned rpc_channel_mark(const struct rpc_channel *ch);
 
 /* The metadata that every call carries: mindmeld-version, and authorization if there is a key. The array belongs to the
  * channel. */

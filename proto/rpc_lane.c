@@ -4,10 +4,12 @@
  */
 #include "rpc_lane.h"
 
-#include "rpc_args.h"
-
 #include <errno.h>
+#include <linux/tcp.h> /* glibc's own is older than the counters */
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #include <utlist.h>
 
@@ -16,7 +18,7 @@ enum { SPARE = LANE_CALLS / 2 /* a lane is not closed to be opened again at once
 static struct rpc_lane *lane_open(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
 {
   struct rpc_lane *lane = calloc(1, sizeof *lane);
-  uint32_t mark = rpc_queue_mark(rpc_channel_queue(ch));
+  unsigned mark = rpc_channel_mark(ch);
   grpc_channel *connection = lane ? connect(ch, mark) : NULL;
   if (!connection) {
     free(lane);
@@ -24,7 +26,8 @@ static struct rpc_lane *lane_open(struct rpc_lanes *ls, struct rpc_channel *ch, 
   }
   lane->channel = ch;
   lane->connection = connection;
-  lane->unsent.mark = RPC_ARGS_USER_TIMEOUT_MS + mark;
+  lane->fd = -1;
+  lane->unsent.mark = mark;
   grpc_channel_check_connectivity_state(connection, 1);
   DL_APPEND(ls->all, lane);
   ls->count++;
@@ -106,4 +109,26 @@ void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane)
   struct rpc_lane *idle = ls->count > 1 ? superfluous(ls) : NULL;
   if (idle)
     lane_close(ls, idle);
+}
+
+static uint64_t lane_moved(struct rpc_lane *lane)
+{
+  struct tcp_info info;
+  socklen_t size = sizeof info;
+  memset(&info, 0, sizeof info);
+  lane->fd = unsent_socket(lane->unsent.mark, lane->fd);
+  if (lane->fd < 0 || getsockopt(lane->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+    return 0;
+  return info.tcpi_bytes_acked + info.tcpi_bytes_received;
+}
+
+uint64_t rpc_lanes_moved(struct rpc_lanes *ls)
+{
+  struct rpc_lane *lane;
+  uint64_t moved = 0;
+  DL_FOREACH(ls->all, lane)
+  {
+    moved += lane_moved(lane);
+  }
+  return moved;
 }

@@ -23,6 +23,7 @@ struct rpc_lane {
   grpc_channel *connection;
   unsigned calls;
   struct unsent unsent; /* any thread */
+  int fd;               /* where its socket was seen, or -1 */
   struct rpc_lane *prev, *next;
 };
 
@@ -32,7 +33,7 @@ struct rpc_lanes {
 };
 
 /* A connection whose socket has this mark (see unsent.h). */
-typedef grpc_channel *(*rpc_lane_connect_cb)(struct rpc_channel *ch, uint32_t mark);
+typedef grpc_channel *(*rpc_lane_connect_cb)(struct rpc_channel *ch, unsigned mark);
 
 /* The first lane, which stays. */
 int rpc_lanes_open(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect);
@@ -41,5 +42,7 @@ void rpc_lanes_close(struct rpc_lanes *ls);
 /* The lane for the next call, which counts until rpc_lanes_put. */
 struct rpc_lane *rpc_lanes_take(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect);
 void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane);
+/* As rpc_channel_moved. */
+uint64_t rpc_lanes_moved(struct rpc_lanes *ls);
 
 #endif

@@ -13,7 +13,8 @@
 
 enum {
   UNSENT_MIN = 16 << 10,
-  UNSENT_START = 256 << 10, /* as long as the path is not known */
+  UNSENT_START =
+      32 << 10, /* as long as the path is not known: over a thin one that is seconds, and a fast one is soon known */
   UNSENT_MAX = 1 << 20,
   UNSENT_MESSAGE = 4 << 10, /* less than that in a message builds no queue worth looking at */
   UNSENT_EVERY_US = 20000,
@@ -51,5 +52,8 @@ bool unsent_due(const struct unsent *u, uint64_t now_us);
 /* Looks at this process's connection with `peer`, and sets its bound anew if the path has changed much. Any thread;
  * what cannot be done, because there is no such connection or no such option, is tried again later. */
 void unsent_follow(struct unsent *u, const char *peer, uint64_t now_us);
+
+/* The socket with this mark, or -1. Looks at `guess` first, which may be anything, and then at all that are open. */
+int unsent_socket(unsigned mark, int guess);
 
 #endif

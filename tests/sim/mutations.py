@@ -118,7 +118,7 @@ MUTATIONS = [
     (
         "a silent next stream is waited for",
         STREAMS,
-        "  c->next_until = now + NEXT_MS;\n",
+        "  c->next_until = now + NEXT_MS * c->patience;\n",
         "  c->next_until = NEVER;\n",
     ),
     (

@@ -1,6 +1,12 @@
 /* The link to the router: connecting, losing, coming back, and what it says about it. */
 #include "test_daemon_world.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "daemon/trouble.h"
 
 static struct world w;
@@ -73,6 +79,125 @@ START_TEST(silence_is_noticed)
   WORLD_UNTIL(&w, w.losses == 1);
   ck_assert_ptr_nonnull(strstr(w.why, "nothing was heard"));
   WORLD_UNTIL(&w, w.connects == 2);
+}
+END_TEST
+
+/* ---- Slow ways ---- */
+
+enum { RELAYED_MAX = 8 };
+
+static struct relay {
+  int listener, port, delay_ms;
+  pthread_t thread;
+  struct way {
+    int from, to;
+    pthread_t thread;
+  } ways[2 * RELAYED_MAX];
+  int count;
+} relay;
+
+/* What comes goes on after a while. */
+static void *carry(void *arg)
+{
+  const struct way *way = arg;
+  char bytes[4096];
+  ssize_t n;
+
+  while ((n = recv(way->from, bytes, sizeof bytes, 0)) > 0) {
+    usleep((useconds_t)relay.delay_ms * 1000);
+    if (send(way->to, bytes, (size_t)n, MSG_NOSIGNAL) != n)
+      break;
+  }
+  shutdown(way->to, SHUT_RDWR);
+  shutdown(way->from, SHUT_RDWR);
+  return NULL;
+}
+
+static int loopback_socket(struct sockaddr_in *at, int port)
+{
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+  ck_assert_int_ge(fd, 0);
+  *at = (struct sockaddr_in){
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  return fd;
+}
+
+static int listen_on_loopback(int *port)
+{
+  struct sockaddr_in at;
+  socklen_t size = sizeof at;
+  int fd = loopback_socket(&at, 0);
+
+  ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+  ck_assert_int_eq(listen(fd, 8), 0);
+  ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+  *port = ntohs(at.sin_port);
+  return fd;
+}
+
+/* Connections are carried on to the router. */
+static void *relay_run(void *arg)
+{
+  struct sockaddr_in at;
+  int near;
+
+  (void)arg;
+  while (relay.count < 2 * RELAYED_MAX && (near = accept(relay.listener, NULL, NULL)) >= 0) {
+    struct way *ways = &relay.ways[relay.count];
+    int far = loopback_socket(&at, relay.port);
+
+    ck_assert_int_eq(connect(far, (struct sockaddr *)&at, sizeof at), 0);
+    ways[0] = (struct way){.from = near, .to = far};
+    ways[1] = (struct way){.from = far, .to = near};
+    pthread_create(&ways[0].thread, NULL, carry, &ways[0]);
+    pthread_create(&ways[1].thread, NULL, carry, &ways[1]);
+    relay.count += 2;
+  }
+  return NULL;
+}
+
+static void relay_end(void)
+{
+  shutdown(relay.listener, SHUT_RDWR);
+  pthread_join(relay.thread, NULL);
+  close(relay.listener);
+  for (int i = 0; i < relay.count; i++)
+    shutdown(relay.ways[i].from, SHUT_RDWR);
+  for (int i = 0; i < relay.count; i++)
+    pthread_join(relay.ways[i].thread, NULL);
+  for (int i = 0; i < relay.count; i++)
+    close(relay.ways[i].from);
+}
+
+/* Each handshake takes longer than an attempt may stand still, and there are several: it is not begun anew. */
+START_TEST(an_attempt_that_comes_on_is_not_given_up)
+{
+  int port;
+
+  w.router.challenges = true;
+  w.answer_ms = 1500;
+  relay = (struct relay){.port = w.port, .delay_ms = 500};
+  relay.listener = listen_on_loopback(&port);
+  ck_assert_int_eq(pthread_create(&relay.thread, NULL, relay_run, NULL), 0);
+  w.port = port;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, w.connects + w.losses > 0 || w.states > 0);
+  ck_assert_msg(w.connects == 1, "%s", w.why);
+  relay_end();
+}
+END_TEST
+
+/* The kernel answers, and nobody else. */
+START_TEST(an_attempt_that_stands_still_is_given_up)
+{
+  int port, fd = listen_on_loopback(&port);
+
+  w.answer_ms = 50;
+  w.port = port;
+  world_link(&w, NULL);
+  WORLD_UNTIL(&w, strstr(link_trouble(w.link), "does not answer") != NULL);
+  close(fd);
 }
 END_TEST
 
@@ -651,6 +776,8 @@ int main(void)
   tcase_add_test(t, is_lost_and_comes_back);
   tcase_add_test(t, waits_for_a_router_that_is_not_there_yet);
   tcase_add_test(t, silence_is_noticed);
+  tcase_add_test(t, an_attempt_that_comes_on_is_not_given_up);
+  tcase_add_test(t, an_attempt_that_stands_still_is_given_up);
   tcase_add_test(t, heartbeats_keep_it);
   tcase_add_test(t, draining_is_told_once);
   tcase_add_test(t, a_wrong_key_is_told);

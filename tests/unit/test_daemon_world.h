@@ -69,6 +69,7 @@ struct world {
 
   struct own_identity identity;
   struct lookups *lookups;
+  uint64_t answer_ms; /* of the link */
   struct link *link;
   struct link_events events;
   int states, connects, losses, drains, downs, missing, renewals, joined, supersessions, losts;
@@ -594,7 +595,8 @@ WORLD void world_link(struct world *w, const char *key)
   char target[64];
 
   snprintf(target, sizeof target, "127.0.0.1:%d", w->port);
-  const struct link_options options = {.target = target, .key = key, .identity = &w->identity};
+  const struct link_options options = {
+      .target = target, .key = key, .identity = &w->identity, .answer_ms = w->answer_ms};
 
   ck_assert_int_eq(link_open(&w->link, w->lookups, w->queue, &options, &w->events, w), 0);
 }

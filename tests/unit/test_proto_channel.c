@@ -115,7 +115,8 @@ START_TEST(end_after_a_write_was_held_back)
   ck_assert_int_eq(uv_sem_init(&said, 0), 0);
   ck_assert_int_eq(uv_sem_init(&over, 0), 0);
   ck_assert_int_eq(pthread_create(&thread, NULL, take_a_little, &fd), 0);
-  client_open(&client, port);
+  client_start(&client);
+  client_open_channel(&client, (struct rpc_channel_options){.keepalive = true, .answer_ms = 1}, port);
   record_start(&r, &client, "/t/deaf");
   ck_assert_int_eq(rpc_call_send(r.call, rpc_message_copy(bytes, MUCH)), 0);
   uv_sem_post(&said);

@@ -1,0 +1,29 @@
+/* How the line to the router is: whether it is only slow where it seems dead. Who waits for an answer gives up after a
+ * while; but over a thin line, or beside an upload that fills the modem's queue, an answer that is on its way may take
+ * longer than that. Bytes are counted from time to time, all that came and all that was acknowledged: what a line in
+ * use carries is more than pings and heartbeats, and what a slow one carries is little.
+ */
+#ifndef DAEMON_LINK_LINE_H
+#define DAEMON_LINK_LINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+  LINE_LOOK_MS = 2000,       /* less than that says nothing */
+  LINE_IDLE_RATE = 400,      /* bytes per second: pings and heartbeats make no more */
+  LINE_SLOW_RATE = 64 << 10, /* a line that carries more has nothing in it that waits for long */
+};
+
+/* Times in milliseconds; all zero is right before the first look. */
+struct link_line {
+  uint64_t moved, looked_at;
+  bool slow;
+};
+
+/* `moved` is the count of now. */
+void link_line_look(struct link_line *line, uint64_t moved, uint64_t now);
+/* It is in use, and slow. */
+bool link_line_is_slow(const struct link_line *line, uint64_t moved, uint64_t now);
+
+#endif

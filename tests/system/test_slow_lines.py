@@ -1,0 +1,48 @@
+"""Lines on which an answer takes longer than elsewhere: thin ones, and those with an upload in the modem's queue."""
+import contextlib
+import socket
+import threading
+
+import pytest
+
+from harness import PATIENCE, Server, eventually
+from test_netlab import Lab, Link, pytestmark
+
+FAST = Link(50e6, 0.01)
+
+
+class Endless(Server):
+    def serve(self, connection):
+        while True:
+            connection.sendall(bytes(1 << 16))
+
+
+@pytest.fixture
+def lab():
+    with Lab(FAST, Link(64e3, 0.1, queue=6)) as lab:
+        yield lab
+
+
+def test_a_thin_line_is_not_a_dead_one(lab, world):
+    """The second answer is behind what the first download has under way, for longer than anybody waits on a fast line."""
+    router = world.router("--open", listen="0.0.0.0:7000", host=lab.r)
+    service, forward = (world.mount(router, "insecure,dial_timeout=1", name=name, host=host) for name, host in (("A", lab.s), ("B", lab.f)))
+    with lab.s.inside():
+        target = world.target(Endless)
+    service.service("bulk", target.address)
+    port = forward.forward("bulk")
+    with contextlib.ExitStack() as stack, lab.f.inside():
+        first = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+        threading.Thread(target=drink, args=(first,), daemon=True).start()
+        eventually(lambda: int(forward.connections()[0]["bytes_in"]) > 20000, 60)
+        second = stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+        assert second.recv(1)
+    assert forward.values("status")["connects"] == "1"
+    assert forward.values("status")["failed"] == "0"
+    router.kill()  # or all that is under way would have to get through, before the mounts end
+
+
+def drink(connection):
+    with contextlib.suppress(OSError):
+        while connection.recv(1 << 16):
+            pass
