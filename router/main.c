@@ -161,7 +161,7 @@ static void tell_end_of_certificate(struct program *p, time_t until)
   bool over = until <= time(NULL);
   if (p->options.tls_cert && until - time(NULL) < WARN_DAYS * 86400L &&
       strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&until, &tm)) > 0)
-    tell(p, over ? "the certificate in %s is no longer valid since %s" : "the certificate in %s is valid until %s",
+    tell(p, over ? "the certificate in %s has expired at %s" : "the certificate in %s is valid until %s",
          p->options.tls_cert, day);
 }
 

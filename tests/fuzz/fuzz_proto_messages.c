@@ -2,10 +2,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "health.pb-c.h"
 #include "mindmeld.pb-c.h"
 #include "proto/rpc.h"
 
-enum { TYPES = 10 };
+enum { TYPES = 11 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
       &mindmeld__list_services_response__descriptor,
       &mindmeld__watch_services_response__descriptor,
       &mindmeld__join_request__descriptor,
+      &grpc__health__v1__health_check_request__descriptor,
   };
   if (size == 0)
     return 0;
