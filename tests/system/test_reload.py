@@ -127,7 +127,7 @@ def test_connections_of_who_is_refused(world, directory):
     assert "2 connections are without a way, and given up in 60 s unless the router lets this mount in" in b.read("events")
     put(own, "two\n")
     assert all(talks(stream, b"after") for stream in streams)
-    assert all(c["state"] == "open" and "trouble" not in c for c in b.connections())
+    eventually(lambda: all(c["state"] == "open" and "trouble" not in c for c in b.connections()), what="they are open again")
     for stream in streams:
         stream.close()
 
