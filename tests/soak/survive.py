@@ -1,7 +1,7 @@
 """What becomes of connections when routers and networks go, with figures: a table at the end. The exit status says whether
 anything was lost; figures are told beside what they should be, and do not decide.
 
-    survive.py [PART...]    kills, cuts, crowd, links, flood, attacks; all of them when none is named
+    survive.py [PART...]    kills, cuts, crowd, links, bloated, flood, attacks; all of them when none is named
 """
 import os
 import resource
@@ -25,6 +25,7 @@ PARTS = {
     "cuts": survive_router.cuts,
     "crowd": survive_router.crowd,
     "links": survive_paths.links,
+    "bloated": survive_paths.bloated,
     "flood": survive_abuse.flood,
     "attacks": survive_abuse.attacks,
 }

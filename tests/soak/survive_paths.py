@@ -2,6 +2,7 @@
 import contextlib
 import pathlib
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -104,6 +105,68 @@ def measured(report, words, change, hold=0, undo=lambda lab: None, at="F"):
                 talk.goes_on()
             report.at_most(f"{words}: longest pause", pauses.longest)
         report.judge(f"{words}: what is heard is what was said", b.values("status")["failed"] == "0")
+
+
+class Upload:
+    """What plain TCP sends from F to R, as much as passes: Reno fills whatever queue there is."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        with lab.r.inside():
+            self.listener = socket.create_server((lab.r.address, 9000))
+        with lab.f.inside():
+            self.connection = socket.socket()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+        self.connection.connect((lab.r.address, 9000))
+        for work in (self.say, self.hear):
+            threading.Thread(target=work, daemon=True).start()
+
+    def say(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.connection.sendall(bytes(1 << 16))
+
+    def hear(self):
+        with contextlib.suppress(OSError):
+            taken = self.listener.accept()[0]
+            while taken.recv(1 << 16):
+                pass
+
+    def round_trip(self):
+        """Seconds, as a handshake takes them now."""
+        with self.lab.f.inside():
+            probe = socket.socket()
+        probe.settimeout(60)
+        begin = time.monotonic()
+        with probe:
+            probe.connect((self.lab.r.address, 9000))
+        return time.monotonic() - begin
+
+    def close(self):
+        self.connection.close()
+        self.listener.close()
+
+
+def bloated(report):
+    """The router is started again beside an upload that keeps the modem's queue full. Nobody gives up what is on its way."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
+    with Lab(LINK, Link(1e6, 0.04, queue=4.5)) as lab:
+        world = World(directory)
+        try:
+            router = world.router("--open", listen="0.0.0.0:7000", host=lab.r)
+            mount = world.mount(router, "insecure", host=lab.f)
+            upload = world.add(Upload(lab))
+            report.judge("an upload: the queue is full", until(lambda: upload.round_trip() > 3, 60) is not None)
+            router.kill()
+            begin = time.monotonic()
+            world.router("--open", listen="0.0.0.0:7000", host=lab.r)
+            back = until(lambda: mount.values("status")["connects"] != "1" and mount.values("status")["state"] == "connected", 90)
+            report.judge("beside an upload: it finds the router again", back is not None)
+            if back is not None:
+                report.at_most("beside an upload: until it finds the router again", time.monotonic() - begin, 60)
+        finally:
+            world.close()
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def links(report):
