@@ -136,9 +136,10 @@ def test_a_key_that_others_can_read(directory):
     """Both programs have one rule: it is refused, unless it is somebody else's, as in a container. A missing mountpoint, and a bad
     certificate, are what a program finds next that took its key."""
     key, cert = secret(directory, mode=0o644), secret(directory, name="cert", mode=0o644)
+    run("cp", BUILD / "mmfs", BUILD / "mmrouter", directory)  # the checkout may be closed to others
     programs = (
-        [BUILD / "mmfs", "-f", "-o", f"key={key}", "127.0.0.1:1", directory / "nowhere"],
-        [BUILD / "mmrouter", "--listen", "127.0.0.1:0", "--key", key, "--tls-cert", cert, "--tls-key", cert],
+        [directory / "mmfs", "-f", "-o", f"key={key}", "127.0.0.1:1", directory / "nowhere"],
+        [directory / "mmrouter", "--listen", "127.0.0.1:0", "--key", key, "--tls-cert", cert, "--tls-key", cert],
     )
     for user, found in (0, ("key: it is open to others",) * 2), (65534, ("nowhere", "nothing in PEM form")):
         for program, sentence in zip(programs, found):
