@@ -1,5 +1,5 @@
 /* What /proc tells of a process that writes. A request of the kernel names the thread that it comes from, and no more;
- * what is not to be seen there (another PID namespace, hidepid) is answered with no.
+ * what is not to be seen there (another PID namespace, hidepid, a process with more capabilities) is answered with no.
  *
  * Whether it is done. The kernel tells of every descriptor that is closed, and not whether there are others of the same
  * open file: a shell has two of them while a builtin writes to one, and each command that it starts closes those that
@@ -56,13 +56,13 @@ static bool is_exiting(pid_t pid)
   return at != NULL && (strtoul(at, NULL, 10) & EXITING) != 0;
 }
 
-/* By the end of its path: so that only what may be the entry is looked at closely. */
-static bool is_named(int dir, const char *number, const char *name)
+/* By the end of its path: so that only what may be the entry is looked at closely. What cannot be read may be it. */
+static bool may_be_named(int dir, const char *number, const char *name)
 {
   char path[4096];
   ssize_t size = readlinkat(dir, number, path, sizeof(path) - 1);
-  if (size <= 0)
-    return false;
+  if (size < 0)
+    return errno != ENOENT;
   path[size] = '\0';
   const char *last = strrchr(path, '/');
   size_t length = strlen(name);
@@ -70,7 +70,7 @@ static bool is_named(int dir, const char *number, const char *name)
          (last[1 + length] == '\0' || strcmp(last + 1 + length, " (deleted)") == 0);
 }
 
-static bool writes_to(pid_t pid, const char *number, const struct fs_entry *entry)
+static bool may_write_to(pid_t pid, const char *number, const struct fs_entry *entry)
 {
   char name[32];
   char line[LINE_SIZE];
@@ -90,7 +90,7 @@ static bool writes_to(pid_t pid, const char *number, const struct fs_entry *entr
   return (flags & O_ACCMODE) != O_RDONLY && fs_table_find(entry->table, ino) == entry;
 }
 
-static bool has_another(pid_t pid, const struct fs_entry *entry)
+static bool may_have_another(pid_t pid, const struct fs_entry *entry)
 {
   char path[PATH_SIZE];
   snprintf(path, sizeof(path), "/proc/%ld/fd", (long)pid);
@@ -100,8 +100,8 @@ static bool has_another(pid_t pid, const struct fs_entry *entry)
   bool found = false;
   const struct dirent *listed = NULL;
   for (int i = 0; !found && (listed = readdir(dir)) != NULL; i++)
-    found = i > DESCRIPTORS_MAX ||
-            (is_named(dirfd(dir), listed->d_name, entry->name) && writes_to(pid, listed->d_name, entry));
+    found = i > DESCRIPTORS_MAX || (listed->d_name[0] != '.' && may_be_named(dirfd(dir), listed->d_name, entry->name) &&
+                                    may_write_to(pid, listed->d_name, entry));
   closedir(dir);
   return found;
 }
@@ -110,7 +110,7 @@ bool fs_writer_is_done(pid_t opener, pid_t closer, const struct fs_entry *entry)
 {
   if (opener <= 0 || closer <= 0 || !is_same_process(opener, closer))
     return false;
-  return is_exiting(closer) || !has_another(closer, entry);
+  return is_exiting(closer) || !may_have_another(closer, entry);
 }
 
 /* ---- Is it ending? ---- */

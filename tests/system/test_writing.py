@@ -286,6 +286,30 @@ def test_a_name_that_cannot_be_one_is_told_the_rule(pair, forward):
         assert mount.errors()[-1].endswith("a name is 1 to 63 of a-z, 0-9 and inner hyphens (EINVAL)")
 
 
+class Confined:
+    """A host whose programs have one capability, as the unit's: they cannot look at processes that have more."""
+
+    @staticmethod
+    def command(*command):
+        return ["setpriv", "--bounding-set=-all,+sys_admin", "--inh-caps=-all", *command]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes capabilities away: needs root")
+def test_a_writer_that_cannot_be_seen(module_world, pair):
+    """The release of the file ends the line then."""
+    router = next(program for program in module_world.programs if isinstance(program, Router))
+    c = module_world.mount(router, name="C", host=Confined, env={"ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:detect_leaks=0"})
+    c.sees("other")
+    file, port = c / "forwards/other", free_port()
+    first, second = f"{port}"[:2], f"{port}"[2:]
+    for script in ("exec 3> {0}; printf {1} >&3; printf {2} >&3", "printf {1}{2} > {0}", "{{ printf {1}; /bin/true; printf {2}; }} > {0}"):
+        assert bash(script.format(file, first, second)).returncode == 0
+        eventually(lambda: c.ports("other") == [port])
+        os.unlink(file)
+    bash(f"printf localhost: > {file}")
+    eventually(lambda: "no port" in c.errors()[-1])
+
+
 def test_tee_and_cp_see_a_failure(pair, directory):
     a, _ = pair
     for line in ("printf nonsense | tee {}", "printf nonsense > {tmp}; cp {tmp} {}"):
