@@ -72,7 +72,7 @@ void hops_dialled(struct hops **table, struct hops *h, int fd)
   struct hops *former;
 
   h->socket = recognise(fd, getsockname, getpeername);
-  HASH_FIND(hh, *table, &h->socket, sizeof h->socket, former);
+  former = hops_find(*table, h->socket);
   if (former != NULL) /* its socket is closed, since the port was taken anew */
     hops_forget(table, former);
   if (h->socket == 0)
@@ -88,11 +88,17 @@ void hops_forget(struct hops **table, struct hops *h)
   h->hh.tbl = NULL;
 }
 
+struct hops *hops_find(struct hops *table, uint64_t socket)
+{
+  struct hops *found;
+
+  HASH_FIND(hh, table, &socket, sizeof socket, found);
+  return found;
+}
+
 unsigned hops_through(struct hops *table, uint64_t socket)
 {
-  struct hops *by = NULL;
+  const struct hops *by = hops_find(table, socket);
 
-  if (socket != 0)
-    HASH_FIND(hh, table, &socket, sizeof socket, by);
   return by != NULL ? by->count + 1 : 0;
 }

@@ -27,6 +27,8 @@ uint64_t hops_accepted(int fd);
 void hops_dialled(struct hops **table, struct hops *h, int fd);
 /* Also for one that was not remembered. */
 void hops_forget(struct hops **table, struct hops *h);
+/* The one that is remembered by this, or NULL. */
+struct hops *hops_find(struct hops *table, uint64_t socket);
 /* What a connection that came by `socket` came through: none, unless it was dialled here. */
 unsigned hops_through(struct hops *table, uint64_t socket);
 

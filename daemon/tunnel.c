@@ -23,6 +23,7 @@ enum {
   SENTENCE_SIZE = 512,
   MORE_MS = 5000, /* over a slow line who dials waits longer, by so much each time */
   MOST_MS = 120000,
+  TRAILS_FROM = 8, /* a loop has many at once: what few do costs the router nothing */
 };
 
 static void unhold(struct tunnel *t)
@@ -74,6 +75,13 @@ void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason)
 {
   t->reset_code = code;
   t->reset_reason = reason;
+}
+
+void tunnel_fail_loop(struct tunnel *t)
+{
+  tunnel_fail(t, "refused: it came through %u services and forwards already: does the target %s lead back here?",
+              t->hops.count, t->peer);
+  tunnel_set_reset(t, "ELOOP", "refused: it came through too many services and forwards: a target leads back to one");
 }
 
 /* ---- From events to actions ---- */
@@ -314,6 +322,8 @@ void tunnel_dialled(int fd, const char *why, void *arg)
   } else if (fd >= 0) {
     t->fd = fd;
     hops_dialled(&t->table->dialled, &t->hops, fd);
+    if (t->table->served >= TRAILS_FROM)
+      trails_add(&t->table->trails, t->origin, t->hops.socket);
     tunnel_step(t, CONNECTION_DIALLED);
   } else {
     tunnel_fail(t, "%s", why);
@@ -443,6 +453,7 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
     unsigned here = hops_through(t->table->dialled, h->origin);
     memcpy(t->member, h->member, sizeof t->member);
     t->hops.count = here > h->hops ? here : h->hops;
+    t->origin = h->origin;
   }
   t->header = h;
   t->target = target;
@@ -467,6 +478,12 @@ void tunnel_end(struct tunnel *t, const char *reason)
 {
   tunnel_set_reset(t, "ECONNABORTED", reason);
   tunnel_step(t, CONNECTION_END);
+}
+
+void tunnel_end_loop(struct tunnel *t)
+{
+  tunnel_fail_loop(t);
+  tunnel_step(t, CONNECTION_CUT);
 }
 
 void tunnel_evict(struct tunnel *t)

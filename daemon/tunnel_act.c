@@ -172,19 +172,13 @@ static int act_on_streams(struct tunnel *t, unsigned actions)
 
 /* ---- The socket ---- */
 
-/* Each round would open two sockets here, and a stream: nobody means that. */
-static int refuse_loop(struct tunnel *t)
-{
-  tunnel_fail(t, "refused: it came through %u services and forwards already: does the target %s lead back here?",
-              t->hops.count, t->peer);
-  tunnel_set_reset(t, "ELOOP", "refused: it came through too many services and forwards: a target leads back to one");
-  return CONNECTION_DIAL_FAILED;
-}
-
 static int dial_target(struct tunnel *t)
 {
-  if (t->hops.count > HOPS_MAX)
-    return refuse_loop(t);
+  /* Each round would open two sockets here, and a stream: nobody means that. */
+  if (t->hops.count > HOPS_MAX) {
+    tunnel_fail_loop(t);
+    return CONNECTION_DIAL_FAILED;
+  }
   int error = -ENOENT;
   if (t->target != NULL)
     error = dial_start(&t->dial, t->table->lookups, t->target, DIAL_MS, tunnel_dialled, t);

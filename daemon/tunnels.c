@@ -40,6 +40,7 @@ int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *lin
       (struct connection_times){.dial = options->dial_ms, .hold = options->hold_ms, .refused = TUNNELS_REFUSED_MS};
   ts->events = events;
   ts->arg = arg;
+  trails_open(&ts->trails, ts);
   *out = ts;
   return 0;
 }
@@ -271,5 +272,5 @@ void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg)
   {
     tunnel_end(t, "the other side's mmfs ended");
   }
-  tunnels_release(ts);
+  trails_close(&ts->trails, tunnels_release);
 }

@@ -13,6 +13,7 @@
 #include "proto/header.h"
 #include "proto/pump.h"
 #include "proto/status.h"
+#include "trails.h"
 #include "tunnels.h"
 
 #define HASH_NONFATAL_OOM 1
@@ -49,6 +50,7 @@ struct tunnel {
   UT_hash_handle hh;                          /* S: by connection */
   struct detached detached;
   struct hops hops;
+  uint64_t origin; /* S: of hops.h, by which it came to F */
   uv_timer_t timer;
   int holds;               /* callbacks that are still to come */
   bool failed, cut, known; /* `known`: in the table by connection */
@@ -77,6 +79,7 @@ struct tunnels {
   struct tunnel *by_connection;
   struct tally *tallies;
   struct hops *dialled; /* by our sockets */
+  struct trails trails;
   struct tombs *tombs;
   struct farewells *farewells;
   struct detached_list detached;
@@ -122,6 +125,10 @@ void tunnel_evict(struct tunnel *t);
 void tunnel_fail(struct tunnel *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Why it has no stream. */
 const char *tunnel_trouble(const struct tunnel *t);
+/* It came through too many services: tells so, and is about to say so. */
+void tunnel_fail_loop(struct tunnel *t);
+/* And breaks, since it is open. */
+void tunnel_end_loop(struct tunnel *t);
 /* What to say if the connection breaks. Both live as long as the tunnel. */
 void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason);
 

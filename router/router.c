@@ -32,6 +32,7 @@
 #include "service.h"
 #include "state.h"
 #include "tokens.h"
+#include "trails.h"
 #include "waiting.h"
 #include "watch.h"
 
@@ -108,6 +109,7 @@ static const struct method {
     {"/mindmeld.ControlService/ForwardToService", forward_ask},
     {"/mindmeld.ControlService/CreateService", service_create},
     {"/mindmeld.ControlService/Join", join_ask},
+    {"/mindmeld.ControlService/Trace", trails_ask},
     {"/mindmeld.ControlService/WatchServices", watch_start},
     {"/mindmeld.ControlService/ListServices", list_services},
 };
@@ -202,6 +204,7 @@ static void router_free(struct router *r)
   registry_close(r->registry);
   callers_close(r->callers);
   lost_close(r->lost);
+  free(r->trails);
   waiting_close(r->waiting);
   key_forget(r);
   free(r);

@@ -19,6 +19,7 @@ struct presence;
 struct registry;
 struct service;
 struct tokens;
+struct trail;
 struct waiting;
 struct watcher;
 
@@ -35,6 +36,7 @@ struct router {
   struct callers *callers;
   struct tokens *tokens;
   struct lost *lost;
+  struct trail *trails;    /* trails.c; NULL until the first is told */
   struct waiting *waiting; /* dial.c */
   uint64_t started;        /* ms */
 

@@ -8,11 +8,11 @@ import pytest
 
 from harness import PATIENCE, Echo, dial, ends_somehow, exchange, free_port, settled
 
-TENS = 40
+FEW = 1000  # 20 or 130, and more where one is late to know what it has dialled; a loop that goes on makes 20,000
 
 
 def connections(*mounts):
-    """So far, of both kinds."""
+    """So far, each at both of its ends."""
     return sum(int(mount.values("status")["connections"]) for mount in mounts)
 
 
@@ -23,6 +23,7 @@ LOOPS = {
     "a v6 address": [("web", "A", "B", "v6")],
     "two services of one mount": [("web", "A", "A", "port"), ("ssh", "A", "A", "unix")],
     "two services of two mounts": [("web", "A", "B", "port"), ("ssh", "B", "A", "port")],
+    "two services that do not see each other": [("web", "A", "B", "port"), ("ssh", "B", "B", "port")],
     "two services whose forwards are elsewhere": [("web", "A", "B", "port"), ("ssh", "A", "B", "port")],
 }
 
@@ -54,7 +55,7 @@ def test_a_loop_ends(world, router, a, b, directory, shape):
     with contextlib.suppress(ConnectionResetError), connect(place) as caller:
         ends_somehow(caller)
     settled(a, b)
-    assert connections(a, b) < TENS
+    assert connections(a, b) < FEW
     for mount in a, b:
         if int(mount.values("status")["failed"]):
             assert "came through" in mount.read("errors")

@@ -51,7 +51,9 @@ WORLD void stream_keep_header(struct world *w, struct stream *s, const Mindmeld_
                        .limit = from->limit,
                        .epoch = from->epoch,
                        .established = from->established,
-                       .received = from->received};
+                       .received = from->received,
+                       .hops = from->hops,
+                       .origin = from->origin};
   snprintf(h->token, sizeof h->token, "%s", from->token);
   snprintf(h->service, sizeof h->service, "%s", from->service);
   stream_copy(h->member, &h->has_member, &from->member, sizeof h->member);

@@ -1,6 +1,10 @@
 /* Tunnels whose streams last as long as they do: forwards and services, of ours and of the first version. */
 #include "test_daemon_tunnels.h"
 
+#include <fcntl.h>
+
+#include "daemon/hops.h"
+
 static void begin_with_first_version(void)
 {
   w.router.watch_status = RPC_UNIMPLEMENTED;
@@ -488,6 +492,57 @@ START_TEST(a_service_that_is_gone_was_dialled)
 }
 END_TEST
 
+/* A dial that says that it came through so many, by a connection that we may have dialled ourselves. */
+static struct stream *dial_after(uint32_t hops, uint64_t origin, uint8_t first)
+{
+  uint8_t id[sizeof connection];
+
+  memcpy(id, connection, sizeof id);
+  id[0] = first;
+  struct header h = stream_dial("web", id);
+  h.hops = hops;
+  h.origin = origin;
+  return arrive(&h);
+}
+
+static void expect_loop(struct stream *s)
+{
+  WORLD_UNTIL(&w, s->reset && s->half_closed);
+  ck_assert_str_eq(s->code, "ELOOP");
+  ck_assert_ptr_nonnull(strstr(s->reason, "leads back"));
+  ck_assert_ptr_nonnull(strstr(sentence, "connection to services/web: refused: it came through 9 services"));
+  expect_no_target();
+}
+
+START_TEST(what_came_through_too_many_is_refused)
+{
+  begin_connected();
+  dial_after(HOPS_MAX, 0, 1);
+  int fd = accept_target();
+  WORLD_UNTIL(&w, state_is("open"));
+  expect_loop(dial_after(HOPS_MAX + 1, 0, 2));
+  /* It comes by what was dialled for the first. */
+  expect_loop(dial_after(0, hops_accepted(fd), 3));
+  ck_assert_int_eq(failed, 2);
+  close(fd);
+}
+END_TEST
+
+START_TEST(what_was_dialled_here_is_recognised_when_it_comes_to_a_forward)
+{
+  begin_connected();
+  struct stream *dialled = dial_after(2, 0, 1);
+  int fd = accept_target(), before = streams.count;
+  WORLD_UNTIL(&w, dialled->headers == 2 && state_is("open"));
+  tunnels_forward(tunnels, "web", fcntl(fd, F_DUPFD_CLOEXEC, 0), "127.0.0.1:1");
+  struct stream *s = stream_at(before);
+  WORLD_UNTIL(&w, s->first.has_connection);
+  ck_assert_uint_eq(s->first.hops, 3);
+  ck_assert_uint_eq(s->first.origin, hops_accepted(fd));
+  close(fd);
+}
+END_TEST
+
 START_TEST(closes_with_connections_in_every_state)
 {
   struct stream *s;
@@ -543,6 +598,8 @@ static void add_services(Suite *suite)
   tcase_add_test(t, a_parked_stream_is_a_connection);
   tcase_add_test(t, a_target_refuses_after_early_data);
   tcase_add_test(t, a_service_that_is_gone_was_dialled);
+  tcase_add_test(t, what_came_through_too_many_is_refused);
+  tcase_add_test(t, what_was_dialled_here_is_recognised_when_it_comes_to_a_forward);
   tcase_add_test(t, closes_with_connections_in_every_state);
 }
 

@@ -342,9 +342,9 @@ struct asked {
   enum rpc_status status;
   char text[256];
   char token[TOKEN_MAX + 1];
-  size_t services;
+  size_t services;  /* or hops */
   char names[4096]; /* joined by blanks */
-  int64_t created;  /* of the last */
+  int64_t created;  /* of the last; or the last */
 };
 
 struct asking {
@@ -378,6 +378,16 @@ FIXTURE void asked_removed(struct asked *a, const struct rpc_message *m)
   mindmeld__join_response__free_unpacked(response, NULL);
 }
 
+FIXTURE void asked_hops(struct asked *a, const struct rpc_message *m)
+{
+  Mindmeld__TraceResponse *response =
+      (Mindmeld__TraceResponse *)rpc_message_unpack(m, &mindmeld__trace_response__descriptor);
+  ck_assert_ptr_nonnull(response);
+  a->services = response->n_hops;
+  a->created = response->n_hops > 0 ? response->hops[response->n_hops - 1] : 0;
+  mindmeld__trace_response__free_unpacked(response, NULL);
+}
+
 FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
   struct asking *asking = arg;
@@ -394,6 +404,11 @@ FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_mes
   }
   if (asking->type == &mindmeld__join_response__descriptor) {
     asked_removed(a, answer);
+    rpc_message_free(answer);
+    return;
+  }
+  if (asking->type == &mindmeld__trace_response__descriptor) {
+    asked_hops(a, answer);
     rpc_message_free(answer);
     return;
   }
