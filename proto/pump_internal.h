@@ -178,6 +178,7 @@ struct pump {
   struct pump_acks acks;
   _Atomic uint64_t bytes_read, bytes_written;
   _Atomic uint64_t queued; /* down, as the window counts it; changes with that lock held */
+  uint64_t confirmed;      /* loop thread: of bytes_written, the peer's machine has */
   atomic_int socket_error; /* the first */
 
   struct rpc_tag loop_tag; /* as a stream's */
@@ -231,6 +232,8 @@ int pump_watch(struct pump *p, int fd);
 void pump_socket_begin(int fd, unsigned keepalive_s);
 /* What its close does, be it ours or the kernel's when this process is killed. */
 void pump_socket_reset_on_close(int fd, bool reset);
+/* Its peer's machine has acknowledged all that it was given. */
+bool pump_socket_has_all(int fd);
 /* What it was given is under way, and its peer's machine has not answered for long. */
 bool pump_socket_is_abandoned(int fd, unsigned keepalive_s);
 

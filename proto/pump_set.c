@@ -164,7 +164,12 @@ static void go_on(struct pump *p)
 
 static void look_after(struct pump *p)
 {
-  if (p->fd >= 0 && pump_socket_is_abandoned(p->fd, p->set->limits.keepalive_s))
+  uint64_t written = atomic_load_explicit(&p->bytes_written, memory_order_relaxed);
+  if (p->fd < 0 || p->is_unix || written == p->confirmed)
+    return;
+  if (pump_socket_has_all(p->fd))
+    p->confirmed = written;
+  else if (pump_socket_is_abandoned(p->fd, p->set->limits.keepalive_s))
     pump_tell_socket_failed(p, ETIMEDOUT);
 }
 

@@ -6,9 +6,10 @@
  * A peer whose machine vanished is noticed by the kernel's keepalive while nothing is under way, and by us when
  * something is. TCP_USER_TIMEOUT is of no use: it also ends a peer that answers, but does not read for as long.
  */
-#include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "pump_internal.h"
@@ -44,6 +45,12 @@ void pump_socket_begin(int fd, unsigned keepalive_s)
   set(fd, IPPROTO_TCP, TCP_KEEPINTVL, probe_every_s(keepalive_s));
   set(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES);
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+bool pump_socket_has_all(int fd)
+{
+  int left = 0;
+  return ioctl(fd, SIOCOUTQ, &left) == 0 && left == 0;
 }
 
 /* A peer that has no room answers probes, each of which sets the count back. */
