@@ -119,7 +119,7 @@ def test_connections_of_who_is_refused(world, directory):
     streams = [dial(b.forward("web")), dial(a.forward("back"))]
     assert all(talks(stream, b"before") for stream in streams)
     put(key, "two\n")
-    router.stop()
+    router.kill()
     world.router("--key", key, listen=f"127.0.0.1:{port}")
     a.connected()
     eventually(lambda: [c["trouble"] for c in b.connections()] == ["the router refuses the key: wrong key"] * 2, what="they say so")
