@@ -118,16 +118,27 @@ struct rpc_channel;
  * there has heartbeats. */
 enum { RPC_ANSWER_MS = 20000 };
 
-struct rpc_channel_options {
-  const char *target; /* HOST:PORT, [V6]:PORT */
-  bool tls;           /* else plaintext */
-  const char *ca_pem; /* with tls: the text of the roots to trust; NULL for the system's */
-  const char *bearer; /* NULL, or the key that each call shows */
-  bool keepalive;     /* HTTP/2 pings: only to routers of ours */
-  int answer_ms;      /* how long a ping, or what was sent, may be without an answer; 0: RPC_ANSWER_MS */
+struct sockaddr;
+
+/* In place of the router, which is asked to pass the connection on to it (HTTP's CONNECT). */
+struct rpc_proxy {
+  const char *login; /* NULL, or USER:PASSWORD */
 };
 
-/* -EINVAL: a key that HTTP/2 does not carry, or roots that are none. Starts connecting at once. Strings are copied. */
+struct rpc_channel_options {
+  const char *target;             /* HOST:PORT, [V6]:PORT: what the router is called, also by its certificate */
+  const struct sockaddr *address; /* v4 or v6: where to connect to; NULL: gRPC looks the target up */
+  const struct rpc_proxy *proxy;  /* NULL; or what is at `address` */
+  bool nowhere;                   /* it is not connected: calls fail at once */
+  bool tls;                       /* else plaintext */
+  const char *ca_pem;             /* with tls: the text of the roots to trust; NULL for the system's */
+  const char *bearer;             /* NULL, or the key that each call shows */
+  bool keepalive;                 /* HTTP/2 pings: only to routers of ours */
+  int answer_ms;                  /* how long a ping, or what was sent, may be without an answer; 0: RPC_ANSWER_MS */
+};
+
+/* -EINVAL: a key that HTTP/2 does not carry, or roots that are none. Starts connecting at once. All is copied. The
+ * environment has no say. */
 int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options);
 /* The channel goes when its last call has closed. */
 void rpc_channel_close(struct rpc_channel *ch);

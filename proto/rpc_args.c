@@ -17,6 +17,13 @@ void rpc_args_add(struct rpc_args *args, const char *key, int value)
         (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
 }
 
+void rpc_args_add_text(struct rpc_args *args, const char *key, char *value)
+{
+  if (args->count < RPC_ARGS_MAX)
+    args->all[args->count++] =
+        (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = value};
+}
+
 void rpc_args_add_quota(struct rpc_args *args, grpc_resource_quota *quota)
 {
   if (args->count < RPC_ARGS_MAX)

@@ -14,6 +14,8 @@ struct rpc_args {
 
 /* The key is not copied. */
 void rpc_args_add(struct rpc_args *args, const char *key, int value);
+/* Neither is. */
+void rpc_args_add_text(struct rpc_args *args, const char *key, char *value);
 /* The quota must outlast the use of `args`. */
 void rpc_args_add_quota(struct rpc_args *args, grpc_resource_quota *quota);
 /* Points into `args`. */

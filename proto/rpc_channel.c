@@ -16,13 +16,15 @@
 
 #include "rpc_args.h"
 #include "rpc_lane.h"
+#include "rpc_target.h"
 
 enum { ROOTS_MAX = 8 << 20 };
 
 struct rpc_channel {
   struct rpc_queue *queue;
   unsigned refs; /* the owner's, and one for each call */
-  char *target;
+  struct rpc_target target;
+  bool nowhere;
   grpc_channel_credentials *credentials;
   struct rpc_args args; /* but those of each lane */
   bool keepalive;
@@ -89,50 +91,30 @@ static void drop_metadata(struct rpc_channel *ch)
   }
 }
 
-static bool is_loopback(const char *target)
-{
-  return strncmp(target, "127.", 4) == 0 || strncmp(target, "[::1]", 5) == 0 || strncmp(target, "localhost:", 10) == 0;
-}
-
-/* Not a name that stands for several. */
-static bool is_address(const char *target)
-{
-  return target[0] == '[' || target[strspn(target, "0123456789.")] == ':';
-}
-
-static void add_args(struct rpc_args *args, const struct rpc_channel_options *options)
+static void add_args(struct rpc_args *args, const struct rpc_target *target)
 {
   rpc_args_add_common(args);
   rpc_args_add(args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   rpc_args_add(args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   /* How long one attempt may take, despite its name. Whoever has the channel looks whether it comes on; but of a name's
-   * addresses the first may be dead. */
-  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, is_address(options->target) ? 120000 : 5000);
+   * addresses the first may be dead, where gRPC looks it up. */
+  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, target->address ? 120000 : 5000);
   rpc_args_add(args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   rpc_args_add(args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   /* Or a lane would share another's connection, and a channel that is opened again with other settings the old one's.
    */
   rpc_args_add(args, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (is_loopback(options->target))
-    rpc_args_add(args, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-}
-
-/* A host's name may look like one of gRPC's schemes. What has brackets cannot. */
-static char *make_target(const char *target)
-{
-  size_t size = strlen(target) + sizeof "dns:///";
-  char *out = malloc(size);
-  if (out)
-    snprintf(out, size, "%s%s", target[0] == '[' ? "" : "dns:///", target);
-  return out;
+  rpc_target_add_args(target, args);
 }
 
 static grpc_channel *connect_lane(struct rpc_channel *ch, unsigned mark)
 {
   struct rpc_args args = ch->args;
+  if (ch->nowhere)
+    return grpc_lame_client_channel_create(NULL, GRPC_STATUS_UNAVAILABLE, "not connected yet");
   rpc_args_add_client_keepalive(&args, ch->keepalive, (int)mark);
   grpc_channel_args view = rpc_args_view(&args);
-  return grpc_channel_create(ch->target, ch->credentials, &view);
+  return grpc_channel_create(ch->target.uri, ch->credentials, &view);
 }
 
 static void channel_free(struct rpc_channel *ch)
@@ -140,7 +122,7 @@ static void channel_free(struct rpc_channel *ch)
   if (ch->credentials)
     grpc_channel_credentials_release(ch->credentials);
   drop_metadata(ch);
-  free(ch->target);
+  rpc_target_free(&ch->target);
   free(ch);
 }
 
@@ -153,12 +135,14 @@ int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct
   ch->refs = 1;
   ch->keepalive = options->keepalive;
   ch->answer_ms = options->answer_ms > 0 ? options->answer_ms : RPC_ANSWER_MS;
-  ch->target = make_target(options->target);
-  int error = ch->target ? make_metadata(ch, options->bearer) : -ENOMEM;
+  ch->nowhere = options->nowhere;
+  int error = rpc_target_make(&ch->target, options);
+  if (!error)
+    error = make_metadata(ch, options->bearer);
   if (!error)
     error = make_credentials(&ch->credentials, options);
   if (!error) {
-    add_args(&ch->args, options);
+    add_args(&ch->args, &ch->target);
     error = rpc_lanes_open(&ch->lanes, ch, connect_lane);
   }
   if (error) {
