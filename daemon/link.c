@@ -19,6 +19,7 @@
 
 #include "link_internal.h"
 #include "lookups.h"
+#include "names.h"
 #include "network.h"
 #include "proto/credential.h"
 #include "proto/identity.h"
@@ -51,12 +52,18 @@ static void tell(struct link *l)
 /* Calls that start from now on go there. */
 static void use_channel(struct link *l, struct link_path *p)
 {
-  if (p->lent)
+  if (p->lent || p->channel == NULL)
     return;
   if (l->channel != NULL)
     rpc_channel_close(l->channel);
   l->channel = p->channel;
   p->lent = true;
+}
+
+void link_use_attempt(struct link *l)
+{
+  if (l->path == NULL)
+    use_channel(l, l->attempt);
 }
 
 static void try_later(struct link *l)
@@ -140,10 +147,26 @@ void link_fail(struct link *l, struct link_path *p, const char *sentence)
   fail(l, p, sentence, false);
 }
 
+static struct trouble_where where_of(const struct link *l, const struct link_path *p)
+{
+  return (struct trouble_where){.target = l->target,
+                                .proxy = l->proxied ? l->proxy_text : NULL,
+                                .tls = l->options.tls,
+                                .key = l->key != NULL,
+                                .connected = p == l->path};
+}
+
+void link_not_found(struct link *l, struct link_path *p, const char *why, unsigned causes)
+{
+  struct trouble_where where = where_of(l, p);
+  char sentence[TROUBLE_MAX];
+
+  link_fail(l, p, trouble_not_found(&where, why, causes, sentence));
+}
+
 void link_lose(struct link *l, struct link_path *p, enum rpc_status status, const char *text)
 {
-  struct trouble_where where = {
-      .target = l->target, .tls = l->options.tls, .key = l->key != NULL, .connected = p == l->path};
+  struct trouble_where where = where_of(l, p);
   char sentence[TROUBLE_MAX];
 
   trouble_sentence(&where, status, text, sentence);
@@ -155,11 +178,8 @@ static void try_now(struct link *l)
   int err = link_path_open(&l->attempt, l);
 
   uv_timer_stop(&l->timer);
-  if (err == 0) {
-    if (l->path == NULL)
-      use_channel(l, l->attempt);
+  if (err == 0)
     return;
-  }
   l->attempt = NULL;
   try_later(l);
   if (l->path == NULL)
@@ -245,6 +265,9 @@ void link_renew_perhaps(struct link *l)
 
 static void network_changed(bool sure, void *arg)
 {
+  struct link *l = arg;
+
+  names_renew(l->lookups->names);
   if (sure)
     link_renew(arg);
   else
@@ -272,6 +295,7 @@ static void free_link(struct link *l)
   explicit_bzero(l->identity.seed, sizeof l->identity.seed);
   explicit_bzero(l->identity.member_key, sizeof l->identity.member_key);
   explicit_bzero(l->identity.former_key, sizeof l->identity.former_key);
+  explicit_bzero(l->proxy.login, sizeof l->proxy.login);
   free(l);
 }
 
@@ -308,15 +332,29 @@ int link_set_credentials(struct link *l, const char *key, const char *ca_pem)
 static int copy_options(struct link *l, const struct link_options *options)
 {
   l->options = *options;
+  const char *why;
+
   if (l->options.answer_ms == 0)
     l->options.answer_ms = LINK_ANSWER_MS;
   l->target = strdup(options->target);
+  if (address_parse_router(options->target, 0, &l->router, &why) != 0)
+    return -EINVAL;
   int err = link_set_credentials(l, options->key, options->ca_pem);
   l->identity = *options->identity;
   l->identity.lock = -1;
   identity_of_seed(l->identity.seed, l->public_key);
   member_of_key(l->identity.member_key, l->member);
   return l->target != NULL ? err : -ENOMEM;
+}
+
+static void find_proxy(struct link *l)
+{
+  char text[ADDRESS_TEXT_MAX];
+
+  l->proxied = proxy_find(&l->proxy, &l->router, getenv);
+  if (l->proxied)
+    snprintf(l->proxy_text, sizeof l->proxy_text, "%s (from %s)", address_format(&l->proxy.address, text),
+             l->proxy.variable);
 }
 
 int link_open(struct link **out, struct lookups *lookups, struct rpc_queue *q, const struct link_options *options,
@@ -337,9 +375,10 @@ int link_open(struct link **out, struct lookups *lookups, struct rpc_queue *q, c
   identity_random(&l->random, sizeof l->random);
   l->random |= 1;
   err = copy_options(l, options);
+  find_proxy(l);
   if (err == 0) {
     const struct rpc_channel_options channel = {
-        .target = l->target, .tls = options->tls, .ca_pem = l->ca_pem, .bearer = l->key};
+        .target = l->target, .tls = options->tls, .ca_pem = l->ca_pem, .bearer = l->key, .nowhere = true};
     err = rpc_channel_open(&l->channel, q, &channel);
   }
   if (err == 0)

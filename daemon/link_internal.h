@@ -8,26 +8,32 @@
 
 #include <uv.h>
 
+#include "endpoints.h"
 #include "known_names.h"
 #include "link.h"
 #include "link_line.h"
 #include "mindmeld.pb-c.h"
 #include "own_identity.h"
 #include "proto/rpc.h"
+#include "proxy.h"
 #include "trouble.h"
 
-/*     WATCHING --first answer--> JOINING --> WATCHED           the watch and Join of a router of ours
+/*  SEEKING                                                    the address that answers
+ *        |
+ *     WATCHING --first answer--> JOINING --> WATCHED           the watch and Join of a router of ours
  *        |
  *        +-- UNIMPLEMENTED --> LISTING --> POLLED              an original
  *
  * and OVER, from every state: nobody wants to hear of it any more. */
-enum link_path_state { PATH_WATCHING, PATH_JOINING, PATH_WATCHED, PATH_LISTING, PATH_POLLED, PATH_OVER };
+enum link_path_state { PATH_SEEKING, PATH_WATCHING, PATH_JOINING, PATH_WATCHED, PATH_LISTING, PATH_POLLED, PATH_OVER };
 
 struct link_path {
   struct link *link;
   enum link_path_state state;
-  struct rpc_channel *channel;
-  bool lent; /* the channel is the link's */
+  struct dial *dial; /* SEEKING */
+  struct endpoint at;
+  struct rpc_channel *channel; /* NULL while SEEKING */
+  bool lent;                   /* the channel is the link's */
   struct rpc_call *call, *join;
   Mindmeld__WatchServicesResponse *first; /* JOINING: is not told before it is known who we are */
   uv_timer_t timer;                       /* when an answer, or a heartbeat, is missing; when to poll again */
@@ -48,6 +54,10 @@ struct link {
   struct rpc_queue *q;
   struct link_options options;
   char *target, *ca_pem, *key;
+  struct address router; /* the target */
+  bool proxied;
+  struct proxy proxy; /* that the environment names for it */
+  char proxy_text[ADDRESS_TEXT_MAX + 32];
   const struct link_events *events;
   void *arg;
 
@@ -80,6 +90,10 @@ void link_up(struct link *l, struct link_path *p);
 /* It cannot be used, or not any more. Drops it, and tries again. */
 void link_lose(struct link *l, struct link_path *p, enum rpc_status status, const char *text);
 void link_fail(struct link *l, struct link_path *p, const char *sentence);
+/* None of its addresses answers; as dial.h tells it. */
+void link_not_found(struct link *l, struct link_path *p, const char *why, unsigned causes);
+/* The attempt has a channel: calls go there, unless there is a path. */
+void link_use_attempt(struct link *l);
 void link_supersede(struct link *l);
 /* As link_renew, but leaves an attempt that is under way alone. */
 void link_begin_renewal(struct link *l);

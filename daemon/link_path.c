@@ -1,8 +1,9 @@
-/* One way to the router. First of all WatchServices is called: its first answer means that the router is there and of
- * our kind, and has a challenge. That is signed, and only who has joined goes on with the watch; until then its first
- * message is kept, and no other is received. A router of the first version answers UNIMPLEMENTED; it dies of keepalive
- * pings, so the channel is opened again without them, and ListServices is polled. Behind the same channel a router of
- * ours may take its place some day, so WatchServices is asked for each time again.
+/* One way to the router. First of all the address is looked for that answers, of those which the router's name has now,
+ * or its proxy's (dial.h); gRPC is told to connect to that one. Then WatchServices is called: its first answer means
+ * that the router is there and of our kind, and has a challenge. That is signed, and only who has joined goes on with
+ * the watch; until then its first message is kept, and no other is received. A router of the first version answers
+ * UNIMPLEMENTED; it dies of keepalive pings, so the channel is opened again without them, and ListServices is polled.
+ * Behind the same channel a router of ours may take its place some day, so WatchServices is asked for each time again.
  *
  * The memory stays until the calls and the timers have called back for the last time, so that an answer which comes
  * after the path was dropped meets nobody.
@@ -13,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dial.h"
 #include "link_internal.h"
 #include "network.h"
 
 enum {
+  SEEK_MS = 20000,
   MOST_MS = 60000, /* however slow the way may be */
   CALL_MS = 10000,
   POLL_MS = 2000,
@@ -56,8 +59,14 @@ static void drop_first(struct link_path *p)
 static int open_channel(struct link_path *p, bool keepalive)
 {
   struct link *l = p->link;
-  const struct rpc_channel_options options = {
-      .target = l->target, .tls = l->options.tls, .ca_pem = l->ca_pem, .bearer = l->key, .keepalive = keepalive};
+  const struct rpc_proxy proxy = {.login = l->proxy.login[0] != '\0' ? l->proxy.login : NULL};
+  const struct rpc_channel_options options = {.target = l->target,
+                                              .address = (const struct sockaddr *)&p->at.bytes,
+                                              .proxy = l->proxied ? &proxy : NULL,
+                                              .tls = l->options.tls,
+                                              .ca_pem = l->ca_pem,
+                                              .bearer = l->key,
+                                              .keepalive = keepalive};
   struct rpc_channel *fresh;
   int err = rpc_channel_open(&fresh, l->q, &options);
 
@@ -397,6 +406,7 @@ static void timer_fired(uv_timer_t *timer)
   case PATH_POLLED:
     poll_again(p);
     break;
+  case PATH_SEEKING:
   case PATH_LISTING:
   case PATH_OVER:
     break;
@@ -408,6 +418,39 @@ static void timer_closed(uv_handle_t *handle)
   unref(handle->data);
 }
 
+static int begin_watch(struct link_path *p)
+{
+  int err = open_channel(p, true);
+
+  if (err != 0)
+    return err;
+  link_use_attempt(p->link);
+  p->state = PATH_WATCHING;
+  p->since = uv_now(p->link->loop);
+  /* After one that had no answer at all the way may be a long one. */
+  start_timer(p, p->link->options.answer_ms * (p->link->unanswered ? 2 : 1));
+  return start_watch(p);
+}
+
+static void found(int error, const struct endpoint *at, const char *why, unsigned causes, void *arg)
+{
+  struct link_path *p = arg;
+  struct link *l = p->link;
+
+  p->dial = NULL;
+  if (p->state == PATH_SEEKING) {
+    if (error == 0) {
+      p->at = *at;
+      error = begin_watch(p);
+      if (error != 0)
+        link_fail(l, p, strerror(-error));
+    } else {
+      link_not_found(l, p, why, causes);
+    }
+  }
+  unref(p);
+}
+
 int link_path_open(struct link_path **out, struct link *l)
 {
   struct link_path *p = calloc(1, sizeof *p);
@@ -416,7 +459,7 @@ int link_path_open(struct link_path **out, struct link *l)
   if (p == NULL)
     return -ENOMEM;
   p->link = l;
-  err = open_channel(p, true);
+  err = dial_find(&p->dial, l->lookups, l->proxied ? &l->proxy.address : &l->router, SEEK_MS, found, p);
   if (err != 0) {
     free(p);
     return err;
@@ -425,17 +468,10 @@ int link_path_open(struct link_path **out, struct link *l)
   uv_timer_init(l->loop, &p->timer);
   uv_timer_init(l->loop, &p->age);
   p->timer.data = p->age.data = p;
-  p->refs = 2;
+  p->refs = 3;
   l->calls++;
-  p->since = uv_now(l->loop);
-  /* After one that had no answer at all the way may be a long one. */
-  start_timer(p, l->options.answer_ms * (l->unanswered ? 2 : 1));
-  err = start_watch(p);
-  if (err != 0)
-    link_path_drop(p);
-  else
-    *out = p;
-  return err;
+  *out = p;
+  return 0;
 }
 
 void link_path_drop(struct link_path *p)
@@ -446,7 +482,9 @@ void link_path_drop(struct link_path *p)
     rpc_call_cancel(p->call, RPC_CANCELLED, "given up");
   if (p->join != NULL)
     rpc_call_cancel(p->join, RPC_CANCELLED, "given up");
-  if (!p->lent)
+  if (p->dial != NULL)
+    dial_cancel(p->dial);
+  if (p->channel != NULL && !p->lent)
     rpc_channel_close(p->channel);
   p->channel = NULL;
   uv_close((uv_handle_t *)&p->timer, timer_closed);

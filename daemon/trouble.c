@@ -15,9 +15,7 @@ struct pattern {
 
 static const struct pattern patterns[] = {
     {"Connection refused", ALWAYS, "nothing listens at %s (connection refused): is the router running?"},
-    {"DNS resolution failed", ALWAYS, "the host name in %s does not resolve: check its spelling and the network"},
-    {"Domain name not found", ALWAYS, "the host name in %s does not resolve: check its spelling and the network"},
-    {"Name or service not known", ALWAYS, "the host name in %s does not resolve: check its spelling and the network"},
+    {"does not resolve", ALWAYS, "the host name in %s does not resolve: check its spelling and the network"},
     {"CERTIFICATE_VERIFY_FAILED", WITH_TLS,
      "the certificate of %s is not trusted, or has expired: renew it, or name its authority with cafile=FILE"},
     {"certificate verify failed", WITH_TLS,
@@ -64,6 +62,40 @@ static bool by_pattern(const struct trouble_where *where, const char *text, char
   return false;
 }
 
+/* What the way through a proxy adds: that it does not want to, or is not there. */
+static bool by_proxy(const struct trouble_where *where, const char *text, char out[TROUBLE_MAX])
+{
+  static const char refusal[] = "HTTP proxy returned response code ";
+  static const char *const absences[] = {"Connection refused", "No route to host", "etwork is unreachable",
+                                         "onnection timed out", "connect timed out"};
+  const char *code = strstr(text, refusal);
+
+  if (code != NULL) {
+    snprintf(out, TROUBLE_MAX,
+             "the proxy %s refuses to connect to %s (HTTP %.3s): a router to be reached without it belongs "
+             "in no_proxy",
+             where->proxy, where->target, code + sizeof refusal - 1);
+    return true;
+  }
+  for (size_t i = 0; i < sizeof absences / sizeof *absences; i++)
+    if (strstr(text, absences[i]) != NULL) {
+      snprintf(out, TROUBLE_MAX, "cannot reach the proxy %s: a router to be reached without it belongs in no_proxy",
+               where->proxy);
+      return true;
+    }
+  return false;
+}
+
+const char *trouble_not_found(const struct trouble_where *where, const char *why, unsigned causes,
+                              char out[TROUBLE_MAX])
+{
+  if (where->proxy != NULL)
+    snprintf(out, TROUBLE_MAX, "cannot reach the proxy %s: %s", where->proxy, why);
+  else if (causes > 1 || !by_pattern(where, why, out))
+    snprintf(out, TROUBLE_MAX, "cannot reach %s: %s", where->target, why);
+  return out;
+}
+
 const char *trouble_sentence(const struct trouble_where *where, enum rpc_status status, const char *text,
                              char out[TROUBLE_MAX])
 {
@@ -87,7 +119,7 @@ const char *trouble_sentence(const struct trouble_where *where, enum rpc_status 
   }
   if (where->connected)
     snprintf(out, TROUBLE_MAX, "the router %s went away: %s", where->target, text);
-  else if (!by_pattern(where, text, out))
+  else if ((where->proxy == NULL || !by_proxy(where, text, out)) && !by_pattern(where, text, out))
     snprintf(out, TROUBLE_MAX, "cannot reach %s: %s (%s)", where->target, text, rpc_status_name(status));
   return out;
 }

@@ -91,6 +91,12 @@ static void drop_metadata(struct rpc_channel *ch)
   }
 }
 
+/* Not a name that stands for several. */
+static bool is_address(const struct rpc_target *target)
+{
+  return target->address || target->name[0] == '[' || target->name[strspn(target->name, "0123456789.")] == ':';
+}
+
 static void add_args(struct rpc_args *args, const struct rpc_target *target)
 {
   rpc_args_add_common(args);
@@ -98,7 +104,7 @@ static void add_args(struct rpc_args *args, const struct rpc_target *target)
   rpc_args_add(args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   /* How long one attempt may take, despite its name. Whoever has the channel looks whether it comes on; but of a name's
    * addresses the first may be dead, where gRPC looks it up. */
-  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, target->address ? 120000 : 5000);
+  rpc_args_add(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, is_address(target) ? 120000 : 5000);
   rpc_args_add(args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   rpc_args_add(args, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
   /* Or a lane would share another's connection, and a channel that is opened again with other settings the old one's.

@@ -728,18 +728,27 @@ static const struct {
   enum rpc_status status;
   const char *text, *part;
 } troubles[] = {
-    {{"r:1", false, false, false}, RPC_UNAVAILABLE, "x: Connection refused", "nothing listens at r:1"},
-    {{"r:1", false, false, false}, RPC_UNAVAILABLE, "DNS resolution failed for r", "does not resolve"},
-    {{"r:1", true, false, false}, RPC_UNAVAILABLE, "SSL_ERROR_SSL: CERTIFICATE_VERIFY_FAILED", "cafile"},
-    {{"r:1", true, false, false}, RPC_UNAVAILABLE, "error: WRONG_VERSION_NUMBER", "insecure"},
-    {{"r:1", false, false, false}, RPC_UNAVAILABLE, "Socket closed", "does it speak TLS"},
-    {{"r:1", true, false, false}, RPC_UNAVAILABLE, "Socket closed", "is this a router"},
-    {{"r:1", true, true, false}, RPC_UNAUTHENTICATED, "no", "refuses the key"},
-    {{"r:1", true, false, false}, RPC_PERMISSION_DENIED, "no", "key=FILE"},
-    {{"r:1", false, false, false}, RPC_DEADLINE_EXCEEDED, "", "does not answer"},
-    {{"r:1", false, false, false}, RPC_UNIMPLEMENTED, "", "not a router"},
-    {{"r:1", false, false, true}, RPC_UNAVAILABLE, "Socket closed", "went away"},
-    {{"r:1", false, false, false}, RPC_INTERNAL, "something new %s %n", "something new %s %n"},
+    {{"r:1", NULL, false, false, false}, RPC_UNAVAILABLE, "x: Connection refused", "nothing listens at r:1"},
+    {{"r:1", NULL, false, false, false}, RPC_UNAVAILABLE, "r does not resolve: Try again", "spelling"},
+    {{"r:1", NULL, true, false, false}, RPC_UNAVAILABLE, "SSL_ERROR_SSL: CERTIFICATE_VERIFY_FAILED", "cafile"},
+    {{"r:1", NULL, true, false, false}, RPC_UNAVAILABLE, "error: WRONG_VERSION_NUMBER", "insecure"},
+    {{"r:1", NULL, false, false, false}, RPC_UNAVAILABLE, "Socket closed", "does it speak TLS"},
+    {{"r:1", NULL, true, false, false}, RPC_UNAVAILABLE, "Socket closed", "is this a router"},
+    {{"r:1", NULL, true, true, false}, RPC_UNAUTHENTICATED, "no", "refuses the key"},
+    {{"r:1", NULL, true, false, false}, RPC_PERMISSION_DENIED, "no", "key=FILE"},
+    {{"r:1", NULL, false, false, false}, RPC_DEADLINE_EXCEEDED, "", "does not answer"},
+    {{"r:1", NULL, false, false, false}, RPC_UNIMPLEMENTED, "", "not a router"},
+    {{"r:1", NULL, false, false, true}, RPC_UNAVAILABLE, "Socket closed", "went away"},
+    {{"r:1", "p:2 (from http_proxy)", true, false, false},
+     RPC_UNAVAILABLE,
+     "last error: UNKNOWN: HTTP proxy returned response code 403",
+     "the proxy p:2 (from http_proxy) refuses to connect to r:1 (HTTP 403)"},
+    {{"r:1", "p:2 (from http_proxy)", true, false, false},
+     RPC_UNAVAILABLE,
+     "x: Connection refused",
+     "cannot reach the proxy p:2"},
+    {{"r:1", "p:2 (from http_proxy)", true, false, false}, RPC_UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED", "cafile"},
+    {{"r:1", NULL, false, false, false}, RPC_INTERNAL, "something new %s %n", "something new %s %n"},
 };
 
 START_TEST(troubles_say_what_to_do)
@@ -748,6 +757,22 @@ START_TEST(troubles_say_what_to_do)
 
   trouble_sentence(&troubles[_i].where, troubles[_i].status, troubles[_i].text, out);
   ck_assert_msg(strstr(out, troubles[_i].part) != NULL, "%s", out);
+}
+END_TEST
+
+START_TEST(what_is_not_found_is_told)
+{
+  struct trouble_where where = {.target = "r:1"};
+  char out[TROUBLE_MAX];
+
+  ck_assert_str_eq(trouble_not_found(&where, "Connection refused", 1, out),
+                   "nothing listens at r:1 (connection refused): is the router running?");
+  ck_assert_str_eq(trouble_not_found(&where, "Connection refused (1.2.3.4), No route to host (::2)", 2, out),
+                   "cannot reach r:1: Connection refused (1.2.3.4), No route to host (::2)");
+  ck_assert_ptr_nonnull(strstr(trouble_not_found(&where, "r does not resolve: no answer in time", 1, out), "spelling"));
+  where.proxy = "p:2 (from https_proxy)";
+  ck_assert_str_eq(trouble_not_found(&where, "Connection refused", 1, out),
+                   "cannot reach the proxy p:2 (from https_proxy): Connection refused");
 }
 END_TEST
 
@@ -811,6 +836,7 @@ int main(void)
   tcase_add_test(t, what_may_have_changed_does_not_disturb_an_attempt);
   tcase_add_loop_test(t, may_be_closed_by_who_is_told, 0, 2);
   tcase_add_loop_test(pure, troubles_say_what_to_do, 0, sizeof troubles / sizeof *troubles);
+  tcase_add_test(pure, what_is_not_found_is_told);
   tcase_add_test(pure, long_troubles_are_cut);
   suite_add_tcase(s, t);
   suite_add_tcase(s, pure);
