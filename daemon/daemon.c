@@ -273,8 +273,7 @@ static int open_parts(struct daemon *d)
                                             .identity = &d->identity};
   const struct pump_limits limits = {
       .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
-  const struct tunnels_options tunnels_options = {
-      .limit = limits.window, .dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
+  const struct tunnels_options tunnels_options = {.dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
   int err = rpc_queue_create(&d->queue);
 
   credentials_start(d->credentials, &d->loop, &news_of_credentials, d);

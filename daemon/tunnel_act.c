@@ -49,7 +49,7 @@ static void say_which(const struct tunnel *t, struct header *h)
 {
   h->has_connection = true;
   memcpy(h->connection, t->connection, sizeof h->connection);
-  h->limit = t->table->limit;
+  h->limit = pump_limit(t->pump);
   h->epoch = t->machine.epoch;
 }
 

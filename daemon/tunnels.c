@@ -35,7 +35,6 @@ int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *lin
   ts->loop = lookups->loop;
   ts->link = link;
   ts->pumps = pumps;
-  ts->limit = options->limit;
   ts->times =
       (struct connection_times){.dial = options->dial_ms, .hold = options->hold_ms, .refused = TUNNELS_REFUSED_MS};
   ts->events = events;
@@ -108,8 +107,7 @@ static void say_reset(struct tunnels *ts, struct pump_stream *s, const char *cod
 /* One that is over is not begun again: who asks is told how it ended. */
 static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct tomb *tomb)
 {
-  struct header answer = {
-      .has_member = true, .has_connection = true, .epoch = h->epoch, .limit = ts->limit, .received = tomb->received};
+  struct header answer = {.has_member = true, .has_connection = true, .epoch = h->epoch, .received = tomb->received};
   if (memcmp(h->member, tomb->member, sizeof tomb->member) != 0) {
     tunnels_refuse(ts, s);
     return;

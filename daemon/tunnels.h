@@ -37,7 +37,6 @@ struct tunnels_events {
 enum { TUNNELS_REFUSED_MS = 60000 };
 
 struct tunnels_options {
-  uint64_t limit;   /* what the pumps queue for one connection at most, in bytes; the other sides are told */
   uint64_t dial_ms; /* how long a new connection waits for the router and for the other side */
   uint64_t hold_ms; /* how long one lives without a stream */
 };

@@ -71,7 +71,6 @@ struct tunnels {
   uv_loop_t *loop;
   struct link *link;
   struct pump_set *pumps;
-  uint64_t limit;
   struct connection_times times;
   const struct tunnels_events *events;
   void *arg;

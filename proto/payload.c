@@ -15,9 +15,10 @@ enum {
   FIELD_RESET = 4,
   FIELD_ACK = 5,
   FIELD_OFFSET = 6,
-  FIELD_REFUSED = 7
+  FIELD_REFUSED = 7,
+  FIELD_WINDOW = 8,
 };
-enum { ACK_TAKEN = 1, ACK_MESSAGES = 2, ACK_HELD_US = 3, ACK_QUEUED = 4 };
+enum { ACK_TAKEN = 1, ACK_MESSAGES = 2, ACK_HELD_US = 3, ACK_QUEUED = 4, ACK_LIMIT = 5 };
 
 enum { ACK_BYTES_MAX = 256 }; /* of an ack with fields that we do not know */
 
@@ -38,6 +39,8 @@ static int parse_ack(const uint8_t *bytes, size_t size, struct ack *out)
       out->held_us = (uint32_t)field.value;
     else if (field.number == ACK_QUEUED)
       out->queued = field.value;
+    else if (field.number == ACK_LIMIT)
+      out->limit = field.value;
   }
   return result;
 }
@@ -59,6 +62,10 @@ static void take_field(struct payload *out, const struct wire_field *field)
   if (field->number == FIELD_OFFSET && field->type == WIRE_VARINT) {
     out->has_offset = true;
     out->offset = field->value;
+  }
+  if (field->number == FIELD_WINDOW && field->type == WIRE_VARINT) {
+    out->has_window = true;
+    out->window = field->value;
   }
   if (field->type != WIRE_BYTES)
     return;
@@ -148,6 +155,12 @@ size_t payload_offset(uint8_t out[PAYLOAD_PREFIX_MAX], uint64_t offset)
   return 1 + put_varint(out + 1, offset);
 }
 
+size_t payload_window(uint8_t out[PAYLOAD_PREFIX_MAX], uint64_t window)
+{
+  out[0] = FIELD_WINDOW << 3 | WIRE_VARINT;
+  return 1 + put_varint(out + 1, window);
+}
+
 static size_t put_field(uint8_t *out, int number, uint64_t value)
 {
   if (value == 0)
@@ -164,6 +177,7 @@ size_t payload_ack(uint8_t out[PAYLOAD_ACK_MAX], const struct ack *ack)
   used += put_field(out + used, ACK_MESSAGES, ack->messages);
   used += put_field(out + used, ACK_HELD_US, ack->held_us);
   used += put_field(out + used, ACK_QUEUED, ack->queued);
+  used += put_field(out + used, ACK_LIMIT, ack->limit);
   out[0] = FIELD_ACK << 3 | WIRE_BYTES;
   out[1] = (uint8_t)(used - BEFORE);
   return used;

@@ -110,13 +110,14 @@ static void make_current(struct pump *p, struct pump_stream *s, const struct pum
   atomic_store_explicit(&s->pump, p, memory_order_release);
   p->stream = s;
   s->original |= a->original;
-  window_resume(&p->up.window);
+  pump_up_resume(p);
   if (a->limit > 0 || s->in.limit > 0)
     pump_up_limit(p, a->limit > 0 ? a->limit : s->in.limit);
   sequence_in_attach(&p->down.sequence);
   if (a->answer != NULL) {
     struct header answer = *a->answer;
     answer.received = p->down.sequence.received;
+    answer.limit = pump_limit(p);
     grpc_byte_buffer_destroy(s->out.header_due);
     s->out.header_due = pump_say_header(&answer);
     explicit_bzero(&answer, sizeof answer);
@@ -167,6 +168,14 @@ uint64_t pump_received(struct pump *p)
   uint64_t received = p->down.sequence.received;
   pthread_mutex_unlock(&p->down.lock);
   return received;
+}
+
+uint64_t pump_limit(const struct pump *p)
+{
+  const struct pump_set *set = p->set;
+  uint64_t gone = atomic_load_explicit(&set->promised, memory_order_relaxed);
+  return window_grant(set->limits.window, atomic_load_explicit(&p->promised, memory_order_relaxed),
+                      gone < set->limits.budget ? set->limits.budget - gone : 0);
 }
 
 bool pump_is_heard(struct pump *p)
@@ -254,7 +263,7 @@ void pump_close_socket(struct pump *p, bool reset)
 
 int pump_give_socket(struct pump *p, int fd)
 {
-  pump_socket_begin(fd, p->set->limits.keepalive_s);
+  pump_socket_begin(fd, p->set->limits.keepalive_s, p->set->pump_count);
   int error = pump_watch(p, fd);
   if (error != 0) {
     pump_discard_socket(fd);

@@ -28,7 +28,7 @@ struct uv_loop_s;
 
 struct pump_limits {
   uint64_t window;      /* bytes: the most that one direction of one connection has under way, or queues */
-  uint64_t budget;      /* bytes: for all windows together beyond what each starts with, and for all queues together */
+  uint64_t budget;      /* bytes: for all windows together beyond what each starts with; the same for all queues */
   unsigned keepalive_s; /* a socket's peer that is silent for so long is asked whether it is there; 0: it is not */
 };
 
@@ -38,7 +38,7 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
 /* Every pump and every stream must be closed. `closed` runs on the loop, when the set is freed. */
 void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg);
 uint64_t pump_set_windows(const struct pump_set *set); /* what the windows have of the budget now */
-uint64_t pump_set_queued(const struct pump_set *set);  /* what the queues have of it */
+uint64_t pump_set_queued(const struct pump_set *set);  /* what waits for the sockets in all queues */
 
 /* ---- Streams ---- */
 
@@ -106,7 +106,7 @@ struct pump_attachment {
   bool original;               /* its other side speaks the first version; or else that is not known, or it is ours */
   uint64_t send_from;          /* what the other side has received already */
   uint64_t limit;              /* it said; 0: nothing yet */
-  const struct header *answer; /* NULL, or to be said first. `received` in it is filled in */
+  const struct header *answer; /* NULL, or to be said first. `received` and `limit` in it are filled in */
 };
 
 /* The stream becomes the current one, in place of the former, of which nothing is taken any more: that one is the
@@ -119,6 +119,8 @@ bool pump_can_send_from(struct pump *p, uint64_t received);
 void pump_detach(struct pump *p);
 /* How much of the other side's direction has arrived, its end included. */
 uint64_t pump_received(struct pump *p);
+/* What it is ready to queue, as a header is to say it. */
+uint64_t pump_limit(const struct pump *p);
 /* The other side has said an ack: it is there, and knows that we are. */
 bool pump_is_heard(struct pump *p);
 

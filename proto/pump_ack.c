@@ -76,6 +76,7 @@ static bool is_unsaid(struct pump *p)
 size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX])
 {
   struct ack ack = {0};
+  uint64_t limit = pump_limit(p);
   if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
     return 0;
   pthread_mutex_lock(&p->acks.lock);
@@ -83,6 +84,7 @@ size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX])
   if (any)
     ack = acks_say(&p->acks.acks, atomic_load_explicit(&p->queued, memory_order_relaxed), pump_now_us());
   pthread_mutex_unlock(&p->acks.lock);
+  ack.limit = limit;
   return any ? payload_ack(out, &ack) : 0;
 }
 

@@ -1,9 +1,10 @@
 /* Stream to socket. The bytes go out from the very slices they arrived in, past the few bytes that name the field.
  *
  * With a window at the other side the next message is asked for at once, and what the socket does not take is queued:
- * the window bounds that, and acks of our own direction do not wait behind data that nobody reads. Without, or when all
- * queues together reach the budget, the next message is asked for only once this one is written: that is the
- * backpressure then.
+ * the window bounds that, and nothing that is said waits behind data that nobody reads, be it an ack, a reset or an
+ * end. The budget of all queues is kept to by granting smaller windows; who goes far beyond what was granted loses the
+ * stream, and with the next one is told anew. Without a window the next message is asked for only once this one is
+ * written: that is the backpressure then.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,16 +22,38 @@ void pump_down_init(struct pump *p)
 
 /* ---- The queue ---- */
 
+/* Tells the budget what this pump has of it. */
+static void account(struct pump *p)
+{
+  uint64_t queued = atomic_load_explicit(&p->queued, memory_order_relaxed);
+  uint64_t promised = window_promised(p->down.said, queued), excess = window_promised(0, queued);
+  uint64_t before = atomic_exchange_explicit(&p->promised, promised, memory_order_relaxed);
+  if (promised != before)
+    atomic_fetch_add_explicit(&p->set->promised, promised - before, memory_order_relaxed);
+  if (excess != p->down.excess)
+    atomic_fetch_add_explicit(&p->set->excess, excess - p->down.excess, memory_order_relaxed);
+  p->down.excess = excess;
+}
+
 static void charge(struct pump *p, uint64_t cost)
 {
   atomic_fetch_add_explicit(&p->queued, cost, memory_order_relaxed);
   atomic_fetch_add_explicit(&p->set->queued, cost, memory_order_relaxed);
+  account(p);
 }
 
 static void refund(struct pump *p, uint64_t cost)
 {
   atomic_fetch_sub_explicit(&p->queued, cost, memory_order_relaxed);
   atomic_fetch_sub_explicit(&p->set->queued, cost, memory_order_relaxed);
+  account(p);
+}
+
+/* What it means to have beyond what it may have is its own affair. */
+static void take_window(struct pump *p, uint64_t said)
+{
+  p->down.said = said < p->set->limits.window ? said : p->set->limits.window;
+  account(p);
 }
 
 static void pop(struct pump *p)
@@ -48,6 +71,8 @@ void pump_down_drop(struct pump *p)
   p->down.drop = true;
   while (p->down.first != NULL)
     pop(p);
+  p->down.said = 0;
+  account(p);
 }
 
 void pump_down_free(struct pump *p)
@@ -145,17 +170,20 @@ static bool append(struct pump *p, grpc_byte_buffer *buffer, const struct payloa
   return true;
 }
 
-/* A peer of ours has no more under way than that, written or not. An end and a first byte go beyond a window, however
- * small. */
+/* A peer of ours has no more under way, written or not. */
 static bool is_too_much(const struct pump *p, uint64_t size)
 {
-  uint64_t queued = atomic_load_explicit(&p->queued, memory_order_relaxed);
+  const struct pump_set *set = p->set;
+  uint64_t queued = atomic_load_explicit(&p->queued, memory_order_relaxed) + size + WINDOW_MESSAGE_COST;
   return p->down.queueing &&
-         queued + size + WINDOW_MESSAGE_COST > p->set->limits.window + (uint64_t)(3 * WINDOW_MESSAGE_COST);
+         window_overrun(set->limits.window, queued, atomic_load_explicit(&set->excess, memory_order_relaxed),
+                        set->limits.budget);
 }
 
 const char *pump_down_take(struct pump *p, grpc_byte_buffer *buffer, const struct payload *payload)
 {
+  if (payload->has_window && p->down.queueing && !p->down.drop)
+    take_window(p, payload->window);
   struct sequence_in before = p->down.sequence;
   uint64_t size = payload->has_data ? payload->data_size : 0, skip = 0;
   int news = size > 0 || payload->eof ? sequence_in_message(&p->down.sequence, payload->has_offset, payload->offset,
@@ -241,19 +269,11 @@ void pump_down_write(struct pump *p)
   }
 }
 
-/* Who waits for the budget is asked again once there is some: its own socket may never take anything. */
-static bool may_receive(struct pump *p)
+static bool may_receive(const struct pump *p)
 {
   if (p->stream->in.receiving || p->stream->in.over)
     return false;
-  if (p->down.first == NULL)
-    return true;
-  if (!p->down.queueing)
-    return false;
-  if (pump_set_has_budget(p->set))
-    return true;
-  atomic_store_explicit(&p->set->held_back, true, memory_order_relaxed);
-  return false;
+  return window_hears(p->down.queueing, p->down.first == NULL);
 }
 
 void pump_down_run(struct pump *p)

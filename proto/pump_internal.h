@@ -41,11 +41,12 @@ struct pump_set {
   pthread_t loop_thread;
   struct slab_carver loop_carver, cq_carver; /* one for each thread that reads sockets */
   atomic_int bulk;                           /* pumps that read large */
-  _Atomic uint64_t windows, queued;          /* of the budget */
-  atomic_bool held_back;                     /* a queue was, by the budget */
+  _Atomic uint64_t windows;                  /* of the budget for windows */
+  _Atomic uint64_t promised, excess;         /* of that for queues: what is granted and meant to be used; what is */
+  _Atomic uint64_t queued;                   /* in all */
   struct pump *pumps;                        /* loop thread; freed ones leave */
   struct pump_stream *streams;               /* too */
-  size_t stream_count;
+  size_t pump_count, stream_count;
   struct heap_crowd crowd;
   void (*closed)(void *arg);
   void *closed_arg;
@@ -119,6 +120,8 @@ struct pump_up {
   struct window window;
   uint64_t charged;            /* what it has of the budget */
   uint64_t compact, rested_at; /* what lies before was looked at for slabs that it pins; was there at the last rest */
+  uint64_t window_said;        /* the other side knows that so much is meant to be under way */
+  bool window_due;             /* and is to know that it is less now */
   bool windowed;               /* the other side tells how far it is */
   bool heard;                  /* it did */
   bool starved;                /* by the window */
@@ -144,8 +147,10 @@ struct pump_down {
   pthread_mutex_t lock;
   struct sequence_in sequence;
   struct pump_message *first, *last;
-  bool queueing; /* more is asked for though some is unwritten: the other side has a window */
-  bool drop;     /* data is not wanted any more */
+  uint64_t said;   /* what the other side means to have under way */
+  uint64_t excess; /* of the queue, beyond what each may have */
+  bool queueing;   /* more is asked for though some is unwritten: the other side has a window */
+  bool drop;       /* data is not wanted any more */
 };
 
 struct pump_acks {
@@ -177,7 +182,9 @@ struct pump {
   struct pump_down down;
   struct pump_acks acks;
   _Atomic uint64_t bytes_read, bytes_written;
-  _Atomic uint64_t queued; /* down, as the window counts it; changes with that lock held */
+  /* Down, as the window counts it; they change with that lock held: what waits for the socket, and what this pump has
+   * of the budget. */
+  _Atomic uint64_t queued, promised;
   uint64_t confirmed;      /* loop thread: of bytes_written, the peer's machine has */
   atomic_int socket_error; /* the first */
 
@@ -227,9 +234,10 @@ int pump_watch(struct pump *p, int fd);
 
 /* ---- pump_socket.c ---- */
 
-/* Before anything is sent or received on it: from now on its end is a reset, and its peer is asked whether it is there.
+/* Before anything is sent or received on it: from now on its end is a reset, its peer is asked whether it is there, and
+ * the kernel keeps no more unsent than it may for one of so many.
  */
-void pump_socket_begin(int fd, unsigned keepalive_s);
+void pump_socket_begin(int fd, unsigned keepalive_s, size_t sockets);
 /* What its close does, be it ours or the kernel's when this process is killed. */
 void pump_socket_reset_on_close(int fd, bool reset);
 /* Its peer's machine has acknowledged all that it was given. */
@@ -303,8 +311,10 @@ void pump_up_pause(struct pump *p);
 void pump_up_limit(struct pump *p, uint64_t limit);
 /* It said so on that stream. Takes the lock itself; -EPROTO: it cannot be. */
 int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack *ack);
-/* Once a second. Takes the lock itself. */
-void pump_up_rest(struct pump *p);
+/* Another stream goes on: what was said on the former may be lost. */
+void pump_up_resume(struct pump *p);
+/* Once a second. Takes the lock itself. True: there is something to say. */
+bool pump_up_rest(struct pump *p);
 void pump_down_init(struct pump *p);
 /* The lock is to be let go before pump_ack_go. */
 void pump_down_run(struct pump *p);
@@ -342,8 +352,6 @@ bool pump_ack_clock(struct pump_set *set);
 
 /* Has pump_ack_clock called until it returns false. Any thread. */
 void pump_set_start_clock(struct pump_set *set);
-/* For queues. */
-bool pump_set_has_budget(const struct pump_set *set);
 /* On the loop. */
 void pump_set_add(struct pump_set *set, struct pump *p);
 void pump_set_remove(struct pump_set *set, struct pump *p);

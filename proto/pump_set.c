@@ -1,7 +1,6 @@
 /* What all pumps of a loop share: the epoll set of their sockets, nested in the loop (one-shot, armed only after a
  * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits; one that lets
- * windows shrink, slabs go, and queues go on that the budget held back, while there is a pump; and one that strikes
- * once after a crowd of streams.
+ * windows shrink, and slabs go, while there is a pump; and one that strikes once after a crowd of streams.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -149,19 +148,6 @@ void pump_set_start_clock(struct pump_set *set)
   rpc_queue_deliver(set->queue, &set->clock_tag, true, clock_on_loop);
 }
 
-bool pump_set_has_budget(const struct pump_set *set)
-{
-  return atomic_load_explicit(&set->queued, memory_order_relaxed) < set->limits.budget;
-}
-
-static void go_on(struct pump *p)
-{
-  pthread_mutex_lock(&p->down.lock);
-  pump_down_run(p);
-  pthread_mutex_unlock(&p->down.lock);
-  pump_ack_go(p);
-}
-
 static void look_after(struct pump *p)
 {
   uint64_t written = atomic_load_explicit(&p->bytes_written, memory_order_relaxed);
@@ -176,15 +162,11 @@ static void look_after(struct pump *p)
 static void rest_time(uv_timer_t *timer)
 {
   struct pump_set *set = ((struct pump_watch *)timer->data)->set;
-  bool held_back = pump_set_has_budget(set) && atomic_exchange_explicit(&set->held_back, false, memory_order_relaxed);
   struct pump *p;
   DL_FOREACH(set->pumps, p)
   {
-    pump_up_rest(p);
     look_after(p);
-    if (held_back && !p->closed)
-      go_on(p);
-    else if (pump_ack_due(p))
+    if (pump_up_rest(p) || pump_ack_due(p))
       pump_up_go(p);
   }
   if (set->pumps == NULL)
@@ -224,6 +206,7 @@ static void close_if_drained(struct pump_set *set)
 
 void pump_set_add(struct pump_set *set, struct pump *p)
 {
+  set->pump_count++;
   DL_APPEND(set->pumps, p);
   if (!uv_is_active((uv_handle_t *)&set->watch->rest_clock))
     uv_timer_start(&set->watch->rest_clock, rest_time, REST_MS, REST_MS);
@@ -232,6 +215,7 @@ void pump_set_add(struct pump_set *set, struct pump *p)
 void pump_set_remove(struct pump_set *set, struct pump *p)
 {
   DL_DELETE(set->pumps, p);
+  set->pump_count--;
   close_if_drained(set);
 }
 

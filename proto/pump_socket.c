@@ -20,6 +20,9 @@ enum {
   UNANSWERED_ENOUGH = 3 /* repetitions or probes: one that was lost is no sign */
 };
 
+/* Of what the kernel has not sent yet. */
+enum { KERNEL_ALL = 32 << 20, KERNEL_MIN = 128 << 10, KERNEL_MAX = 1 << 20 };
+
 static void set(int fd, int level, int name, int value)
 {
   setsockopt(fd, level, name, &value, sizeof value); /* a unix socket has none of it */
@@ -36,8 +39,20 @@ void pump_socket_reset_on_close(int fd, bool reset)
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
 }
 
-void pump_socket_begin(int fd, unsigned keepalive_s)
+/* A socket whose peer does not read would keep megabytes in the kernel, which has so much for all sockets of the
+ * machine, and slows all of them down when it is used up. */
+static void bound_unsent(int fd, size_t sockets)
 {
+  size_t share = KERNEL_ALL / sockets;
+  set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+      share > KERNEL_MAX   ? KERNEL_MAX
+      : share < KERNEL_MIN ? KERNEL_MIN
+                           : (int)share);
+}
+
+void pump_socket_begin(int fd, unsigned keepalive_s, size_t sockets)
+{
+  bound_unsent(fd, sockets);
   pump_socket_reset_on_close(fd, true);
   if (keepalive_s == 0)
     return;

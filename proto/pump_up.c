@@ -18,6 +18,7 @@ enum {
   BULK_PUMPS_MAX = 2, /* with more of them, large messages only cost memory */
   TURNS_MAX = 8,      /* reads in a row, and bytes, before other sockets get their turn */
   TURN_BYTES = 1 << 20,
+  PREFIX_MAX = PAYLOAD_ACK_MAX + 3 * PAYLOAD_PREFIX_MAX,
 };
 
 void pump_up_init(struct pump *p)
@@ -27,16 +28,27 @@ void pump_up_init(struct pump *p)
   p->up.read_size = READ_MIN;
   p->up.windowed = true;
   window_start(&p->up.window, p->set->limits.window);
+  p->up.window_said = WINDOW_MIN; /* as everybody knows */
 }
 
 /* ---- Sending ---- */
 
-/* What stands before data: an ack, if there is one to say, and the names of the fields. `piece`: NULL, or data or the
- * end. */
-static size_t write_prefix(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX + 2 * PAYLOAD_PREFIX_MAX],
-                           const struct piece *piece)
+static size_t write_window(struct pump *p, uint8_t out[PAYLOAD_PREFIX_MAX])
+{
+  uint64_t meant = window_meant(&p->up.window);
+  p->up.window_due = false;
+  if (!p->up.windowed || meant == p->up.window_said)
+    return 0;
+  p->up.window_said = meant;
+  return payload_window(out, meant);
+}
+
+/* What stands before data: an ack, if there is one to say, what is meant to be under way, if that is news, and the
+ * names of the fields. `piece`: NULL, or data or the end. */
+static size_t write_prefix(struct pump *p, uint8_t out[PREFIX_MAX], const struct piece *piece)
 {
   size_t used = pump_ack_write(p, out);
+  used += write_window(p, out + used);
   if (piece == NULL)
     return used;
   if (piece->at != p->stream->out.at)
@@ -47,7 +59,7 @@ static size_t write_prefix(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX + 2 * PAY
 /* NULL: there is nothing to say. */
 static grpc_byte_buffer *message_of(struct pump *p, const struct piece *piece)
 {
-  uint8_t prefix[PAYLOAD_ACK_MAX + 2 * PAYLOAD_PREFIX_MAX];
+  uint8_t prefix[PREFIX_MAX];
   grpc_slice slices[2];
   size_t size = write_prefix(p, prefix, piece);
   if (size == 0)
@@ -59,6 +71,13 @@ static grpc_byte_buffer *message_of(struct pump *p, const struct piece *piece)
   grpc_byte_buffer *message = grpc_raw_byte_buffer_create(slices, data ? 2 : 1);
   grpc_slice_unref(slices[0]);
   return message;
+}
+
+/* What is not data. An ack that was due may have gone meanwhile. */
+static struct rpc_stray say_alone(struct pump *p)
+{
+  grpc_byte_buffer *message = message_of(p, NULL);
+  return message != NULL ? pump_say(p->stream, message) : (struct rpc_stray){NULL, false};
 }
 
 /* The next message of the sequence; with it the stream is half-closed if it is the last, and that is due. */
@@ -159,7 +178,14 @@ void pump_up_limit(struct pump *p, uint64_t limit)
   account(p);
 }
 
-void pump_up_rest(struct pump *p)
+void pump_up_resume(struct pump *p)
+{
+  window_resume(&p->up.window);
+  if (p->up.window.sent > 0)
+    p->up.window_said = 0;
+}
+
+bool pump_up_rest(struct pump *p)
 {
   pthread_mutex_lock(&p->up.lock);
   if (p->up.charged > 0) {
@@ -167,7 +193,10 @@ void pump_up_rest(struct pump *p)
     account(p);
   }
   pump_keep_rest(p);
+  p->up.window_due = p->up.windowed && window_meant(&p->up.window) < p->up.window_said;
+  bool due = p->up.window_due;
   pthread_mutex_unlock(&p->up.lock);
+  return due;
 }
 
 void pump_up_unwindowed(struct pump *p)
@@ -367,8 +396,8 @@ struct rpc_stray pump_up_run(struct pump *p)
       break;
     bytes += n;
   }
-  if (pump_say_can(p->stream) && stray.tag == NULL && pump_ack_due(p))
-    stray = pump_say(p->stream, message_of(p, NULL));
+  if (pump_say_can(p->stream) && stray.tag == NULL && (p->up.window_due || pump_ack_due(p)))
+    stray = say_alone(p);
   if (p->fd >= 0 && p->up.discard && !p->up.socket_over)
     discard(p);
   if (p->fd >= 0)

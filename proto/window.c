@@ -9,7 +9,12 @@
  * costs half a round trip of transfer. It is also when a window comes down that became too large because the path
  * became slower. Loss is no reason to shrink: whoever sends the packets deals with that.
  *
- * The receiver. It does not know the sender's window, but no message has more than a quarter of it. So an ack after
+ * The receiver. What it grants it must be able to queue, whatever its sockets take: so its budget is kept to by
+ * granting less, never by leaving unread what was sent, behind which acks, ends and resets would have to wait.
+ * Everybody has what everybody starts with; of the budget each is granted half of what is left, so that it is never
+ * used up. A sender says how much of that it means to use: idle ones cost nothing.
+ *
+ * No message has more than a quarter of the sender's window. So an ack after
  * every two of the largest messages lately comes before the window is used up, and costs little beside them. What is
  * too slow for that is acked after a delay. Who was answered says an ack even if nothing came yet, so that it is known
  * to have heard the answer; that is in no hurry, and most have other things to say by then.
@@ -200,6 +205,8 @@ int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint6
   uint64_t was_under_way = cost(w);
   w->acked = ack->taken;
   w->acked_messages = ack->messages;
+  if (ack->limit > 0)
+    window_limit(w, ack->limit);
   time_round_trip(w, ack, now);
   if (w->resumed)
     begin_interval(w, now);
@@ -229,6 +236,11 @@ void window_rest(struct window *w, uint64_t now)
   w->rested.at = now;
 }
 
+uint64_t window_meant(const struct window *w)
+{
+  return max_of(max_of(w->size, cost(w)), WINDOW_MIN);
+}
+
 uint64_t window_unacked(const struct window *w)
 {
   return w->sent - w->acked;
@@ -251,6 +263,29 @@ size_t window_message(const struct window *w)
 }
 
 /* ---- The receiver ---- */
+
+uint64_t window_promised(uint64_t said, uint64_t queued)
+{
+  return max_of(max_of(said, queued), WINDOW_MIN) - WINDOW_MIN;
+}
+
+uint64_t window_grant(uint64_t most, uint64_t promised, uint64_t left)
+{
+  return min_of(most, WINDOW_MIN + promised + left / 2);
+}
+
+bool window_hears(bool windowed, bool empty)
+{
+  return windowed || empty;
+}
+
+/* An end and a first byte go beyond a window, however small. */
+bool window_overrun(uint64_t most, uint64_t queued, uint64_t excess, uint64_t budget)
+{
+  if (excess > 2 * budget)
+    most = min_of(most, WINDOW_MIN);
+  return queued > most + (uint64_t)(3 * WINDOW_MESSAGE_COST);
+}
 
 void acks_start(struct acks *a)
 {

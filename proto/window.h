@@ -22,6 +22,7 @@ struct ack {
   uint64_t taken, messages; /* since the beginning */
   uint64_t queued;          /* what arrived and is not taken, as the window counts it */
   uint32_t held_us;         /* how long ago the last of it was taken */
+  uint64_t limit;           /* what the receiver is ready to queue from now on; 0: as it was */
 };
 
 /* ---- The sender ---- */
@@ -64,12 +65,15 @@ void window_limit(struct window *w, uint64_t limit);
 uint64_t window_room(const struct window *w);
 /* `bytes` of data in one message; an end counts as a byte. */
 void window_sent(struct window *w, uint64_t bytes, uint64_t now);
-/* May grow by up to `budget` bytes, and shrink at times. 0, or -EPROTO when it cannot be: then nothing has changed. */
+/* Keeps by the limit that it says. May grow by up to `budget` bytes, and shrink at times. 0, or -EPROTO when it cannot
+ * be: then nothing has changed. */
 int window_acked(struct window *w, const struct ack *ack, uint64_t budget, uint64_t now);
 /* Another stream goes on with what is under way. What was being measured is not: its acks may be lost, or late. */
 void window_resume(struct window *w);
 /* Every second or so: shrinks what is not used, or not acked for long, never below what is under way. */
 void window_rest(struct window *w, uint64_t now);
+/* What it means to have under way, of which the receiver should know. */
+uint64_t window_meant(const struct window *w);
 /* What is under way, in bytes. */
 uint64_t window_unacked(const struct window *w);
 /* Bytes per second that the receiver has taken lately; 0: not known yet. */
@@ -79,7 +83,22 @@ uint64_t window_rtt(const struct window *w);
 /* How large the next message should be, for the rate: what passes in 2 ms. */
 size_t window_message(const struct window *w);
 
-/* ---- The receiver ---- */
+/* ---- The receiver: what it is ready to queue ---- */
+
+/* What a sender has of the receiver's budget: beyond what each has anyway, what it means to have under way, or what of
+ * it waits already. */
+uint64_t window_promised(uint64_t said, uint64_t queued);
+/* The limit for it: never less than WINDOW_MIN and what is promised, and half of what is left of the budget; but not
+ * above `most`. */
+uint64_t window_grant(uint64_t most, uint64_t promised, uint64_t left);
+/* The next message is asked for: always, unless the sender has no window; then only once all that came is written
+ * (`empty`). */
+bool window_hears(bool windowed, bool empty);
+/* With the next message so much is queued, which goes beyond `most`. Since the latest grant all together may have gone
+ * beyond the budget, but not beyond twice of it, which `excess` is counted of. */
+bool window_overrun(uint64_t most, uint64_t queued, uint64_t excess, uint64_t budget);
+
+/* ---- The receiver: when it says how far it is ---- */
 
 enum {
   ACKS_DELAY_US = 5000,       /* nothing taken stays unsaid for longer */
@@ -112,7 +131,7 @@ bool acks_due(const struct acks *a, uint64_t now);
 bool acks_unsaid(const struct acks *a);
 /* There is that or a greeting to say: one that rides on data costs next to nothing. */
 bool acks_any(const struct acks *a);
-/* The ack to say; counts as said. */
+/* The ack to say, without a limit; counts as said. */
 struct ack acks_say(struct acks *a, uint64_t queued, uint64_t now);
 
 #endif

@@ -163,13 +163,13 @@ WORLD void close_target(void)
 
 static void setup(void)
 {
-  const struct pump_limits limits = {.window = LIMIT, .budget = 4 << 20};
+  const struct pump_limits limits = {.window = LIMIT, .budget = 8 << 20};
 
   opened = closed = failed = detached = resumed = 0;
   cut_at_once = false;
   fails_at = 0;
   sentence[0] = why_detached[0] = '\0';
-  options = (struct tunnels_options){.limit = LIMIT, .dial_ms = 20000, .hold_ms = 600000};
+  options = (struct tunnels_options){.dial_ms = 20000, .hold_ms = 600000};
   world_open(&w);
   streams_begin(&w);
   open_target();

@@ -39,6 +39,10 @@ static const struct row good[] = {
            "d\x0a\x01h"),
      {.has_header = true, .header_at = 5, .header_size = 1, .data_at = 2, .data_size = 1}},
     {BYTES("\x18\x01\x18\x00"), {0}},
+    {BYTES("\x40\x85\x80\x10\x12\x01"
+           "y"),
+     {.has_window = true, .window = 262149, .has_data = true, .data_at = 6, .data_size = 1}},
+    {BYTES("\x42\x01\x05"), {0}},                                           /* not a number */
     {BYTES("\x18\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), {.eof = true}}, /* 1 << 63 */
     /* longer than need be */
     {BYTES("\x92\x00\x81\x80\x80\x00z"), {.has_data = true, .data_at = 6, .data_size = 1}},
@@ -53,14 +57,14 @@ static const struct row good[] = {
     {BYTES("\xfa\xff\xff\xff\x0f\x01x"), {0}},
     /* acks: empty, whole, before data; another type is not one */
     {BYTES("\x2a\x00"), {.has_ack = true}},
-    {BYTES("\x2a\x09\x08\x80\x02\x10\x03\x18\x04\x20\x05"),
-     {.has_ack = true, .ack = {.taken = 256, .messages = 3, .held_us = 4, .queued = 5}}},
+    {BYTES("\x2a\x0b\x08\x80\x02\x10\x03\x18\x04\x20\x05\x28\x06"),
+     {.has_ack = true, .ack = {.taken = 256, .messages = 3, .held_us = 4, .queued = 5, .limit = 6}}},
     {BYTES("\x2a\x02\x08\x07\x18\x01\x12\x01z"),
      {.has_ack = true, .ack = {.taken = 7}, .eof = true, .has_data = true, .data_at = 8, .data_size = 1}},
     {BYTES("\x28\x01"), {0}},
     {BYTES("\x2a\x04\x08\x07\x08\x08"), {.has_ack = true, .ack = {.taken = 8}}},
     /* within: unknown fields of each type, known numbers of another, more than 32 bits where 32 are read */
-    {BYTES("\x2a\x1e\x28\x96\x01\x31"
+    {BYTES("\x2a\x1e\x38\x96\x01\x31"
            "12345678\x3d"
            "1234\x42\x01x\x0a\x01y\x08\x06\x15"
            "1234"),
@@ -128,6 +132,8 @@ static void check_same(const struct payload *p, const struct payload *q)
   ck_assert_uint_eq(p->ack.messages, q->ack.messages);
   ck_assert_uint_eq(p->ack.held_us, q->ack.held_us);
   ck_assert_uint_eq(p->ack.queued, q->ack.queued);
+  ck_assert_uint_eq(p->ack.limit, q->ack.limit);
+  ck_assert(p->has_window == q->has_window && p->window == q->window);
 }
 
 /* What protobuf-c says of the ack, unless it refuses what others pass over. */
@@ -232,7 +238,8 @@ START_TEST(ack_is_what_protobuf_writes)
     for (int messages = 0; messages < EXTREMES; messages++)
       for (int held = 0; held < EXTREMES; held++)
         for (int queued = 0; queued < EXTREMES; queued++) {
-          struct ack ack = {extremes[taken], extremes[messages], extremes[queued], (uint32_t)extremes[held]};
+          struct ack ack = {extremes[taken], extremes[messages], extremes[queued], (uint32_t)extremes[held],
+                            extremes[EXTREMES - 1 - taken]};
           Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
           Mindmeld__Ack same = MINDMELD__ACK__INIT;
           uint8_t want[2 * PAYLOAD_ACK_MAX], got[PAYLOAD_ACK_MAX + PAYLOAD_PREFIX_MAX + 1];
@@ -240,6 +247,7 @@ START_TEST(ack_is_what_protobuf_writes)
           same.messages = ack.messages;
           same.held_us = ack.held_us;
           same.queued = ack.queued;
+          same.limit = ack.limit;
           p.ack = &same;
           size_t size = payload_ack(got, &ack);
           ck_assert_uint_le(size, PAYLOAD_ACK_MAX);
@@ -256,7 +264,7 @@ START_TEST(ack_is_what_protobuf_writes)
           ck_assert_int_eq(parse_cut(&row, size / 3, size / 2, &found), 0);
           check_same(&found, &row.want);
         }
-  ck_assert_uint_eq(longest, 2 + 3 * 11 + 6);
+  ck_assert_uint_eq(longest, 2 + 3 * 11 + 2 + 6);
 }
 END_TEST
 

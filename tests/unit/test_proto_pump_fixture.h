@@ -61,6 +61,7 @@ struct seen {
   uint64_t bytes, messages; /* of data and ends, as acks count them */
   uint64_t acks;
   Mindmeld__Ack ack; /* the last */
+  uint64_t window;   /* the last */
   char reset_code[64], reset_reason[300];
   uint64_t said, said_messages;   /* the same of what it said */
   uint64_t acked, acked_messages; /* as it said last */
@@ -178,6 +179,13 @@ static inline struct rpc_message *ack_message(uint64_t taken, uint64_t messages)
   ack.taken = taken;
   ack.messages = messages;
   p.ack = &ack;
+  return pack(&p);
+}
+
+static inline struct rpc_message *window_message_of(uint64_t window)
+{
+  Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
+  p.window = window;
   return pack(&p);
 }
 
@@ -366,6 +374,8 @@ static inline void other_see(struct other *o, const Mindmeld__Payload *p)
     if (!data && !p->eof)
       see_order(o, 'A');
   }
+  if (p->window != 0)
+    o->seen.window = p->window;
   if (p->reset != NULL) {
     see_order(o, 'R');
     snprintf(o->seen.reset_code, sizeof o->seen.reset_code, "%s", p->reset->code);

@@ -1,6 +1,9 @@
 /* The pump's windows, acks, queues and budgets, against a server of the test's own. */
 #include "test_proto_pump_fixture.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 static struct side *const it = &sides[0];
 
 enum { MESSAGE = 64 << 10, WHOLE = MESSAGE - WINDOW_MESSAGE_COST /* a message that costs so much */ };
@@ -316,57 +319,124 @@ START_TEST(test_unused_window_gives_back)
 }
 END_TEST
 
-/* Nobody reads; all queues together stop at the budget, but for the message that each had asked for. Then they are
- * read, and everything comes. */
-START_TEST(test_budget_of_queues)
+/* The other side hears how much is meant to be under way, and that it is less. */
+START_TEST(test_window_is_said)
 {
-  enum {
-    COUNT = 3,
-    QUEUE = 1 << 20,
-    BUDGET = QUEUE / 2,
-    BOUND = BUDGET + COUNT * MESSAGE,
-    TOTAL = WHOLE * (QUEUE / MESSAGE)
-  };
-  use_limits(QUEUE, BUDGET);
-  for (int side = 0; side < COUNT; side++) {
-    open_answered(side, "ours");
-    tell_other_data(side, WHOLE, QUEUE / MESSAGE);
-  }
-  WAIT_FOR(pump_set_queued(here.set) >= BUDGET);
-  turn_for_a_while();
-  ck_assert_uint_le(pump_set_queued(here.set), BOUND);
-  for (int side = 0; side < COUNT; side++) {
-    give_socket(side);
-    hear(side, 0, TOTAL);
-    WAIT_FOR(seen_by(side).ack.taken == TOTAL);
-  }
-  ck_assert_uint_eq(pump_set_queued(here.set), 0);
+  open_answered(0, "ours");
+  give_socket(0);
+  ck_assert_uint_eq(seen_by(0).window, 0);
+  use_window(0);
+  tell_other_acks(0);
+  WAIT_FOR(seen_by(0).window > WINDOW_MIN);
+  close(it->fd);
+  it->fd = -1;
+  WAIT_FOR(counters(0).window == WINDOW_MIN && seen_by(0).window == WINDOW_MIN);
 }
 END_TEST
 
-/* One that stopped asking goes on when there is room again, also if its own socket takes nothing. */
-START_TEST(test_budget_that_comes_back)
+static uint64_t limit_of_ack(int side)
 {
-  enum { QUEUE = 1 << 20, BUDGET = QUEUE / 2, GREEDY = 1 };
+  uint64_t said = seen_by(side).said;
+  tell_other_data(side, 1, 1);
+  WAIT_FOR(seen_by(side).ack.taken == said + 1);
+  return seen_by(side).ack.limit;
+}
+
+/* What others mean to use is not granted again, until they mean it no more or are gone. */
+START_TEST(test_budget_of_queues)
+{
+  enum { BUDGET = 1 << 20, HALF = BUDGET / 2 };
+  use_limits(WINDOW_MAX, BUDGET);
+  for (int side = 0; side < 3; side++) {
+    open_answered(side, "ours");
+    give_socket(side);
+    ck_assert_uint_eq(pump_limit(sides[side].pump), WINDOW_MIN + HALF);
+  }
+  tell_other(0, window_message_of(WINDOW_MIN + HALF));
+  ck_assert_uint_eq(limit_of_ack(0), WINDOW_MIN + HALF + HALF / 2);
+  ck_assert_uint_eq(limit_of_ack(1), WINDOW_MIN + HALF / 2);
+  tell_other(1, window_message_of(UINT64_MAX));
+  ck_assert_uint_eq(limit_of_ack(1), WINDOW_MAX);
+  ck_assert_uint_eq(limit_of_ack(2), WINDOW_MIN);
+  tell_other(1, window_message_of(WINDOW_MIN));
+  ck_assert_uint_eq(limit_of_ack(1), WINDOW_MIN + HALF / 2);
+  ck_assert_uint_eq(limit_of_ack(2), WINDOW_MIN + HALF / 2);
+  close_pump(0);
+  ck_assert_uint_eq(limit_of_ack(2), WINDOW_MIN + HALF);
+}
+END_TEST
+
+/* With the budget used up, and sockets that take nothing: acks, ends and resets are heard all the same. */
+START_TEST(test_nothing_waits_for_room)
+{
+  enum { QUEUE = 1 << 20, BUDGET = QUEUE / 2 };
   use_limits(QUEUE, BUDGET);
   open_answered(0, "ours");
-  give_small_socket(0);
-  tell_other_fill(0, true);
-  WAIT_FOR(counters(0).queued > 0);
-  tell_other_fill(0, false);
-  open_answered(GREEDY, "ours");
-  tell_other_data(GREEDY, WHOLE, QUEUE / MESSAGE);
-  WAIT_FOR(pump_set_queued(here.set) >= BUDGET);
-  ck_assert_int_eq(send(it->fd, "x", 1, MSG_NOSIGNAL), 1);
-  WAIT_FOR(seen_by(0).bytes == 1);
-  /* What it had asked for, and what it does not ask for any more. */
-  tell_other_data(0, 1, 1);
-  turn_for_a_while();
-  tell_other_ack(0);
-  turn_for_a_while();
-  ck_assert_uint_eq(counters(0).unacked, 1);
-  close_pump(GREEDY);
-  WAIT_FOR(counters(0).unacked == 0);
+  tell_other_data(0, WHOLE, QUEUE / MESSAGE);
+  WAIT_FOR(counters(0).queued == QUEUE);
+  for (int side = 1; side <= 2; side++) {
+    open_answered(side, "ours");
+    give_small_socket(side);
+    tell_other_fill(side, true);
+    WAIT_FOR(counters(side).queued > WINDOW_MIN / 2);
+    tell_other_fill(side, false);
+    ck_assert_int_eq(send(sides[side].fd, "x", 1, MSG_NOSIGNAL), 1);
+    WAIT_FOR(seen_by(side).bytes == 1);
+    tell_other_ack(side);
+    WAIT_FOR(counters(side).unacked == 0);
+  }
+  uint64_t before = pump_received(sides[2].pump);
+  tell_other_eof(2, 0);
+  WAIT_FOR(pump_received(sides[2].pump) > before);
+  for (int side = 0; side <= 2; side++) {
+    tell_other(side, reset_message("EPIPE", "gone"));
+    WAIT_FOR(sides[side].reset_code[0] != '\0');
+  }
+  WAIT_FOR(pump_set_queued(here.set) == 0);
+  ck_assert_uint_eq(pump_limit(it->pump), WINDOW_MIN + BUDGET / 2);
+}
+END_TEST
+
+/* Who goes on though the budget is used up twice loses its stream, and nothing that was taken; others do not. With the
+ * next stream it is told that there is no more. */
+START_TEST(test_budget_that_is_overrun)
+{
+  enum { QUEUE = 1 << 20, BUDGET = QUEUE / 4, MODEST = 1 };
+  use_limits(QUEUE, BUDGET);
+  open_answered(0, "ours");
+  open_answered(MODEST, "ours");
+  tell_other_data(MODEST, WHOLE, WINDOW_MIN / MESSAGE);
+  WAIT_FOR(counters(MODEST).queued == WINDOW_MIN);
+  tell_other_data(0, WHOLE, QUEUE / MESSAGE);
+  WAIT_FOR(it->ended);
+  ck_assert_int_eq(it->status, RPC_INTERNAL);
+  uint64_t queued = counters(0).queued;
+  ck_assert_uint_gt(queued, WINDOW_MIN + 2 * BUDGET);
+  ck_assert_uint_le(queued, WINDOW_MIN + 2 * BUDGET + MESSAGE);
+  ck_assert_uint_eq(pump_received(it->pump), queued / MESSAGE * WHOLE);
+  ck_assert_uint_eq(pump_limit(it->pump), queued);
+  tell_other_data(MODEST, 1, 1);
+  WAIT_FOR(counters(MODEST).queued > WINDOW_MIN);
+  ck_assert(!sides[MODEST].ended);
+}
+END_TEST
+
+/* What a socket's peer does not read stays with us, rather than in the kernel, which has less for each of many. */
+START_TEST(test_the_kernel_is_given_little)
+{
+  int before = 0, first = 0;
+  for (int side = 0; side < SIDES_MAX; side++) {
+    int fd = make_socket(side, false), bound = 0;
+    socklen_t size = sizeof bound;
+    create_pump(side);
+    ck_assert_int_eq(pump_give_socket(sides[side].pump, fd), 0);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, &size), 0);
+    ck_assert(bound >= 4096 && bound <= 1 << 20);
+    ck_assert(side == 0 || bound <= before);
+    before = bound;
+    first = side == 0 ? bound : first;
+  }
+  ck_assert_int_eq(first, 1 << 20); /* enough for one to be as fast as the machine */
 }
 END_TEST
 
@@ -404,7 +474,10 @@ int main(void)
   tcase_add_test(tcase, test_budget_of_windows);
   tcase_add_test(tcase, test_unused_window_gives_back);
   tcase_add_test(tcase, test_budget_of_queues);
-  tcase_add_test(tcase, test_budget_that_comes_back);
+  tcase_add_test(tcase, test_window_is_said);
+  tcase_add_test(tcase, test_the_kernel_is_given_little);
+  tcase_add_test(tcase, test_nothing_waits_for_room);
+  tcase_add_test(tcase, test_budget_that_is_overrun);
   tcase_add_test(tcase, test_queue_goes_with_its_pump);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);

@@ -551,7 +551,7 @@ START_TEST(survives_times_that_cannot_be)
     uint64_t bytes = window_room(&w);
     ck_assert_uint_ge(bytes, 1);
     window_sent(&w, bytes, i % 3 == 0 ? FOREVER : i);
-    struct ack ack = {w.sent, w.sent_messages, i % 5 == 0 ? FOREVER : 0, i % 2 == 0 ? UINT32_MAX : 0};
+    struct ack ack = {w.sent, w.sent_messages, i % 5 == 0 ? FOREVER : 0, i % 2 == 0 ? UINT32_MAX : 0, 0};
     ck_assert_int_eq(window_acked(&w, &ack, FOREVER, i % 7 == 0 ? 0 : i), 0);
     window_rest(&w, i % 11 == 0 ? FOREVER : 0);
     ck_assert_uint_ge(w.size, WINDOW_MIN);
@@ -577,6 +577,55 @@ START_TEST(does_not_grow_before_the_limit_is_known)
   window_start(&small, 1000);
   window_limit(&small, WINDOW_MAX);
   ck_assert_uint_eq(small.size, 1000);
+}
+END_TEST
+
+/* What a receiver is ready to queue changes with what it has of its budget. */
+START_TEST(an_ack_says_the_limit)
+{
+  struct window w;
+  window_start(&w, WINDOW_MAX);
+  window_limit(&w, 2 * WINDOW_MIN);
+  for (uint64_t room; (room = window_room(&w)) > 0;)
+    window_sent(&w, room, 0);
+  struct ack ack = {.taken = w.sent - 1000, .messages = w.sent_messages - 1, .limit = 4 * WINDOW_MIN};
+  ck_assert_int_eq(window_acked(&w, &ack, FOREVER, 100), 0);
+  ck_assert_uint_eq(w.max, 4 * WINDOW_MIN);
+  ck_assert_uint_eq(w.size, 2 * WINDOW_MIN);
+  ck_assert_uint_eq(window_meant(&w), 2 * WINDOW_MIN);
+  for (uint64_t room; (room = window_room(&w)) > 0;)
+    window_sent(&w, room, 100);
+  ack.limit = WINDOW_MIN;
+  ck_assert_int_eq(window_acked(&w, &ack, FOREVER, 200), 0);
+  ck_assert_uint_eq(w.size, WINDOW_MIN);
+  ck_assert_uint_eq(window_room(&w), 0);
+  ck_assert_uint_gt(window_meant(&w), WINDOW_MIN); /* so much is under way still */
+  ack = (struct ack){.taken = w.sent, .messages = w.sent_messages};
+  ck_assert_int_eq(window_acked(&w, &ack, 0, 300), 0);
+  ck_assert_uint_eq(w.max, WINDOW_MIN); /* it says nothing of it */
+  ck_assert_uint_eq(window_meant(&w), WINDOW_MIN);
+}
+END_TEST
+
+START_TEST(grants_what_there_is)
+{
+  enum { MORE = 100000 };
+  static const struct {
+    uint64_t said, queued, promised, most, left, granted;
+  } rows[] = {
+      {0, 0, 0, WINDOW_MAX, 0, WINDOW_MIN},
+      {WINDOW_MIN, WINDOW_MIN, 0, WINDOW_MAX, 0, WINDOW_MIN},
+      {WINDOW_MIN + MORE, 0, MORE, WINDOW_MAX, 0, WINDOW_MIN + MORE},
+      {0, WINDOW_MIN + MORE, MORE, WINDOW_MAX, 10, WINDOW_MIN + MORE + 5},
+      {0, 0, 0, WINDOW_MAX, 2 * MORE, WINDOW_MIN + MORE},
+      {0, 0, 0, WINDOW_MIN + 10, 2 * MORE, WINDOW_MIN + 10},
+      {0, 0, 0, 1000, 0, 1000},
+      {0, 0, 0, WINDOW_MAX, FOREVER, WINDOW_MAX},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    ck_assert_uint_eq(window_promised(rows[i].said, rows[i].queued), rows[i].promised);
+    ck_assert_uint_eq(window_grant(rows[i].most, rows[i].promised, rows[i].left), rows[i].granted);
+  }
 }
 END_TEST
 
@@ -882,6 +931,8 @@ int main(void)
   tcase_add_test(window, survives_times_that_cannot_be);
   tcase_add_test(window, does_not_grow_before_the_limit_is_known);
   tcase_add_test(window, grows_when_it_might_hold_back);
+  tcase_add_test(window, an_ack_says_the_limit);
+  tcase_add_test(window, grants_what_there_is);
   tcase_add_test(window, does_not_grow_unused);
   tcase_add_test(window, gives_back_what_it_does_not_use);
   tcase_add_test(window, rests_no_sooner_than_acks_can_come);
