@@ -7,7 +7,7 @@ static bool wants_tick(const struct application *a)
   if (!a->began || a->over || a->resets)
     return false;
   bool to_send = a->offered < a->will_send || !a->ends;
-  return to_send || (a->full && a->room == 0);
+  return to_send || (a->full && a->room == 0 && a->habit != HABIT_STUCK);
 }
 
 static void tick_later(struct application *a)
@@ -50,12 +50,18 @@ static void tick(struct world *w, void *subject, uint64_t arg)
     reset(a);
     return;
   }
+  if (a->habit == HABIT_GIVES_UP && all) {
+    reset(a);
+    return;
+  }
   uint64_t left = a->will_send - a->offered;
   uint64_t more = all ? left : roll(w, a->step + 1);
   a->offered += more < left ? more : left;
-  if (a->offered == a->will_send && !a->ends && (a->habit != HABIT_ENDS_AFTER || a->saw_end))
+  bool waits = a->habit == HABIT_GIVES_UP || (a->habit == HABIT_ENDS_AFTER && !a->saw_end);
+  if (a->offered == a->will_send && !a->ends && !waits)
     end(a);
-  a->room += all ? UINT32_MAX : roll(w, a->step + 1);
+  if (a->habit != HABIT_STUCK || chance(w, 300))
+    a->room += all && a->habit != HABIT_STUCK ? UINT32_MAX : roll(w, a->step + 1);
   tick_later(a);
   a->ready(a->arg);
 }

@@ -12,6 +12,8 @@ enum application_habit {
   HABIT_ENDS_AFTER, /* and has seen the other one's end */
   HABIT_RESETS,     /* at some time */
   HABIT_CLOSES,     /* when it has sent all: what comes then breaks the connection */
+  HABIT_STUCK,      /* sends, and takes a little, then nothing for ever */
+  HABIT_GIVES_UP,   /* resets in the end, since the other one is stuck */
 };
 
 #define APPLICATION_ANYBODY UINT32_MAX

@@ -103,7 +103,9 @@ static void say_forged(struct attacker *a)
   struct world *w = a->w;
   for (uint64_t n = roll(w, FORGED_MAX); n > 0 && stream_can_send(a->line->stream); n--) {
     struct message m = {.content.origin = UINT32_MAX};
-    m.content.size = (uint32_t)roll(w, 2000);
+    m.content.size = (uint32_t)roll(w, chance(w, 100) ? 2 << 20 : 2000);
+    m.has_window = chance(w, 200);
+    m.window = bend(w, WINDOW_MIN);
     m.eof = chance(w, 200);
     m.has_offset = chance(w, 400);
     m.offset = bend(w, 0);
@@ -111,6 +113,7 @@ static void say_forged(struct attacker *a)
     m.ack.taken = bend(w, 0);
     m.ack.messages = bend(w, 0);
     m.ack.queued = bend(w, 0);
+    m.ack.limit = bend(w, WINDOW_MIN);
     m.has_reset = chance(w, 50);
     m.half_close = chance(w, 50);
     stream_send(a->line->stream, &m);

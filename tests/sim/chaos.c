@@ -81,6 +81,8 @@ static void draw_plan(struct world *w)
   p->drain_us = ONE_OF(w, 1, 20) * SECOND;
   if (p->chaos_us / p->chaos_step_us > 60)
     p->chaos_us = 60 * p->chaos_step_us;
+  p->budget = ONE_OF(w, NEVER / 4, NEVER / 4, 0, 1000, 300000, 2000000);
+  p->heavy = chance(w, 100);
   p->stateless = chance(w, 300);
   draw_faults(w);
   if (chance(w, 200))
@@ -132,7 +134,7 @@ static void begin(struct world *w, void *subject, uint64_t arg)
 
 static void draw_pair(struct world *w, struct pair *p, unsigned index)
 {
-  uint64_t scale = ONE_OF(w, 1, 1, 7, 300, 5000, 100000);
+  uint64_t scale = w->plan.heavy ? 100000 : ONE_OF(w, 1, 1, 7, 300, 5000, 100000);
   p->w = w;
   p->index = index;
   p->id = (roll(w, UINT64_C(1) << 50) << 8) + index + 1;
@@ -141,10 +143,17 @@ static void draw_pair(struct world *w, struct pair *p, unsigned index)
   p->target = draw_application(w, index, 1, scale);
   if (p->forward->application.habit == HABIT_ENDS_AFTER && p->target.habit == HABIT_ENDS_AFTER)
     p->target.habit = HABIT_ENDS; /* or both would wait for ever */
+  if (chance(w, 100)) {
+    bool end = chance(w, 500);
+    p->forward->application.habit = end ? HABIT_STUCK : HABIT_GIVES_UP;
+    p->target.habit = end ? HABIT_GIVES_UP : HABIT_STUCK;
+  }
   for (unsigned i = 0; i < 2; i++) {
     p->bases[i] = draw_base(w);
     p->limits[i] = scale < 300 ? ONE_OF(w, 1, 2, 300, 700, 4000, 1 << 20) : ONE_OF(w, 4000, WINDOW_MIN, 1 << 20);
-    if (scale > 1000)
+    if (w->plan.heavy)
+      p->limits[i] = 16 << 20;
+    else if (scale > 1000)
       p->limits[i] = ONE_OF(w, WINDOW_MIN, 1 << 20, 16 << 20);
     p->read_sizes[i] = 1 + scale / 4 + roll(w, 2 * scale);
   }

@@ -60,6 +60,29 @@ void flow_limit(struct flow *f, uint64_t limit)
     window_limit(&f->window, limit);
 }
 
+static void account(struct flow *f)
+{
+  struct stock *s = f->stock;
+  uint64_t promised = window_promised(f->said, f->queued), excess = f->queued > WINDOW_MIN ? f->queued - WINDOW_MIN : 0;
+  s->promised += promised - f->promised;
+  s->excess += excess - f->excess;
+  f->promised = promised;
+  f->excess = excess;
+  if (s->promised < s->excess)
+    broken(f->w, "%s: more waits than was promised", f->name);
+}
+
+uint64_t flow_grant(const struct flow *f)
+{
+  uint64_t left = f->stock->promised < f->stock->budget ? f->stock->budget - f->stock->promised : 0;
+  uint64_t grant = window_grant(f->own_limit, f->promised, left);
+  if (grant < f->own_limit && grant < WINDOW_MIN)
+    broken(f->w, "%s: grants less than everybody has", f->name);
+  if (grant < f->own_limit && grant - WINDOW_MIN > f->promised + left / 2)
+    broken(f->w, "%s: grants more than half of what is left", f->name);
+  return grant;
+}
+
 /* ---- Up ---- */
 
 bool flow_has_more(const struct flow *f)
@@ -73,6 +96,14 @@ static void add_ack(struct flow *f, struct message *m)
     return;
   m->has_ack = true;
   m->ack = acks_say(&f->acks, f->queued, f->w->now);
+  m->ack.limit = flow_grant(f);
+}
+
+static void add_window(struct flow *f, struct message *m)
+{
+  uint64_t meant = window_meant(&f->window);
+  m->has_window = meant != f->window_said;
+  m->window = f->window_said = meant;
 }
 
 static void send_piece(struct flow *f)
@@ -84,6 +115,7 @@ static void send_piece(struct flow *f)
   m.has_offset = p->at != f->at;
   m.offset = p->at;
   add_ack(f, &m);
+  add_window(f, &m);
   sequence_out_sent(&f->out);
   f->at = f->out.next;
   m.half_close = f->line->half_close_due && !flow_has_more(f);
@@ -192,7 +224,12 @@ static void append(struct flow *f, const struct content *c, bool eof)
     f->head = 0;
   }
   f->queue[(f->head + f->count++) % f->room] = (struct waiting){*c, eof};
+  uint64_t before = f->stock->excess;
   f->queued += cost_of(c->size);
+  account(f);
+  if (f->stock->excess > before + 3 * (uint64_t)WINDOW_MESSAGE_COST && before > 2 * f->stock->budget)
+    broken(f->w, "%s: more is taken, though the budget is overrun by %llu bytes", f->name,
+           (unsigned long long)(before - f->stock->budget));
 }
 
 static void drop_queue(struct flow *f)
@@ -200,6 +237,8 @@ static void drop_queue(struct flow *f)
   f->drop = true;
   f->count = 0;
   f->queued = 0;
+  f->said = 0;
+  account(f);
 }
 
 /* A part of the first of the queue. False: the socket takes nothing now. */
@@ -219,11 +258,13 @@ static bool write_first(struct flow *f)
   first->content.at += (uint64_t)n;
   first->content.size -= (uint32_t)n;
   f->queued -= (uint64_t)n;
+  account(f);
   bool whole = first->content.size == 0, eof = whole && first->eof;
   acks_taken(&f->acks, (uint64_t)n + eof, whole, f->w->now);
   if (!whole)
     return true;
   f->queued -= WINDOW_MESSAGE_COST;
+  account(f);
   f->head = (f->head + 1) % f->room;
   f->count--;
   if (eof) {
@@ -254,6 +295,8 @@ static bool take_ack(struct flow *f, const struct ack *ack)
     protocol_error(f, "an ack that cannot be");
     return false;
   }
+  if (ack->limit > 0 && f->window.size > ack->limit)
+    broken(f->w, "%s: its window is larger than the limit that it heard", f->name);
   check_kept(f, 0);
   return true;
 }
@@ -262,6 +305,7 @@ static bool take_data(struct flow *f, const struct message *m)
 {
   struct content c = m->content;
   uint64_t skip = 0;
+  struct sequence_in before = f->in;
   int news = sequence_in_message(&f->in, m->has_offset, m->offset, c.size, m->eof, &skip);
   if (news < 0) {
     protocol_error(f, "a gap, or something behind the end");
@@ -269,21 +313,38 @@ static bool take_data(struct flow *f, const struct message *m)
   }
   c.at += skip;
   c.size -= (uint32_t)skip;
-  if (news > 0 && !f->drop)
-    append(f, &c, m->eof);
-  write_queue(f);
-  uint64_t most = f->own_limit > f->first_limit ? f->own_limit : f->first_limit;
-  if (f->queued > most + 3 * (uint64_t)WINDOW_MESSAGE_COST) {
+  uint64_t most = f->own_limit > f->first_limit ? f->own_limit : f->first_limit, queued = f->queued + cost_of(c.size);
+  bool takes = news > 0 && !f->drop;
+  if (takes && window_overrun(most, queued, 0, f->stock->budget)) {
     protocol_error(f, "the other side sent more than it may");
     return false;
   }
+  if (takes && window_overrun(most, queued, f->stock->excess, f->stock->budget)) {
+    TRACE(f->w, "%s: the budget is overrun", f->name);
+    f->in = before;
+    line_cancel(f->line);
+    return false;
+  }
+  if (takes)
+    append(f, &c, m->eof);
+  if (!f->hostile && window_overrun(f->said > WINDOW_MIN ? f->said : WINDOW_MIN, f->queued, 0, 0))
+    broken(f->w, "%s: has more than the other side said it means to have", f->name);
+  write_queue(f);
   return true;
+}
+
+bool flow_hears(const struct flow *f)
+{
+  return f->closed || window_hears(true, f->count == 0);
 }
 
 void flow_message(struct flow *f, const struct message *m)
 {
   if (f->closed || f->line->stream->ended)
     return;
+  if (m->has_window && !f->drop)
+    f->said = m->window < f->own_limit ? m->window : f->own_limit;
+  account(f);
   if (m->has_ack && !take_ack(f, &m->ack))
     return;
   if ((m->content.size > 0 || m->eof) && !take_data(f, m))
@@ -314,6 +375,8 @@ void flow_attach(struct flow *f, struct line *l, uint64_t send_from, uint64_t li
   l->flow = f;
   f->at = 0;
   window_resume(&f->window);
+  if (f->window.sent > f->base)
+    f->window_said = 0;
   if (f->acks.taken > f->in_base)
     acks_restart(&f->acks);
   flow_limit(f, limit);
@@ -337,6 +400,8 @@ static void socket_ready(void *arg)
   if (f->closed)
     return;
   write_queue(f);
+  if (f->line != NULL)
+    line_feed(f->line);
   flow_run(f);
 }
 
@@ -397,10 +462,12 @@ void flow_start(struct flow *f, struct world *w, const struct flow_events *event
   f->window.sent = f->window.acked = f->window.grown_at = f->base;
   acks_start(&f->acks);
   f->acks.taken = f->acks.said = f->in_base;
+  f->window_said = WINDOW_MIN;
 }
 
 void flow_close(struct flow *f)
 {
   f->closed = true;
+  drop_queue(f);
   sequence_out_free(&f->out);
 }

@@ -18,8 +18,14 @@ struct flow_events {
   void (*remote_eof)(void *arg);
 };
 
+/* What the queues of one daemon have of its budget. */
+struct stock {
+  uint64_t budget, promised, excess;
+};
+
 struct flow {
   struct world *w;
+  struct stock *stock;
   const struct flow_events *events;
   void *arg;
   const char *name;
@@ -45,6 +51,8 @@ struct flow {
   struct waiting *queue;
   size_t head, count, room;
   uint64_t queued;
+  uint64_t said, promised, excess; /* what the other side means to have under way; what this one has of the stock */
+  uint64_t window_said;            /* what we have said of it */
 };
 
 void flow_start(struct flow *f, struct world *w, const struct flow_events *events, void *arg);
@@ -64,8 +72,12 @@ void flow_close_socket(struct flow *f, bool reset);
 /* ---- For the line ---- */
 
 void flow_limit(struct flow *f, uint64_t limit);
+/* It asks for the next message. */
+bool flow_hears(const struct flow *f);
 void flow_message(struct flow *f, const struct message *m);
 bool flow_has_more(const struct flow *f);
+/* What it is ready to queue, for a header. */
+uint64_t flow_grant(const struct flow *f);
 /* The other side answered, and is to know that it was heard. */
 void flow_greet(struct flow *f);
 void flow_run(struct flow *f);

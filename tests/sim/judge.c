@@ -17,6 +17,12 @@ void judge_excuse(struct side *s, const char *why)
   TRACE(s->w, "%s: need not end well: %s", s->name, why);
 }
 
+void judge_reset(const struct side *s)
+{
+  if (s->pair != NULL && s->w->quiet && s->pair->reset_at == 0)
+    s->pair->reset_at = s->w->now;
+}
+
 static bool is_over(const struct side *s)
 {
   return s == NULL || s->gone;
@@ -151,6 +157,9 @@ void judge_step(struct side *s, const struct connection *before, enum connection
     return;
   bool ended = c->state == CONNECTION_GONE || c->state == CONNECTION_CLOSING;
   bool alive = before->state != CONNECTION_GONE && before->state != CONNECTION_CLOSING;
+  bool late = s->pair->reset_at != 0 && w->now > s->pair->reset_at + FOUND_US;
+  if (alive && ended && late && !s->pair->crashed)
+    broken(w, "%s: hears late of a reset", s->name);
   if (event == CONNECTION_TIME && world_ms(w) >= before->hold_until && c->state == CONNECTION_GONE)
     held_too_long(s, before);
   else if (event == CONNECTION_TIME && alive && ended && world_ms(w) >= before->dial_until)

@@ -21,8 +21,9 @@ struct pair {
   const char *excuse;
   bool held; /* too long */
   uint64_t buried_at;
-  bool crashed;  /* the daemon at one end */
-  unsigned uses; /* streams that became current when all was quiet */
+  bool crashed;      /* the daemon at one end */
+  uint64_t reset_at; /* since all was quiet */
+  unsigned uses;     /* streams that became current when all was quiet */
 
   /* What S had before an attempt. */
   struct connection before;
@@ -33,6 +34,8 @@ struct pair {
 void judge_crash(struct process *p);
 /* Why this connection need not end well; it began at this side. */
 void judge_excuse(struct side *s, const char *why);
+/* Its application reset the socket. */
+void judge_reset(const struct side *s);
 /* Around an attempt to dial or to attach, at S. `s`: NULL, or the connection that it names. */
 void judge_attempt(struct side *s);
 void judge_attempted(struct side *s, const struct label *h);

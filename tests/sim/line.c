@@ -6,6 +6,7 @@
 struct held {
   struct held *next;
   const struct message *message;
+  bool told; /* its words are */
 };
 
 enum told { TOLD_HEADER, TOLD_RESET, TOLD_REFUSED, TOLD_ENDED };
@@ -54,23 +55,23 @@ static void tell(struct line *l, enum told what, unsigned detail)
 
 /* ---- What comes ---- */
 
-static void hold(struct line *l, const struct message *m)
+static void hold(struct line *l, const struct message *m, bool told)
 {
   struct held *h = world_alloc(l->stream->w, sizeof *h);
   h->message = m;
+  h->told = told;
   *l->held_end = h;
   l->held_end = &h->next;
 }
 
 static bool is_for_flow(const struct message *m)
 {
-  return m->content.size > 0 || m->eof || m->has_ack;
+  return m->content.size > 0 || m->eof || m->has_ack || m->has_window;
 }
 
-static void on_message(struct stream *s, const struct message *m)
+static void take(struct line *l, const struct message *m, bool told)
 {
-  struct line *l = s->owner;
-  if (m->has_label) {
+  if (m->has_label && !told) {
     l->heard = m->label;
     if (l->flow != NULL)
       flow_limit(l->flow, m->label.limit);
@@ -80,22 +81,31 @@ static void on_message(struct stream *s, const struct message *m)
     if (l->flow != NULL)
       flow_message(l->flow, m);
     else
-      hold(l, m);
+      hold(l, m, true);
   }
-  if (m->has_reset)
+  if (m->has_reset && !told)
     tell(l, TOLD_RESET, 0);
-  if (m->has_refused)
+  if (m->has_refused && !told)
     tell(l, TOLD_REFUSED, 0);
+}
+
+static void on_message(struct stream *s, const struct message *m)
+{
+  struct line *l = s->owner;
+  if (l->flow != NULL && (l->held != NULL || !flow_hears(l->flow)))
+    hold(l, m, false);
+  else
+    take(l, m, false);
 }
 
 void line_feed(struct line *l)
 {
-  while (l->held != NULL && l->flow != NULL) {
+  while (l->held != NULL && l->flow != NULL && flow_hears(l->flow)) {
     struct held *h = l->held;
     l->held = h->next;
     if (l->held == NULL)
       l->held_end = &l->held;
-    flow_message(l->flow, h->message);
+    take(l, h->message, h->told);
   }
 }
 

@@ -23,11 +23,11 @@ struct label {
 };
 
 struct message {
-  bool has_label, has_offset, has_ack, has_reset, has_refused, eof;
+  bool has_label, has_offset, has_ack, has_window, has_reset, has_refused, eof;
   bool half_close; /* nothing follows */
   struct label label;
   struct content content; /* size 0: no data */
-  uint64_t offset;
+  uint64_t offset, window;
   struct ack ack;
 };
 

@@ -25,6 +25,24 @@ MACHINE, STREAMS, END, SEQUENCE, WINDOW, TOMBS = SOURCES
 
 # name, file, what stands there, what is put there
 MUTATIONS = [
+    ("nothing is heard while something waits", WINDOW, "  return windowed || empty;\n", "  return windowed && empty;\n"),
+    ("a limit is not kept by", WINDOW, "  if (ack->limit > 0)\n    window_limit(w, ack->limit);\n", ""),
+    ("the budget may be overrun", WINDOW, "  if (excess > 2 * budget)\n", "  if (excess > 2 * budget && queued == 0)\n"),
+    ("who has nothing of the budget is granted nothing", WINDOW, "WINDOW_MIN + promised + left / 2", "promised + left / 2"),
+    ("all that is left is granted", WINDOW, "WINDOW_MIN + promised + left / 2", "WINDOW_MIN + promised + left"),
+    ("what waits is not promised", WINDOW, "max_of(max_of(said, queued), WINDOW_MIN)", "max_of(said, WINDOW_MIN)"),
+    (
+        "what is meant is not said",
+        WINDOW,
+        "  return max_of(max_of(w->size, cost(w)), WINDOW_MIN);\n",
+        "  (void)w;\n  return WINDOW_MIN;\n",
+    ),
+    (
+        "what is under way is not meant",
+        WINDOW,
+        "  return max_of(max_of(w->size, cost(w)), WINDOW_MIN);\n",
+        "  return max_of(w->size, WINDOW_MIN);\n",
+    ),
     ("an ack is dropped after a switch", WINDOW, "  a->said = a->said_messages = 0;\n", ""),
     (
         "an ack frees one message too many",

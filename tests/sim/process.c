@@ -321,6 +321,7 @@ static struct process *start(struct world *w, enum process_role role)
   struct process *p = world_alloc(w, sizeof *p);
   p->w = w;
   p->role = role;
+  p->stock.budget = w->plan.budget;
   p->member = ++w->members;
   p->times = (struct connection_times){.dial = w->plan.dial_ms, .hold = w->plan.hold_ms};
   p->tombs = tombs_open();

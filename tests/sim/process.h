@@ -6,6 +6,7 @@
 
 #include "daemon/connection.h"
 #include "daemon/tombs.h"
+#include "flow.h"
 #include "router.h"
 
 enum process_role { ROLE_FORWARD, ROLE_SERVICE, ROLE_STRANGER, ROLES };
@@ -24,6 +25,7 @@ struct process {
   struct link link;
   struct connection_times times;
   struct side *sides; /* that are not gone */
+  struct stock stock; /* of their queues */
   struct tombs *tombs;
   struct process *older; /* that was started before */
   uint64_t farewells;

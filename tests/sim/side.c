@@ -5,7 +5,7 @@
 
 #include "judge.h"
 
-enum { NOTHING = -1, IDLE_STEPS_MAX = 20 };
+enum { NOTHING = -1, IDLE_STEPS_MAX = 20, STRANGER_LIMIT = 4 << 20 };
 
 /* ---- Words for the trace ---- */
 
@@ -94,7 +94,7 @@ static int open_stream(struct side *s)
   struct label h = {.member = s->process->member,
                     .connection = s->id,
                     .epoch = s->machine.epoch,
-                    .limit = s->flow.own_limit,
+                    .limit = flow_grant(&s->flow),
                     .received = s->flow.in_base,
                     .established = s->machine.established,
                     .attach = s->machine.established,
@@ -145,7 +145,7 @@ static void use_next(struct side *s)
                          .member = s->process->member,
                          .connection = s->id,
                          .epoch = s->machine.epoch,
-                         .limit = s->flow.own_limit};
+                         .limit = flow_grant(&s->flow)};
   bool answers = s->machine.role == CONNECTION_SERVICE;
   demand(s, s->next != NULL, "use a next stream");
   uint64_t send_from = s->header != NULL ? s->header->received : s->flow.base;
@@ -340,6 +340,7 @@ static void on_local_eof(void *arg)
 static void on_socket_failed(void *arg)
 {
   judge_excuse(arg, "its application broke it");
+  judge_reset(arg);
   side_step(arg, CONNECTION_SOCKET_FAILED);
 }
 
@@ -436,7 +437,8 @@ static void prepare(struct side *s, struct process *p, uint64_t id, struct pair 
   p->sides = s;
   snprintf(s->name, sizeof s->name, "%c%u", service ? 'S' : 'F', pair != NULL ? pair->index : 99);
   s->flow.name = s->application.name = s->name;
-  s->flow.own_limit = pair != NULL ? pair->limits[service] : 1000;
+  s->flow.stock = &p->stock;
+  s->flow.own_limit = pair != NULL ? pair->limits[service] : STRANGER_LIMIT;
   s->flow.first_limit = pair != NULL ? pair->limits[!service] : 1000;
   if (s->flow.first_limit > WINDOW_MIN)
     s->flow.first_limit = WINDOW_MIN;

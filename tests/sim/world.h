@@ -38,6 +38,8 @@ struct plan {
   uint64_t chaos_step_us;  /* between two, at most */
   unsigned faults[16];     /* weights, by enum fault */
   bool gentle;             /* the only faults are planned ones: nobody may be detached */
+  uint64_t budget;         /* that each daemon has for its queues */
+  bool heavy;              /* all connections carry much */
   uint64_t attacks;        /* how many a stranger makes */
 };
 
