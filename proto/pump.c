@@ -39,8 +39,10 @@ static void tell_local_eof(struct pump *p)
   p->events->local_eof(p, p->arg);
 }
 
+/* What it brought before goes before. */
 static void tell_socket_failed(struct pump *p)
 {
+  pump_up_drain(p);
   p->events->socket_failed(p, atomic_load(&p->socket_error), p->arg);
 }
 
@@ -110,6 +112,7 @@ static void make_current(struct pump *p, struct pump_stream *s, const struct pum
   atomic_store_explicit(&s->pump, p, memory_order_release);
   p->stream = s;
   s->original |= a->original;
+  s->out.resumes = p->up.window.sent > 0;
   pump_up_resume(p);
   if (a->limit > 0 || s->in.limit > 0)
     pump_up_limit(p, a->limit > 0 ? a->limit : s->in.limit);

@@ -65,6 +65,8 @@ struct pump_stream_out {
   bool sending;
   grpc_byte_buffer *header_due;
   grpc_byte_buffer *last_due; /* a reset or a refusal */
+  bool last_waits;            /* for the data that there is */
+  bool resumes;               /* what was sent on another stream: of that there may be much */
   bool half_close_due;
   bool over;   /* half-closed, or it failed: nothing is sent any more */
   uint64_t at; /* where the other side takes the next data to begin if it is told nothing */
@@ -271,8 +273,8 @@ struct rpc_stray pump_say_start(struct pump_stream *s, grpc_byte_buffer *header,
 struct rpc_stray pump_say(struct pump_stream *s, grpc_byte_buffer *message);
 /* And nothing more after it; NULL: nothing at all. */
 struct rpc_stray pump_say_last(struct pump_stream *s, grpc_byte_buffer *last);
-/* One word that is due and goes before data. False: none is. */
-bool pump_say_word(struct pump_stream *s, struct rpc_stray *stray);
+/* One word that is due and goes before data, of which there is some that was not sent yet (`data`). False: none is. */
+bool pump_say_word(struct pump_stream *s, bool data, struct rpc_stray *stray);
 /* Says what can be said. Takes the lock itself. */
 void pump_say_go(struct pump_stream *s);
 
@@ -303,6 +305,8 @@ void pump_up_free(struct pump *p);
 struct rpc_stray pump_up_run(struct pump *p);
 /* Takes the lock itself. */
 void pump_up_go(struct pump *p);
+/* The socket failed: takes what it brought before, as far as the window lets it. Takes the lock itself. */
+void pump_up_drain(struct pump *p);
 /* The other side never tells how far it is. */
 void pump_up_unwindowed(struct pump *p);
 /* There is no stream that could take more. */

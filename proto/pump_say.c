@@ -28,7 +28,7 @@ static struct rpc_stray run(struct pump_stream *s, struct pump *p)
   if (p != NULL && p->stream == s)
     return pump_up_run(p);
   while (pump_say_can(s) && stray.tag == NULL) {
-    if (pump_say_word(s, &stray))
+    if (pump_say_word(s, false, &stray))
       continue;
     if (!s->out.half_close_due)
       break;
@@ -137,9 +137,9 @@ grpc_byte_buffer *pump_say_header(const struct header *h)
   return message;
 }
 
-bool pump_say_word(struct pump_stream *s, struct rpc_stray *stray)
+bool pump_say_word(struct pump_stream *s, bool data, struct rpc_stray *stray)
 {
-  grpc_byte_buffer *header = s->out.header_due, *last = s->out.last_due;
+  grpc_byte_buffer *header = s->out.header_due, *last = data && s->out.last_waits ? NULL : s->out.last_due;
   if (header != NULL) {
     s->out.header_due = NULL;
     *stray = pump_say(s, header);

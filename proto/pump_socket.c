@@ -53,6 +53,7 @@ static void bound_unsent(int fd, size_t sockets)
 void pump_socket_begin(int fd, unsigned keepalive_s, size_t sockets)
 {
   bound_unsent(fd, sockets);
+  set(fd, SOL_SOCKET, SO_OOBINLINE, 1); /* or urgent bytes would be left out of the stream */
   pump_socket_reset_on_close(fd, true);
   if (keepalive_s == 0)
     return;

@@ -350,8 +350,10 @@ static void send_last(struct pump_stream *s, const char *code, const char *reaso
 {
   struct pump *p = pump_stream_lock(s, PUMP_UP);
   bool can_be_said = !s->out.over && s->out.last_due == NULL;
-  if (can_be_said)
+  if (can_be_said) {
     s->out.last_due = last_message(code, reason, refused);
+    s->out.last_waits = !s->out.resumes;
+  }
   pump_stream_unlock(s, p, PUMP_UP);
   if (can_be_said)
     pump_say_go(s);

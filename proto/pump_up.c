@@ -90,7 +90,7 @@ static struct rpc_stray say_piece(struct pump *p, const struct piece *piece)
   sequence_out_sent(&p->up.sequence);
   s->out.at = p->up.sequence.next;
   pump_keep_sent(p);
-  bool is_last = s->out.half_close_due && sequence_out_peek(&p->up.sequence) == NULL;
+  bool is_last = s->out.half_close_due && s->out.last_due == NULL && sequence_out_peek(&p->up.sequence) == NULL;
   return is_last ? pump_say_last(s, message) : pump_say(s, message);
 }
 
@@ -363,7 +363,7 @@ static void add_eof(struct pump *p)
 static bool say_next(struct pump *p, struct rpc_stray *stray)
 {
   struct pump_stream *s = p->stream;
-  if (pump_say_word(s, stray))
+  if (pump_say_word(s, sequence_out_peek(&p->up.sequence) != NULL, stray))
     return true;
   if (p->up.eof_due)
     add_eof(p);
@@ -403,6 +403,15 @@ struct rpc_stray pump_up_run(struct pump *p)
   if (p->fd >= 0)
     pump_arm(p, 0);
   return stray;
+}
+
+void pump_up_drain(struct pump *p)
+{
+  bool drained;
+  pthread_mutex_lock(&p->up.lock);
+  while (p->stream != NULL && !p->up.stopped && p->fd >= 0 && read_once(p, &drained) > 0)
+    ;
+  pthread_mutex_unlock(&p->up.lock);
 }
 
 void pump_up_go(struct pump *p)

@@ -118,7 +118,7 @@ static void send_piece(struct flow *f)
   add_window(f, &m);
   sequence_out_sent(&f->out);
   f->at = f->out.next;
-  m.half_close = f->line->half_close_due && !flow_has_more(f);
+  m.half_close = f->line->half_close_due && !f->line->reset_due && !flow_has_more(f);
   stream_send(f->line->stream, &m);
 }
 
@@ -373,6 +373,7 @@ void flow_attach(struct flow *f, struct line *l, uint64_t send_from, uint64_t li
     f->line->flow = NULL;
   f->line = l;
   l->flow = f;
+  l->resumes = f->window.sent > f->base;
   f->at = 0;
   window_resume(&f->window);
   if (f->window.sent > f->base)

@@ -132,7 +132,8 @@ bool line_say_next(struct line *l)
     stream_send(l->stream, &m);
     return true;
   }
-  if (l->reset_due || l->refused_due) {
+  bool waits = !l->refused_due && l->flow != NULL && !l->resumes && flow_has_more(l->flow);
+  if ((l->reset_due || l->refused_due) && !waits) {
     m.has_reset = l->reset_due;
     m.has_refused = l->refused_due;
     part(l, &m);

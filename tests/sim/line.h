@@ -24,6 +24,7 @@ struct line {
   struct flow *flow; /* it is the current one of this */
   bool closed;
   bool answer_due, reset_due, refused_due, half_close_due;
+  bool resumes;        /* what was sent on another stream */
   struct label answer; /* to be said */
   struct label heard;
   struct held *held, **held_end;

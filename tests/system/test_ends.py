@@ -2,10 +2,9 @@
 import contextlib
 import os
 import select
+import socket
 
-import pytest
-
-from harness import Echo, eventually, exchange, hear, reset, settled
+from harness import Echo, Server, dial, eventually, exchange, hear, hear_exactly, reset, settled
 from test_stalls import Link, small
 from traffic import BLOB
 
@@ -58,8 +57,46 @@ def test_ends_are_heard_with_a_full_budget(world, router):
     eventually(lambda: sum(over(far) for _, far in ends[8:]) == 3, what="the target hears of cuts")
     assert len(a.listing("connections")) == 5
     near, far = next(pair for pair in ends[8:] if not over(pair[1]))
-    near.shutdown(1)
+    near.shutdown(socket.SHUT_WR)
     assert len(hear(far)) == said[near, far]
     b.stop()
     eventually(lambda: all(over(far) for _, far in ends[8:]), what="the target hears of the program's end")
     settled(a)
+
+
+class Strict(Server):
+    """Answers before it has heard all, and closes: what it has not read resets the connection."""
+
+    ANSWER = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbig!"
+
+    def serve(self, connection):
+        with connection:
+            connection.recv(1000)
+            connection.sendall(self.ANSWER)
+
+
+def upload(port):
+    """Says more than will be heard, and hears what is answered."""
+    with dial(port) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(BLOB[: 4 << 20])
+        heard = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(1000):
+                heard += data
+        return heard
+
+
+def test_what_was_said_before_an_end_is_heard(world, a, b):
+    """An answer that comes early, before the reset that comes with it; urgent bytes, where they stand."""
+    strict = world.target(Strict)
+    a.service("strict", strict.address)
+    port = b.forward("strict")
+    for _ in range(60):
+        assert upload(port) == Strict.ANSWER
+    near, far = Link(world, a, b).ends()
+    for speaker, hearer in ((near, far), (far, near)):
+        speaker.sendall(b"RETR big\r\n")
+        speaker.send(b"\xf2", socket.MSG_OOB)
+        speaker.sendall(b"ABOR\r\n")
+        assert hear_exactly(hearer, 17) == b"RETR big\r\n\xf2ABOR\r\n"

@@ -146,6 +146,40 @@ START_TEST(test_original_is_told_once)
 }
 END_TEST
 
+/* Urgent bytes (FTP's ABOR, telnet) are bytes of the stream. */
+START_TEST(test_urgent_bytes)
+{
+  open_answered(0, "ours");
+  give_socket(0);
+  ck_assert_int_eq(send(it->fd, "ab", 2, MSG_NOSIGNAL), 2);
+  ck_assert_int_eq(send(it->fd, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
+  ck_assert_int_eq(send(it->fd, "cd", 2, MSG_NOSIGNAL), 2);
+  WAIT_FOR(seen_by(0).bytes == 5);
+}
+END_TEST
+
+/* A target answers, and closes with bytes unread, which resets: that is noticed by writing, before the answer is read,
+ * which goes before the reset all the same. */
+START_TEST(test_an_answer_goes_before_a_reset)
+{
+  enum { ANSWER = 1000 };
+  open_answered(0, "ours");
+  give_socket(0);
+  it->breaks = true;
+  ck_assert_int_eq(send(it->fd, bytes_at(0), ANSWER, MSG_NOSIGNAL), ANSWER);
+  reset_socket(0);
+  tell_other_data(0, 100, 1);
+  while (pump_received(it->pump) == 0) /* and the loop does not look at the socket meanwhile */
+    usleep(1000);
+  WAIT_FOR(it->ended);
+  struct seen seen = seen_by(0);
+  ck_assert_uint_eq(seen.bytes, ANSWER);
+  ck_assert_uint_eq(seen.wrong, 0);
+  ck_assert_str_eq(seen.reset_reason, "broken");
+  ck_assert_int_ne(it->socket_error, 0);
+}
+END_TEST
+
 START_TEST(test_refused)
 {
   open_silent(0);
@@ -594,6 +628,8 @@ int main(void)
   tcase_add_test(tcase, test_data_is_said_after_the_other_end);
   tcase_add_test(tcase, test_original_peer_is_told_nothing);
   tcase_add_test(tcase, test_original_is_told_once);
+  tcase_add_test(tcase, test_urgent_bytes);
+  tcase_add_test(tcase, test_an_answer_goes_before_a_reset);
   tcase_add_test(tcase, test_refused);
   tcase_add_test(tcase, test_remote_reset);
   tcase_add_test(tcase, test_reset_is_told_before_there_is_a_socket);

@@ -641,6 +641,7 @@ struct side {
   bool header, original, local_eof, remote_eof, ended, refused;
   struct header said; /* by the other side */
   int socket_error;
+  bool breaks; /* says a reset, and closes the socket, when that fails */
   char reset_code[64], reset_reason[256], text[256];
   enum rpc_status status;
 };
@@ -677,10 +678,13 @@ static inline void on_local_eof(struct pump *p, void *arg)
 
 static inline void on_socket_failed(struct pump *p, int error, void *arg)
 {
-  (void)p;
   struct side *s = arg;
   ck_assert_int_eq(s->socket_error, 0);
   s->socket_error = error;
+  if (!s->breaks)
+    return;
+  pump_stream_send_reset(s->current, "", "broken");
+  pump_close_socket(p, true);
 }
 
 static inline void on_remote_eof(struct pump *p, void *arg)
