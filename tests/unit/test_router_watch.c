@@ -358,7 +358,8 @@ START_TEST(test_drain_under_calls)
     served += calls[i]->status == RPC_OK;
     if (calls[i]->status != RPC_OK) {
       ck_assert_int_eq(calls[i]->status, RPC_UNAVAILABLE);
-      ck_assert_str_eq(calls[i]->text, "the router is draining");
+      /* A further connection, for more calls than one takes, is not accepted any more. */
+      ck_assert(strcmp(calls[i]->text, "the router is draining") == 0 || strstr(calls[i]->text, "Connection refused"));
     }
     free(calls[i]);
   }
