@@ -696,6 +696,7 @@ START_TEST(test_unix_in_use)
   run_until(&w.accepted, 1);
   close_accepted(&w);
   stop(&w);
+  run_out(); /* then its file is gone */
 
   datagram = bind_unix(f.file, SOCK_DGRAM);
   open_badly(&w, text, -EADDRINUSE, "a socket of somebody else's");
