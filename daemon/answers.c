@@ -12,14 +12,15 @@
 #include "proto/header.h"
 #include "proto/pump.h"
 
-enum { ANSWER_MS = 15000, LOOK_MS = 1000, WHY_SIZE = 256 };
+enum { ANSWER_MS = 15000, BEGUN_MS = 2000, LOOK_MS = 1000, WHY_SIZE = 256 };
 
 struct answer {
   struct answers *owner;
   struct pump_stream *stream;
-  uint64_t until;
+  uint64_t until, begun_by;
   struct answer *prev, *next;
   char service[HEADER_SERVICE_MAX + 1];
+  char token[HEADER_TOKEN_MAX + 1];
 };
 
 struct answers {
@@ -39,6 +40,7 @@ static struct pump_stream *take(struct answer *a)
   struct pump_stream *s = a->stream;
 
   DL_DELETE(a->owner->oldest, a); /* NOLINT(clang-analyzer-core.NullDereference) */
+  explicit_bzero(a->token, sizeof a->token);
   free(a);
   return s;
 }
@@ -105,17 +107,6 @@ static const struct pump_stream_events stream_events = {
 
 /* ---- The answers. ---- */
 
-static void timer_fired(uv_timer_t *timer)
-{
-  struct answers *as = timer->data;
-
-  /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is not in the list any more */
-  while (as->oldest != NULL && as->oldest->until <= uv_now(as->loop))
-    fail(as->oldest, "the router did not say in time what the token was for");
-  if (as->oldest == NULL)
-    uv_timer_stop(timer);
-}
-
 static void fill_header(const struct answers *as, const char *token, struct header *h)
 {
   snprintf(h->token, sizeof h->token, "%s", token);
@@ -124,11 +115,52 @@ static void fill_header(const struct answers *as, const char *token, struct head
   memcpy(h->member_key, link_member_key(as->link), sizeof h->member_key);
 }
 
-void answers_start(struct answers *as, const char *service, const char *token)
+static int open_stream(struct answer *a)
 {
+  struct answers *as = a->owner;
   struct header header = {0};
   const struct pump_stream_options options = {
       .channel = link_channel(as->link), .original_router = link_original(as->link), .header = &header};
+
+  fill_header(as, a->token, &header);
+  a->begun_by = uv_now(as->loop) + BEGUN_MS;
+  int err = pump_stream_open(&a->stream, as->pumps, &options, &stream_events, a);
+  explicit_bzero(&header, sizeof header);
+  return err;
+}
+
+/* The token of one that has not even left is still good, and is said elsewhere. */
+static void look_for_room(struct answers *as)
+{
+  struct answer *a, *next;
+
+  DL_FOREACH_SAFE(as->oldest, a, next)
+  {
+    struct pump_stream *former = a->stream;
+
+    if (uv_now(as->loop) < a->begun_by || !pump_stream_has_no_room(former))
+      continue;
+    if (open_stream(a) == 0)
+      pump_stream_close(former);
+    else
+      a->stream = former;
+  }
+}
+
+static void timer_fired(uv_timer_t *timer)
+{
+  struct answers *as = timer->data;
+
+  /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what was freed is not in the list any more */
+  while (as->oldest != NULL && as->oldest->until <= uv_now(as->loop))
+    fail(as->oldest, "the router did not say in time what the token was for");
+  look_for_room(as);
+  if (as->oldest == NULL)
+    uv_timer_stop(timer);
+}
+
+void answers_start(struct answers *as, const char *service, const char *token)
+{
   struct answer *a = strlen(token) <= HEADER_TOKEN_MAX ? calloc(1, sizeof *a) : NULL;
   int err = a != NULL ? 0 : -ENOMEM;
 
@@ -136,9 +168,8 @@ void answers_start(struct answers *as, const char *service, const char *token)
     a->owner = as;
     a->until = uv_now(as->loop) + ANSWER_MS;
     snprintf(a->service, sizeof a->service, "%s", service);
-    fill_header(as, token, &header);
-    err = pump_stream_open(&a->stream, as->pumps, &options, &stream_events, a);
-    explicit_bzero(&header, sizeof header);
+    snprintf(a->token, sizeof a->token, "%s", token);
+    err = open_stream(a);
   }
   if (err != 0) {
     free(a);

@@ -13,6 +13,7 @@ enum {
   LINE_LOOK_MS = 2000,       /* less than that says nothing */
   LINE_IDLE_RATE = 400,      /* bytes per second: pings and heartbeats make no more */
   LINE_SLOW_RATE = 64 << 10, /* a line that carries more has nothing in it that waits for long */
+  LINE_SLOW_RTT_US = 150000, /* a packet or two on a thin line */
 };
 
 /* Times in milliseconds; all zero is right before the first look. */

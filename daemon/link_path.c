@@ -103,7 +103,7 @@ static void take_news(struct link_path *p, Mindmeld__WatchServicesResponse *news
   uint32_t heartbeat_ms = news->heartbeat_ms;
 
   p->since = uv_now(p->link->loop);
-  link_line_look(&p->line, rpc_channel_moved(p->channel), p->since);
+  link_line_look(&p->line, rpc_channel_traffic(p->channel).bytes, p->since);
   link_tell_news(p, news);
   mindmeld__watch_services_response__free_unpacked(news, NULL);
   if (p->state == PATH_OVER)
@@ -361,7 +361,7 @@ static void poll_again(struct link_path *p)
  * seconds beside an upload. To begin anew would be to begin with the first of them again. */
 static bool comes_on(struct link_path *p)
 {
-  uint64_t moved = rpc_channel_moved(p->channel);
+  uint64_t moved = rpc_channel_traffic(p->channel).bytes;
   bool more = moved > p->moved && uv_now(p->link->loop) - p->since < MOST_MS;
 
   p->moved = moved;
@@ -372,7 +372,10 @@ bool link_path_is_slow(const struct link_path *p)
 {
   if (p->state != PATH_WATCHED)
     return p->moved > 0;
-  return link_line_is_slow(&p->line, rpc_channel_moved(p->channel), uv_now(p->link->loop));
+  struct rpc_traffic traffic = rpc_channel_traffic(p->channel);
+
+  /* Where packets are not long under way, there is little traffic because little is said. */
+  return traffic.rtt_us >= LINE_SLOW_RTT_US && link_line_is_slow(&p->line, traffic.bytes, uv_now(p->link->loop));
 }
 
 static void timer_fired(uv_timer_t *timer)

@@ -91,6 +91,8 @@ static void arm(struct tunnel *t)
   uint64_t deadline = connection_deadline(&t->machine);
   if (t->renew_at < deadline)
     deadline = t->renew_at;
+  if (t->begun_by < deadline && t->machine.state == CONNECTION_OPENING)
+    deadline = t->begun_by;
   /* A cut is on its way. */
   if (t->cut || deadline == t->armed_for)
     return;
@@ -354,6 +356,19 @@ static void tell_timeout(struct tunnel *t)
   }
 }
 
+/* F: a dial that has not even left tries elsewhere. Over a slow line it may only be behind others. */
+static void look_for_room(struct tunnel *t)
+{
+  t->begun_by = UINT64_MAX;
+  if (t->machine.state != CONNECTION_OPENING || t->current_stream == NULL || link_is_slow(t->table->link) ||
+      !pump_stream_has_no_room(t->current_stream)) {
+    arm(t);
+    return;
+  }
+  remember_trouble(t, "what stands before the router lets no further stream through");
+  tunnel_step(t, CONNECTION_STREAM_LOST);
+}
+
 /* F: over a slow line an answer may be behind what others have under way. */
 static bool may_come_yet(const struct tunnel *t)
 {
@@ -368,6 +383,10 @@ void tunnel_timeout(uv_timer_t *timer)
   if (t->cut) {
     t->cut = false;
     tunnel_step(t, CONNECTION_CUT);
+    return;
+  }
+  if (now_ms(t) >= t->begun_by) {
+    look_for_room(t);
     return;
   }
   if (now_ms(t) >= t->renew_at) {
@@ -405,7 +424,7 @@ struct tunnel *tunnel_create(struct tunnels *ts, const char *peer)
   t->table = ts;
   t->fd = -1;
   t->started_ms = uv_now(ts->loop);
-  t->renew_at = t->armed_for = UINT64_MAX;
+  t->renew_at = t->begun_by = t->armed_for = UINT64_MAX;
   t->reset_code = t->reset_reason = "";
   uv_timer_init(ts->loop, &t->timer);
   t->timer.data = t;

@@ -14,7 +14,7 @@
 #include "tombs.h"
 #include "tunnels_internal.h"
 
-enum { ASK_MS = 10000, DIAL_MS = 10000 };
+enum { BEGUN_MS = 2000, ASK_MS = 10000, DIAL_MS = 10000 };
 
 /* A router of the first version is asked for a token. */
 static int ask(struct tunnel *t)
@@ -146,6 +146,7 @@ static int use_next(struct tunnel *t)
   t->current_stream = t->next_stream;
   t->next_stream = NULL;
   t->renew_at = renewal_time(t);
+  t->begun_by = t->machine.role == CONNECTION_FORWARD ? uv_now(t->table->loop) + BEGUN_MS : UINT64_MAX;
   if (former != NULL)
     pump_stream_close(former);
   return TUNNEL_NOTHING;

@@ -38,6 +38,8 @@ struct tunnel {
   struct connection machine;
   uint64_t id, started_ms;
   uint64_t armed_for; /* what the timer runs for */
+  uint64_t begun_by;  /* F: who dials looks then whether there was room for its stream; UINT64_MAX: it has
+                         looked */
   uint64_t renew_at;  /* F: the current stream is old by then; UINT64_MAX: it may be */
   char *peer;
   int fd; /* until the pump has it */

@@ -83,6 +83,9 @@ void pump_stream_send_refused(struct pump_stream *s, const char *reason);
 void pump_stream_half_close(struct pump_stream *s);
 /* Ends it at once. `ended` follows if it did not come yet. */
 void pump_stream_cancel(struct pump_stream *s);
+/* Of one that should have begun by now: true if it has not, though there is a connection, because what stands before
+ * the router lets no further stream through. The next one goes elsewhere. */
+bool pump_stream_has_no_room(struct pump_stream *s);
 /* No more events; it is cancelled if it still runs, and if it is current, the pump has none from now on. It is freed
  * once both threads have let go. */
 void pump_stream_close(struct pump_stream *s);

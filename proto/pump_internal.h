@@ -90,6 +90,7 @@ struct pump_stream_in {
 struct pump_stream {
   struct pump_set *set;
   struct rpc_lane *lane;
+  atomic_bool begun; /* its header has left */
   grpc_call *call;
   const struct pump_stream_events *events;
   void *arg;

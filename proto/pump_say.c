@@ -8,6 +8,10 @@ static void send_done(struct pump_stream *s, struct pump *p, bool ok)
   grpc_byte_buffer_destroy(s->out.message);
   s->out.message = NULL;
   s->out.sending = false;
+  if (ok && !atomic_load_explicit(&s->begun, memory_order_relaxed)) {
+    atomic_store(&s->begun, true);
+    rpc_lane_begun(s->lane);
+  }
   if (ok)
     return;
   s->out.over = true;

@@ -26,7 +26,7 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
   grpc_slice_unref(s->status_details);
   if (s->call != NULL)
     grpc_call_unref(s->call);
-  rpc_lane_put(s->lane);
+  rpc_lane_put(s->lane, atomic_load(&s->begun));
   grpc_byte_buffer_destroy(s->out.header_due);
   grpc_byte_buffer_destroy(s->out.last_due);
   pump_hear_free(s);
@@ -377,6 +377,11 @@ void pump_stream_half_close(struct pump_stream *s)
   s->out.half_close_due = true;
   pump_stream_unlock(s, p, PUMP_UP);
   pump_say_go(s);
+}
+
+bool pump_stream_has_no_room(struct pump_stream *s)
+{
+  return !atomic_load(&s->begun) && rpc_lane_full(s->lane);
 }
 
 void pump_stream_cancel(struct pump_stream *s)

@@ -142,9 +142,12 @@ struct rpc_channel_options {
 int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options);
 /* The channel goes when its last call has closed. */
 void rpc_channel_close(struct rpc_channel *ch);
-/* How many bytes came on its connections of now, and how many the other end's kernel acknowledged; 0: it has none. What
- * grows moves. */
-uint64_t rpc_channel_moved(struct rpc_channel *ch);
+/* What the kernel knows of its connections of now; 0: nothing. */
+struct rpc_traffic {
+  uint64_t bytes;  /* that came, and that the other end's kernel acknowledged: what grows moves */
+  uint32_t rtt_us; /* there and back, lately; of the slowest */
+};
+struct rpc_traffic rpc_channel_traffic(struct rpc_channel *ch);
 
 struct rpc_call_options {
   const char *method;                  /* "/mindmeld.ControlService/ListServices" */

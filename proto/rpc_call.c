@@ -114,7 +114,7 @@ void rpc_call_delete(struct rpc_call *c)
   grpc_slice_unref(c->cancel_text);
   grpc_call_unref(c->call);
   if (c->lane)
-    rpc_lane_put(c->lane);
+    rpc_lane_put(c->lane, false);
   free(c->method);
   free(c);
 }

@@ -188,16 +188,28 @@ struct rpc_lane *rpc_channel_take_lane(struct rpc_channel *ch)
   return rpc_lanes_take(&ch->lanes, ch, connect_lane);
 }
 
-void rpc_lane_put(struct rpc_lane *lane)
+void rpc_lane_begun(struct rpc_lane *lane)
+{
+  atomic_fetch_add(&lane->begun, 1);
+}
+
+bool rpc_lane_full(struct rpc_lane *lane)
+{
+  return rpc_lanes_full(&lane->channel->lanes, lane);
+}
+
+void rpc_lane_put(struct rpc_lane *lane, bool begun)
 {
   struct rpc_channel *ch = lane->channel;
+  if (begun)
+    atomic_fetch_sub(&lane->begun, 1);
   rpc_lanes_put(&ch->lanes, lane);
   channel_unref(ch);
 }
 
-uint64_t rpc_channel_moved(struct rpc_channel *ch)
+struct rpc_traffic rpc_channel_traffic(struct rpc_channel *ch)
 {
-  return rpc_lanes_moved(&ch->lanes);
+  return rpc_lanes_traffic(&ch->lanes);
 }
 
 grpc_call *rpc_lane_create_call(struct rpc_lane *lane, const char *method, uint64_t deadline_ms)

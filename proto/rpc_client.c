@@ -62,7 +62,7 @@ fail:
   if (call)
     grpc_call_unref(call);
   if (lane)
-    rpc_lane_put(lane);
+    rpc_lane_put(lane, false);
   rpc_message_free(request);
   return error;
 }

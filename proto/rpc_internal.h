@@ -50,7 +50,12 @@ const grpc_metadata *rpc_channel_metadata(struct rpc_channel *ch, size_t *count)
  * rpc_channel_close, until rpc_lane_put. Home thread. */
 struct rpc_lane;
 struct rpc_lane *rpc_channel_take_lane(struct rpc_channel *ch);
-void rpc_lane_put(struct rpc_lane *lane);
+/* `begun`: rpc_lane_begun was called. */
+void rpc_lane_put(struct rpc_lane *lane, bool begun);
+/* A call's headers have left. Any thread. */
+void rpc_lane_begun(struct rpc_lane *lane);
+/* One's have not, for longer than they should: see rpc_lanes_full. */
+bool rpc_lane_full(struct rpc_lane *lane);
 /* A call with no batch started yet. The caller unrefs it. NULL when gRPC has none. */
 grpc_call *rpc_lane_create_call(struct rpc_lane *lane, const char *method, uint64_t deadline_ms);
 /* A message of `size` is about to go on this call. Any thread. */

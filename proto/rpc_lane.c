@@ -13,8 +13,6 @@
 
 #include <utlist.h>
 
-enum { SPARE = LANE_CALLS / 2 /* a lane is not closed to be opened again at once */ };
-
 static struct rpc_lane *lane_open(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
 {
   struct rpc_lane *lane = calloc(1, sizeof *lane);
@@ -44,6 +42,7 @@ static void lane_close(struct rpc_lanes *ls, struct rpc_lane *lane)
 
 int rpc_lanes_open(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect)
 {
+  ls->limit = LANE_CALLS;
   return lane_open(ls, ch, connect) ? 0 : -ENOMEM;
 }
 
@@ -66,7 +65,7 @@ static struct rpc_lane *choose(struct rpc_lanes *ls, struct rpc_channel *ch, rpc
   bool failing = false;
   DL_FOREACH(ls->all, lane)
   {
-    bool room = lane->calls < LANE_CALLS;
+    bool room = lane->calls < ls->limit;
     if (!room && lane->calls >= emptiest->calls)
       continue;
     if (fails(ls, lane)) {
@@ -89,7 +88,7 @@ struct rpc_lane *rpc_lanes_take(struct rpc_lanes *ls, struct rpc_channel *ch, rp
   return lane;
 }
 
-/* An idle lane that nothing would miss; or NULL. */
+/* An idle lane that nothing would miss, nor open again at once; or NULL. */
 static struct rpc_lane *superfluous(const struct rpc_lanes *ls)
 {
   struct rpc_lane *lane, *idle = NULL;
@@ -98,9 +97,9 @@ static struct rpc_lane *superfluous(const struct rpc_lanes *ls)
   {
     if (lane->calls == 0 && lane != ls->all)
       idle = lane;
-    room += lane->calls < LANE_CALLS ? LANE_CALLS - lane->calls : 0;
+    room += lane->calls < ls->limit ? ls->limit - lane->calls : 0;
   }
-  return room >= LANE_CALLS + SPARE ? idle : NULL;
+  return room >= ls->limit + ls->limit / 2 ? idle : NULL;
 }
 
 void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane)
@@ -111,24 +110,30 @@ void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane)
     lane_close(ls, idle);
 }
 
-static uint64_t lane_moved(struct rpc_lane *lane)
+bool rpc_lanes_full(struct rpc_lanes *ls, const struct rpc_lane *lane)
 {
-  struct tcp_info info;
-  socklen_t size = sizeof info;
-  memset(&info, 0, sizeof info);
-  lane->fd = unsent_socket(lane->unsent.mark, lane->fd);
-  if (lane->fd < 0 || getsockopt(lane->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
-    return 0;
-  return info.tcpi_bytes_acked + info.tcpi_bytes_received;
+  unsigned begun = atomic_load(&lane->begun);
+  if (grpc_channel_check_connectivity_state(lane->connection, 0) != GRPC_CHANNEL_READY)
+    return false;
+  if (begun < ls->limit)
+    ls->limit = begun > LANE_CALLS_MIN ? begun : LANE_CALLS_MIN;
+  return true;
 }
 
-uint64_t rpc_lanes_moved(struct rpc_lanes *ls)
+struct rpc_traffic rpc_lanes_traffic(struct rpc_lanes *ls)
 {
+  struct rpc_traffic traffic = {0};
   struct rpc_lane *lane;
-  uint64_t moved = 0;
   DL_FOREACH(ls->all, lane)
   {
-    moved += lane_moved(lane);
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    memset(&info, 0, sizeof info);
+    lane->fd = unsent_socket(lane->unsent.mark, lane->fd);
+    if (lane->fd < 0 || getsockopt(lane->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+      continue;
+    traffic.bytes += info.tcpi_bytes_acked + info.tcpi_bytes_received;
+    traffic.rtt_us = info.tcpi_rtt > traffic.rtt_us ? info.tcpi_rtt : traffic.rtt_us;
   }
-  return moved;
+  return traffic;
 }

@@ -9,12 +9,14 @@
 #define PROTO_RPC_LANE_H
 
 #include <grpc/grpc.h>
+#include <stdatomic.h>
 
 #include "rpc_internal.h"
 #include "unsent.h"
 
 enum {
   LANE_CALLS = 90, /* the rest of the lowest of those limits is for what does not last */
+  LANE_CALLS_MIN = 4,
   LANES_MAX = 64,
 };
 
@@ -22,6 +24,7 @@ struct rpc_lane {
   struct rpc_channel *channel;
   grpc_channel *connection;
   unsigned calls;
+  atomic_uint begun;    /* calls that have left; any thread */
   struct unsent unsent; /* any thread */
   int fd;               /* where its socket was seen, or -1 */
   struct rpc_lane *prev, *next;
@@ -30,6 +33,7 @@ struct rpc_lane {
 struct rpc_lanes {
   struct rpc_lane *all;
   unsigned count;
+  unsigned limit; /* of calls on each */
 };
 
 /* A connection whose socket has this mark (see unsent.h). */
@@ -42,7 +46,10 @@ void rpc_lanes_close(struct rpc_lanes *ls);
 /* The lane for the next call, which counts until rpc_lanes_put. */
 struct rpc_lane *rpc_lanes_take(struct rpc_lanes *ls, struct rpc_channel *ch, rpc_lane_connect_cb connect);
 void rpc_lanes_put(struct rpc_lanes *ls, struct rpc_lane *lane);
-/* As rpc_channel_moved. */
-uint64_t rpc_lanes_moved(struct rpc_lanes *ls);
+/* A call has waited on this lane for longer than it should. True: it is connected, so that what stands before the
+ * router lets no more through than have begun, there or on other lanes. */
+bool rpc_lanes_full(struct rpc_lanes *ls, const struct rpc_lane *lane);
+/* As rpc_channel_traffic. */
+struct rpc_traffic rpc_lanes_traffic(struct rpc_lanes *ls);
 
 #endif

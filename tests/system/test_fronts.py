@@ -65,9 +65,9 @@ CONNECTIONS = 300
 
 
 # Their own numbers are 128 and 100.
-@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
-def test_more_connections_than_a_front_allows_streams(world, router, kind):
-    front = world.add(Front(world.directory, kind, router))
+@pytest.mark.parametrize("kind, options", [("nginx", ""), ("haproxy", ""), ("nginx", "http2_max_concurrent_streams 40;")])
+def test_more_connections_than_a_front_allows_streams(world, router, kind, options):
+    front = world.add(Front(world.directory, kind, router, options))
     eventually(front.listens)
     near, far = world.mount(front), world.mount(front)
     far.service("echo", world.target(Echo).address)
