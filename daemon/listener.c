@@ -15,6 +15,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@
 #include "resolve.h"
 #include "workers.h"
 
-enum { ACCEPTS_PER_WAKE = 64, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 1000 };
+enum { ACCEPTS_PER_WAKE = 64, REST_MAX = 4096, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 1000 };
 
 enum listener_state { OPENING, OPEN, STARVED, FAILED };
 
@@ -54,6 +55,7 @@ struct listener {
   uv_timer_t timer;
   enum listener_state state;
   bool closed;
+  bool accepting; /* whoever closes it is inside `accepted` */
   struct address address;
   struct endpoints endpoints;      /* of a literal */
   struct resolve *resolve;         /* in flight */
@@ -151,7 +153,9 @@ static void hand_over(struct listener *l, int fd, const struct sockaddr_storage 
 
   if (from->ss_family != AF_UNIX)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  l->accepting = true;
   l->events.accepted(l, fd, describe_peer(fd, from, peer), l->arg);
+  l->accepting = false;
 }
 
 /* Errors of the one connection, which accept(2) says to treat as none at all. */
@@ -423,8 +427,38 @@ const struct address *listener_address(const struct listener *l)
   return &l->address;
 }
 
+/* Nobody new gets in: a SYN is not heard, which is repeated after a second. Handshakes that have begun end. */
+static void hear_no_syn(int fd)
+{
+  enum { FLAGS_AT = 13, SYN = 2, ACK = 16, ALL = 0x40000 };
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, ALL),
+  };
+  struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+/* Who is connected as far as the kernel is concerned was told so, and would be reset with the socket. */
+static void accept_rest(struct listener *l)
+{
+  for (unsigned i = 0; i < l->count; i++) {
+    unsigned accepted, sum = 0;
+    if (l->address.kind == ADDRESS_TCP)
+      hear_no_syn(l->sockets[i]->fd);
+    do {
+      accepted = 0;
+    } while (accept_some(l, l->sockets[i]->fd, &accepted) == 0 && accepted > 0 && (sum += accepted) < REST_MAX);
+  }
+}
+
 void listener_close(struct listener *l)
 {
+  if (!l->accepting)
+    accept_rest(l);
   l->closed = true;
   if (l->resolve != NULL)
     resolve_forget(l->resolve);

@@ -26,7 +26,8 @@ int listener_open(struct listener **out, struct lookups *lookups, const struct a
                   const struct listener_events *events, void *arg);
 /* With the port that was taken. After `opened` with 0. */
 const struct address *listener_address(const struct listener *l);
-/* Stops at once (the port is free; on a unix socket nobody gets in, and its file goes soon, if it is still this one);
+/* Whoever is connected as far as the kernel is concerned is accepted, inside this call unless it is made in `accepted`.
+ * Stops at once (the port is free; on a unix socket nobody gets in, and its file goes soon, if it is still this one);
  * the memory goes when the loop has let go. Due once for each listener_open that returned 0, also when `opened` told an
  * error. May be called from any of the callbacks. */
 void listener_close(struct listener *l);

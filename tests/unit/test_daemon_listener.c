@@ -291,6 +291,25 @@ START_TEST(test_v4)
 }
 END_TEST
 
+/* Who was told by the kernel that it is connected is not reset. */
+START_TEST(test_close_accepts_who_is_connected)
+{
+  enum { CLIENTS = 3 };
+  struct watched w;
+  int clients[CLIENTS];
+
+  open_well(&w, "0");
+  for (int i = 0; i < CLIENTS; i++)
+    clients[i] = connect_v4(listener_address(w.listener)->port);
+  stop(&w);
+  ck_assert_uint_eq(w.accepted, CLIENTS);
+  for (int i = 0; i < CLIENTS; i++) {
+    close(clients[i]);
+    close(w.fds[i]);
+  }
+}
+END_TEST
+
 START_TEST(test_port_is_free_after_close)
 {
   struct watched w;
@@ -795,6 +814,7 @@ int main(void)
   tcase_set_timeout(tcase, 30);
   tcase_add_checked_fixture(tcase, setup, teardown);
   tcase_add_test(tcase, test_v4);
+  tcase_add_test(tcase, test_close_accepts_who_is_connected);
   tcase_add_test(tcase, test_port_is_free_after_close);
   tcase_add_test(tcase, test_name_with_free_port);
   tcase_add_test(tcase, test_all_or_nothing);
