@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "proto/certificate.h"
+#include "proto/host/certificate.h"
 
 /* What is read together. */
 struct set {

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "proto/credential.h"
+#include "proto/host/credential.h"
 
 struct credentials;
 struct uv_loop_s;

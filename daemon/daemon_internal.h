@@ -5,13 +5,13 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "address.h"
-#include "background.h"
-#include "own_identity.h"
-#include "proto/hangup.h"
-#include "proto/pace.h"
-#include "state_file.h"
-#include "state_format.h"
+#include "carry/net/address.h"
+#include "daemon/keep/state_file.h"
+#include "daemon/keep/state_format.h"
+#include "daemon/start/background.h"
+#include "daemon/start/own_identity.h"
+#include "proto/host/hangup.h"
+#include "proto/host/pace.h"
 
 struct credentials;
 struct header;

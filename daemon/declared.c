@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/forwards/forwards.h"
+#include "daemon/keep/state.h"
+#include "daemon/keep/state_file.h"
+#include "daemon/keep/state_format.h"
+#include "daemon/names/services.h"
+#include "daemon/start/options.h"
+#include "daemon/tree/tree.h"
 #include "daemon_internal.h"
-#include "forwards.h"
-#include "options.h"
-#include "services.h"
-#include "state.h"
-#include "state_file.h"
-#include "state_format.h"
-#include "tree.h"
 
 int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
 {

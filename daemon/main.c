@@ -2,11 +2,11 @@
 #include <stdio.h>
 
 #include "daemon.h"
-#include "options.h"
-#include "proto/exit_status.h"
-#include "proto/heap.h"
-#include "proto/notify.h"
-#include "proto/standard.h"
+#include "daemon/start/options.h"
+#include "proto/host/exit_status.h"
+#include "proto/host/heap.h"
+#include "proto/host/notify.h"
+#include "proto/host/standard.h"
 
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = standard_open;
 

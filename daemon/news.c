@@ -7,23 +7,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "address.h"
-#include "answers.h"
-#include "catalogue.h"
+#include "carry/link/link.h"
+#include "carry/net/address.h"
+#include "carry/tunnel/answers.h"
+#include "carry/tunnel/parked.h"
+#include "carry/tunnel/tunnels.h"
 #include "credentials.h"
+#include "daemon/forwards/forwards.h"
+#include "daemon/keep/state.h"
+#include "daemon/names/catalogue.h"
+#include "daemon/names/services.h"
+#include "daemon/tree/journal.h"
+#include "daemon/tree/tree.h"
 #include "daemon_internal.h"
-#include "forwards.h"
-#include "journal.h"
-#include "link.h"
-#include "parked.h"
-#include "proto/header.h"
-#include "proto/notify.h"
-#include "proto/pace.h"
-#include "proto/pump.h"
-#include "services.h"
-#include "state.h"
-#include "tree.h"
-#include "tunnels.h"
+#include "proto/host/notify.h"
+#include "proto/host/pace.h"
+#include "proto/pump/pump.h"
+#include "proto/wire/header.h"
 
 /* What others cause is told so often at once, and then once in so many ms. */
 enum { DETACHED_TOLD = 8, CAUSED_AT_ONCE = 256, CAUSED_EVERY_MS = 5000 };

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "proto/certificate.h"
+#include "proto/host/certificate.h"
 
 static int certificate_read(struct files *out, const struct options *o, char why[FILES_WHY_MAX])
 {

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "options.h"
-#include "proto/credential.h"
+#include "proto/host/credential.h"
 
 enum { FILES_WHY_MAX = 2 * CREDENTIAL_WHY_MAX + 256 };
 

@@ -13,12 +13,12 @@
 
 #include "files.h"
 #include "options.h"
-#include "proto/exit_status.h"
-#include "proto/hangup.h"
-#include "proto/heap.h"
-#include "proto/log_line.h"
-#include "proto/notify.h"
-#include "proto/standard.h"
+#include "proto/host/exit_status.h"
+#include "proto/host/hangup.h"
+#include "proto/host/heap.h"
+#include "proto/host/log_line.h"
+#include "proto/host/notify.h"
+#include "proto/host/standard.h"
 #include "reload.h"
 #include "router.h"
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/spelling.h"
+#include "proto/host/spelling.h"
 
 struct row {
   const char *name;

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "proto/rpc.h"
+#include "proto/rpc/rpc.h"
 
 enum { END_S = 1 };
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/address.h"
+#include "carry/net/address.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

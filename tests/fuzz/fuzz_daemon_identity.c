@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/identity_text.h"
+#include "daemon/start/identity_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/options.h"
+#include "daemon/start/options.h"
 
 enum { ARGS_MAX = 32 };
 

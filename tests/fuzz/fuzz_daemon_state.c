@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/state_format.h"
+#include "daemon/keep/state_format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "proto/header.h"
-#include "proto/payload.h"
+#include "proto/wire/header.h"
+#include "proto/wire/payload.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 
 #include "health.pb-c.h"
 #include "mindmeld.pb-c.h"
-#include "proto/rpc.h"
+#include "proto/rpc/rpc.h"
 
 enum { TYPES = 11 };
 

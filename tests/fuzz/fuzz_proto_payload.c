@@ -6,8 +6,8 @@
 #include <sys/uio.h>
 
 #include "mindmeld.pb-c.h"
-#include "proto/payload.h"
-#include "proto/wire.h"
+#include "proto/wire/payload.h"
+#include "proto/wire/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "mindmeld.pb-c.h"
-#include "proto/token_stream.h"
+#include "proto/wire/token_stream.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "proto/rpc.h"
-#include "router/first_message.h"
+#include "proto/rpc/rpc.h"
+#include "router/meet/first_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -7,8 +7,8 @@
 
 #include "application.h"
 #include "line.h"
-#include "proto/sequence.h"
-#include "proto/window.h"
+#include "proto/flow/sequence.h"
+#include "proto/flow/window.h"
 
 struct flow;
 

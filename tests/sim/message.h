@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/window.h"
+#include "proto/flow/window.h"
 
 /* Bytes [at, at + size) of what the socket `origin` sends. */
 struct content {

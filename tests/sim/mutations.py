@@ -17,10 +17,10 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONNECTION = ["daemon/connection.c", "daemon/connection_streams.c", "daemon/connection_end.c"]
-SOURCES = CONNECTION + ["proto/sequence.c", "proto/window.c", "daemon/tombs.c"]
-HEADERS = ["daemon/bug.h", "daemon/connection.h", "daemon/connection_internal.h", "daemon/tombs.h"]
-HEADERS += ["proto/header.h", "proto/sequence.h", "proto/window.h"]
+CONNECTION = ["carry/tunnel/connection.c", "carry/tunnel/connection_streams.c", "carry/tunnel/connection_end.c"]
+SOURCES = CONNECTION + ["proto/flow/sequence.c", "proto/flow/window.c", "carry/tunnel/tombs.c"]
+HEADERS = ["proto/host/bug.h", "carry/tunnel/connection.h", "carry/tunnel/connection_internal.h", "carry/tunnel/tombs.h"]
+HEADERS += ["proto/wire/header.h", "proto/flow/sequence.h", "proto/flow/window.h"]
 MACHINE, STREAMS, END, SEQUENCE, WINDOW, TOMBS = SOURCES
 
 # name, file, what stands there, what is put there

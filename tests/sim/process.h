@@ -1,11 +1,11 @@
-/* A daemon: its link to the router, the table of its connections, and its tombstones. Thin: what daemon/link.c and
- * daemon/tunnels.c do, without what users see.
+/* A daemon: its link to the router, the table of its connections, and its tombstones. Thin: what carry/link/link.c and
+ * carry/tunnel/tunnels.c do, without what users see.
  */
 #ifndef SIM_PROCESS_H
 #define SIM_PROCESS_H
 
-#include "daemon/connection.h"
-#include "daemon/tombs.h"
+#include "carry/tunnel/connection.h"
+#include "carry/tunnel/tombs.h"
 #include "flow.h"
 #include "router.h"
 

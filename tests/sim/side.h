@@ -1,10 +1,10 @@
 /* One end of a connection: the real machine, and what carries out its actions on a flow, lines and a target. It follows
- * daemon/tunnel.c and tunnel_act.c, and checks at each step that what the machine asks for can be done.
+ * carry/tunnel/tunnel.c and tunnel_act.c, and checks at each step that what the machine asks for can be done.
  */
 #ifndef SIM_SIDE_H
 #define SIM_SIDE_H
 
-#include "daemon/connection.h"
+#include "carry/tunnel/connection.h"
 #include "flow.h"
 #include "process.h"
 

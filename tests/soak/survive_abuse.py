@@ -34,7 +34,7 @@ class Most:
         self.thread.join()
 
 
-# As daemon/detached.h has them.
+# As carry/tunnel/detached.h has them.
 PER_PEER, HELD_MIB = 2048, 256
 
 

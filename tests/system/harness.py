@@ -80,7 +80,7 @@ def make_stubs(directory):
     """The messages' Python, from the one .proto file, to be imported from now on."""
     directory = pathlib.Path(directory)
     directory.mkdir(exist_ok=True)
-    proto = pathlib.Path(__file__).resolve().parents[2] / "proto"
+    proto = pathlib.Path(__file__).resolve().parents[2] / "proto" / "wire"
     run(sys.executable, "-m", "grpc_tools.protoc", f"-I{proto}", "-I/usr/include", f"--python_out={directory}",
         f"--grpc_python_out={directory}", proto / "mindmeld.proto", timeout=60)
     sys.path.insert(0, str(directory))

@@ -1,8 +1,8 @@
 /* Answers to tokens, at a router that pairs them, or not. */
 #include "test_daemon_streams.h"
 
-#include "daemon/answers.h"
-#include "proto/pump.h"
+#include "carry/tunnel/answers.h"
+#include "proto/pump/pump.h"
 
 static struct world w;
 static struct pump_set *pumps;

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/background.h"
+#include "daemon/start/background.h"
 
 struct result {
   int status;        /* of the first process */

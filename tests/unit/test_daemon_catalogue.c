@@ -5,7 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "daemon/catalogue.h"
+#include "daemon/names/catalogue.h"
 #include "holds.h"
 
 static uv_loop_t loop;

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdint.h>
 
-#include "daemon/connection.h"
+#include "carry/tunnel/connection.h"
 
 enum { DIAL_MS = 10000, HOLD_MS = 600000, MOMENTS_MAX = 20 };
 

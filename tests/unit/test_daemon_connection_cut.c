@@ -4,7 +4,7 @@
 #include <check.h>
 #include <signal.h>
 
-#include "daemon/connection_internal.h"
+#include "carry/tunnel/connection_internal.h"
 
 static const struct connection_times times = {.dial = 10000, .hold = 600000};
 

@@ -1,7 +1,7 @@
 /* How long a connection is held: since streams do not last any more, be they replaced as often as they like before. */
 #include <check.h>
 
-#include "daemon/connection.h"
+#include "carry/tunnel/connection.h"
 
 #define DIAL_MS UINT64_C(10000)
 #define HOLD_MS UINT64_C(600000)

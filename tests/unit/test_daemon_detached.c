@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "daemon/tunnels_internal.h"
+#include "carry/tunnel/tunnels_internal.h"
 
 #define MANY_FILES (UINT64_C(2) * DETACHED_MAX)
 

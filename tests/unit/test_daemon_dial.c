@@ -16,10 +16,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "daemon/address.h"
-#include "daemon/dial.h"
-#include "daemon/lookups.h"
-#include "daemon/workers.h"
+#include "carry/net/address.h"
+#include "carry/net/dial.h"
+#include "carry/net/lookups.h"
+#include "carry/net/workers.h"
 #include "test_daemon_nameserver.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 150 };

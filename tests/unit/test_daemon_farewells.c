@@ -1,8 +1,8 @@
 /* Streams with nothing but a last word on them, at a router that ends them, or does not. */
 #include "test_daemon_streams.h"
 
-#include "daemon/farewells.h"
-#include "proto/pump.h"
+#include "carry/tunnel/farewells.h"
+#include "proto/pump/pump.h"
 
 static struct world w;
 static struct pump_set *pumps;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "daemon/own_identity.h"
+#include "daemon/start/own_identity.h"
 
 static uv_loop_t loop;
 static sem_t *until; /* a file is not cut before */

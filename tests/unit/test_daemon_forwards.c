@@ -5,8 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/address.h"
-#include "daemon/forwards.h"
+#include "carry/net/address.h"
+#include "daemon/forwards/forwards.h"
 
 static struct world w;
 static struct forwards *forwards;

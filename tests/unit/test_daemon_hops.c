@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "daemon/hops.h"
+#include "carry/tunnel/hops.h"
 
 struct ends {
   int listener, near, far;

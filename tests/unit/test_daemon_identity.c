@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/identity_place.h"
-#include "daemon/identity_text.h"
-#include "daemon/own_identity.h"
+#include "daemon/start/identity_place.h"
+#include "daemon/start/identity_text.h"
+#include "daemon/start/own_identity.h"
 
 static char folder[64], file[128], machine_id[128], why[OWN_IDENTITY_WHY_MAX];
 static struct own_identity me;

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/journal.h"
+#include "daemon/tree/journal.h"
 
 enum { STAMP = 21 }; /* "2026-01-31T12:00:00Z " */
 

@@ -2,7 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "daemon/link_line.h"
+#include "carry/link/link_line.h"
 
 static const struct {
   uint64_t bytes, ms;

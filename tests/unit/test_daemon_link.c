@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/trouble.h"
+#include "carry/link/trouble.h"
 
 static struct world w;
 

@@ -17,9 +17,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "daemon/listener.h"
-#include "daemon/lookups.h"
-#include "daemon/workers.h"
+#include "carry/net/listener.h"
+#include "carry/net/lookups.h"
+#include "carry/net/workers.h"
 #include "test_daemon_nameserver.h"
 
 enum { ACCEPTED_MAX = 32 };

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "daemon/address.h"
-#include "daemon/dial.h"
-#include "daemon/lookups.h"
-#include "daemon/names.h"
+#include "carry/net/address.h"
+#include "carry/net/dial.h"
+#include "carry/net/lookups.h"
+#include "carry/net/names.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 200 };
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "daemon/network.h"
+#include "carry/link/network.h"
 
 enum { PATIENCE_MS = 30000, SETTLED_MS = 300 };
 

@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 #include "daemon/daemon_internal.h"
-#include "daemon/services.h"
+#include "daemon/names/services.h"
 
 START_TEST(a_token_comes_when_nobody_answers_any_more)
 {

@@ -1,9 +1,9 @@
 /* Parked streams against a router that takes them, refuses them, loses them, and goes away. */
 #include "test_daemon_streams.h"
 
-#include "daemon/parked.h"
-#include "proto/header.h"
-#include "proto/pump.h"
+#include "carry/tunnel/parked.h"
+#include "proto/pump/pump.h"
+#include "proto/wire/header.h"
 
 static struct world w;
 static struct pump_set *pumps;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/proxy.h"
+#include "carry/net/proxy.h"
 
 static const char *environment[8][2];
 

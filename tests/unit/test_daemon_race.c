@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/race.h"
+#include "carry/net/race.h"
 
 enum { START = 1000, TIMEOUT = 10000 };
 

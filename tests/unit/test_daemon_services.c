@@ -1,8 +1,8 @@
 /* Services against a router that registers, refuses, says nothing, goes away and comes back. */
 #include "test_daemon_world.h"
 
-#include "daemon/address.h"
-#include "daemon/services.h"
+#include "carry/net/address.h"
+#include "daemon/names/services.h"
 
 static struct world w;
 static struct services *services;

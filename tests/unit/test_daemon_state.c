@@ -11,9 +11,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "daemon/state.h"
-#include "daemon/state_file.h"
-#include "daemon/state_format.h"
+#include "daemon/keep/state.h"
+#include "daemon/keep/state_file.h"
+#include "daemon/keep/state_format.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;

@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "daemon/state_file.h"
+#include "daemon/keep/state_file.h"
 
 enum step { STEP_NONE, STEP_WRITE, STEP_FSYNC, STEP_RENAME };
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/forwards.h"
-#include "daemon/services.h"
-#include "daemon/state_format.h"
+#include "daemon/forwards/forwards.h"
+#include "daemon/keep/state_format.h"
+#include "daemon/names/services.h"
 
 static struct state_declarations declared;
 static char why[STATE_WHY_MAX];

@@ -4,7 +4,7 @@
 
 #include "test_daemon_world.h"
 
-#include "proto/header.h"
+#include "proto/wire/header.h"
 
 enum { STREAM_DATA_MAX = 4096, STREAMS_MAX = 1200, STREAM_LIMIT = 1 << 20 };
 

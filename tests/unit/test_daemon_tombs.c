@@ -2,7 +2,7 @@
 #include <check.h>
 #include <string.h>
 
-#include "daemon/tombs.h"
+#include "carry/tunnel/tombs.h"
 
 static struct tombs *tombs;
 

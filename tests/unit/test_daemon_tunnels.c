@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 
-#include "daemon/hops.h"
+#include "carry/tunnel/hops.h"
 
 static void begin_with_first_version(void)
 {

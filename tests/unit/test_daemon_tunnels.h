@@ -11,11 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/address.h"
-#include "daemon/answers.h"
-#include "daemon/parked.h"
-#include "daemon/tunnels.h"
-#include "proto/pump.h"
+#include "carry/net/address.h"
+#include "carry/tunnel/answers.h"
+#include "carry/tunnel/parked.h"
+#include "carry/tunnel/tunnels.h"
+#include "proto/pump/pump.h"
 
 #define LIMIT (UINT64_C(3) << 20)
 

@@ -3,7 +3,7 @@
 
 #include <sys/resource.h>
 
-#include "daemon/tunnels_internal.h"
+#include "carry/tunnel/tunnels_internal.h"
 
 static struct stream *attach(uint64_t epoch, uint64_t received)
 {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "daemon/workers.h"
+#include "carry/net/workers.h"
 
 enum { MOST = 3 };
 

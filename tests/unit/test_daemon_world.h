@@ -12,10 +12,10 @@
 #include <utlist.h>
 #include <uv.h>
 
-#include "daemon/link.h"
-#include "daemon/lookups.h"
-#include "daemon/own_identity.h"
-#include "proto/rpc.h"
+#include "carry/link/link.h"
+#include "carry/net/lookups.h"
+#include "daemon/start/own_identity.h"
+#include "proto/rpc/rpc.h"
 
 #define WORLD __attribute__((unused)) static
 

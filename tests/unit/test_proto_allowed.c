@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "proto/allowed.h"
+#include "proto/host/allowed.h"
 
 static char root[] = "/tmp/mm-allowed-XXXXXX";
 

@@ -7,7 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include "proto/certificate.h"
+#include "proto/host/certificate.h"
 
 enum { DAY_S = 86400, TEXT_SIZE = 4096 };
 

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "proto/credential.h"
+#include "proto/host/credential.h"
 
 static char folder[] = "/tmp/test-secret-XXXXXX";
 static char file[64];

@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <uv.h>
 
-#include "proto/rpc.h"
+#include "proto/rpc/rpc.h"
 
 enum { PATIENCE_MS = 20000, TEXT_SIZE = 4096 };
 

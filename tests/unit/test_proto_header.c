@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "proto/header.h"
-#include "proto/payload.h"
+#include "proto/wire/header.h"
+#include "proto/wire/payload.h"
 
 static struct header full(void)
 {

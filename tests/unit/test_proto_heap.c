@@ -5,9 +5,9 @@
 
 #include <malloc.h>
 
-#include "proto/heap.h"
-#include "proto/pump.h"
-#include "proto/pump_internal.h"
+#include "proto/host/heap.h"
+#include "proto/pump/pump.h"
+#include "proto/pump/pump_internal.h"
 
 enum { PIECE = 64 << 10, FEW = HEAP_KEPT / 2 / PIECE, MANY = HEAP_KEPT * 2 / PIECE };
 

@@ -5,7 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "proto/rpc_lane.h"
+#include "proto/rpc/rpc_lane.h"
 
 enum { CALLS = 2 * LANE_CALLS + 20, FDS_MAX = 256 };
 

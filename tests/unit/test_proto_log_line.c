@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proto/log_line.h"
+#include "proto/host/log_line.h"
 
 static const struct {
   enum log_line_style style;

@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "proto/notify.h"
+#include "proto/host/notify.h"
 
 static char path[64];
 

@@ -2,7 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "proto/pace.h"
+#include "proto/host/pace.h"
 
 enum { AT_ONCE = 5, EVERY_MS = 100 };
 

@@ -6,7 +6,7 @@
 #include <sys/uio.h>
 
 #include "mindmeld.pb-c.h"
-#include "proto/payload.h"
+#include "proto/wire/payload.h"
 
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 

@@ -21,10 +21,10 @@
 #include <uv.h>
 
 #include "mindmeld.pb-c.h"
-#include "proto/header.h"
-#include "proto/pump.h"
-#include "proto/rpc.h"
-#include "proto/window.h"
+#include "proto/flow/window.h"
+#include "proto/pump/pump.h"
+#include "proto/rpc/rpc.h"
+#include "proto/wire/header.h"
 
 #include "holds.h"
 

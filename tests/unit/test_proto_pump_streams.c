@@ -1,5 +1,5 @@
 /* Streams that come and go under a pump: what goes again, what is dropped, and what stays as it is. */
-#include "proto/pump_internal.h"
+#include "proto/pump/pump_internal.h"
 #include "test_proto_pump_fixture.h"
 
 static struct side *const it = &sides[0];

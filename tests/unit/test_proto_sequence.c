@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "failing.h"
-#include "proto/sequence.h"
+#include "proto/flow/sequence.h"
 
 static struct sequence_out out;
 static struct sequence_in in;

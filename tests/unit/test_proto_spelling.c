@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/spelling.h"
+#include "proto/host/spelling.h"
 
 static const struct {
   const char *word, *known;

@@ -4,7 +4,7 @@
 #include <grpc/status.h>
 #include <string.h>
 
-#include "proto/status.h"
+#include "proto/wire/status.h"
 
 static const struct {
   enum rpc_status status;

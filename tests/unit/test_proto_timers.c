@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "proto/rpc_timers.h"
+#include "proto/rpc/rpc_timers.h"
 
 enum { MANY = 200000 };
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/token_stream.h"
+#include "proto/wire/token_stream.h"
 
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proto/unsent.h"
+#include "proto/rpc/unsent.h"
 
 enum { FDS_MAX = 256 };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "holds.h"
-#include "proto/window.h"
+#include "proto/flow/window.h"
 
 enum {
   RING = 1 << 13, /* ticks */

@@ -1,5 +1,5 @@
 /* A real router: connections that go on with one process, and dials of what is not here yet. */
-#include "router/state.h"
+#include "router/door/state.h"
 #include "test_router_fixture.h"
 
 enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 600 };

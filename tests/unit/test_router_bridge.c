@@ -1,5 +1,5 @@
-/* The bridge over calls that are only pretended, through scripted and random schedules. The functions of proto/rpc.h
- * that it uses are defined here: what they start, the test completes when it likes.
+/* The bridge over calls that are only pretended, through scripted and random schedules. The functions of
+ * proto/rpc/rpc.h that it uses are defined here: what they start, the test completes when it likes.
  */
 #include <check.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "holds.h"
-#include "router/bridge.h"
+#include "router/meet/bridge.h"
 #include "router/router.h"
 
 enum { LONG_ENOUGH = 2000, SEEDS = 3000 };

@@ -1,5 +1,5 @@
-/* A router in this process, on a thread of its own, and clients of it through proto/rpc.h on the test's loop. Waiting
- * is always for something, and bounded: FIXTURE_UNTIL(f, condition). */
+/* A router in this process, on a thread of its own, and clients of it through proto/rpc/rpc.h on the test's loop.
+ * Waiting is always for something, and bounded: FIXTURE_UNTIL(f, condition). */
 #ifndef TEST_ROUTER_FIXTURE_H
 #define TEST_ROUTER_FIXTURE_H
 
@@ -13,11 +13,11 @@
 #include <sys/uio.h>
 #include <uv.h>
 
-#include "proto/header.h"
-#include "proto/identity.h"
-#include "proto/payload.h"
-#include "proto/rpc.h"
-#include "proto/token_stream.h"
+#include "proto/rpc/rpc.h"
+#include "proto/wire/header.h"
+#include "proto/wire/identity.h"
+#include "proto/wire/payload.h"
+#include "proto/wire/token_stream.h"
 #include "router/router.h"
 
 #define FIXTURE __attribute__((unused)) static

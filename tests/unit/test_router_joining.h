@@ -4,7 +4,7 @@
 
 #include "test_router_fixture.h"
 
-#include "proto/identity.h"
+#include "proto/wire/identity.h"
 
 enum { LOST_MAX = 64 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "router/lost.h"
+#include "router/names/lost.h"
 
 enum { MEMORY = 8 };
 

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/rpc.h"
-#include "router/callers.h"
-#include "router/catalogue.h"
-#include "router/dial.h"
-#include "router/registry.h"
-#include "router/tokens.h"
-#include "router/waiting.h"
+#include "proto/rpc/rpc.h"
+#include "router/door/callers.h"
+#include "router/meet/dial.h"
+#include "router/meet/tokens.h"
+#include "router/meet/waiting.h"
+#include "router/names/catalogue.h"
+#include "router/names/registry.h"
 
 #include "failing.h"
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "router/door/secret.h"
 #include "router/options.h"
-#include "router/secret.h"
 
 struct row {
   const char *arguments; /* separated by blanks */

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "router/callers.h"
-#include "router/refusals.h"
+#include "router/door/callers.h"
+#include "router/door/refusals.h"
 
 START_TEST(test_host)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "router/registry.h"
+#include "router/names/registry.h"
 
 enum { NAMES = 40, WATCHERS = 4, STEPS = 20000 };
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proto/rpc.h"
+#include "proto/rpc/rpc.h"
 #include "router/reload.h"
 
 enum { POLL_MS = 5, PATIENCE_MS = 30000 };

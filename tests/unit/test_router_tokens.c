@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/identity.h"
-#include "router/callers.h"
-#include "router/tokens.h"
+#include "proto/wire/identity.h"
+#include "router/door/callers.h"
+#include "router/meet/tokens.h"
 
 enum { LIFE = 30000 };
 

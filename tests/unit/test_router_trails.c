@@ -1,7 +1,7 @@
 /* What is remembered of connections that were dialled for others, and how it is asked for. */
 #include "test_router_fixture.h"
 
-#include "router/trails.h"
+#include "router/meet/trails.h"
 
 enum { MANY = 4 * TRAILS_MAX };
 

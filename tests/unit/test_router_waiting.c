@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "router/dial.h"
-#include "router/waiting.h"
+#include "router/meet/dial.h"
+#include "router/meet/waiting.h"
 
 #include "holds.h"
 

@@ -1,0 +1,521 @@
+/* One tunnel: how it begins, what calls back, as events for its state machine, and what is told of it. What the machine
+ * answers is carried out in tunnel_act.c.
+ *
+ * A tunnel is gone for everybody when the machine says so; its memory stays until its timer, its dial and its call have
+ * called back for the last time.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "carry/link/link.h"
+#include "carry/net/address.h"
+#include "mindmeld.pb-c.h"
+#include "proto/rpc/rpc.h"
+#include "proto/wire/identity.h"
+#include "tally.h"
+#include "tunnels_internal.h"
+
+enum {
+  SENTENCE_SIZE = 512,
+  MORE_MS = 5000, /* over a slow line who dials waits longer, by so much each time */
+  MOST_MS = 120000,
+  TRAILS_FROM = 8, /* a loop has many at once: what few do costs the router nothing */
+};
+
+static void unhold(struct tunnel *t)
+{
+  struct tunnels *ts = t->table;
+  if (--t->holds > 0)
+    return;
+  tunnel_free(t);
+  tunnels_release(ts);
+}
+
+static uint64_t now_ms(const struct tunnel *t)
+{
+  return uv_now(t->table->loop);
+}
+
+/* ---- What went wrong, for the user ---- */
+
+void tunnel_fail(struct tunnel *t, const char *format, ...)
+{
+  char what[SENTENCE_SIZE], sentence[SENTENCE_SIZE + TUNNEL_NAME_SIZE + ADDRESS_TEXT_MAX + 64];
+  const char *service = tally_service(t->tally);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(what, sizeof what, format, args);
+  va_end(args);
+  t->failed = true;
+  if (t->machine.role == CONNECTION_FORWARD)
+    snprintf(sentence, sizeof sentence, "connection from %s through forwards/%s: %s", t->peer, service, what);
+  else
+    snprintf(sentence, sizeof sentence, "connection to services/%s: %s", service, what);
+  t->table->events->failed(t, sentence, t->table->arg);
+}
+
+static void remember_trouble(struct tunnel *t, const char *text)
+{
+  free(t->trouble);
+  t->trouble = text[0] != '\0' ? strdup(text) : NULL;
+}
+
+const char *tunnel_trouble(const struct tunnel *t)
+{
+  if (link_refused(t->table->link))
+    return link_trouble(t->table->link);
+  return t->trouble != NULL ? t->trouble : "the stream to the router ended";
+}
+
+void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason)
+{
+  t->reset_code = code;
+  t->reset_reason = reason;
+}
+
+void tunnel_fail_loop(struct tunnel *t)
+{
+  tunnel_fail(t, "refused: it came through %u services and forwards already: does the target %s lead back here?",
+              t->hops.count, t->peer);
+  tunnel_set_reset(t, "ELOOP", "refused: it came through too many services and forwards: a target leads back to one");
+}
+
+/* ---- From events to actions ---- */
+
+static void arm(struct tunnel *t)
+{
+  uint64_t deadline = connection_deadline(&t->machine);
+  if (t->renew_at < deadline)
+    deadline = t->renew_at;
+  if (t->begun_by < deadline && t->machine.state == CONNECTION_OPENING)
+    deadline = t->begun_by;
+  /* A cut is on its way. */
+  if (t->cut || deadline == t->armed_for)
+    return;
+  t->armed_for = deadline;
+  if (deadline == UINT64_MAX)
+    uv_timer_stop(&t->timer);
+  else
+    uv_timer_start(&t->timer, tunnel_timeout, deadline > now_ms(t) ? deadline - now_ms(t) : 0, 0);
+}
+
+/* Tells when it loses its stream, and when it has one again. Whom we dialled and did not reach yet is neither. */
+static void tell_detached(struct tunnel *t)
+{
+  struct tunnels *ts = t->table;
+  bool detached = t->machine.established && connection_detached(&t->machine);
+  if (detached == t->told_detached)
+    return;
+  t->told_detached = detached;
+  if (!detached) {
+    ts->detached_count--;
+    detached_remove(&ts->detached, t);
+    ts->events->resumed(t, ts->arg);
+    return;
+  }
+  ts->detached_count++;
+  ts->events->detached(t, tunnel_trouble(t), ts->arg);
+  if (t->machine.role != CONNECTION_SERVICE)
+    return;
+  detached_add(&ts->detached, t);
+  for (struct tunnel *surplus; (surplus = detached_surplus(&ts->detached, t)) != NULL;)
+    tunnel_evict(surplus);
+}
+
+static void tell_broken(struct tunnel *t)
+{
+  if (t->machine.broken)
+    tunnel_fail(t, "given up: mmfs has made a mistake with it, which should be reported");
+}
+
+static void run(struct tunnel *t, unsigned actions)
+{
+  int event;
+  tell_broken(t);
+  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING) {
+    actions = connection_step(&t->machine, (enum connection_event)event, now_ms(t));
+    tell_broken(t);
+  }
+  if (t->machine.state == CONNECTION_GONE)
+    return;
+  arm(t);
+  tell_detached(t);
+}
+
+void tunnel_step(struct tunnel *t, enum connection_event event)
+{
+  run(t, connection_step(&t->machine, event, now_ms(t)));
+}
+
+/* ---- The pump ---- */
+
+static void on_local_eof(struct pump *p, void *arg)
+{
+  (void)p;
+  tunnel_step(arg, CONNECTION_LOCAL_EOF);
+}
+
+static void on_socket_failed(struct pump *p, int error, void *arg)
+{
+  (void)p;
+  struct tunnel *t = arg;
+  if (error != ECONNRESET && error != EPIPE)
+    tunnel_fail(t, "the local socket failed: %s", strerror(error));
+  tunnel_set_reset(t, "", "the local socket was reset");
+  tunnel_step(t, CONNECTION_SOCKET_FAILED);
+}
+
+static void on_remote_eof(struct pump *p, void *arg)
+{
+  (void)p;
+  tunnel_step(arg, CONNECTION_REMOTE_EOF);
+}
+
+const struct pump_events tunnel_pump_events = {
+    .local_eof = on_local_eof, .socket_failed = on_socket_failed, .remote_eof = on_remote_eof};
+
+/* ---- Streams ---- */
+
+static bool is_current(const struct tunnel *t, const struct pump_stream *s)
+{
+  return s == t->current_stream;
+}
+
+static bool is_of_this_connection(const struct tunnel *t, const struct header *h)
+{
+  return h->has_connection && h->has_member && h->epoch == t->machine.epoch &&
+         memcmp(h->connection, t->connection, sizeof t->connection) == 0;
+}
+
+/* F: the answer to a dial. */
+static void dial_answered(struct tunnel *t, const struct header *h)
+{
+  if (is_of_this_connection(t, h)) {
+    memcpy(t->member, h->member, sizeof t->member);
+    tunnel_step(t, CONNECTION_ANSWERED);
+    return;
+  }
+  tunnel_fail(t, "the other side's header is not that of this connection");
+  tunnel_set_reset(t, "EPROTO", "the header is not that of this connection");
+  tunnel_step(t, CONNECTION_MISANSWERED);
+}
+
+/* F: the other side goes on. */
+static void next_answered(struct tunnel *t, const struct header *h)
+{
+  bool good = is_of_this_connection(t, h) && memcmp(h->member, t->member, sizeof t->member) == 0 &&
+              pump_can_send_from(t->pump, h->received);
+  t->header = h;
+  tunnel_step(t, good ? CONNECTION_NEXT_ANSWERED : CONNECTION_NEXT_MISANSWERED);
+  t->header = NULL;
+}
+
+static void on_header(struct pump_stream *s, const struct header *h, void *arg)
+{
+  struct tunnel *t = arg;
+  if (is_current(t, s))
+    dial_answered(t, h);
+  else
+    next_answered(t, h);
+}
+
+static void on_original(struct pump_stream *s, void *arg)
+{
+  tunnel_step(arg, is_current(arg, s) ? CONNECTION_ORIGINAL : CONNECTION_NEXT_MISANSWERED);
+}
+
+static void on_reset(struct pump_stream *s, const char *code, const char *reason, void *arg)
+{
+  struct tunnel *t = arg;
+  if (code[0] != '\0')
+    tunnel_fail(t, "the other side: %s", reason);
+  tunnel_step(t, is_current(t, s) ? CONNECTION_REMOTE_RESET : CONNECTION_NEXT_RESET);
+}
+
+static void on_refused(struct pump_stream *s, const char *reason, void *arg)
+{
+  struct tunnel *t = arg;
+  remember_trouble(t, reason);
+  tunnel_step(t, is_current(t, s) ? CONNECTION_STREAM_LOST : CONNECTION_NEXT_LOST);
+}
+
+/* Whether a stream that a router or a network ended may fare better when it is opened again. */
+static bool may_pass(enum rpc_status status)
+{
+  return status == RPC_UNAVAILABLE || status == RPC_ABORTED || status == RPC_INTERNAL || status == RPC_UNKNOWN ||
+         status == RPC_CANCELLED;
+}
+
+static enum connection_event how_it_ended(struct tunnel *t, enum rpc_status status)
+{
+  bool streams_only = t->machine.established;
+  bool over = t->machine.state == CONNECTION_CLOSING;
+  if (status == RPC_OK)
+    return CONNECTION_STREAM_OK;
+  if (streams_only || (t->machine.other == CONNECTION_UNKNOWN && !t->machine.asked && may_pass(status)))
+    return CONNECTION_STREAM_LOST;
+  /* One of the first version that dials and gives up can only cancel, which is no failure here. */
+  if (!over && !(status == RPC_ABORTED && t->machine.role == CONNECTION_SERVICE))
+    tunnel_fail(t, "%s", tunnel_trouble(t));
+  return CONNECTION_STREAM_FAILED;
+}
+
+/* F: of a next stream. The router knows when that process of S is over for good. */
+static enum connection_event how_next_ended(struct tunnel *t, enum rpc_status status)
+{
+  if (status != RPC_FAILED_PRECONDITION)
+    return CONNECTION_NEXT_LOST;
+  tunnel_fail(t, "%s", tunnel_trouble(t));
+  return CONNECTION_PEER_LOST;
+}
+
+static void on_ended(struct pump_stream *s, enum rpc_status status, const char *text, void *arg)
+{
+  struct tunnel *t = arg;
+  if (t->machine.role == CONNECTION_SERVICE && pump_is_heard(t->pump))
+    tunnel_step(t, CONNECTION_HEARD);
+  char why[SENTENCE_SIZE];
+  snprintf(why, sizeof why, "%s (%s)", text[0] != '\0' ? text : "the stream to the router ended",
+           rpc_status_name(status));
+  remember_trouble(t, why);
+  tunnel_step(t, is_current(t, s) ? how_it_ended(t, status) : how_next_ended(t, status));
+}
+
+const struct pump_stream_events tunnel_stream_events = {
+    .header = on_header, .original = on_original, .reset = on_reset, .refused = on_refused, .ended = on_ended};
+
+/* ---- The token, the dial, the time ---- */
+
+void tunnel_asked(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+{
+  struct tunnel *t = arg;
+  t->asking = NULL;
+  Mindmeld__ForwardToServiceResponse *response = NULL;
+  if (t->machine.state == CONNECTION_ASKING && status == RPC_OK)
+    response = (void *)rpc_message_unpack(answer, &mindmeld__forward_to_service_response__descriptor);
+  rpc_message_free(answer);
+  if (response != NULL && strlen(response->token) <= HEADER_TOKEN_MAX) {
+    t->token = response->token;
+    tunnel_step(t, CONNECTION_TOKEN);
+    t->token = NULL;
+  } else if (t->machine.state == CONNECTION_ASKING) {
+    if (status == RPC_OK)
+      tunnel_fail(t, "the router's answer is malformed");
+    else
+      tunnel_fail(t, "%s (%s)", text, rpc_status_name(status));
+    tunnel_step(t, CONNECTION_TOKEN_REFUSED);
+  }
+  if (response != NULL)
+    mindmeld__forward_to_service_response__free_unpacked(response, NULL);
+  unhold(t);
+}
+
+void tunnel_dialled(int fd, const char *why, void *arg)
+{
+  struct tunnel *t = arg;
+  t->dial = NULL;
+  if (t->machine.state != CONNECTION_OPENING) {
+    if (fd >= 0)
+      pump_discard_socket(fd);
+  } else if (fd >= 0) {
+    t->fd = fd;
+    hops_dialled(&t->table->dialled, &t->hops, fd);
+    if (t->table->served >= TRAILS_FROM)
+      trails_add(&t->table->trails, t->origin, t->hops.socket);
+    tunnel_step(t, CONNECTION_DIALLED);
+  } else {
+    tunnel_fail(t, "%s", why);
+    t->why = strdup(why);
+    tunnel_set_reset(t, uv_err_name(fd), t->why != NULL ? t->why : strerror(ENOMEM));
+    tunnel_step(t, CONNECTION_DIAL_FAILED);
+  }
+  unhold(t);
+}
+
+/* What the user reads of a time that is over. */
+static void tell_timeout(struct tunnel *t)
+{
+  const struct connection *c = &t->machine;
+  const struct connection_times *times = &t->table->times;
+  if (c->state == CONNECTION_CLOSING)
+    return;
+  if (c->state == CONNECTION_WAITING && now_ms(t) >= c->dial_until) {
+    tunnel_fail(t, "no router for %" PRIu64 " s: %s", times->dial / 1000, link_trouble(t->table->link));
+  } else if (now_ms(t) >= c->dial_until) {
+    tunnel_fail(t, "nobody answered in %" PRIu64 " s%s%s", (now_ms(t) - t->started_ms) / 1000,
+                t->trouble != NULL ? "; the latest was: " : "", t->trouble != NULL ? t->trouble : "");
+    tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
+  } else if (now_ms(t) >= c->hold_until) {
+    tunnel_fail(t, "given up after %" PRIu64 " s without a way to the other side: %s",
+                (c->hold_until - c->shaky_since) / 1000, tunnel_trouble(t));
+    tunnel_set_reset(t, "ETIMEDOUT", "it was without a stream for too long");
+  }
+}
+
+/* F: a dial that has not even left tries elsewhere. Over a slow line it may only be behind others. */
+static void look_for_room(struct tunnel *t)
+{
+  t->begun_by = UINT64_MAX;
+  if (t->machine.state != CONNECTION_OPENING || t->current_stream == NULL || link_is_slow(t->table->link) ||
+      !pump_stream_has_no_room(t->current_stream)) {
+    arm(t);
+    return;
+  }
+  remember_trouble(t, "what stands before the router lets no further stream through");
+  tunnel_step(t, CONNECTION_STREAM_LOST);
+}
+
+/* F: over a slow line an answer may be behind what others have under way. */
+static bool may_come_yet(const struct tunnel *t)
+{
+  return t->machine.state < CONNECTION_OPEN && now_ms(t) >= t->machine.dial_until &&
+         now_ms(t) - t->started_ms < MOST_MS && link_is_slow(t->table->link);
+}
+
+void tunnel_timeout(uv_timer_t *timer)
+{
+  struct tunnel *t = timer->data;
+  t->armed_for = UINT64_MAX;
+  if (t->cut) {
+    t->cut = false;
+    tunnel_step(t, CONNECTION_CUT);
+    return;
+  }
+  if (now_ms(t) >= t->begun_by) {
+    look_for_room(t);
+    return;
+  }
+  if (now_ms(t) >= t->renew_at) {
+    t->renew_at = UINT64_MAX;
+    tunnel_step(t, CONNECTION_RENEW);
+    return;
+  }
+  if (may_come_yet(t)) {
+    connection_wait_longer(&t->machine, MORE_MS, now_ms(t));
+    arm(t);
+    return;
+  }
+  tell_timeout(t);
+  tunnel_step(t, CONNECTION_TIME);
+}
+
+void tunnel_timer_closed(uv_handle_t *timer)
+{
+  unhold(timer->data);
+}
+
+/* ---- A tunnel begins and ends ---- */
+
+struct tunnel *tunnel_create(struct tunnels *ts, const char *peer)
+{
+  struct tunnel *t = calloc(1, sizeof *t);
+  if (t == NULL)
+    return NULL;
+  t->peer = strdup(peer);
+  if (t->peer == NULL || pump_create(&t->pump, ts->pumps, &tunnel_pump_events, t) != 0) {
+    free(t->peer);
+    free(t);
+    return NULL;
+  }
+  t->table = ts;
+  t->fd = -1;
+  t->started_ms = uv_now(ts->loop);
+  t->renew_at = t->begun_by = t->armed_for = UINT64_MAX;
+  t->reset_code = t->reset_reason = "";
+  uv_timer_init(ts->loop, &t->timer);
+  t->timer.data = t;
+  t->holds = 1;
+  return t;
+}
+
+void tunnel_discard(struct tunnel *t)
+{
+  pump_close(t->pump);
+  uv_close((uv_handle_t *)&t->timer, tunnel_timer_closed);
+}
+
+void tunnel_free(struct tunnel *t)
+{
+  free(t->peer);
+  free(t->why);
+  free(t->trouble);
+  free(t);
+}
+
+static void begin(struct tunnel *t, unsigned actions)
+{
+  t->table->events->opened(t, t->table->arg);
+  run(t, actions);
+}
+
+void tunnel_start_forward(struct tunnel *t, int fd)
+{
+  struct link *link = t->table->link;
+  t->fd = fd;
+  t->hops.socket = hops_accepted(fd);
+  t->hops.count = hops_through(t->table->dialled, t->hops.socket);
+  identity_random(t->connection, sizeof t->connection);
+  begin(t, connection_start_forward(&t->machine, &t->table->times, now_ms(t)));
+  if (link_connected(link))
+    tunnel_step(t, link_original(link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP);
+}
+
+void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h, const struct address *target)
+{
+  t->next_stream = s;
+  pump_stream_hand_over(s, &tunnel_stream_events, t);
+  if (h != NULL) {
+    unsigned here = hops_through(t->table->dialled, h->origin);
+    memcpy(t->member, h->member, sizeof t->member);
+    t->hops.count = here > h->hops ? here : h->hops;
+    t->origin = h->origin;
+  }
+  t->header = h;
+  t->target = target;
+  begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0, now_ms(t)));
+  t->header = NULL;
+  t->target = NULL;
+}
+
+void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header *h)
+{
+  bool possible = memcmp(h->member, t->member, sizeof t->member) == 0 && pump_can_send_from(t->pump, h->received);
+  if (possible && h->established)
+    tunnel_step(t, CONNECTION_HEARD);
+  t->next_stream = s;
+  pump_stream_hand_over(s, &tunnel_stream_events, t);
+  t->header = h;
+  run(t, connection_attached(&t->machine, h->epoch, possible, now_ms(t)));
+  t->header = NULL;
+}
+
+void tunnel_end(struct tunnel *t, const char *reason)
+{
+  tunnel_set_reset(t, "ECONNABORTED", reason);
+  tunnel_step(t, CONNECTION_END);
+}
+
+void tunnel_end_loop(struct tunnel *t)
+{
+  tunnel_fail_loop(t);
+  tunnel_step(t, CONNECTION_CUT);
+}
+
+void tunnel_evict(struct tunnel *t)
+{
+  tunnel_fail(t, "given up while it had no stream: too many others had none, either");
+  tunnel_set_reset(t, "ECONNABORTED", "too many connections were without a stream");
+  tunnel_step(t, CONNECTION_CUT);
+}
+
+void tunnel_cut(struct tunnel *t)
+{
+  tunnel_set_reset(t, "ECONNABORTED", "the connection was cut on the other side");
+  /* The machine may be done at once, which its owner must not see inside this call. */
+  t->cut = true;
+  uv_timer_start(&t->timer, tunnel_timeout, 0, 0);
+}

@@ -1,0 +1,319 @@
+/* The text is judged from the outside in: whether it is a state file at all, and of a version that is known; whether it
+ * is whole; and then line by line. So a file that was cut short is told as such, not by the line that the cut hit.
+ */
+#include "state_format.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "daemon/forwards/forwards.h"
+#include "daemon/names/services.h"
+
+#define HEAD "mindmeld state "
+#define END "end"
+
+enum { VERSION = 1, LINE_MAX_SIZE = 512 };
+
+/* ---- Writing. ---- */
+
+static uint32_t checksum(const char *bytes, size_t size)
+{
+  uint32_t crc = UINT32_MAX;
+
+  for (size_t i = 0; i < size; i++) {
+    crc ^= (unsigned char)bytes[i];
+    for (int bit = 0; bit < 8; bit++)
+      crc = (crc >> 1) ^ ((crc & 1) != 0 ? UINT32_C(0xedb88320) : 0);
+  }
+  return ~crc;
+}
+
+__attribute__((format(printf, 2, 3))) static void add(struct state_text *text, const char *format, ...)
+{
+  va_list values;
+  int size;
+
+  if (text->failed)
+    return;
+  if (text->room - text->size < LINE_MAX_SIZE) {
+    size_t room = text->room * 2 + 4096;
+    char *larger = realloc(text->bytes, room);
+
+    if (larger == NULL) {
+      text->failed = true;
+      return;
+    }
+    text->bytes = larger;
+    text->room = room;
+  }
+  va_start(values, format);
+  size = vsnprintf(text->bytes + text->size, text->room - text->size, format, values);
+  va_end(values);
+  text->size += (size_t)size;
+}
+
+void state_text_begin(struct state_text *text)
+{
+  *text = (struct state_text){0};
+  add(text, HEAD "%d\n", VERSION);
+}
+
+void state_text_service(struct state_text *text, const char *name, const struct address *target)
+{
+  char address[ADDRESS_TEXT_MAX];
+
+  if (target == NULL)
+    add(text, "service %s\n", name);
+  else
+    add(text, "service %s %s\n", name, address_format(target, address));
+}
+
+void state_text_forward(struct state_text *text, const char *name, const struct address *listener)
+{
+  char address[ADDRESS_TEXT_MAX];
+
+  add(text, "forward %s %s\n", name, address_format(listener, address));
+}
+
+int state_text_end(struct state_text *text)
+{
+  if (!text->failed)
+    add(text, END " %08" PRIx32 "\n", checksum(text->bytes, text->size));
+  if (!text->failed)
+    return 0;
+  free(text->bytes);
+  *text = (struct state_text){0};
+  return -ENOMEM;
+}
+
+/* ---- Reading. ---- */
+
+/* How often a name was met. */
+struct seen {
+  UT_hash_handle hh;
+  char key[72]; /* the line's word, and the name */
+  unsigned count;
+};
+
+struct parse {
+  struct state_declarations *out;
+  size_t room;
+  struct seen *seen;
+  size_t services, forwards;
+  size_t line; /* from 1 */
+  char *why;
+};
+
+__attribute__((format(printf, 2, 3))) static int damaged(char why[STATE_WHY_MAX], const char *format, ...)
+{
+  va_list values;
+
+  va_start(values, format);
+  vsnprintf(why, STATE_WHY_MAX, format, values);
+  va_end(values);
+  for (char *c = why; *c != '\0'; c++)
+    if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+      *c = '?';
+  return -EINVAL;
+}
+
+static int out_of_memory(char why[STATE_WHY_MAX])
+{
+  damaged(why, "memory is short");
+  return -ENOMEM;
+}
+
+/* The first line; *size is its size. */
+static int check_head(const char *bytes, size_t size, size_t *head, char why[STATE_WHY_MAX])
+{
+  const char *end = memchr(bytes, '\n', size);
+  size_t length = strlen(HEAD);
+  unsigned long version;
+  char *rest;
+  char digits[12];
+
+  if (size == 0)
+    return damaged(why, "it is empty");
+  if (end == NULL || (size_t)(end - bytes) <= length || (size_t)(end - bytes) >= length + sizeof(digits) ||
+      memcmp(bytes, HEAD, length) != 0)
+    return damaged(why, "it does not begin with \"" HEAD "%d\"", VERSION);
+  snprintf(digits, sizeof(digits), "%.*s", (int)((size_t)(end - bytes) - length), bytes + length);
+  version = strtoul(digits, &rest, 10);
+  if (digits[0] < '1' || digits[0] > '9' || *rest != '\0')
+    return damaged(why, "it does not begin with \"" HEAD "%d\"", VERSION);
+  if (version > VERSION)
+    return damaged(why, "a newer mmfs wrote it, in version %s of the format; this one knows version %d", digits,
+                   VERSION);
+  *head = (size_t)(end - bytes) + 1;
+  return 0;
+}
+
+/* The last line; *body is the size of all before it. */
+static int check_end(const char *bytes, size_t size, size_t *body, char why[STATE_WHY_MAX])
+{
+  char expected[32];
+  size_t at = size - 1;
+
+  if (bytes[size - 1] != '\n')
+    return damaged(why, "it is cut short: it ends within a line");
+  while (at > 0 && bytes[at - 1] != '\n')
+    at--;
+  if (size - at < strlen(END) + 1 || memcmp(bytes + at, END, strlen(END)) != 0)
+    return damaged(why, "it is cut short: its last line is not \"" END "\"");
+  *body = at;
+  if (size - at == strlen(END) + 1)
+    return 0;
+  snprintf(expected, sizeof(expected), END " %08" PRIx32 "\n", checksum(bytes, at));
+  if (size - at != strlen(expected) || memcmp(bytes + at, expected, size - at) != 0)
+    return damaged(why, "the checksum in its last line is another one (if you edited it, leave out the number there)");
+  return 0;
+}
+
+static int count_name(struct parse *p, const char *word, const char *name, unsigned *count)
+{
+  struct seen *seen;
+  char key[sizeof(seen->key)];
+
+  snprintf(key, sizeof(key), "%s %s", word, name);
+  HASH_FIND_STR(p->seen, key, seen);
+  if (seen == NULL) {
+    seen = calloc(1, sizeof(*seen));
+    if (seen == NULL)
+      return out_of_memory(p->why);
+    memcpy(seen->key, key, sizeof(key));
+    HASH_ADD_STR(p->seen, key, seen);
+    if (seen->hh.tbl == NULL) {
+      free(seen);
+      return out_of_memory(p->why);
+    }
+  }
+  *count = ++seen->count;
+  return 0;
+}
+
+static int check_limits(struct parse *p, const struct state_declaration *d)
+{
+  unsigned count;
+  int rc = count_name(p, d->is_forward ? "forward" : "service", d->name, &count);
+
+  if (rc != 0)
+    return rc;
+  if (!d->is_forward && count > 1)
+    return damaged(p->why, "line %zu: service %s is declared twice", p->line, d->name);
+  if (d->is_forward && count > FORWARD_LISTENERS_MAX)
+    return damaged(p->why, "line %zu: forward %s has more than %d listeners", p->line, d->name, FORWARD_LISTENERS_MAX);
+  p->services += !d->is_forward;
+  p->forwards += d->is_forward && count == 1;
+  if (p->services > SERVICES_MAX)
+    return damaged(p->why, "line %zu: there are more than %d services", p->line, SERVICES_MAX);
+  if (p->forwards > FORWARDS_MAX)
+    return damaged(p->why, "line %zu: there are more than %d forwards", p->line, FORWARDS_MAX);
+  return 0;
+}
+
+static int keep(struct parse *p, const struct state_declaration *d)
+{
+  struct state_declarations *out = p->out;
+
+  if (out->count == p->room) {
+    size_t room = p->room * 2 + 16;
+    struct state_declaration *larger = realloc(out->items, room * sizeof(*larger));
+
+    if (larger == NULL)
+      return out_of_memory(p->why);
+    out->items = larger;
+    p->room = room;
+  }
+  out->items[out->count++] = *d;
+  return 0;
+}
+
+/* WORD NAME [ADDRESS], with one blank between; an address may have blanks within. */
+static int parse_line(struct parse *p, char *line)
+{
+  struct state_declaration d = {0};
+  char *name = strchr(line, ' ');
+  char *address = name != NULL ? strchr(name + 1, ' ') : NULL;
+  const char *why = "";
+  int rc = 0;
+
+  if (name != NULL)
+    *name++ = '\0';
+  if (address != NULL)
+    *address++ = '\0';
+  d.is_forward = strcmp(line, "forward") == 0;
+  d.has_address = address != NULL;
+  if (name == NULL || (!d.is_forward && strcmp(line, "service") != 0))
+    return damaged(p->why, "line %zu begins with neither \"service NAME\" nor \"forward NAME\"", p->line);
+  rc = service_name_check(name, &why);
+  if (rc != 0)
+    return damaged(p->why, "line %zu: \"%.70s\": %s", p->line, name, why);
+  snprintf(d.name, sizeof(d.name), "%s", name);
+  if (d.is_forward && address == NULL)
+    return damaged(p->why, "line %zu: forward %s has no listener", p->line, name);
+  if (address != NULL)
+    rc = (d.is_forward ? address_parse_listener : address_parse_target)(address, &d.address, &why);
+  if (rc != 0)
+    return damaged(p->why, "line %zu: \"%.300s\": %s", p->line, address, why);
+  rc = check_limits(p, &d);
+  return rc == 0 ? keep(p, &d) : rc;
+}
+
+static int parse_lines(struct parse *p, const char *at, const char *end)
+{
+  char line[LINE_MAX_SIZE];
+  int rc = 0;
+
+  for (p->line = 2; rc == 0 && at < end; p->line++) {
+    const char *stop = memchr(at, '\n', (size_t)(end - at));
+    size_t size = (size_t)(stop - at);
+
+    if (size >= sizeof(line))
+      return damaged(p->why, "line %zu is too long", p->line);
+    if (memchr(at, '\0', size) != NULL)
+      return damaged(p->why, "line %zu has a NUL byte", p->line);
+    memcpy(line, at, size);
+    line[size] = '\0';
+    rc = parse_line(p, line);
+    at = stop + 1;
+  }
+  return rc;
+}
+
+int state_parse(const char *bytes, size_t size, struct state_declarations *out, char why[STATE_WHY_MAX])
+{
+  struct parse p = {.out = out, .why = why};
+  struct seen *seen, *next;
+  size_t head = 0, body = 0;
+  int rc;
+
+  *out = (struct state_declarations){0};
+  why[0] = '\0';
+  rc = check_head(bytes, size, &head, why);
+  if (rc == 0)
+    rc = check_end(bytes, size, &body, why);
+  if (rc == 0)
+    rc = parse_lines(&p, bytes + head, bytes + (body > head ? body : head));
+  HASH_ITER(hh, p.seen, seen, next)
+  {
+    HASH_DEL(p.seen, seen); /* NOLINT(clang-analyzer-unix.Malloc) */
+    free(seen);
+  }
+  if (rc != 0)
+    state_declarations_free(out);
+  return rc;
+}
+
+void state_declarations_free(struct state_declarations *declarations)
+{
+  free(declarations->items);
+  *declarations = (struct state_declarations){0};
+}

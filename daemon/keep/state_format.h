@@ -1,0 +1,52 @@
+/* What is declared, as text: the contents of a state file. Pure.
+ *
+ *     mindmeld state 1
+ *     service web localhost:8080
+ *     service later
+ *     forward db 127.0.0.1:5432
+ *     forward db unix:/run/db
+ *     end 89abcdef
+ *
+ * A line for each service, with its target if it has one, and for each listener of a forward, in the order in which
+ * they were declared. The last line has the CRC-32 (of IEEE 802.3) of all lines before it; without the number the file
+ * was written by hand. */
+#ifndef DAEMON_STATE_FORMAT_H
+#define DAEMON_STATE_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "carry/net/address.h"
+
+enum { STATE_SIZE_MAX = 32 * 1024 * 1024, STATE_WHY_MAX = 1024 };
+
+struct state_declaration {
+  bool is_forward; /* else a service */
+  bool has_address;
+  char name[64];
+  struct address address; /* the target, or one listener */
+};
+
+struct state_declarations {
+  struct state_declaration *items;
+  size_t count;
+};
+
+/* All of it or nothing: 0, -EINVAL with a sentence in `why` (damaged, or of a newer version), -ENOMEM with one too. */
+int state_parse(const char *bytes, size_t size, struct state_declarations *out, char why[STATE_WHY_MAX]);
+void state_declarations_free(struct state_declarations *declarations);
+
+/* A text under construction; it remembers that memory was short. Begin, any number of lines, end. */
+struct state_text {
+  char *bytes; /* for free() */
+  size_t size, room;
+  bool failed;
+};
+
+void state_text_begin(struct state_text *text);
+void state_text_service(struct state_text *text, const char *name, const struct address *target); /* NULL: none */
+void state_text_forward(struct state_text *text, const char *name, const struct address *listener);
+/* 0, or -ENOMEM, and freed. */
+int state_text_end(struct state_text *text);
+
+#endif

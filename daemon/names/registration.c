@@ -1,0 +1,186 @@
+/* A router of ours says by its initial metadata that the name is registered. One of the first version says nothing: it
+ * is asked for its list until the name is there, twice, so that a refusal of the registration itself comes first.
+ *
+ * The stream stays as long as the name is wanted: over it the router asks for connections. The memory stays until both
+ * the stream and the question for the list have called back for the last time.
+ */
+#include "registration.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "carry/link/link.h"
+#include "mindmeld.pb-c.h"
+#include "proto/rpc/rpc.h"
+#include "services.h"
+
+enum { SEEN_ENOUGH = 2 };
+
+struct registration {
+  const struct registration_events *events;
+  struct services *owner;
+  struct service *service; /* NULL: nobody wants it any more */
+  struct link *link;
+  struct rpc_call *call;
+  struct link_query *query;
+  unsigned seen; /* how often the name was on the list */
+};
+
+static void unref(struct registration *r)
+{
+  void (*gone)(struct services *) = r->events->gone;
+  struct services *owner = r->owner;
+
+  if (r->call != NULL || r->query != NULL)
+    return;
+  free(r);
+  gone(owner);
+}
+
+/* ---- The list. ---- */
+
+static void list_answer(enum rpc_status status, const char *text, bool found, void *arg)
+{
+  struct registration *r = arg;
+
+  (void)text;
+  r->query = NULL;
+  if (r->service != NULL) {
+    r->seen = status == RPC_OK && found ? r->seen + 1 : 0;
+    if (r->seen >= SEEN_ENOUGH)
+      r->events->registered(r->service, r);
+    else
+      r->events->unlisted(r->service);
+  }
+  unref(r);
+}
+
+int registration_look(struct registration *r)
+{
+  if (r->query != NULL)
+    return 0;
+  return link_ask(&r->query, r->link, service_name(r->service), SERVICE_VERDICT_MS, list_answer, r);
+}
+
+/* ---- The stream. ---- */
+
+static void call_headers(struct rpc_call *c, void *arg)
+{
+  struct registration *r = arg;
+  char version[16];
+
+  /* A refusal has headers, too, but does not say this. */
+  if (r->service != NULL && rpc_call_metadata(c, "mindmeld-version", version, sizeof version) > 0)
+    r->events->registered(r->service, r);
+}
+
+static void call_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+{
+  struct registration *r = arg;
+  Mindmeld__CreateServiceResponse *response = NULL;
+
+  if (m == NULL)
+    return;
+  if (r->service != NULL)
+    response = (Mindmeld__CreateServiceResponse *)rpc_message_unpack(m, &mindmeld__create_service_response__descriptor);
+  rpc_message_free(m);
+  if (r->service == NULL)
+    return;
+  r->events->registered(r->service, r);
+  if (response != NULL) {
+    if (r->service != NULL && response->token[0] != '\0')
+      r->events->token(r->service, response->token);
+    mindmeld__create_service_response__free_unpacked(response, NULL);
+  }
+  if (r->service != NULL)
+    rpc_call_receive(c);
+}
+
+static void call_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+{
+  struct registration *r = arg;
+  struct service *s = r->service;
+
+  (void)c;
+  r->call = NULL;
+  r->service = NULL;
+  if (r->query != NULL)
+    link_ask_cancel(r->query);
+  if (s != NULL)
+    r->events->ended(s, r, status, text);
+  unref(r);
+}
+
+static struct rpc_message *request_for(const struct registration *r)
+{
+  Mindmeld__CreateServiceRequest request = MINDMELD__CREATE_SERVICE_REQUEST__INIT;
+  uint8_t member[LINK_MEMBER_SIZE], key[LINK_MEMBER_KEY_SIZE];
+  struct rpc_message *m;
+
+  request.name = (char *)(uintptr_t)service_name(r->service);
+  if (!link_original(r->link)) {
+    memcpy(member, link_member(r->link), sizeof member);
+    memcpy(key, link_member_key(r->link), sizeof key);
+    request.member = (ProtobufCBinaryData){.len = sizeof member, .data = member};
+    request.member_key = (ProtobufCBinaryData){.len = sizeof key, .data = key};
+  }
+  m = rpc_message_pack(&request.base);
+  explicit_bzero(key, sizeof key);
+  return m;
+}
+
+static int start_call(struct registration *r)
+{
+  static const struct rpc_call_events events = {
+      .headers = call_headers, .message = call_message, .closed = call_closed};
+  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/CreateService"};
+  struct rpc_message *request = request_for(r);
+  int err;
+
+  if (request == NULL)
+    return -ENOMEM;
+  err = rpc_call_start(&r->call, link_channel(r->link), &options, &events, r);
+  if (err != 0) {
+    rpc_message_free(request);
+    return err;
+  }
+  err = rpc_call_send(r->call, request);
+  if (err == 0)
+    err = rpc_call_end(r->call);
+  if (err == 0)
+    err = rpc_call_receive(r->call);
+  /* Once it is started, `closed` tells what became of it. */
+  if (err != 0 && err != -EPIPE)
+    rpc_call_cancel(r->call, RPC_INTERNAL, strerror(-err));
+  return 0;
+}
+
+int registration_start(struct registration **out, struct services *ss, struct service *s, struct link *link,
+                       const struct registration_events *events)
+{
+  struct registration *r = calloc(1, sizeof *r);
+  int err;
+
+  if (r == NULL)
+    return -ENOMEM;
+  r->events = events;
+  r->owner = ss;
+  r->service = s;
+  r->link = link;
+  err = start_call(r);
+  if (err != 0) {
+    free(r);
+    return err;
+  }
+  *out = r;
+  return 0;
+}
+
+void registration_drop(struct registration *r)
+{
+  r->service = NULL;
+  rpc_call_cancel(r->call, RPC_CANCELLED, "withdrawn");
+  if (r->query != NULL)
+    link_ask_cancel(r->query);
+}

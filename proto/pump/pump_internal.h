@@ -1,0 +1,366 @@
+/* The parts of pumps and streams, for the files of the copy path: pump.c (the life of a pump, its streams, its socket),
+ * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
+ * (what is kept to be sent again), pump_socket.c (what the kernel does with a socket by itself), pump_unix.c (the same
+ * of a unix socket), pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other
+ * side is told of the socket's progress), pump_set.c (the epoll set, the clocks).
+ *
+ * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
+ * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
+ * that pump's locks. The arm lock and the ack lock are leaves.
+ *
+ * References: the owner's until the close, one for each batch that is out (of the stream), one for each event on its
+ * way to the loop, one while an ack waits for the clock (of the pump), one that a stream has of the pump whose locks it
+ * uses. Whoever drops the last one sends pump or stream to the loop to be freed there, so that no epoll batch still
+ * names it.
+ */
+#ifndef PROTO_PUMP_INTERNAL_H
+#define PROTO_PUMP_INTERNAL_H
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+
+#include "proto/flow/sequence.h"
+#include "proto/flow/window.h"
+#include "proto/host/heap.h"
+#include "proto/rpc/rpc_internal.h"
+#include "proto/wire/header.h"
+#include "proto/wire/payload.h"
+#include "pump.h"
+#include "slab.h"
+
+enum { PUMP_RESET_CODE_MAX = 32, PUMP_RESET_REASON_MAX = 256, PUMP_PARTS_MAX = 256 };
+enum { PUMP_COPY_MAX = 2 << 10 }; /* bytes that are copied rather than keep a large buffer from being used again */
+
+struct pump_set {
+  struct rpc_queue *queue;
+  struct pump_watch *watch; /* what libuv sees of the set */
+  struct pump_limits limits;
+  int epoll;
+  pthread_t loop_thread;
+  struct slab_carver loop_carver, cq_carver; /* one for each thread that reads sockets */
+  atomic_int bulk;                           /* pumps that read large */
+  _Atomic uint64_t windows;                  /* of the budget for windows */
+  _Atomic uint64_t promised, excess;         /* of that for queues: what is granted and meant to be used; what is */
+  _Atomic uint64_t queued;                   /* in all */
+  struct pump *pumps;                        /* loop thread; freed ones leave */
+  struct pump_stream *streams;               /* too */
+  size_t pump_count, stream_count;
+  struct heap_crowd crowd;
+  void (*closed)(void *arg);
+  void *closed_arg;
+
+  pthread_mutex_t clock_lock;
+  struct pump *waiting; /* for an ack's time */
+  bool clock_runs;
+  struct rpc_tag clock_tag;
+};
+
+/* ---- Streams ---- */
+
+struct pump_stream_out {
+  struct rpc_tag tag;
+  grpc_byte_buffer *message; /* that is being sent */
+  bool sending;
+  grpc_byte_buffer *header_due;
+  grpc_byte_buffer *last_due; /* a reset or a refusal */
+  bool last_waits;            /* for the data that there is */
+  bool resumes;               /* what was sent on another stream: of that there may be much */
+  bool half_close_due;
+  bool over;   /* half-closed, or it failed: nothing is sent any more */
+  uint64_t at; /* where the other side takes the next data to begin if it is told nothing */
+};
+
+struct pump_stream_in {
+  struct rpc_tag tag;
+  grpc_byte_buffer *arriving; /* written by gRPC */
+  grpc_byte_buffer *first;    /* what else was in the first message waits for a pump */
+  bool receiving;
+  bool over; /* nothing more arrives */
+  bool last; /* what came is the other side's last word; nothing is taken any more */
+  bool has_header;
+  bool status_known;
+  bool ended;
+  struct header *header; /* until it is told */
+  uint64_t limit;        /* it said */
+  char *code, *reason;   /* of a reset or a refusal; NULL: none came, or memory was short */
+};
+
+struct pump_stream {
+  struct pump_set *set;
+  struct rpc_lane *lane;
+  atomic_bool begun; /* its header has left */
+  grpc_call *call;
+  const struct pump_stream_events *events;
+  void *arg;
+  atomic_int refs;
+  bool closed; /* loop thread */
+  bool told;   /* loop thread: that it has ended */
+  bool original_router;
+  bool original;                   /* the other side is; changes with both directions locked */
+  struct pump_stream *prev, *next; /* of the set */
+
+  pthread_mutex_t lock;       /* until there is a pump */
+  struct pump *_Atomic pump;  /* whose it is, or was */
+  struct pump_stream_out out; /* under its up lock */
+  struct pump_stream_in in;   /* under its down lock */
+
+  struct rpc_tag metadata_tag, status_tag;
+  struct rpc_tag loop_tag; /* events on their way to the loop; in the end, to be freed there */
+  atomic_uint untold;      /* bits: events that loop_tag brings */
+  grpc_metadata_array metadata, trailers;
+  grpc_status_code status;
+  grpc_slice status_details;
+};
+
+/* ---- Pumps ---- */
+
+struct pump_up {
+  pthread_mutex_t lock;
+  struct sequence_out sequence; /* the bodies are slices */
+  size_t read_size;
+  struct window window;
+  uint64_t charged;            /* what it has of the budget */
+  uint64_t compact, rested_at; /* what lies before was looked at for slabs that it pins; was there at the last rest */
+  uint64_t window_said;        /* the other side knows that so much is meant to be under way */
+  bool window_due;             /* and is to know that it is less now */
+  bool windowed;               /* the other side tells how far it is */
+  bool heard;                  /* it did */
+  bool starved;                /* by the window */
+  bool bulk;
+  bool stopped;     /* the socket is not read any more */
+  bool discard;     /* but to throw away what it brings */
+  bool socket_over; /* it brings no more, which was told */
+  bool holds;       /* a unix socket's last byte is to stay unread */
+  bool held;        /* and does, though a copy of it was read */
+  bool eof_due;     /* is to be added */
+};
+
+/* A message that came, as far as it is not written yet. */
+struct pump_message {
+  struct pump_message *next;
+  grpc_byte_buffer *buffer;
+  size_t slice, slice_used; /* where its data begins */
+  size_t left;              /* bytes of data */
+  bool eof, charged;
+};
+
+struct pump_down {
+  pthread_mutex_t lock;
+  struct sequence_in sequence;
+  struct pump_message *first, *last;
+  uint64_t said;   /* what the other side means to have under way */
+  uint64_t excess; /* of the queue, beyond what each may have */
+  bool queueing;   /* more is asked for though some is unwritten: the other side has a window */
+  bool drop;       /* data is not wanted any more */
+};
+
+struct pump_acks {
+  pthread_mutex_t lock;
+  struct acks acks;
+  atomic_bool stopped; /* nothing can be said any more, or the other side would not understand it */
+  atomic_bool waiting; /* in the set's list, or about to be */
+  struct pump *next;   /* in that list */
+};
+
+struct pump {
+  struct pump_set *set;
+  struct pump_stream *stream; /* the current one, or NULL */
+  const struct pump_events *events;
+  void *arg;
+  atomic_int refs;
+  bool closed;              /* loop thread */
+  struct pump *prev, *next; /* of the set */
+  int fd;
+  atomic_bool shut; /* the socket's write side */
+
+  pthread_mutex_t arm_lock;
+  uint32_t armed;
+  bool enabled;    /* the epoll set would tell something */
+  bool is_unix;    /* since it has a socket; it is told what changes, always */
+  uint32_t missed; /* of it, what changed when it was not armed */
+
+  struct pump_up up;
+  struct pump_down down;
+  struct pump_acks acks;
+  _Atomic uint64_t bytes_read, bytes_written;
+  /* Down, as the window counts it; they change with that lock held: what waits for the socket, and what this pump has
+   * of the budget. */
+  _Atomic uint64_t queued, promised;
+  uint64_t confirmed;      /* loop thread: of bytes_written, the peer's machine has */
+  atomic_int socket_error; /* the first */
+
+  struct rpc_tag loop_tag; /* as a stream's */
+  atomic_uint untold;
+};
+
+/* ---- pump.c ---- */
+
+void pump_ref(struct pump *p);
+void pump_unref(struct pump *p);
+
+/* In this order, if several are told at once. */
+enum pump_event { PUMP_LOCAL_EOF, PUMP_SOCKET_FAILED, PUMP_REMOTE_EOF, PUMP_EVENTS };
+
+/* Tells the owner, on the loop. Each but the failure at most once. Any thread, with or without a direction lock. */
+void pump_tell(struct pump *p, enum pump_event event);
+void pump_tell_socket_failed(struct pump *p, int error);
+
+/* ---- pump_stream.c ---- */
+
+void pump_stream_ref(struct pump_stream *s);
+void pump_stream_unref(struct pump_stream *s);
+
+/* In this order, if several are told at once. */
+enum pump_stream_event { STREAM_HEADER, STREAM_ORIGINAL, STREAM_RESET, STREAM_REFUSED, STREAM_ENDED, STREAM_EVENTS };
+
+void pump_stream_tell(struct pump_stream *s, enum pump_stream_event event);
+
+enum pump_way { PUMP_UP, PUMP_DOWN, PUMP_BOTH };
+
+/* Locks what is of that direction. Returns the pump whose locks these are, or NULL: it is not a pump's yet. */
+struct pump *pump_stream_lock(struct pump_stream *s, enum pump_way way);
+void pump_stream_unlock(struct pump_stream *s, struct pump *p, enum pump_way way);
+/* It can be said that it is over, if it is: with its down lock held. */
+void pump_stream_check_end(struct pump_stream *s, struct pump *p);
+
+/* ---- pump_set.c: the socket ---- */
+
+/* Arms the socket for EPOLLIN or EPOLLOUT in addition to what is armed, after it had nothing more to give or to take;
+ * with 0 only failures are told. With a direction lock held and fd >= 0. */
+void pump_arm(struct pump *p, uint32_t events);
+/* The same when there may be more, but others are to have their turn before. */
+void pump_arm_again(struct pump *p, uint32_t events);
+/* Before it is the pump's. A negative errno. */
+int pump_watch(struct pump *p, int fd);
+
+/* ---- pump_socket.c ---- */
+
+/* Before anything is sent or received on it: from now on its end is a reset, its peer is asked whether it is there, and
+ * the kernel keeps no more unsent than it may for one of so many.
+ */
+void pump_socket_begin(int fd, unsigned keepalive_s, size_t sockets);
+/* What its close does, be it ours or the kernel's when this process is killed. */
+void pump_socket_reset_on_close(int fd, bool reset);
+/* Its peer's machine has acknowledged all that it was given. */
+bool pump_socket_has_all(int fd);
+/* What it was given is under way, and its peer's machine has not answered for long. */
+bool pump_socket_is_abandoned(int fd, unsigned keepalive_s);
+
+/* ---- pump_unix.c: with the up lock held ---- */
+
+bool pump_unix_is(int fd);
+/* As recv(2). */
+ssize_t pump_unix_read(struct pump *p, void *room, size_t size);
+/* From now on its end is an orderly one. */
+void pump_unix_let_go(struct pump *p);
+
+/* ---- pump_say.c: with the stream's up lock held ---- */
+
+/* A completion of something else that turned up on the way is given back: to be completed once no lock is held. */
+struct rpc_stray {
+  struct rpc_tag *tag;
+  bool ok;
+};
+void pump_complete_stray(struct rpc_stray stray);
+/* Something may be said on it now. */
+bool pump_say_can(const struct pump_stream *s);
+grpc_byte_buffer *pump_say_copied(const uint8_t *bytes, size_t size);
+grpc_byte_buffer *pump_say_header(const struct header *h);
+/* The first message. */
+struct rpc_stray pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_metadata *metadata,
+                                size_t metadata_count);
+struct rpc_stray pump_say(struct pump_stream *s, grpc_byte_buffer *message);
+/* And nothing more after it; NULL: nothing at all. */
+struct rpc_stray pump_say_last(struct pump_stream *s, grpc_byte_buffer *last);
+/* One word that is due and goes before data, of which there is some that was not sent yet (`data`). False: none is. */
+bool pump_say_word(struct pump_stream *s, bool data, struct rpc_stray *stray);
+/* Says what can be said. Takes the lock itself. */
+void pump_say_go(struct pump_stream *s);
+
+/* ---- pump_hear.c: with the stream's down lock held ---- */
+
+void pump_hear_init(struct pump_stream *s);
+void pump_hear_free(struct pump_stream *s);
+/* Asks for the next message. */
+void pump_hear(struct pump_stream *s);
+/* What waited in it for the pump whose current one it is now. *payload is what pump_hear_follow needs. */
+void pump_hear_first(struct pump *p, struct pump_stream *s, struct payload *payload);
+/* Carries out what a message said of the other direction. Without locks. */
+void pump_hear_follow(struct pump *p, struct pump_stream *s, const struct payload *payload);
+
+/* ---- pump_keep.c: with the up lock held ---- */
+
+void pump_keep_init(struct pump *p);
+void pump_keep_free(struct pump *p);
+/* Something was sent, which is dropped at once if the other side does not tell how far it is. */
+void pump_keep_sent(struct pump *p);
+/* Once a second. */
+void pump_keep_rest(struct pump *p);
+
+/* ---- pump_up.c and pump_down.c: with the direction's lock held, unless told otherwise ---- */
+
+void pump_up_init(struct pump *p);
+void pump_up_free(struct pump *p);
+struct rpc_stray pump_up_run(struct pump *p);
+/* Takes the lock itself. */
+void pump_up_go(struct pump *p);
+/* The socket failed: takes what it brought before, as far as the window lets it. Takes the lock itself. */
+void pump_up_drain(struct pump *p);
+/* The other side never tells how far it is. */
+void pump_up_unwindowed(struct pump *p);
+/* There is no stream that could take more. */
+void pump_up_pause(struct pump *p);
+/* What the other side is ready to queue. */
+void pump_up_limit(struct pump *p, uint64_t limit);
+/* It said so on that stream. Takes the lock itself; -EPROTO: it cannot be. */
+int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack *ack);
+/* Another stream goes on: what was said on the former may be lost. */
+void pump_up_resume(struct pump *p);
+/* Once a second. Takes the lock itself. True: there is something to say. */
+bool pump_up_rest(struct pump *p);
+void pump_down_init(struct pump *p);
+/* The lock is to be let go before pump_ack_go. */
+void pump_down_run(struct pump *p);
+size_t pump_down_parts(const grpc_byte_buffer *b, struct iovec *parts, size_t max);
+/* Takes a message that came on the current stream, also when it fails. NULL, or why the stream cannot go on. */
+const char *pump_down_take(struct pump *p, grpc_byte_buffer *buffer, const struct payload *payload);
+/* Writes what the socket takes now. */
+void pump_down_write(struct pump *p);
+/* What was left of it is in the queue. */
+void pump_down_keep(struct pump *p);
+/* Data is not wanted any more, nor ends; what is queued is freed. */
+void pump_down_drop(struct pump *p);
+void pump_down_free(struct pump *p);
+
+/* ---- pump_ack.c: with any direction lock held, but for the last two ---- */
+
+uint64_t pump_now_us(void);
+void pump_ack_init(struct pump *p);
+void pump_ack_free(struct pump *p);
+/* Nothing can be said any more; or again, and anew. */
+void pump_ack_stop(struct pump *p);
+void pump_ack_restart(struct pump *p);
+void pump_ack_taken(struct pump *p, uint64_t bytes, uint64_t messages);
+/* The other side answered, and is to know that we have heard it. */
+void pump_ack_greet(struct pump *p);
+bool pump_ack_due(struct pump *p);
+/* If there is one to say, writes the field and returns its size; else 0. */
+size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX]);
+/* After pump_down_run: says an ack if it is time, or sees to it that it will be. Without locks held. */
+void pump_ack_go(struct pump *p);
+/* The clock struck: on the loop. False: nobody waits any more. */
+bool pump_ack_clock(struct pump_set *set);
+
+/* ---- pump_set.c ---- */
+
+/* Has pump_ack_clock called until it returns false. Any thread. */
+void pump_set_start_clock(struct pump_set *set);
+/* On the loop. */
+void pump_set_add(struct pump_set *set, struct pump *p);
+void pump_set_remove(struct pump_set *set, struct pump *p);
+void pump_set_add_stream(struct pump_set *set, struct pump_stream *s);
+void pump_set_remove_stream(struct pump_set *set, struct pump_stream *s);
+
+#endif

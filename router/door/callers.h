@@ -1,0 +1,75 @@
+/* Who calls, and how much each may hold at once.
+ *
+ * A caller is a member, one process of ours that has shown the key whose hash it is, or else (an original client) the
+ * connection that the call came on. It is known as long as it holds something: a service, a stream, a token. Pure; one
+ * thread.
+ */
+#ifndef ROUTER_CALLERS_H
+#define ROUTER_CALLERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/wire/header.h"
+
+struct callers;
+
+/* Who says a message: one that is given has been proven. */
+struct member {
+  bool given;
+  uint8_t id[HEADER_MEMBER_SIZE];
+};
+
+enum caller_holds {
+  CALLER_SERVICES,
+  CALLER_STREAMS,
+  CALLER_PARKED,
+  CALLER_WAITING,
+  CALLER_TOKENS,
+  CALLER_WATCHERS,
+  CALLER_JOINED,
+  CALLER_HOLDS
+};
+
+struct caller;
+struct parked;
+struct presence;
+struct service;
+
+/* How much of a peer, as gRPC writes it, is its host: all but the port. */
+size_t peer_host_size(const char *peer);
+
+/* From the fields of a message. 0; -EINVAL: they are neither both empty nor both of their sizes; -EACCES: that is not
+ * the member's key. */
+int member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size);
+
+/* `max` of each kind per caller. NULL when memory is short. */
+struct callers *callers_open(const size_t max[CALLER_HOLDS]);
+/* Nothing may be held any more. */
+void callers_close(struct callers *cs); /* NULL is fine */
+
+/* Takes one of `kind` for this caller. 0; -ENOSPC: it holds as many as it may; -ENOMEM. */
+int callers_hold(struct callers *cs, struct caller **out, const struct member *m, const char *peer,
+                 enum caller_holds kind);
+/* The same, for one who holds something already. 0 or -ENOSPC. */
+int callers_hold_more(struct callers *cs, struct caller *c, enum caller_holds kind);
+/* Who is this member, or NULL: it holds nothing. */
+struct caller *callers_find(const struct callers *cs, const uint8_t member[HEADER_MEMBER_SIZE]);
+/* Gives one back. The caller is gone with the last. */
+void callers_release(struct callers *cs, struct caller *c, enum caller_holds kind);
+
+size_t caller_holds(const struct caller *c, enum caller_holds kind);
+/* The lists of its streams that are parked and of its services, which belong to parked.c and service.c. */
+struct parked **caller_parked(struct caller *c);
+struct service **caller_services(struct caller *c);
+/* Its identity, which belongs to join.c; it holds CALLER_JOINED for it. */
+struct presence **caller_presence(struct caller *c);
+bool caller_joined(const struct caller *c);
+
+/* 16 bytes, or NULL: it is a connection. */
+const uint8_t *caller_member(const struct caller *c);
+/* Whether this may use what was given to `c`: only a member's things are its own. */
+bool caller_matches(const struct caller *c, const struct member *m);
+
+#endif

@@ -1,0 +1,28 @@
+/* The beginning of every call: nothing is known of it until its first message, so such calls are bounded in number and
+ * in time. */
+#ifndef ROUTER_OPENING_H
+#define ROUTER_OPENING_H
+
+#include "proto/rpc/rpc.h"
+
+struct opening;
+struct router;
+struct token_stream;
+
+/* Receives a message, which becomes its own. It ends with one of opening_take, opening_refuse and opening_more. */
+typedef void (*opening_cb)(struct opening *o, struct rpc_message *m);
+
+void opening_start(struct router *r, struct rpc_call *c, opening_cb begin);
+struct router *opening_router(struct opening *o);
+/* The token that is being put together in this call, if it is an original's. NULL when memory is short. */
+struct token_stream *opening_token(struct opening *o);
+
+/* The call is the callee's now, which gives it events before it returns; the opening is freed. */
+struct rpc_call *opening_take(struct opening *o);
+/* Another message is needed. */
+void opening_more(struct opening *o);
+void opening_refuse(struct opening *o, enum rpc_status status, const char *text);
+
+void openings_refuse_all(struct router *r, enum rpc_status status, const char *text);
+
+#endif

@@ -1,0 +1,17 @@
+/* How calls are answered that nothing more is kept about: the caller may forget the call when these return. */
+#ifndef ROUTER_REPLY_H
+#define ROUTER_REPLY_H
+
+#include "proto/rpc/rpc.h"
+
+struct router;
+
+__attribute__((format(printf, 3, 4))) void reply_refuse(struct rpc_call *c, enum rpc_status status, const char *format,
+                                                        ...);
+/* The one message of a unary call; takes `m`. NULL: memory was short. */
+void reply_answer(struct router *r, struct rpc_call *c, struct rpc_message *m);
+
+/* Gives a status to a call whose owner waits for `closed`. */
+void reply_finish(struct rpc_call *c, enum rpc_status status, const char *text);
+
+#endif

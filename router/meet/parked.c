@@ -1,0 +1,126 @@
+/* Each waits with a message asked for: its end is noticed, and who speaks too early as well. The newest is taken first,
+ * since it is the least likely to be dead without our knowing it. */
+#include "parked.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+#include "arrival.h"
+#include "dial.h"
+#include "router/door/callers.h"
+#include "router/door/state.h"
+
+struct parked {
+  struct arrival arrival;
+  struct parked *prev, *next;         /* of its caller, newest first */
+  struct parked *all_prev, *all_next; /* of the router */
+};
+
+static struct arrival parked_remove(struct parked *p)
+{
+  struct arrival a = p->arrival;
+  struct parked **list = caller_parked(a.caller);
+  /* The analyzer does not know that what is in a list has neighbours. */
+  DL_DELETE(*list, p);                                 /* NOLINT(clang-analyzer-core.NullDereference) */
+  DL_DELETE2(a.router->parked, p, all_prev, all_next); /* NOLINT(clang-analyzer-core.NullDereference) */
+  a.router->parked_count--;
+  callers_release(a.router->callers, a.caller, CALLER_PARKED); /* it still holds a stream */
+  free(p);
+  return a;
+}
+
+static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+{
+  (void)c;
+  struct arrival a = parked_remove(arg);
+  if (m)
+    arrival_refuse(&a, RPC_INVALID_ARGUMENT, "a parked stream says nothing before it has a partner");
+  else
+    arrival_refuse(&a, RPC_OK, "");
+  rpc_message_free(m);
+}
+
+static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+{
+  (void)c;
+  (void)status;
+  (void)text;
+  struct arrival a = parked_remove(arg);
+  arrival_gone(&a);
+}
+
+static const struct rpc_call_events events = {.message = on_message, .closed = on_closed};
+
+static bool parked_has_room(const struct arrival *a)
+{
+  struct router *r = a->router;
+  char sentence[96];
+  if (r->parked_count >= r->limits.parked) {
+    snprintf(sentence, sizeof sentence, "this router keeps %zu parked streams at once", r->limits.parked);
+    arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, sentence);
+    return false;
+  }
+  if (callers_hold_more(r->callers, a->caller, CALLER_PARKED) != 0) {
+    snprintf(sentence, sizeof sentence, "a caller may park %zu streams at once", r->limits.parked_per_caller);
+    arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, sentence);
+    return false;
+  }
+  return true;
+}
+
+void parked_start(const struct arrival *a)
+{
+  struct router *r = a->router;
+  struct arrival forward;
+  if (!caller_joined(a->caller) && caller_holds(a->caller, CALLER_SERVICES) == 0) {
+    arrival_refuse(a, RPC_FAILED_PRECONDITION, "only who has joined, or has a service, may park streams");
+    return;
+  }
+  if (dials_take_waiting(r, caller_member(a->caller), &forward)) {
+    arrival_pair(&forward, a);
+    return;
+  }
+  if (!parked_has_room(a))
+    return;
+  struct parked *p = malloc(sizeof *p);
+  int error = p ? rpc_call_receive(a->leg.call) : -ENOMEM;
+  if (error && error != -EPIPE) {
+    free(p);
+    callers_release(r->callers, a->caller, CALLER_PARKED);
+    arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+    return;
+  }
+  p->arrival = *a;
+  p->arrival.leg.receiving = error == 0;
+  struct parked **list = caller_parked(a->caller);
+  DL_PREPEND(*list, p);
+  DL_APPEND2(r->parked, p, all_prev, all_next);
+  r->parked_count++;
+  rpc_call_set_arg(a->leg.call, &events, p);
+}
+
+bool parked_take(struct caller *c, struct arrival *out)
+{
+  struct parked *newest = *caller_parked(c);
+  if (newest)
+    *out = parked_remove(newest);
+  return newest != NULL;
+}
+
+void parked_end(struct caller *c, enum rpc_status status, const char *text)
+{
+  struct arrival a;
+  while (parked_take(c, &a))
+    arrival_refuse(&a, status, text);
+}
+
+void parked_end_all(struct router *r, enum rpc_status status, const char *text)
+{
+  while (r->parked) {
+    struct arrival a = parked_remove(r->parked); /* NOLINT(clang-analyzer-unix.Malloc) */
+    arrival_refuse(&a, status, text);
+  }
+}

@@ -1,0 +1,24 @@
+/* Streams that wait for a dial of any service of the member that opened them, or for a connection with it to go on.
+ * They are there only while it has joined, or has a service; they save the time to ask for one, and are never a limit:
+ * without one, a service is told of the dial. */
+#ifndef ROUTER_PARKED_H
+#define ROUTER_PARKED_H
+
+#include <stdbool.h>
+
+#include "proto/wire/status.h"
+
+struct arrival;
+struct caller;
+struct router;
+
+/* Takes the arrival, a member's. Who has waited longest for that member gets it at once. */
+void parked_start(const struct arrival *a);
+/* The one that came last. False: there is none. */
+bool parked_take(struct caller *c, struct arrival *out);
+/* All of this caller's end. It must hold something beside them. */
+void parked_end(struct caller *c, enum rpc_status status, const char *text);
+/* Everybody's. */
+void parked_end_all(struct router *r, enum rpc_status status, const char *text);
+
+#endif

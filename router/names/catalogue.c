@@ -1,0 +1,138 @@
+/* Entries become messages in one piece of memory, which lives until they are packed. */
+#include "catalogue.h"
+
+#include <mindmeld.pb-c.h>
+#include <stdlib.h>
+
+#include "proto/rpc/rpc.h"
+#include "proto/wire/identity.h"
+#include "registry.h"
+
+/* One entry, and the messages that point into it. */
+struct item {
+  Mindmeld__Service service;
+  Google__Protobuf__Timestamp created;
+};
+
+struct page {
+  struct registry_entry *entries;
+  struct item *items;
+  Mindmeld__Service **services;
+  char **removed;
+  ProtobufCBinaryData *lost;
+};
+
+static void page_free(struct page *p)
+{
+  free(p->entries);
+  free(p->items);
+  free(p->services);
+  free(p->removed);
+  free(p->lost);
+}
+
+static bool page_alloc(struct page *p, size_t count)
+{
+  count = count ? count : 1;
+  p->entries = calloc(count, sizeof *p->entries);
+  p->items = calloc(count, sizeof *p->items);
+  p->services = calloc(count, sizeof(Mindmeld__Service *));
+  p->removed = calloc(count, sizeof(char *));
+  p->lost = calloc(count, sizeof *p->lost);
+  if (p->entries && p->items && p->services && p->removed && p->lost)
+    return true;
+  page_free(p);
+  return false;
+}
+
+static Mindmeld__Service *item_fill(struct item *item, const struct registry_entry *e)
+{
+  mindmeld__service__init(&item->service);
+  google__protobuf__timestamp__init(&item->created);
+  item->created.seconds = e->created.seconds;
+  item->created.nanos = e->created.nanos;
+  item->service.name = (char *)e->name; /* packing only reads it */
+  item->service.create_time = &item->created;
+  return &item->service;
+}
+
+static struct rpc_message *list_make(const struct registry *r)
+{
+  struct page p;
+  size_t count = registry_count(r);
+  if (!page_alloc(&p, count))
+    return NULL;
+  registry_list(r, p.entries);
+  for (size_t i = 0; i < count; i++)
+    p.services[i] = item_fill(&p.items[i], &p.entries[i]);
+  Mindmeld__ListServicesResponse answer = MINDMELD__LIST_SERVICES_RESPONSE__INIT;
+  answer.n_services = count;
+  answer.services = p.services;
+  struct rpc_message *m = rpc_message_pack(&answer.base);
+  page_free(&p);
+  return m;
+}
+
+void catalogue_forget(struct catalogue_kept *kept)
+{
+  rpc_message_free(kept->list);
+  kept->list = NULL;
+}
+
+struct rpc_message *catalogue_list(struct catalogue_kept *kept, const struct registry *r)
+{
+  if (kept->list && kept->change != registry_changes(r))
+    catalogue_forget(kept);
+  if (!kept->list)
+    kept->list = list_make(r);
+  kept->change = registry_changes(r);
+  return kept->list ? rpc_message_cut(kept->list, NULL, 0, 0, rpc_message_size(kept->list)) : NULL;
+}
+
+/* Packing only reads it. */
+static ProtobufCBinaryData binary(const uint8_t *bytes, size_t size)
+{
+  return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes};
+}
+
+static void notes_fill(Mindmeld__WatchServicesResponse *news, const struct catalogue_notes *notes, struct page *p)
+{
+  news->draining = notes->draining;
+  news->superseded = notes->superseded;
+  news->heartbeat_ms = notes->heartbeat_ms;
+  news->stream_age_ms = notes->stream_age_ms;
+  if (notes->challenge)
+    news->challenge = binary(notes->challenge, IDENTITY_CHALLENGE_SIZE);
+  news->lost = p->lost;
+  news->n_lost = notes->lost_count;
+  for (size_t i = 0; i < notes->lost_count; i++)
+    p->lost[i] = binary(notes->lost[i], HEADER_MEMBER_SIZE);
+}
+
+struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c, size_t max,
+                                   const struct catalogue_notes *notes, bool *complete)
+{
+  struct page p;
+  if (!page_alloc(&p, CATALOGUE_PAGE))
+    return NULL;
+  Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
+  struct registry_cursor moved = *c;
+  bool restart;
+  size_t count = registry_read(r, &moved, p.entries, max, &restart, complete);
+  for (size_t i = 0; i < count; i++) {
+    if (p.entries[i].gone)
+      p.removed[news.n_removed++] = (char *)p.entries[i].name;
+    else
+      p.services[news.n_services++] = item_fill(&p.items[i], &p.entries[i]);
+  }
+  news.services = p.services;
+  news.removed = p.removed;
+  news.restart = restart;
+  news.complete = *complete;
+  notes_fill(&news, notes, &p);
+  struct rpc_message *m = rpc_message_pack(&news.base);
+  page_free(&p);
+  if (m)
+    *c = moved;
+  return m;
+}

@@ -1,0 +1,303 @@
+/* A presence moves to the newer watch when its process joins again, and to the newer process when one takes over:
+ *
+ *     none --Join--> there --the same member, or a higher instance--> there --its watch closes--> none
+ *
+ * A challenge is used up whatever becomes of the request, so that nothing that was said once can be said again.
+ */
+#include "join.h"
+
+#include <errno.h>
+#include <mindmeld.pb-c.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lost.h"
+#include "proto/wire/identity.h"
+#include "router/door/callers.h"
+#include "router/door/reply.h"
+#include "router/door/state.h"
+#include "router/door/table.h"
+#include "router/meet/dial.h"
+#include "router/meet/parked.h"
+#include "service.h"
+#include "watch.h"
+
+struct presence {
+  uint8_t identity[IDENTITY_SIZE];
+  uint8_t member[HEADER_MEMBER_SIZE];
+  uint64_t instance;
+  uint64_t since; /* ms */
+  struct caller *caller;
+  struct watcher *watcher;
+  bool has_former;
+  uint8_t former[HEADER_MEMBER_SIZE]; /* the latest of which it has said that it is lost */
+  UT_hash_handle hh;
+};
+
+/* A request, read. */
+struct claim {
+  struct identity_claim signed_part;
+  uint8_t signature[IDENTITY_SIGNATURE_SIZE];
+  struct member member;
+  bool former_given;
+  uint8_t former[HEADER_MEMBER_SIZE];
+};
+
+static const char taken_over[] = "a newer process of this identity has taken over";
+
+const uint8_t *join_identity(struct caller *c)
+{
+  const struct presence *p = *caller_presence(c);
+  return p ? p->identity : NULL;
+}
+
+bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at)
+{
+  struct caller *c = callers_find(r->callers, member);
+  const struct presence *p = c ? *caller_presence(c) : NULL;
+  return p && p->since <= at && !lost_has(r->lost, member);
+}
+
+/* ---- Members that are over ---- */
+
+/* When memory is short, only the watch tells. */
+static void removed_add(Mindmeld__JoinResponse *answer, const char *name)
+{
+  char *copy = strdup(name);
+  char **names = copy ? realloc((void *)answer->removed, (answer->n_removed + 1) * sizeof *names) : NULL;
+  if (!names) {
+    free(copy);
+    return;
+  }
+  names[answer->n_removed++] = copy;
+  answer->removed = names;
+}
+
+static void removed_free(Mindmeld__JoinResponse *answer)
+{
+  for (size_t i = 0; i < answer->n_removed; i++)
+    free(answer->removed[i]);
+  free((void *)answer->removed);
+}
+
+static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], Mindmeld__JoinResponse *answer)
+{
+  struct caller *c;
+  if (lost_add(r->lost, member))
+    watch_wake(r);
+  dials_member_lost(r, member);
+  /* It may be gone with the last thing it holds. */
+  while ((c = callers_find(r->callers, member)) && *caller_services(c)) {
+    removed_add(answer, service_name(*caller_services(c)));
+    service_end(*caller_services(c), RPC_ABORTED, taken_over);
+  }
+  if (c && caller_joined(c))
+    parked_end(c, RPC_ABORTED, taken_over);
+}
+
+/* ---- Presences ---- */
+
+static struct presence *presence_find(const struct router *r, const uint8_t *identity)
+{
+  struct presence *p;
+  HASH_FIND(hh, r->presences, identity, IDENTITY_SIZE, p);
+  return p;
+}
+
+/* What it said of another is remembered at least as long as it is there. */
+static void presence_holds(struct router *r, struct presence *p, const uint8_t *former)
+{
+  if (p->has_former)
+    lost_hold(r->lost, p->former, false);
+  p->has_former = former != NULL;
+  if (!former)
+    return;
+  memcpy(p->former, former, sizeof p->former);
+  lost_hold(r->lost, former, true);
+}
+
+/* What is parked is good as long as its member has a service or has joined. */
+static void caller_leaves(struct router *r, struct caller *c)
+{
+  *caller_presence(c) = NULL;
+  if (caller_holds(c, CALLER_SERVICES) == 0)
+    parked_end(c, RPC_FAILED_PRECONDITION, "its member is not there any more");
+  callers_release(r->callers, c, CALLER_JOINED);
+}
+
+void join_over(struct router *r, struct presence *p)
+{
+  HASH_DEL(r->presences, p); /* NOLINT(clang-analyzer-core.NullDereference): what is in a table has neighbours */
+  presence_holds(r, p, NULL);
+  caller_leaves(r, p->caller);
+  free(p);
+}
+
+/* The caller holds CALLER_JOINED for it. */
+static void presence_is(struct presence *p, const struct claim *claim, struct caller *caller, struct watcher *w)
+{
+  memcpy(p->member, claim->member.id, sizeof p->member);
+  p->instance = claim->signed_part.instance;
+  p->since = router_now();
+  p->caller = caller;
+  p->watcher = w;
+  *caller_presence(caller) = p;
+  watcher_is_of(w, p);
+}
+
+/* 0 or -ENOMEM. */
+static int presence_add(struct router *r, const struct claim *claim, struct caller *caller, struct watcher *w)
+{
+  struct presence *p = calloc(1, sizeof *p);
+  if (!p)
+    return -ENOMEM;
+  memcpy(p->identity, claim->signed_part.identity, sizeof p->identity);
+  HASH_ADD(hh, r->presences, identity, sizeof p->identity, p);
+  if (!p->hh.tbl) {
+    free(p);
+    return -ENOMEM;
+  }
+  presence_is(p, claim, caller, w);
+  return 0;
+}
+
+static void presence_take_over(struct router *r, struct presence *p, const struct claim *claim, struct caller *caller,
+                               struct watcher *w, Mindmeld__JoinResponse *answer)
+{
+  struct caller *older = p->caller;
+  uint8_t member[HEADER_MEMBER_SIZE];
+  memcpy(member, p->member, sizeof member);
+  watcher_is_of(p->watcher, NULL);
+  watcher_supersede(p->watcher);
+  router_report(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
+  member_is_lost(r, member, answer);
+  presence_holds(r, p, member);
+  caller_leaves(r, older);
+  presence_is(p, claim, caller, w);
+}
+
+/* The same process, by another watch. It may have lost the path of the older one, and with it what it had parked. */
+static void presence_move(struct presence *p, const struct claim *claim, struct watcher *w)
+{
+  parked_end(p->caller, RPC_ABORTED, "its member has joined anew");
+  watcher_is_of(p->watcher, NULL);
+  watcher_is_of(w, p);
+  p->watcher = w;
+  p->since = router_now();
+  if (claim->signed_part.instance > p->instance)
+    p->instance = claim->signed_part.instance;
+}
+
+/* 0; -ESTALE: a newer process was there; -EBUSY: the member has another identity; -ENOMEM. */
+static int presence_come(struct router *r, const struct claim *claim, struct watcher *w, Mindmeld__JoinResponse *answer)
+{
+  struct presence *p = presence_find(r, claim->signed_part.identity);
+  struct caller *caller;
+  if (lost_has(r->lost, claim->member.id))
+    return -ESTALE;
+  if (p && memcmp(p->member, claim->member.id, HEADER_MEMBER_SIZE) == 0) {
+    presence_move(p, claim, w);
+    return 0;
+  }
+  if (p && claim->signed_part.instance <= p->instance)
+    return -ESTALE;
+  int error = callers_hold(r->callers, &caller, &claim->member, "", CALLER_JOINED);
+  if (error)
+    return error == -ENOSPC ? -EBUSY : error;
+  if (p)
+    presence_take_over(r, p, claim, caller, w, answer);
+  else
+    error = presence_add(r, claim, caller, w);
+  if (error)
+    callers_release(r->callers, caller, CALLER_JOINED);
+  return error;
+}
+
+/* ---- Requests ---- */
+
+static void claim_follow(struct router *r, struct rpc_call *c, const struct claim *claim)
+{
+  Mindmeld__JoinResponse answer = MINDMELD__JOIN_RESPONSE__INIT;
+  struct watcher *w = watch_challenged(r, claim->signed_part.challenge);
+  if (!w) {
+    reply_refuse(c, RPC_PERMISSION_DENIED, "no open watch was given that challenge, or it was used");
+    return;
+  }
+  if (!identity_verify(&claim->signed_part, claim->signature)) {
+    router_report(r, "%s joined with a wrong signature", rpc_call_peer(c));
+    reply_refuse(c, RPC_PERMISSION_DENIED, "the signature is not this identity's");
+    return;
+  }
+  switch (presence_come(r, claim, w, &answer)) {
+  case 0:
+    break;
+  case -ESTALE:
+    reply_refuse(c, RPC_FAILED_PRECONDITION, "a newer process of this identity was here before");
+    return;
+  case -EBUSY:
+    reply_refuse(c, RPC_INVALID_ARGUMENT, "a member has one identity");
+    return;
+  default:
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+    return;
+  }
+  if (claim->former_given && memcmp(claim->former, claim->member.id, sizeof claim->former) != 0) {
+    member_is_lost(r, claim->former, &answer);
+    presence_holds(r, presence_find(r, claim->signed_part.identity), claim->former);
+  }
+  reply_answer(r, c, rpc_message_pack(&answer.base));
+  removed_free(&answer);
+}
+
+static bool field_read(uint8_t *out, size_t size, const ProtobufCBinaryData *field)
+{
+  if (field->len != size)
+    return false;
+  memcpy(out, field->data, size);
+  return true;
+}
+
+/* RPC_OK, or how to refuse it. */
+static enum rpc_status claim_read(struct claim *out, const Mindmeld__JoinRequest *request, const char **why)
+{
+  struct identity_claim *s = &out->signed_part;
+  int error = member_read(&out->member, request->member.data, request->member.len, request->member_key.data,
+                          request->member_key.len);
+  *why = "that is not the member's key";
+  if (error == -EACCES)
+    return RPC_PERMISSION_DENIED;
+  *why = "who joins says a member of 16 bytes and its key of 32, an identity and a challenge of 32, and a signature of "
+         "64";
+  if (error || !out->member.given || !field_read(s->identity, sizeof s->identity, &request->identity) ||
+      !field_read(s->challenge, sizeof s->challenge, &request->challenge) ||
+      !field_read(out->signature, sizeof out->signature, &request->signature))
+    return RPC_INVALID_ARGUMENT;
+  memcpy(s->member, out->member.id, sizeof s->member);
+  s->instance = request->instance;
+  *why = "the key of a former member has 32 bytes";
+  out->former_given = request->former_key.len > 0;
+  if (out->former_given && request->former_key.len != HEADER_MEMBER_KEY_SIZE)
+    return RPC_INVALID_ARGUMENT;
+  if (out->former_given)
+    member_of_key(request->former_key.data, out->former);
+  return RPC_OK;
+}
+
+void join_ask(struct opening *o, struct rpc_message *m)
+{
+  struct router *r = opening_router(o);
+  Mindmeld__JoinRequest *request = (Mindmeld__JoinRequest *)rpc_message_unpack(m, &mindmeld__join_request__descriptor);
+  rpc_message_free(m);
+  if (!request) {
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a JoinRequest");
+    return;
+  }
+  struct claim claim;
+  const char *why;
+  enum rpc_status status = claim_read(&claim, request, &why);
+  mindmeld__join_request__free_unpacked(request, NULL);
+  if (status == RPC_OK)
+    claim_follow(r, opening_take(o), &claim);
+  else
+    opening_refuse(o, status, why);
+}

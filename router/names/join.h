@@ -1,0 +1,26 @@
+/* Which process there is of each identity. It has proven who it is, by its signature of the challenge that its watch
+ * was given, and is there as long as that watch. Of two, the one with the higher instance stays: the other is told, its
+ * services and parked streams end, and it is lost for good. */
+#ifndef ROUTER_JOIN_H
+#define ROUTER_JOIN_H
+
+#include <stdbool.h>
+
+#include "proto/wire/header.h"
+#include "router/door/opening.h"
+
+struct caller;
+struct presence;
+
+/* Join. */
+void join_ask(struct opening *o, struct rpc_message *m);
+/* Its watch has closed. */
+void join_over(struct router *r, struct presence *p);
+
+/* Whether this member is there, and was before `at` (ms). */
+bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at);
+
+/* The identity (32 bytes) that a caller has joined as, or NULL. */
+const uint8_t *join_identity(struct caller *c);
+
+#endif

@@ -1,0 +1,28 @@
+/* WatchServices: each watcher gets the catalogue, then changes and heartbeats. A slow one gets fewer messages, not
+ * older ones: a message is made only when the one before is sent. */
+#ifndef ROUTER_WATCH_H
+#define ROUTER_WATCH_H
+
+#include "router/door/opening.h"
+
+struct presence;
+struct watcher;
+
+/* WatchServices. */
+void watch_start(struct opening *o, struct rpc_message *m);
+
+/* Who was given this challenge (32 bytes), which is good once; NULL: nobody who is still there. */
+struct watcher *watch_challenged(struct router *r, const uint8_t *challenge);
+/* Whose watch it is: join_over is told of its end. NULL: nobody's any more. */
+void watcher_is_of(struct watcher *w, struct presence *p);
+const char *watcher_peer(const struct watcher *w);
+/* Tells it so, once. */
+void watcher_supersede(struct watcher *w);
+
+/* The register changed, members were lost, or the router began to drain. */
+void watch_wake(struct router *r);
+
+/* Ends all watchers, each after the news that there are. `text` must live as long as the router. */
+void watch_end(struct router *r, enum rpc_status status, const char *text);
+
+#endif
