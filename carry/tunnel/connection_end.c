@@ -141,7 +141,6 @@ static unsigned step_lingering(struct connection *c, enum connection_event event
   case CONNECTION_LOCAL_EOF:
   case CONNECTION_SOCKET_FAILED:
   case CONNECTION_TIME:
-    return connection_gone(c, connection_drop_streams(c) | CONNECTION_CLOSE_SOCKET);
   case CONNECTION_END: /* the kernel goes on giving it what it has */
     return connection_gone(c, connection_drop_streams(c) | CONNECTION_CLOSE_SOCKET);
   case CONNECTION_CUT:

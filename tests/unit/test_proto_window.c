@@ -585,14 +585,14 @@ START_TEST(an_ack_says_the_limit)
 {
   struct window w;
   window_start(&w, WINDOW_MAX);
-  window_limit(&w, 2 * WINDOW_MIN);
+  window_limit(&w, UINT64_C(2) * WINDOW_MIN);
   for (uint64_t room; (room = window_room(&w)) > 0;)
     window_sent(&w, room, 0);
-  struct ack ack = {.taken = w.sent - 1000, .messages = w.sent_messages - 1, .limit = 4 * WINDOW_MIN};
+  struct ack ack = {.taken = w.sent - 1000, .messages = w.sent_messages - 1, .limit = UINT64_C(4) * WINDOW_MIN};
   ck_assert_int_eq(window_acked(&w, &ack, FOREVER, 100), 0);
-  ck_assert_uint_eq(w.max, 4 * WINDOW_MIN);
-  ck_assert_uint_eq(w.size, 2 * WINDOW_MIN);
-  ck_assert_uint_eq(window_meant(&w), 2 * WINDOW_MIN);
+  ck_assert_uint_eq(w.max, UINT64_C(4) * WINDOW_MIN);
+  ck_assert_uint_eq(w.size, UINT64_C(2) * WINDOW_MIN);
+  ck_assert_uint_eq(window_meant(&w), UINT64_C(2) * WINDOW_MIN);
   for (uint64_t room; (room = window_room(&w)) > 0;)
     window_sent(&w, room, 100);
   ack.limit = WINDOW_MIN;
@@ -617,8 +617,8 @@ START_TEST(grants_what_there_is)
       {WINDOW_MIN, WINDOW_MIN, 0, WINDOW_MAX, 0, WINDOW_MIN},
       {WINDOW_MIN + MORE, 0, MORE, WINDOW_MAX, 0, WINDOW_MIN + MORE},
       {0, WINDOW_MIN + MORE, MORE, WINDOW_MAX, 10, WINDOW_MIN + MORE + 5},
-      {0, 0, 0, WINDOW_MAX, 2 * MORE, WINDOW_MIN + MORE},
-      {0, 0, 0, WINDOW_MIN + 10, 2 * MORE, WINDOW_MIN + 10},
+      {0, 0, 0, WINDOW_MAX, UINT64_C(2) * MORE, WINDOW_MIN + MORE},
+      {0, 0, 0, WINDOW_MIN + 10, UINT64_C(2) * MORE, WINDOW_MIN + 10},
       {0, 0, 0, 1000, 0, 1000},
       {0, 0, 0, WINDOW_MAX, FOREVER, WINDOW_MAX},
   };
