@@ -7,6 +7,8 @@
 
 #include "carry/net/address.h"
 
+#include "runner.h"
+
 #define LABEL63 "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0"
 #define PATH107                                                                                                        \
   "/abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz01234567"
@@ -400,12 +402,10 @@ START_TEST(test_service_names)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("address");
   TCase *tcase = tcase_create("address");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_rows, 0, sizeof(rows) / sizeof(rows[0]));
@@ -416,8 +416,5 @@ int main(void)
   tcase_add_test(tcase, test_loopback);
   tcase_add_test(tcase, test_leads_to);
   tcase_add_test(tcase, test_service_names);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -4,6 +4,8 @@
 #include "carry/tunnel/answers.h"
 #include "proto/pump/pump.h"
 
+#include "runner.h"
+
 static struct world w;
 static struct pump_set *pumps;
 static struct answers *answers;
@@ -208,12 +210,10 @@ START_TEST(closes_with_some_that_wait)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon answers");
   TCase *t = tcase_create("with a router");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -227,9 +227,5 @@ int main(void)
   tcase_add_test(t, a_token_that_is_too_long_is_not_shown);
   tcase_add_test(t, closes_with_some_that_wait);
   suite_add_tcase(suite, t);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return suite;
 }

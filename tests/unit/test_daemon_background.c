@@ -13,6 +13,8 @@
 
 #include "daemon/start/background.h"
 
+#include "runner.h"
+
 struct result {
   int status;        /* of the first process */
   char printed[512]; /* on its stderr, by both processes */
@@ -232,12 +234,10 @@ START_TEST(test_stderr_is_kept)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("background");
   TCase *tcase = tcase_create("background");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 30);
@@ -246,8 +246,5 @@ int main(void)
   tcase_add_test(tcase, test_nobody_waits);
   tcase_add_test(tcase, test_what_was_inherited_is_let_go);
   tcase_add_test(tcase, test_stderr_is_kept);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -7,6 +7,7 @@
 
 #include "daemon/names/catalogue.h"
 #include "holds.h"
+#include "runner.h"
 
 static uv_loop_t loop;
 static struct catalogue *c;
@@ -182,12 +183,10 @@ START_TEST(what_is_hidden_does_not_outlive_the_router)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon catalogue");
   TCase *t = tcase_create("names");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -202,9 +201,5 @@ int main(void)
   tcase_add_test(t, what_is_hidden_and_stays_is_somebody_elses);
   tcase_add_test(t, what_is_hidden_does_not_outlive_the_router);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

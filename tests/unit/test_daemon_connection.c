@@ -1,5 +1,6 @@
 /* The connection's state machine at the side that dials. */
 #include "test_daemon_connection.h"
+#include "runner.h"
 
 static unsigned start(struct connection *c)
 {
@@ -618,7 +619,7 @@ START_TEST(test_detached_is_told)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("connection, F");
   TCase *lives = tcase_create("lives");
@@ -636,9 +637,5 @@ int main(void)
   ADD_LIVES(lives, first_version);
   tcase_add_loop_test(lives, test_detached_is_told, 0, 9);
   suite_add_tcase(suite, lives);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

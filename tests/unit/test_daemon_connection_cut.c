@@ -6,6 +6,8 @@
 
 #include "carry/tunnel/connection_internal.h"
 
+#include "runner.h"
+
 static const struct connection_times times = {.dial = 10000, .hold = 600000};
 
 static void step(struct connection *c, enum connection_event event, uint64_t now, unsigned actions)
@@ -104,12 +106,10 @@ enum { BROKEN_ENDS_BY = SIGABRT };
 enum { BROKEN_ENDS_BY = 0 };
 #endif
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("connection, cut");
   TCase *t = tcase_create("cut");
-  SRunner *r;
-  int failed;
 
   tcase_add_test(t, a_forward);
   tcase_add_test(t, a_forward_without_a_stream);
@@ -117,9 +117,5 @@ int main(void)
   tcase_add_test(t, one_that_was_reset);
   tcase_add_test_raise_signal(t, a_broken_one, BROKEN_ENDS_BY);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

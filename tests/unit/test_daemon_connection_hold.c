@@ -3,6 +3,8 @@
 
 #include "carry/tunnel/connection.h"
 
+#include "runner.h"
+
 #define DIAL_MS UINT64_C(10000)
 #define HOLD_MS UINT64_C(600000)
 
@@ -231,12 +233,10 @@ START_TEST(one_that_is_refused_and_not_held_for_long)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("connection, hold");
   TCase *t = tcase_create("hold");
-  SRunner *r;
-  int failed;
 
   tcase_add_test(t, a_forward_whose_stream_was_just_replaced);
   tcase_add_test(t, a_forward_whose_streams_are_replaced_all_the_time);
@@ -250,9 +250,5 @@ int main(void)
   tcase_add_loop_test(t, one_that_is_refused_with_a_stream, CONNECTION_FORWARD, CONNECTION_SERVICE + 1);
   tcase_add_loop_test(t, one_that_is_refused_and_not_held_for_long, CONNECTION_FORWARD, CONNECTION_SERVICE + 1);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

@@ -1,4 +1,5 @@
 /* The connection's state machine at the side that is dialled. */
+#include "runner.h"
 #include "test_daemon_connection.h"
 
 static unsigned start(struct connection *c)
@@ -277,7 +278,7 @@ START_TEST(test_tombstones_tell_how_it_ended)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("connection, S");
   TCase *lives = tcase_create("lives");
@@ -290,9 +291,5 @@ int main(void)
   ADD_LIVES(lives, first_version);
   tcase_add_loop_test(lives, test_tombstones_tell_how_it_ended, 0, 9);
   suite_add_tcase(suite, lives);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

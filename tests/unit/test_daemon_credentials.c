@@ -11,6 +11,8 @@
 
 #include "daemon/credentials.h"
 
+#include "runner.h"
+
 static char folder[] = "/tmp/test-credentials-XXXXXX";
 static uv_loop_t loop;
 static unsigned changes, bads, reloads, untold;
@@ -178,7 +180,7 @@ START_TEST(test_meanwhile)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("credentials");
   TCase *tcase = tcase_create("credentials");
@@ -188,9 +190,5 @@ int main(void)
   tcase_add_test(tcase, test_trouble);
   tcase_add_test(tcase, test_both);
   tcase_add_test(tcase, test_meanwhile);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

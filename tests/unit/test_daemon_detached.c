@@ -5,6 +5,8 @@
 
 #include "carry/tunnel/tunnels_internal.h"
 
+#include "runner.h"
+
 #define MANY_FILES (UINT64_C(2) * DETACHED_MAX)
 
 enum { MANY = DETACHED_MAX + 2 };
@@ -158,12 +160,10 @@ START_TEST(they_may_hold_so_much)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon detached");
   TCase *t = tcase_create("detached");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_add_test(t, few_are_kept);
@@ -175,9 +175,5 @@ int main(void)
   tcase_add_test(t, one_that_holds_much_takes_the_place_of_many);
   tcase_add_test(t, one_that_holds_too_much_is_given_up_itself);
   suite_add_tcase(suite, t);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return suite;
 }

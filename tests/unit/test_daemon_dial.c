@@ -20,6 +20,7 @@
 #include "carry/net/dial.h"
 #include "carry/net/lookups.h"
 #include "carry/net/workers.h"
+#include "runner.h"
 #include "test_daemon_nameserver.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 150 };
@@ -530,12 +531,10 @@ START_TEST(test_unix_full_then_accepted)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("dial");
   TCase *tcase = tcase_create("dial");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 30);
@@ -557,8 +556,5 @@ int main(void)
   tcase_add_test(tcase, test_unix);
   tcase_add_test(tcase, test_unix_missing);
   tcase_add_test(tcase, test_unix_full_then_accepted);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

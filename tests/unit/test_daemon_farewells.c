@@ -4,6 +4,8 @@
 #include "carry/tunnel/farewells.h"
 #include "proto/pump/pump.h"
 
+#include "runner.h"
+
 static struct world w;
 static struct pump_set *pumps;
 static struct farewells *farewells;
@@ -128,12 +130,10 @@ START_TEST(closes_with_some_that_are_left)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon farewells");
   TCase *t = tcase_create("with a router");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -143,9 +143,5 @@ int main(void)
   tcase_add_test(t, they_are_bounded_in_number);
   tcase_add_test(t, closes_with_some_that_are_left);
   suite_add_tcase(suite, t);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return suite;
 }

@@ -14,6 +14,8 @@
 
 #include "daemon/start/own_identity.h"
 
+#include "runner.h"
+
 static uv_loop_t loop;
 static sem_t *until; /* a file is not cut before */
 
@@ -181,12 +183,10 @@ START_TEST(in_memory_there_is_nothing_to_cut)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon former");
   TCase *t = tcase_create("former");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -197,9 +197,5 @@ int main(void)
   tcase_add_test(t, a_file_system_that_does_not_answer_delays_nobody);
   tcase_add_test(t, in_memory_there_is_nothing_to_cut);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

@@ -8,6 +8,8 @@
 #include "carry/net/address.h"
 #include "daemon/forwards/forwards.h"
 
+#include "runner.h"
+
 static struct world w;
 static struct forwards *forwards;
 static bool all_known, forwards_gone;
@@ -612,12 +614,10 @@ START_TEST(what_is_absent_can_be_replaced)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon forwards");
   TCase *t = tcase_create("listeners");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -643,9 +643,5 @@ int main(void)
   tcase_add_test(t, what_is_absent_can_be_replaced);
   tcase_add_test(t, closing_answers_who_waits);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

@@ -11,6 +11,8 @@
 
 #include "carry/tunnel/hops.h"
 
+#include "runner.h"
+
 struct ends {
   int listener, near, far;
 };
@@ -104,19 +106,13 @@ START_TEST(what_cannot_be_recognised_is_not)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon hops");
   TCase *t = tcase_create("hops");
-  SRunner *r;
-  int failed;
 
   tcase_add_test(t, each_kind_is_recognised);
   tcase_add_test(t, what_cannot_be_recognised_is_not);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

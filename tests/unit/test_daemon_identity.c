@@ -15,6 +15,8 @@
 #include "daemon/start/identity_text.h"
 #include "daemon/start/own_identity.h"
 
+#include "runner.h"
+
 static char folder[64], file[128], machine_id[128], why[OWN_IDENTITY_WHY_MAX];
 static struct own_identity me;
 
@@ -480,12 +482,10 @@ START_TEST(without_a_place_it_is_in_memory)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon identity");
   TCase *t = tcase_create("files");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -507,9 +507,5 @@ int main(void)
   tcase_add_test(t, with_no_room_at_all_it_is_in_memory);
   tcase_add_test(t, without_a_place_it_is_in_memory);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

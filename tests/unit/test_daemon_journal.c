@@ -9,6 +9,8 @@
 
 #include "daemon/tree/journal.h"
 
+#include "runner.h"
+
 enum { STAMP = 21 }; /* "2026-01-31T12:00:00Z " */
 
 static size_t size_of(const struct journal *j)
@@ -188,12 +190,10 @@ START_TEST(test_echo)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("journal");
   TCase *tcase = tcase_create("journal");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, test_line);
@@ -202,8 +202,5 @@ int main(void)
   tcase_add_test(tcase, test_bound);
   tcase_add_test(tcase, test_tiny);
   tcase_add_test(tcase, test_echo);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

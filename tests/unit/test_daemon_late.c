@@ -1,4 +1,5 @@
 /* What comes from others too late, or cannot be. */
+#include "runner.h"
 #include "test_daemon_tunnels.h"
 
 /* ---- Tunnels ---- */
@@ -80,12 +81,10 @@ START_TEST(an_age_is_one_that_can_be)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon late");
   TCase *t = tcase_create("late");
-  SRunner *r;
-  int failures;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -95,9 +94,5 @@ int main(void)
   tcase_add_test(t, nothing_can_have_been_received_of_what_begins);
   tcase_add_loop_test(t, an_age_is_one_that_can_be, 0, sizeof ages / sizeof *ages);
   suite_add_tcase(suite, t);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failures = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failures != 0;
+  return suite;
 }

@@ -4,6 +4,8 @@
 
 #include "carry/link/link_line.h"
 
+#include "runner.h"
+
 static const struct {
   uint64_t bytes, ms;
   bool slow;
@@ -52,7 +54,7 @@ START_TEST(a_count_that_shrinks)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("line");
   TCase *tests = tcase_create("line");
@@ -60,9 +62,5 @@ int main(void)
   tcase_add_test(tests, looks_that_follow_each_other_are_one);
   tcase_add_test(tests, a_count_that_shrinks);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

@@ -9,6 +9,8 @@
 
 #include "carry/link/trouble.h"
 
+#include "runner.h"
+
 static struct world w;
 
 static void setup(void)
@@ -787,13 +789,11 @@ START_TEST(long_troubles_are_cut)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon link");
   TCase *t = tcase_create("with a router");
   TCase *pure = tcase_create("troubles");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -840,9 +840,5 @@ int main(void)
   tcase_add_test(pure, long_troubles_are_cut);
   suite_add_tcase(s, t);
   suite_add_tcase(s, pure);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

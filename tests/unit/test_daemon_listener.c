@@ -20,6 +20,7 @@
 #include "carry/net/listener.h"
 #include "carry/net/lookups.h"
 #include "carry/net/workers.h"
+#include "runner.h"
 #include "test_daemon_nameserver.h"
 
 enum { ACCEPTED_MAX = 32 };
@@ -803,12 +804,10 @@ START_TEST(test_unix_removes_only_its_own_file)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("listener");
   TCase *tcase = tcase_create("listener");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 30);
@@ -832,8 +831,5 @@ int main(void)
   tcase_add_test(tcase, test_unix_full_is_in_use);
   tcase_add_test(tcase, test_unix_leaves_other_files_alone);
   tcase_add_test(tcase, test_unix_removes_only_its_own_file);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -12,6 +12,8 @@
 
 #include "daemon/start/mountpoint.h"
 
+#include "runner.h"
+
 static const char mountinfo[] =
     "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n"
     "23 22 0:5 / /dev rw,nosuid - devtmpfs udev rw,size=1k\n"
@@ -208,13 +210,11 @@ START_TEST(test_not_writable)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("mountpoint");
   TCase *pure = tcase_create("mountinfo");
   TCase *files = tcase_create("files");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, pure);
   tcase_add_loop_test(pure, test_find, 0, sizeof(rows) / sizeof(rows[0]));
@@ -225,8 +225,5 @@ int main(void)
   tcase_add_test(files, test_bad);
   tcase_add_test(files, test_written_below);
   tcase_add_test(files, test_not_writable);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

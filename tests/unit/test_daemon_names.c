@@ -10,6 +10,8 @@
 #include "carry/net/lookups.h"
 #include "carry/net/names.h"
 
+#include "runner.h"
+
 enum { LONG_MS = 60000, SHORT_MS = 200 };
 
 struct outcome {
@@ -305,12 +307,10 @@ START_TEST(test_each_cause_is_told)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("names");
   TCase *tcase = tcase_create("names");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 45);
@@ -323,8 +323,5 @@ int main(void)
   tcase_add_test(tcase, test_failures);
   tcase_add_test(tcase, test_dead_addresses);
   tcase_add_test(tcase, test_each_cause_is_told);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

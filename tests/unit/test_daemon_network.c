@@ -11,6 +11,8 @@
 
 #include "carry/link/network.h"
 
+#include "runner.h"
+
 enum { PATIENCE_MS = 30000, SETTLED_MS = 300 };
 
 static uv_loop_t loop;
@@ -236,13 +238,11 @@ START_TEST(sleep_is_noticed)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon network");
   TCase *t = tcase_create("in a namespace");
   TCase *pure = tcase_create("pure");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -257,9 +257,5 @@ int main(void)
   tcase_add_test(pure, sleep_is_noticed);
   suite_add_tcase(s, t);
   suite_add_tcase(s, pure);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

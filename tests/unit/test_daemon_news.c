@@ -5,6 +5,8 @@
 #include "daemon/daemon_internal.h"
 #include "daemon/names/services.h"
 
+#include "runner.h"
+
 START_TEST(a_token_comes_when_nobody_answers_any_more)
 {
   struct daemon d = {.answers = NULL};
@@ -13,18 +15,12 @@ START_TEST(a_token_comes_when_nobody_answers_any_more)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("daemon news");
   TCase *t = tcase_create("end");
-  SRunner *r;
-  int failed;
 
   tcase_add_test(t, a_token_comes_when_nobody_answers_any_more);
   suite_add_tcase(s, t);
-  r = srunner_create(s);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return s;
 }

@@ -8,6 +8,8 @@
 
 #include "daemon/start/options.h"
 
+#include "runner.h"
+
 enum { ARGS_MAX = 12 };
 
 /* Splits at blanks; "''" is an empty argument. */
@@ -338,12 +340,10 @@ START_TEST(test_long_values)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("options");
   TCase *tcase = tcase_create("options");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_accepted, 0, sizeof(accepted) / sizeof(accepted[0]));
@@ -352,8 +352,5 @@ int main(void)
   tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
   tcase_add_test(tcase, test_help_and_version);
   tcase_add_test(tcase, test_long_values);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

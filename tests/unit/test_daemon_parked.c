@@ -5,6 +5,8 @@
 #include "proto/pump/pump.h"
 #include "proto/wire/header.h"
 
+#include "runner.h"
+
 static struct world w;
 static struct pump_set *pumps;
 static struct parked *parked;
@@ -268,12 +270,10 @@ START_TEST(closes_before_it_began)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon parked");
   TCase *t = tcase_create("with a router");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_set_timeout(t, 60);
@@ -290,9 +290,5 @@ int main(void)
   tcase_add_test(t, they_are_replaced_while_they_are_young);
   tcase_add_test(t, closes_before_it_began);
   suite_add_tcase(suite, t);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return suite;
 }

@@ -6,6 +6,8 @@
 
 #include "carry/net/proxy.h"
 
+#include "runner.h"
+
 static const char *environment[8][2];
 
 static char *get(const char *name)
@@ -122,19 +124,14 @@ START_TEST(test_long)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("proxy");
   TCase *tcase = tcase_create("proxy");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_find, 0, sizeof finds / sizeof *finds);
   tcase_add_loop_test(tcase, test_list, 0, sizeof lists / sizeof *lists);
   tcase_add_test(tcase, test_long);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

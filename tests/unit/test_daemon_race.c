@@ -9,6 +9,8 @@
 
 #include "carry/net/race.h"
 
+#include "runner.h"
+
 enum { START = 1000, TIMEOUT = 10000 };
 
 static struct race race;
@@ -238,12 +240,10 @@ START_TEST(test_causes_have_bounds)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("race");
   TCase *tcase = tcase_create("race");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_checked_fixture(tcase, setup, NULL);
@@ -259,8 +259,5 @@ int main(void)
   tcase_add_test(tcase, test_descriptors_are_short);
   tcase_add_test(tcase, test_again);
   tcase_add_test(tcase, test_causes_have_bounds);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -4,6 +4,8 @@
 #include "carry/net/address.h"
 #include "daemon/names/services.h"
 
+#include "runner.h"
+
 static struct world w;
 static struct services *services;
 static int changes, tokens, lefts, withdrawals, refusals, last_refusal;
@@ -710,15 +712,13 @@ START_TEST(the_first_version_refuses)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon services");
   TCase *t = tcase_create("connected");
   TCase *renewed = tcase_create("renewed");
   TCase *early = tcase_create("not connected yet");
   TCase *first = tcase_create("first version");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup_connected, teardown);
   tcase_set_timeout(t, 60);
@@ -762,9 +762,5 @@ int main(void)
   suite_add_tcase(suite, renewed);
   suite_add_tcase(suite, early);
   suite_add_tcase(suite, first);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return suite;
 }

@@ -15,6 +15,8 @@
 #include "daemon/keep/state_file.h"
 #include "daemon/keep/state_format.h"
 
+#include "runner.h"
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
 static bool shut;
@@ -390,12 +392,10 @@ START_TEST(what_the_file_has_is_not_written_again)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("state");
   TCase *tcase = tcase_create("state");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 60);
@@ -411,8 +411,5 @@ int main(void)
   tcase_add_test(tcase, the_end_saves_what_is_unsaved);
   tcase_add_test(tcase, the_end_does_not_wait_for_a_disk_that_fails);
   tcase_add_test(tcase, what_the_file_has_is_not_written_again);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

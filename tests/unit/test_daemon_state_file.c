@@ -18,6 +18,8 @@
 
 #include "daemon/keep/state_file.h"
 
+#include "runner.h"
+
 enum step { STEP_NONE, STEP_WRITE, STEP_FSYNC, STEP_RENAME };
 
 static enum step failing;
@@ -381,12 +383,10 @@ START_TEST(a_limit_of_size)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("state_file");
   TCase *tcase = tcase_create("state_file");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 30);
@@ -405,8 +405,5 @@ int main(void)
   tcase_add_test(tcase, a_directory_that_cannot_be_synced);
   tcase_add_test(tcase, a_folder_that_is_gone);
   tcase_add_test(tcase, a_limit_of_size);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -10,6 +10,8 @@
 #include "daemon/keep/state_format.h"
 #include "daemon/names/services.h"
 
+#include "runner.h"
+
 static struct state_declarations declared;
 static char why[STATE_WHY_MAX];
 
@@ -235,12 +237,10 @@ START_TEST(there_are_limits)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("state_format");
   TCase *tcase = tcase_create("state_format");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, what_is_written_is_as_documented);
@@ -250,8 +250,5 @@ int main(void)
   tcase_add_loop_test(tcase, each_error_has_its_sentence, 0, sizeof(refused) / sizeof(refused[0]));
   tcase_add_test(tcase, odd_bytes);
   tcase_add_test(tcase, there_are_limits);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -4,6 +4,8 @@
 
 #include "carry/tunnel/tombs.h"
 
+#include "runner.h"
+
 static struct tombs *tombs;
 
 static void setup(void)
@@ -125,12 +127,10 @@ START_TEST(none_need_not_be_closed)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon tombs");
   TCase *t = tcase_create("tombs");
-  SRunner *r;
-  int failed;
 
   tcase_add_checked_fixture(t, setup, teardown);
   tcase_add_test(t, one_that_ended_well_is_found);
@@ -141,9 +141,5 @@ int main(void)
   tcase_add_test(t, the_oldest_go_when_there_are_too_many);
   tcase_add_test(t, none_need_not_be_closed);
   suite_add_tcase(suite, t);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed != 0;
+  return suite;
 }

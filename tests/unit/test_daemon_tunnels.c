@@ -5,6 +5,8 @@
 
 #include "carry/tunnel/hops.h"
 
+#include "runner.h"
+
 static void begin_with_first_version(void)
 {
   w.router.watch_status = RPC_UNIMPLEMENTED;
@@ -603,17 +605,11 @@ static void add_services(Suite *suite)
   tcase_add_test(t, closes_with_connections_in_every_state);
 }
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon tunnels");
-  SRunner *r;
-  int failures;
 
   add_forwards(suite);
   add_services(suite);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failures = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failures != 0;
+  return suite;
 }

@@ -1,4 +1,5 @@
 /* Forwards whose streams and routers go: what they say on the next stream, and when they give up. */
+#include "runner.h"
 #include "test_daemon_tunnels.h"
 
 /* An open forward that has sent "one " and received "eins ", and then lost its stream. */
@@ -503,17 +504,11 @@ static void add_ends(Suite *suite)
   tcase_add_test(t, the_one_that_is_lost_may_not_be_ours);
 }
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon tunnels, forwards that survive");
-  SRunner *r;
-  int failures;
 
   add_streams(suite);
   add_ends(suite);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failures = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failures != 0;
+  return suite;
 }

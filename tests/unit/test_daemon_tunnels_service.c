@@ -5,6 +5,8 @@
 
 #include "carry/tunnel/tunnels_internal.h"
 
+#include "runner.h"
+
 static struct stream *attach(uint64_t epoch, uint64_t received)
 {
   const struct header h = attachment(epoch, received);
@@ -582,17 +584,11 @@ static void add_ends(Suite *suite)
   tcase_add_test(t, one_that_ended_is_given_up);
 }
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("daemon tunnels, services that survive");
-  SRunner *r;
-  int failures;
 
   add_attachments(suite);
   add_ends(suite);
-  r = srunner_create(suite);
-  srunner_run_all(r, CK_NORMAL);
-  failures = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failures != 0;
+  return suite;
 }

@@ -9,6 +9,8 @@
 
 #include "carry/net/workers.h"
 
+#include "runner.h"
+
 enum { MOST = 3 };
 
 struct piece {
@@ -194,12 +196,10 @@ START_TEST(test_close)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("workers");
   TCase *tcase = tcase_create("workers");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_set_timeout(tcase, 60);
@@ -209,8 +209,5 @@ int main(void)
   tcase_add_test(tcase, test_idle_thread_is_not_counted_twice);
   tcase_add_test(tcase, test_forget);
   tcase_add_test(tcase, test_close);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "runner.h"
+
 /* Refused by the writer that is played here. */
 static const char bad[] = "bad";
 
@@ -215,7 +217,7 @@ START_TEST(the_rest_is_what_can_be_seen_of_a_line)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("fs lines");
   TCase *tests = tcase_create("lines");
@@ -225,9 +227,5 @@ int main(void)
   tcase_add_test(tests, the_limit_is_exact);
   tcase_add_test(tests, the_rest_is_what_can_be_seen_of_a_line);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

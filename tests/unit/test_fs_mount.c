@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runner.h"
+
 enum { CLIENT_LIMIT_MS = 60000 };
 
 struct mounted {
@@ -753,7 +755,7 @@ START_TEST(a_failed_mount_says_why)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("fs mount");
   TCase *tests = tcase_create("mount");
@@ -788,9 +790,5 @@ int main(void)
   tcase_add_test(tests, what_took_our_place_is_left_alone);
   tcase_add_test(tests, a_failed_mount_says_why);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runner.h"
+
 struct answer {
   struct fuse_out_header head;
   char body[70000];
@@ -765,7 +767,7 @@ START_TEST(short_memory_is_survived)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("fs session");
   TCase *tests = tcase_create("session");
@@ -792,9 +794,5 @@ int main(void)
   tcase_add_test(tests, the_end_is_told_once);
   tcase_add_test(tests, short_memory_is_survived);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

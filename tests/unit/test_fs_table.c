@@ -7,6 +7,8 @@
 #include <check.h>
 #include <fcntl.h>
 
+#include "runner.h"
+
 enum { ROWS = sizeof(example_rows) / sizeof(example_rows[0]) };
 
 static struct fs_table table;
@@ -597,7 +599,7 @@ START_TEST(a_large_directory_is_a_table)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("fs table");
   TCase *tests = tcase_create("table");
@@ -626,9 +628,5 @@ int main(void)
   tcase_add_test(tests, short_memory_leaves_no_trace);
   tcase_add_test(tests, a_large_directory_is_a_table);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

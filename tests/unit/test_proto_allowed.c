@@ -10,6 +10,8 @@
 
 #include "proto/host/allowed.h"
 
+#include "runner.h"
+
 static char root[] = "/tmp/mm-allowed-XXXXXX";
 
 static void root_make(void)
@@ -106,7 +108,7 @@ START_TEST(test_this_machine)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("allowed");
   TCase *tcase = tcase_create("allowed");
@@ -114,9 +116,5 @@ int main(void)
   tcase_add_test(tcase, test_groups);
   tcase_add_test(tcase, test_a_long_path);
   tcase_add_test(tcase, test_this_machine);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

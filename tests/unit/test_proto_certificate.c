@@ -9,6 +9,8 @@
 
 #include "proto/host/certificate.h"
 
+#include "runner.h"
+
 enum { DAY_S = 86400, TEXT_SIZE = 4096 };
 
 struct pair {
@@ -112,7 +114,7 @@ START_TEST(test_chain)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("certificate");
   TCase *tcase = tcase_create("certificate");
@@ -120,9 +122,5 @@ int main(void)
   tcase_add_unchecked_fixture(tcase, setup, NULL);
   tcase_add_test(tcase, test_check);
   tcase_add_test(tcase, test_chain);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

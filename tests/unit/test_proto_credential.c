@@ -13,6 +13,8 @@
 
 #include "proto/host/credential.h"
 
+#include "runner.h"
+
 static char folder[] = "/tmp/test-secret-XXXXXX";
 static char file[64];
 
@@ -259,12 +261,10 @@ START_TEST(test_certificates)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("credential");
   TCase *tcase = tcase_create("credential");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_checked_fixture(tcase, setup, teardown);
@@ -274,8 +274,5 @@ int main(void)
   tcase_add_loop_test(tcase, test_rule, 0, sizeof(rule) / sizeof(rule[0]));
   tcase_add_test(tcase, test_look);
   tcase_add_test(tcase, test_certificates);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -8,6 +8,8 @@
 #include "proto/wire/header.h"
 #include "proto/wire/payload.h"
 
+#include "runner.h"
+
 static struct header full(void)
 {
   struct header h = {.park = true, .has_member = true, .has_member_key = true, .has_connection = true};
@@ -164,7 +166,7 @@ START_TEST(unknown_fields)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("header");
   TCase *tcase = tcase_create("header");
@@ -175,9 +177,5 @@ int main(void)
   tcase_add_test(tcase, too_long);
   tcase_add_test(tcase, malformed);
   tcase_add_test(tcase, unknown_fields);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -9,6 +9,8 @@
 #include "proto/pump/pump.h"
 #include "proto/pump/pump_internal.h"
 
+#include "runner.h"
+
 enum { PIECE = 64 << 10, FEW = HEAP_KEPT / 2 / PIECE, MANY = HEAP_KEPT * 2 / PIECE };
 
 #if defined(__has_feature)
@@ -171,7 +173,7 @@ START_TEST(test_crowd_of_streams_and_the_end)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *s = suite_create("heap");
   TCase *t = tcase_create("heap");
@@ -183,9 +185,5 @@ int main(void)
   tcase_add_test(t, test_crowd_of_streams);
   tcase_add_test(t, test_crowd_of_streams_and_the_end);
   suite_add_tcase(s, t);
-  SRunner *r = srunner_create(s);
-  srunner_run_all(r, CK_ENV);
-  int failed = srunner_ntests_failed(r);
-  srunner_free(r);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return s;
 }

@@ -7,6 +7,8 @@
 
 #include "proto/rpc/rpc_lane.h"
 
+#include "runner.h"
+
 enum { CALLS = 2 * LANE_CALLS + 20, FDS_MAX = 256 };
 
 static struct server server;
@@ -153,7 +155,7 @@ START_TEST(own_sockets)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("lane");
   TCase *tests = tcase_create("lane");
@@ -163,9 +165,5 @@ int main(void)
   tcase_add_test(tests, no_further_connection);
   tcase_add_loop_test(tests, own_sockets, 0, 2);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

@@ -9,6 +9,8 @@
 
 #include "proto/host/log_line.h"
 
+#include "runner.h"
+
 static const struct {
   enum log_line_style style;
   const char *text, *line;
@@ -69,19 +71,14 @@ START_TEST(test_journal)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("log_line");
   TCase *tcase = tcase_create("log_line");
-  SRunner *runner = srunner_create(suite);
-  int failed;
 
   suite_add_tcase(suite, tcase);
   tcase_add_loop_test(tcase, test_lines, 0, sizeof(rows) / sizeof(rows[0]));
   tcase_add_test(tcase, test_long_line);
   tcase_add_test(tcase, test_journal);
-  srunner_run_all(runner, CK_NORMAL);
-  failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -10,6 +10,8 @@
 
 #include "proto/host/notify.h"
 
+#include "runner.h"
+
 static char path[64];
 
 /* A datagram socket with this name: "@x" is in the abstract namespace. */
@@ -155,7 +157,7 @@ START_TEST(test_watchdog)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("notify");
   TCase *tests = tcase_create("notify");
@@ -164,9 +166,5 @@ int main(void)
   tcase_add_test(tests, test_no_manager);
   tcase_add_test(tests, test_watchdog);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return suite;
 }

@@ -4,6 +4,8 @@
 
 #include "proto/host/pace.h"
 
+#include "runner.h"
+
 enum { AT_ONCE = 5, EVERY_MS = 100 };
 
 static unsigned allowed(struct pace *p, uint64_t now, unsigned times)
@@ -39,16 +41,12 @@ START_TEST(test_none_at_once)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("pace");
   TCase *tcase = tcase_create("pace");
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, test_pace);
   tcase_add_test(tcase, test_none_at_once);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -8,6 +8,8 @@
 #include "mindmeld.pb-c.h"
 #include "proto/wire/payload.h"
 
+#include "runner.h"
+
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 
 struct row {
@@ -299,7 +301,7 @@ START_TEST(ack_too_long)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("payload");
   TCase *tests = tcase_create("payload");
@@ -312,9 +314,5 @@ int main(void)
   tcase_add_test(tests, acks_merge);
   tcase_add_test(tests, ack_too_long);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

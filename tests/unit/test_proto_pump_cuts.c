@@ -1,5 +1,6 @@
 /* Two pumps, and between them a router that cuts: whatever is cut when, each socket gets what the other one was given.
  */
+#include "runner.h"
 #include "test_proto_pump_fixture.h"
 
 /* The pumps, as sides; behind them the streams, two for each attempt. */
@@ -273,7 +274,7 @@ START_TEST(test_make_before_break)
 END_TEST
 
 /* MM_SEEDS=1000 for volume. */
-int main(void)
+Suite *test_suite(void)
 {
   const char *seeds = getenv("MM_SEEDS");
   Suite *suite = suite_create("pump cuts");
@@ -283,9 +284,5 @@ int main(void)
   tcase_add_loop_test(tcase, test_cuts, 0, seeds != NULL ? (int)strtol(seeds, NULL, 10) : 40);
   tcase_add_loop_test(tcase, test_make_before_break, 0, 3);
   suite_add_tcase(suite, tcase);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

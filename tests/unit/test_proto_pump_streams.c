@@ -1,5 +1,6 @@
 /* Streams that come and go under a pump: what goes again, what is dropped, and what stays as it is. */
 #include "proto/pump/pump_internal.h"
+#include "runner.h"
 #include "test_proto_pump_fixture.h"
 
 static struct side *const it = &sides[0];
@@ -571,7 +572,7 @@ START_TEST(test_end_waits_for_the_first_message)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("pump streams");
   TCase *tcase = tcase_create("pump streams");
@@ -600,9 +601,5 @@ int main(void)
   tcase_add_loop_test(tcase, test_first_word_without_a_pump, 0, 4);
   tcase_add_test(tcase, test_end_waits_for_the_first_message);
   suite_add_tcase(suite, tcase);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "runner.h"
+
 static struct side *const it = &sides[0];
 
 enum { MESSAGE = 64 << 10, WHOLE = MESSAGE - WINDOW_MESSAGE_COST /* a message that costs so much */ };
@@ -451,7 +453,7 @@ START_TEST(test_queue_goes_with_its_pump)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("pump windows");
   TCase *tcase = tcase_create("pump windows");
@@ -480,9 +482,5 @@ int main(void)
   tcase_add_test(tcase, test_budget_that_is_overrun);
   tcase_add_test(tcase, test_queue_goes_with_its_pump);
   suite_add_tcase(suite, tcase);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

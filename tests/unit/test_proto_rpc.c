@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "mindmeld.pb-c.h"
+#include "runner.h"
 
 static struct server server;
 static struct client client;
@@ -547,7 +548,7 @@ START_TEST(queue_never_used)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("rpc");
   TCase *calls = tcase_create("calls"), *alone = tcase_create("alone");
@@ -585,9 +586,5 @@ int main(void)
   tcase_add_test(alone, timers);
   tcase_add_test(alone, queue_never_used);
   suite_add_tcase(suite, alone);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

@@ -7,6 +7,8 @@
 #include "failing.h"
 #include "proto/flow/sequence.h"
 
+#include "runner.h"
+
 static struct sequence_out out;
 static struct sequence_in in;
 static unsigned dropped, last_dropped;
@@ -345,7 +347,7 @@ START_TEST(test_new_stream_begins_at_0)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("sequence");
   TCase *tcase = tcase_create("sequence");
@@ -363,9 +365,5 @@ int main(void)
   tcase_add_loop_test(tcase, test_gaps, 0, BEGINNINGS);
   tcase_add_test(tcase, test_new_stream_begins_at_0);
   suite_add_tcase(suite, tcase);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

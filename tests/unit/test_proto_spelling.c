@@ -5,6 +5,8 @@
 
 #include "proto/host/spelling.h"
 
+#include "runner.h"
+
 static const struct {
   const char *word, *known;
   bool near;
@@ -31,15 +33,11 @@ START_TEST(test_row)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("spelling");
   TCase *tests = tcase_create("spelling");
   tcase_add_loop_test(tests, test_row, 0, sizeof rows / sizeof *rows);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return suite;
 }

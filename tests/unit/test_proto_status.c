@@ -6,6 +6,8 @@
 
 #include "proto/wire/status.h"
 
+#include "runner.h"
+
 static const struct {
   enum rpc_status status;
   grpc_status_code code;
@@ -49,16 +51,12 @@ START_TEST(numbers_that_grpc_does_not_have)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("status");
   TCase *tests = tcase_create("status");
   tcase_add_loop_test(tests, each_status, 0, sizeof rows / sizeof *rows);
   tcase_add_test(tests, numbers_that_grpc_does_not_have);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

@@ -5,6 +5,8 @@
 
 #include "proto/rpc/rpc_timers.h"
 
+#include "runner.h"
+
 enum { MANY = 200000 };
 
 static uint64_t clock_now;
@@ -110,7 +112,7 @@ START_TEST(test_a_callback_starts_another)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("timers");
   TCase *tcase = tcase_create("all");
@@ -120,9 +122,5 @@ int main(void)
   tcase_add_test(tcase, test_many_of_any_length);
   tcase_add_test(tcase, test_a_callback_starts_another);
   suite_add_tcase(suite, tcase);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed > 0;
+  return suite;
 }

@@ -7,6 +7,8 @@
 
 #include "proto/wire/token_stream.h"
 
+#include "runner.h"
+
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 
 /* Feeds `bytes` in pieces that end at `first`, `second` and the end, each in memory of its own. */
@@ -142,7 +144,7 @@ START_TEST(unknown_fields)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("token");
   TCase *tests = tcase_create("token");
@@ -152,9 +154,5 @@ int main(void)
   tcase_add_test(tests, lengths);
   tcase_add_test(tests, unknown_fields);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

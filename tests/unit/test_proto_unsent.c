@@ -9,6 +9,8 @@
 
 #include "proto/rpc/unsent.h"
 
+#include "runner.h"
+
 enum { FDS_MAX = 256 };
 
 static const uint64_t mbit = 1000000 / 8; /* a second */
@@ -348,7 +350,7 @@ START_TEST(both_ends)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("unsent");
   TCase *tests = tcase_create("unsent");
@@ -367,9 +369,5 @@ int main(void)
   tcase_add_test(tests, fast_path);
   tcase_add_test(tests, both_ends);
   suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

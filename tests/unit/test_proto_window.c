@@ -10,6 +10,8 @@
 #include "holds.h"
 #include "proto/flow/window.h"
 
+#include "runner.h"
+
 enum {
   RING = 1 << 13, /* ticks */
   MESSAGES = 1 << 17,
@@ -904,7 +906,7 @@ START_TEST(ack_after_a_step)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("window");
   TCase *links = tcase_create("links");
@@ -946,10 +948,5 @@ int main(void)
   tcase_add_test(acks, ack_again);
   tcase_add_test(acks, ack_after_a_step);
   suite_add_tcase(suite, acks);
-
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_ENV);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return suite;
 }

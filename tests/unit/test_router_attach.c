@@ -1,5 +1,6 @@
 /* A real router: connections that go on with one process, and dials of what is not here yet. */
 #include "router/door/state.h"
+#include "runner.h"
 #include "test_router_fixture.h"
 
 enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 600 };
@@ -687,7 +688,7 @@ START_TEST(test_flood)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{test_to_parked, 0},
                                        {test_to_service, 0},
@@ -713,5 +714,5 @@ int main(void)
                                        {test_replaced_while_told, 0},
                                        {test_stolen, 0},
                                        {test_flood, 0}};
-  return fixture_main("attach", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("attach", tests, sizeof tests / sizeof *tests);
 }

@@ -11,6 +11,8 @@
 #include "router/meet/bridge.h"
 #include "router/router.h"
 
+#include "runner.h"
+
 enum { LONG_ENOUGH = 2000, SEEDS = 3000 };
 
 struct rpc_message {
@@ -512,7 +514,7 @@ START_TEST(test_random)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("bridge");
   TCase *tcase = tcase_create("bridge");
@@ -532,9 +534,5 @@ int main(void)
   tcase_add_test(tcase, test_no_memory_for_timers);
   tcase_add_loop_test(tcase, test_random, 0, 8);
   tcase_set_timeout(tcase, 60);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

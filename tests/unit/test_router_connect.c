@@ -1,4 +1,5 @@
 /* A real router: two streams find each other, whoever they are, and what passes between them. */
+#include "runner.h"
 #include "test_router_fixture.h"
 
 enum { SMALL = 100, BULK_MESSAGE = 256 * 1024, BULK_MESSAGES = 512 };
@@ -499,7 +500,7 @@ START_TEST(test_many)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{test_pairings, 4},
                                        {test_greeted_before_traffic, 0},
@@ -519,5 +520,5 @@ int main(void)
                                        {test_original_stops_reading, 0},
                                        {test_stalled_receiver, 4},
                                        {test_many, 0}};
-  return fixture_main("connect", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("connect", tests, sizeof tests / sizeof *tests);
 }

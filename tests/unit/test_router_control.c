@@ -1,4 +1,5 @@
 /* A real router: registering, asking, limits, keys, and messages that are none. */
+#include "runner.h"
 #include "test_router_fixture.h"
 
 START_TEST(test_register_and_list)
@@ -256,7 +257,7 @@ START_TEST(test_key)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{test_register_and_list, 0}, {test_names_and_members, 0},
                                        {test_forward, 0},           {test_limit_of_services, 0},
@@ -264,5 +265,5 @@ int main(void)
                                        {test_says_nothing, 0},      {test_malformed, 0},
                                        {test_unknown_methods, 0},   {test_key, 0},
                                        {test_lists_are_fresh, 0}};
-  return fixture_main("control", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("control", tests, sizeof tests / sizeof *tests);
 }

@@ -1,4 +1,5 @@
 /* A real router: services that are dialled by their name, and streams that are parked for them. */
+#include "runner.h"
 #include "test_router_fixture.h"
 
 enum { BULK = 256 * 1024 };
@@ -526,7 +527,7 @@ START_TEST(test_many_at_once)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {
       {test_newest_parked_first, 0}, {test_parked_exhausted, 0}, {test_parked_of_another, 0},
@@ -535,5 +536,5 @@ int main(void)
       {test_refused_headers, 0},     {test_limit_of_parked, 0},  {test_parked_are_streams, 0},
       {test_parked_goes, 0},         {test_services_go, 0},      {test_drain, 0},
       {test_original_forward, 0},    {test_original_service, 0}, {test_many_at_once, 0}};
-  return fixture_main("dial", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("dial", tests, sizeof tests / sizeof *tests);
 }

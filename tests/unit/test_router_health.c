@@ -1,6 +1,7 @@
 /* Health checks by those who have no key: what they are told, and how little they can take. */
 #include <health.pb-c.h>
 
+#include "runner.h"
 #include "test_router_fixture.h"
 
 #define HEALTH "/grpc.health.v1.Health/"
@@ -190,8 +191,8 @@ START_TEST(test_limits)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{test_without_a_key, 0}, {test_drain, 0}, {test_limits, 0}};
-  return fixture_main("health", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("health", tests, sizeof tests / sizeof *tests);
 }

@@ -1,4 +1,5 @@
 /* A real router: who joins, what a newer process takes over, and who hears that a member is over. */
+#include "runner.h"
 #include "test_router_joining.h"
 
 START_TEST(test_join)
@@ -292,7 +293,7 @@ START_TEST(test_many_lost)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {
       {test_join, 0},      {test_challenge_is_used_up, 0},    {test_forged, 0},
@@ -300,5 +301,5 @@ int main(void)
       {test_take_over, 0}, {test_many_take_over, 0},          {test_former, 0},
       {test_many_lost, 0},
   };
-  return fixture_main("join", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("join", tests, sizeof tests / sizeof *tests);
 }

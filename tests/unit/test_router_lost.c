@@ -5,6 +5,8 @@
 
 #include "router/names/lost.h"
 
+#include "runner.h"
+
 enum { MEMORY = 8 };
 
 struct name {
@@ -117,7 +119,7 @@ START_TEST(test_held)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("lost");
   TCase *tcase = tcase_create("lost");
@@ -125,9 +127,5 @@ int main(void)
   tcase_add_test(tcase, test_readers);
   tcase_add_test(tcase, test_oldest_are_forgotten);
   tcase_add_test(tcase, test_held);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -14,6 +14,7 @@
 #include "router/names/registry.h"
 
 #include "failing.h"
+#include "runner.h"
 
 static const struct registry_time some_time = {.seconds = 1};
 static const size_t holds[CALLER_HOLDS] = {100, 100, 100, 100};
@@ -158,7 +159,7 @@ START_TEST(test_catalogue)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("memory");
   TCase *tcase = tcase_create("memory");
@@ -168,9 +169,5 @@ int main(void)
   tcase_add_test(tcase, test_callers);
   tcase_add_test(tcase, test_waiting);
   tcase_add_test(tcase, test_catalogue);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -1,4 +1,5 @@
 /* A real router: who has a name or a parked stream, by what it has joined as, and for how long. */
+#include "runner.h"
 #include "test_router_joining.h"
 
 /* ---- Names ---- */
@@ -283,7 +284,7 @@ START_TEST(test_churn)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {
       {test_name_of_same_member, 0}, {test_name_of_same_identity, 0},
@@ -291,5 +292,5 @@ int main(void)
       {test_parked_lasts, 0},        {test_drain_refuses, 0},
       {test_stream_age, 0},          {test_churn, 4},
   };
-  return fixture_main("names", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("names", tests, sizeof tests / sizeof *tests);
 }

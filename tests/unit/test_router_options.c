@@ -7,6 +7,8 @@
 #include "router/door/secret.h"
 #include "router/options.h"
 
+#include "runner.h"
+
 struct row {
   const char *arguments; /* separated by blanks */
   const char *port;
@@ -181,7 +183,7 @@ START_TEST(test_shown)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("options");
   TCase *tcase = tcase_create("options");
@@ -191,9 +193,5 @@ int main(void)
   tcase_add_test(tcase, test_help);
   tcase_add_test(tcase, test_long_address);
   tcase_add_test(tcase, test_shown);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

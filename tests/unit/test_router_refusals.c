@@ -7,6 +7,8 @@
 #include "router/door/callers.h"
 #include "router/door/refusals.h"
 
+#include "runner.h"
+
 START_TEST(test_host)
 {
   static const char *const peers[][2] = {
@@ -58,7 +60,7 @@ START_TEST(test_crowd)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("refusals");
   TCase *tcase = tcase_create("refusals");
@@ -66,9 +68,5 @@ int main(void)
   tcase_add_test(tcase, test_host);
   tcase_add_test(tcase, test_one_host);
   tcase_add_test(tcase, test_crowd);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -7,6 +7,8 @@
 
 #include "router/names/registry.h"
 
+#include "runner.h"
+
 enum { NAMES = 40, WATCHERS = 4, STEPS = 20000 };
 
 static const struct registry_time some_time = {.seconds = 1000, .nanos = 7};
@@ -245,7 +247,7 @@ START_TEST(test_model)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("registry");
   TCase *tcase = tcase_create("registry");
@@ -258,9 +260,5 @@ int main(void)
   tcase_add_test(tcase, test_fallen_behind);
   tcase_add_loop_test(tcase, test_model, 0, 5);
   tcase_set_timeout(tcase, 60);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -1,6 +1,7 @@
 /* The key of a running router is another one: who has the former one is out, but for the connections that are there. */
 #include <errno.h>
 
+#include "runner.h"
 #include "test_router_fixture.h"
 
 static void rekey(void *arg)
@@ -48,8 +49,8 @@ START_TEST(test_without_tls)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{test_rekey, 0}, {test_without_tls, 0}};
-  return fixture_main("rekey", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("rekey", tests, sizeof tests / sizeof *tests);
 }

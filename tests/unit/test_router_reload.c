@@ -15,6 +15,8 @@
 #include "proto/rpc/rpc.h"
 #include "router/reload.h"
 
+#include "runner.h"
+
 enum { POLL_MS = 5, PATIENCE_MS = 30000 };
 
 static char folder[] = "/tmp/test-reload-XXXXXX", file[64], other[64];
@@ -154,15 +156,11 @@ START_TEST(test_files)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("reload");
   TCase *tcase = tcase_create("reload");
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, test_files);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -8,6 +8,8 @@
 #include "router/door/callers.h"
 #include "router/meet/tokens.h"
 
+#include "runner.h"
+
 enum { LIFE = 30000 };
 
 static void on_lost(struct token *t, void *arg)
@@ -215,7 +217,7 @@ START_TEST(test_nothing_allowed)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("tokens");
   TCase *tcase = tcase_create("tokens");
@@ -229,9 +231,5 @@ int main(void)
   tcase_add_test(tcase, test_counts);
   tcase_add_test(tcase, test_more);
   tcase_add_test(tcase, test_nothing_allowed);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -3,6 +3,8 @@
 
 #include "router/meet/trails.h"
 
+#include "runner.h"
+
 enum { MANY = 4 * TRAILS_MAX };
 
 START_TEST(a_trail_is_as_long_as_it_is_known)
@@ -85,11 +87,11 @@ START_TEST(the_router_answers)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{a_trail_is_as_long_as_it_is_known, 0},
                                        {a_trail_without_an_end_is_counted_so_far, 0},
                                        {it_holds_so_many, 0},
                                        {the_router_answers, 0}};
-  return fixture_main("trails", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("trails", tests, sizeof tests / sizeof *tests);
 }

@@ -8,6 +8,7 @@
 #include "router/meet/waiting.h"
 
 #include "holds.h"
+#include "runner.h"
 
 enum { DIALS = 60, GOALS = 7, MAX = 40, STEPS = 5000 };
 
@@ -142,7 +143,7 @@ START_TEST(test_model)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   Suite *suite = suite_create("waiting");
   TCase *tcase = tcase_create("waiting");
@@ -152,9 +153,5 @@ int main(void)
   tcase_add_test(tcase, test_bound);
   tcase_add_loop_test(tcase, test_model, 0, 5);
   tcase_set_timeout(tcase, 60);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return suite;
 }

@@ -1,4 +1,5 @@
 /* A real router: what watchers are told, and how it ends. */
+#include "runner.h"
 #include "test_router_fixture.h"
 
 enum { NAMES_MAX = 200 };
@@ -442,7 +443,7 @@ START_TEST(test_drain_cuts)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
   const struct fixture_test tests[] = {{test_changes, 0},
                                        {test_heartbeats, 0},
@@ -454,5 +455,5 @@ int main(void)
                                        {test_drain_cuts, 2},
                                        {test_drain_under_calls, 10},
                                        {test_drain_leaves_the_address, 5}};
-  return fixture_main("watch", tests, sizeof tests / sizeof *tests);
+  return fixture_suite("watch", tests, sizeof tests / sizeof *tests);
 }
