@@ -13,6 +13,11 @@
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
 
+static const struct state_rules rules = {.services = SERVICES_MAX,
+                                         .forwards = FORWARDS_MAX,
+                                         .listeners = FORWARD_LISTENERS_MAX,
+                                         .check_name = service_name_check};
+
 int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
 {
   char reason[STATE_WHY_MAX];
@@ -20,7 +25,7 @@ int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
 
   if (err != 0 || d->state_bytes == NULL)
     return err;
-  err = state_parse(d->state_bytes, d->state_size, &d->declared, reason);
+  err = state_parse(d->state_bytes, d->state_size, &rules, &d->declared, reason);
   if (err != 0)
     snprintf(why, STATE_FILE_WHY_MAX,
              "%.300s: %.500s; it is left as it is: mend it, or move it away to begin with nothing declared",

@@ -14,9 +14,6 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#include "daemon/forwards/forwards.h"
-#include "daemon/names/services.h"
-
 #define HEAD "mindmeld state "
 #define END "end"
 
@@ -104,6 +101,7 @@ struct seen {
 };
 
 struct parse {
+  const struct state_rules *rules;
   struct state_declarations *out;
   size_t room;
   struct seen *seen;
@@ -208,14 +206,14 @@ static int check_limits(struct parse *p, const struct state_declaration *d)
     return rc;
   if (!d->is_forward && count > 1)
     return damaged(p->why, "line %zu: service %s is declared twice", p->line, d->name);
-  if (d->is_forward && count > FORWARD_LISTENERS_MAX)
-    return damaged(p->why, "line %zu: forward %s has more than %d listeners", p->line, d->name, FORWARD_LISTENERS_MAX);
+  if (d->is_forward && count > p->rules->listeners)
+    return damaged(p->why, "line %zu: forward %s has more than %zu listeners", p->line, d->name, p->rules->listeners);
   p->services += !d->is_forward;
   p->forwards += d->is_forward && count == 1;
-  if (p->services > SERVICES_MAX)
-    return damaged(p->why, "line %zu: there are more than %d services", p->line, SERVICES_MAX);
-  if (p->forwards > FORWARDS_MAX)
-    return damaged(p->why, "line %zu: there are more than %d forwards", p->line, FORWARDS_MAX);
+  if (p->services > p->rules->services)
+    return damaged(p->why, "line %zu: there are more than %zu services", p->line, p->rules->services);
+  if (p->forwards > p->rules->forwards)
+    return damaged(p->why, "line %zu: there are more than %zu forwards", p->line, p->rules->forwards);
   return 0;
 }
 
@@ -253,7 +251,7 @@ static int parse_line(struct parse *p, char *line)
   d.has_address = address != NULL;
   if (name == NULL || (!d.is_forward && strcmp(line, "service") != 0))
     return damaged(p->why, "line %zu begins with neither \"service NAME\" nor \"forward NAME\"", p->line);
-  rc = service_name_check(name, &why);
+  rc = p->rules->check_name(name, &why);
   if (rc != 0)
     return damaged(p->why, "line %zu: \"%.70s\": %s", p->line, name, why);
   snprintf(d.name, sizeof(d.name), "%s", name);
@@ -288,9 +286,10 @@ static int parse_lines(struct parse *p, const char *at, const char *end)
   return rc;
 }
 
-int state_parse(const char *bytes, size_t size, struct state_declarations *out, char why[STATE_WHY_MAX])
+int state_parse(const char *bytes, size_t size, const struct state_rules *rules, struct state_declarations *out,
+                char why[STATE_WHY_MAX])
 {
-  struct parse p = {.out = out, .why = why};
+  struct parse p = {.rules = rules, .out = out, .why = why};
   struct seen *seen, *next;
   size_t head = 0, body = 0;
   int rc;

@@ -32,8 +32,15 @@ struct state_declarations {
   size_t count;
 };
 
+/* What may be declared: what the program would refuse at its tree is refused in its file. */
+struct state_rules {
+  size_t services, forwards, listeners; /* so many at most; listeners: of each forward */
+  int (*check_name)(const char *name, const char **why);
+};
+
 /* All of it or nothing: 0, -EINVAL with a sentence in `why` (damaged, or of a newer version), -ENOMEM with one too. */
-int state_parse(const char *bytes, size_t size, struct state_declarations *out, char why[STATE_WHY_MAX]);
+int state_parse(const char *bytes, size_t size, const struct state_rules *rules, struct state_declarations *out,
+                char why[STATE_WHY_MAX]);
 void state_declarations_free(struct state_declarations *declarations);
 
 /* A text under construction; it remembers that memory was short. Begin, any number of lines, end. */

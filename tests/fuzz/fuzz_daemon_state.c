@@ -3,9 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/forwards/forwards.h"
 #include "daemon/keep/state_format.h"
+#include "daemon/names/services.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct state_rules rules = {.services = SERVICES_MAX,
+                                         .forwards = FORWARDS_MAX,
+                                         .listeners = FORWARD_LISTENERS_MAX,
+                                         .check_name = service_name_check};
 
 static void check(bool right)
 {
@@ -30,7 +37,7 @@ static void check_again(const struct state_declarations *declared)
       state_text_service(&text, d->name, d->has_address ? &d->address : NULL);
   }
   check(state_text_end(&text) == 0);
-  check(state_parse(text.bytes, text.size, &again, why) == 0);
+  check(state_parse(text.bytes, text.size, &rules, &again, why) == 0);
   check(again.count == declared->count);
   for (size_t i = 0; i < again.count; i++) {
     const struct state_declaration *a = &declared->items[i], *b = &again.items[i];
@@ -46,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   struct state_declarations declared;
   char why[STATE_WHY_MAX];
-  int rc = state_parse((const char *)data, size, &declared, why);
+  int rc = state_parse((const char *)data, size, &rules, &declared, why);
 
   if (rc == 0) {
     check_again(&declared);

@@ -14,6 +14,7 @@
 #include "daemon/keep/state.h"
 #include "daemon/keep/state_file.h"
 #include "daemon/keep/state_format.h"
+#include "daemon/names/services.h"
 
 #include "runner.h"
 
@@ -125,6 +126,7 @@ static void declare(const char *text)
 static const char *in_file(void)
 {
   static char got[256];
+  const struct state_rules rules = {.services = 8, .check_name = service_name_check};
   struct state_declarations declared;
   char why[STATE_WHY_MAX];
   char bytes[4096];
@@ -135,7 +137,7 @@ static const char *in_file(void)
     return NULL;
   size = fread(bytes, 1, sizeof(bytes), f);
   fclose(f);
-  ck_assert_msg(state_parse(bytes, size, &declared, why) == 0, "%s", why);
+  ck_assert_msg(state_parse(bytes, size, &rules, &declared, why) == 0, "%s", why);
   got[0] = '\0';
   for (size_t i = 0; i < declared.count; i++)
     snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%s", i > 0 ? " " : "", declared.items[i].name);

@@ -12,6 +12,10 @@
 
 #include "runner.h"
 
+static const struct state_rules rules = {.services = SERVICES_MAX,
+                                         .forwards = FORWARDS_MAX,
+                                         .listeners = FORWARD_LISTENERS_MAX,
+                                         .check_name = service_name_check};
 static struct state_declarations declared;
 static char why[STATE_WHY_MAX];
 
@@ -78,7 +82,7 @@ START_TEST(what_is_written_is_read)
   };
   char text[ADDRESS_TEXT_MAX];
 
-  ck_assert_msg(state_parse(sample, strlen(sample), &declared, why) == 0, "%s", why);
+  ck_assert_msg(state_parse(sample, strlen(sample), &rules, &declared, why) == 0, "%s", why);
   ck_assert_uint_eq(declared.count, sizeof(expected) / sizeof(expected[0]));
   for (size_t i = 0; i < declared.count; i++) {
     const struct state_declaration *d = &declared.items[i];
@@ -99,7 +103,7 @@ START_TEST(nothing_declared)
   struct state_text text;
 
   for (size_t i = 0; i < 2; i++) {
-    ck_assert_msg(state_parse(texts[i], strlen(texts[i]), &declared, why) == 0, "%s", why);
+    ck_assert_msg(state_parse(texts[i], strlen(texts[i]), &rules, &declared, why) == 0, "%s", why);
     ck_assert_uint_eq(declared.count, 0);
     state_declarations_free(&declared);
   }
@@ -120,7 +124,7 @@ START_TEST(no_damage_is_overlooked)
 
     ck_assert_ptr_nonnull(cut);
     memcpy(cut, sample, size);
-    ck_assert_int_eq(state_parse(cut, size, &declared, why), -EINVAL);
+    ck_assert_int_eq(state_parse(cut, size, &rules, &declared, why), -EINVAL);
     ck_assert_str_ne(why, "");
     ck_assert_ptr_null(declared.items);
     free(cut);
@@ -129,7 +133,7 @@ START_TEST(no_damage_is_overlooked)
     for (unsigned bit = 0; bit < 8; bit++) {
       memcpy(copy, sample, sizeof(sample));
       copy[at] = (char)(copy[at] ^ (1 << bit));
-      ck_assert_msg(state_parse(copy, strlen(sample), &declared, why) == -EINVAL, "byte %zu, bit %u", at, bit);
+      ck_assert_msg(state_parse(copy, strlen(sample), &rules, &declared, why) == -EINVAL, "byte %zu, bit %u", at, bit);
     }
   }
 }
@@ -177,7 +181,7 @@ static const struct {
 
 START_TEST(each_error_has_its_sentence)
 {
-  int rc = state_parse(refused[_i].text, strlen(refused[_i].text), &declared, why);
+  int rc = state_parse(refused[_i].text, strlen(refused[_i].text), &rules, &declared, why);
 
   ck_assert_msg(rc == -EINVAL, "%s", refused[_i].text);
   ck_assert_msg(strstr(why, refused[_i].why) != NULL, "%s: \"%s\"", refused[_i].text, why);
@@ -189,10 +193,10 @@ START_TEST(odd_bytes)
   static const char nul[] = "mindmeld state 1\nservice a\0b\nend\n";
   char long_line[1024];
 
-  ck_assert_int_eq(state_parse(nul, sizeof(nul) - 1, &declared, why), -EINVAL);
+  ck_assert_int_eq(state_parse(nul, sizeof(nul) - 1, &rules, &declared, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "line 2 has a NUL byte"));
   snprintf(long_line, sizeof(long_line), "mindmeld state 1\nservice a unix:/%0800d\nend\n", 0);
-  ck_assert_int_eq(state_parse(long_line, strlen(long_line), &declared, why), -EINVAL);
+  ck_assert_int_eq(state_parse(long_line, strlen(long_line), &rules, &declared, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "line 2 is too long"));
 }
 END_TEST
@@ -215,7 +219,7 @@ static int many(const char *kind, unsigned names, unsigned listeners)
   }
   ck_assert_int_eq(state_text_end(&text), 0);
   ck_assert_uint_lt(text.size, STATE_SIZE_MAX);
-  rc = state_parse(text.bytes, text.size, &declared, why);
+  rc = state_parse(text.bytes, text.size, &rules, &declared, why);
   if (rc == 0)
     ck_assert_uint_eq(declared.count, (size_t)names * listeners);
   state_declarations_free(&declared);
