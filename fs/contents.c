@@ -24,8 +24,15 @@ static void drop(struct fs_entry *entry)
 
 void fs_touch(struct fs_entry *entry)
 {
+  struct fs_entry *child = NULL;
+  struct fs_entry *following = NULL;
   drop(entry);
   clock_gettime(CLOCK_REALTIME, &entry->changed);
+  HASH_ITER(by_name, entry->children, child, following)
+  {
+    if (fs_entry_static(child))
+      fs_touch(child);
+  }
 }
 
 static bool will_do(const struct fs_entry *entry, uint64_t now, bool fresh)

@@ -53,6 +53,8 @@ struct fs_row {
    * it in *out. */
   int (*create)(struct fs_entry *dir, const char *name, struct fs_entry **out);
   int (*rmdir)(struct fs_entry *dir); /* of this very entry, whatever is left in it */
+  /* Unlinks a file in it whose own row has no `unlink`: `rm -r` unlinks every file before it comes to rmdir. */
+  int (*unlink_inside)(struct fs_entry *file);
 
   /* Files. */
   int (*render)(struct fs_entry *file, struct fs_text *out); /* FS_TEXT */
@@ -125,7 +127,7 @@ int fs_add_detached(struct fs_entry *dir, const struct fs_row *row, const char *
 /* The entry and all below are gone from the tree; no handler is called for them any more, and what is open reads to its
  * end. A line of theirs that waits must still be answered. */
 void fs_remove(struct fs_entry *entry);
-/* What was rendered is out of date: the next open or stat renders again. */
+/* What was rendered is out of date: the next open or stat renders again. Also of the static entries below. */
 void fs_touch(struct fs_entry *entry);
 
 /* Appends to a rendering; remembers that memory was short, and the render fails with -ENOMEM. */

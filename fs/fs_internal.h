@@ -121,6 +121,8 @@ int fs_table_init(struct fs_table *table, const struct fs_row *rows, size_t row_
 void fs_table_free(struct fs_table *table);
 /* By its name, if it is visible now. NULL: none. */
 struct fs_entry *fs_entry_find(struct fs_entry *dir, const char *name);
+/* It came into being with the entry above. */
+bool fs_entry_static(const struct fs_entry *entry);
 bool fs_entry_visible(struct fs_entry *entry);
 /* Whether it and all above are in the tree. */
 bool fs_entry_alive(const struct fs_entry *entry);

@@ -273,10 +273,12 @@ static int unlink_entry(struct fs_entry *entry)
     return -ENOENT;
   if (entry->row->kind == FS_DIR)
     return -EISDIR;
-  if (entry->row->unlink == NULL)
+  int (*remove_file)(struct fs_entry *) =
+      entry->row->unlink != NULL ? entry->row->unlink : entry->parent->row->unlink_inside;
+  if (remove_file == NULL)
     return refuse(entry, NULL, "remove", "it is a fixed file");
   fs_entry_hold(entry);
-  int error = entry->row->unlink(entry);
+  int error = remove_file(entry);
   fs_entry_let(entry);
   return error;
 }

@@ -289,6 +289,11 @@ void fs_table_free(struct fs_table *table)
   *table = (struct fs_table){0};
 }
 
+bool fs_entry_static(const struct fs_entry *entry)
+{
+  return !shape_of(entry->table, entry->row)->star;
+}
+
 bool fs_entry_visible(struct fs_entry *entry)
 {
   return !entry->removed && (entry->row->visible == NULL || entry->row->visible(entry));
@@ -357,7 +362,7 @@ void fs_set_object(struct fs_entry *entry, void *object)
   struct fs_entry *following = NULL;
   HASH_ITER(by_name, entry->children, child, following)
   {
-    if (!shape_of(entry->table, child->row)->star)
+    if (fs_entry_static(child))
       fs_set_object(child, object);
   }
 }

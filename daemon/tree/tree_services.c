@@ -45,12 +45,6 @@ static int refresh(struct tree *t, const char *name)
   if (entry == NULL)
     return fs_add(folder, tree_row("services/*", FS_DIR), name, t, &entry);
   fs_touch(entry);
-  for (size_t i = 0; i < 3; i++) {
-    struct fs_entry *file = fs_find(entry, (const char *[]){"target", "status", "stats"}[i]);
-
-    if (file != NULL)
-      fs_touch(file);
-  }
   return 0;
 }
 

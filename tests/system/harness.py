@@ -197,13 +197,13 @@ class Router(Program):
 class Mount(Program):
     """mmfs in front, and its tree."""
 
-    def __init__(self, directory, router, options="", name="mmfs", wait="connected", host=None, **popen):
+    def __init__(self, directory, router, options="", name="mmfs", wait="connected", host=None, program="mmfs", **popen):
         """Mounts at NAME.mnt, also where a former one died. `host` is one of tests/netlab; without it, this machine."""
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{name}.mnt"
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path)
-        command = [BUILD / "mmfs", "-f", *(["-o", options] if options else []), router, self.path]
+        command = [BUILD / program, "-f", *(["-o", options] if options else []), router, self.path]
         super().__init__(directory, name, host.command(*command) if host else command, **popen)
         try:
             if wait:

@@ -300,6 +300,27 @@ START_TEST(one_rendering_serves_for_a_second)
 }
 END_TEST
 
+START_TEST(a_directory_that_is_touched_has_its_own_files_rendered_again)
+{
+  struct example_item item = {.example = &example, .name = "a", .value = "old"};
+  struct example_item below = {.example = &example, .name = "b", .value = "old"};
+  struct fs_entry *dir = add_item("a", &item);
+  struct fs_entry *value = fs_find(dir, "value");
+  struct fs_entry *other = fs_find(add_item("b", &below), "value");
+  check_size(value, 5000, 6);
+  check_size(other, 5000, 6);
+  snprintf(item.value, sizeof(item.value), "longer");
+  snprintf(below.value, sizeof(below.value), "longer");
+  fs_touch(list());
+  check_size(value, 5000, 6);
+  fs_touch(dir);
+  check_size(value, 5000, 9);
+  check_size(other, 5000, 6);
+  fs_remove(dir);
+  fs_remove(fs_find(list(), "b"));
+}
+END_TEST
+
 START_TEST(a_stat_sees_what_is_open)
 {
   struct fs_entry *counter = fs_find(table.root, "counter");
@@ -617,6 +638,7 @@ Suite *test_suite(void)
   tcase_add_test(tests, who_has_it_open_keeps_the_number);
   tcase_add_test(tests, what_is_open_is_read_to_its_end);
   tcase_add_test(tests, one_rendering_serves_for_a_second);
+  tcase_add_test(tests, a_directory_that_is_touched_has_its_own_files_rendered_again);
   tcase_add_test(tests, a_stat_sees_what_is_open);
   tcase_add_test(tests, times_move_with_contents_only);
   tcase_add_test(tests, fixed_files_are_not_opened_for_writing);
