@@ -266,11 +266,15 @@ static int open_loop(struct daemon *d)
 
 static int open_parts(struct daemon *d)
 {
-  const struct link_options link_options = {.target = d->router,
-                                            .tls = d->options->tls,
-                                            .ca_pem = credentials_ca(d->credentials),
-                                            .key = credentials_key(d->credentials),
-                                            .identity = &d->identity};
+  const struct link_options link_options = {
+      .target = d->router,
+      .tls = d->options->tls,
+      .ca_pem = credentials_ca(d->credentials),
+      .key = credentials_key(d->credentials),
+      .identity = {.seed = d->identity.seed,
+                   .instance = d->identity.instance,
+                   .member_key = d->identity.member_key,
+                   .former_key = d->identity.has_former ? d->identity.former_key : NULL}};
   const struct pump_limits limits = {
       .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
   const struct tunnels_options tunnels_options = {.dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};

@@ -22,7 +22,6 @@
 #include "link_internal.h"
 #include "network.h"
 #include "proto/host/credential.h"
-#include "proto/wire/identity.h"
 
 enum {
   BACKOFF_SOON_MS = 50,
@@ -291,10 +290,9 @@ static void free_link(struct link *l)
   free(l->target);
   credential_free(l->ca_pem);
   credential_free(l->key);
-  /* One by one: gcc takes the address of the whole for that of its first part, and warns. */
-  explicit_bzero(l->identity.seed, sizeof l->identity.seed);
-  explicit_bzero(l->identity.member_key, sizeof l->identity.member_key);
-  explicit_bzero(l->identity.former_key, sizeof l->identity.former_key);
+  explicit_bzero(l->seed, sizeof l->seed);
+  explicit_bzero(l->member_key, sizeof l->member_key);
+  explicit_bzero(l->former_key, sizeof l->former_key);
   explicit_bzero(l->proxy.login, sizeof l->proxy.login);
   free(l);
 }
@@ -329,6 +327,20 @@ int link_set_credentials(struct link *l, const char *key, const char *ca_pem)
   return 0;
 }
 
+static void copy_identity(struct link *l, const struct link_identity *identity)
+{
+  _Static_assert((int)LINK_MEMBER_SIZE == (int)HEADER_MEMBER_SIZE, "a member has one size");
+  _Static_assert((int)LINK_MEMBER_KEY_SIZE == (int)HEADER_MEMBER_KEY_SIZE, "and its key, too");
+  l->instance = identity->instance;
+  memcpy(l->seed, identity->seed, sizeof l->seed);
+  memcpy(l->member_key, identity->member_key, sizeof l->member_key);
+  l->has_former = identity->former_key != NULL;
+  if (l->has_former)
+    memcpy(l->former_key, identity->former_key, sizeof l->former_key);
+  identity_of_seed(l->seed, l->public_key);
+  member_of_key(l->member_key, l->member);
+}
+
 static int copy_options(struct link *l, const struct link_options *options)
 {
   l->options = *options;
@@ -340,10 +352,7 @@ static int copy_options(struct link *l, const struct link_options *options)
   if (address_parse_router(options->target, 0, &l->router, &why) != 0)
     return -EINVAL;
   int err = link_set_credentials(l, options->key, options->ca_pem);
-  l->identity = *options->identity;
-  l->identity.lock = -1;
-  identity_of_seed(l->identity.seed, l->public_key);
-  member_of_key(l->identity.member_key, l->member);
+  copy_identity(l, &options->identity);
   return l->target != NULL ? err : -ENOMEM;
 }
 
@@ -489,5 +498,5 @@ const uint8_t *link_member(const struct link *l)
 
 const uint8_t *link_member_key(const struct link *l)
 {
-  return l->identity.member_key;
+  return l->member_key;
 }

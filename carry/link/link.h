@@ -20,7 +20,6 @@
 #include "proto/wire/status.h"
 
 struct link;
-struct own_identity;
 struct rpc_channel;
 struct rpc_queue;
 struct lookups;
@@ -61,12 +60,20 @@ struct link_events {
   void (*superseded)(struct link *l, void *arg);
 };
 
+/* Who this process is, as identity.h has it. The seed and the keys are secret. */
+struct link_identity {
+  const uint8_t *seed;       /* IDENTITY_SEED_SIZE bytes */
+  uint64_t instance;         /* higher for each later process of an identity */
+  const uint8_t *member_key; /* LINK_MEMBER_KEY_SIZE bytes */
+  const uint8_t *former_key; /* as many: of the process before, which joined last; or NULL */
+};
+
 struct link_options {
   const char *target; /* HOST:PORT */
   bool tls;
   const char *ca_pem; /* NULL: the system's */
   const char *key;    /* NULL, or the bearer key */
-  const struct own_identity *identity;
+  struct link_identity identity;
   uint64_t answer_ms; /* how long an attempt may stand still; 0: LINK_ANSWER_MS */
 };
 

@@ -10,12 +10,12 @@
 
 #include "carry/net/endpoints.h"
 #include "carry/net/proxy.h"
-#include "daemon/start/own_identity.h"
 #include "known_names.h"
 #include "link.h"
 #include "link_line.h"
 #include "mindmeld.pb-c.h"
 #include "proto/rpc/rpc.h"
+#include "proto/wire/identity.h"
 #include "trouble.h"
 
 /*  SEEKING                                                    the address that answers
@@ -77,7 +77,9 @@ struct link {
   struct known_names names;
 
   char trouble[TROUBLE_MAX], renewal_trouble[TROUBLE_MAX];
-  struct own_identity identity;
+  uint64_t instance;
+  bool has_former;
+  uint8_t seed[IDENTITY_SEED_SIZE], member_key[LINK_MEMBER_KEY_SIZE], former_key[LINK_MEMBER_KEY_SIZE]; /* secret */
   uint8_t public_key[IDENTITY_SIZE], member[LINK_MEMBER_SIZE];
   void (*closed)(void *arg);
   void *closed_arg;
@@ -112,7 +114,7 @@ void link_path_drop(struct link_path *p);
 /* ---- link_join.c ---- */
 
 /* `challenge` has IDENTITY_CHALLENGE_SIZE bytes. NULL when memory is short. */
-struct rpc_message *link_pack_join(const struct link *l, const ProtobufCBinaryData *challenge);
+struct rpc_message *link_pack_join(struct link *l, const ProtobufCBinaryData *challenge);
 /* What a JoinResponse says to be gone is taken out of what the watch said before. */
 void link_forget_removed(Mindmeld__WatchServicesResponse *first, const struct rpc_message *answer);
 

@@ -3,30 +3,26 @@
 #include <string.h>
 
 #include "link_internal.h"
-#include "proto/wire/identity.h"
 
-struct rpc_message *link_pack_join(const struct link *l, const ProtobufCBinaryData *challenge)
+struct rpc_message *link_pack_join(struct link *l, const ProtobufCBinaryData *challenge)
 {
   Mindmeld__JoinRequest request = MINDMELD__JOIN_REQUEST__INIT;
-  struct identity_claim claim = {.instance = l->identity.instance};
-  struct own_identity me = l->identity;
+  struct identity_claim claim = {.instance = l->instance};
   uint8_t signature[IDENTITY_SIGNATURE_SIZE];
 
   memcpy(claim.challenge, challenge->data, sizeof claim.challenge);
   memcpy(claim.identity, l->public_key, sizeof claim.identity);
   memcpy(claim.member, l->member, sizeof claim.member);
-  identity_sign(&claim, me.seed, signature);
+  identity_sign(&claim, l->seed, signature);
   request.member = (ProtobufCBinaryData){.len = sizeof claim.member, .data = claim.member};
-  request.member_key = (ProtobufCBinaryData){.len = sizeof me.member_key, .data = me.member_key};
+  request.member_key = (ProtobufCBinaryData){.len = sizeof l->member_key, .data = l->member_key};
   request.identity = (ProtobufCBinaryData){.len = sizeof claim.identity, .data = claim.identity};
   request.instance = claim.instance;
   request.challenge = (ProtobufCBinaryData){.len = sizeof claim.challenge, .data = claim.challenge};
   request.signature = (ProtobufCBinaryData){.len = sizeof signature, .data = signature};
-  if (me.has_former)
-    request.former_key = (ProtobufCBinaryData){.len = sizeof me.former_key, .data = me.former_key};
-  struct rpc_message *m = rpc_message_pack(&request.base);
-  explicit_bzero(&me, sizeof me);
-  return m;
+  if (l->has_former)
+    request.former_key = (ProtobufCBinaryData){.len = sizeof l->former_key, .data = l->former_key};
+  return rpc_message_pack(&request.base);
 }
 
 static void forget(Mindmeld__WatchServicesResponse *first, const char *name)

@@ -596,7 +596,13 @@ WORLD void world_link(struct world *w, const char *key)
 
   snprintf(target, sizeof target, "127.0.0.1:%d", w->port);
   const struct link_options options = {
-      .target = target, .key = key, .identity = &w->identity, .answer_ms = w->answer_ms};
+      .target = target,
+      .key = key,
+      .identity = {.seed = w->identity.seed,
+                   .instance = w->identity.instance,
+                   .member_key = w->identity.member_key,
+                   .former_key = w->identity.has_former ? w->identity.former_key : NULL},
+      .answer_ms = w->answer_ms};
 
   ck_assert_int_eq(link_open(&w->link, w->lookups, w->queue, &options, &w->events, w), 0);
 }
