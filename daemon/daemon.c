@@ -297,13 +297,15 @@ static int open_parts(struct daemon *d)
   if (err == 0)
     err = link_open(&d->link, d->lookups, d->queue, &link_options, &news_of_link, d);
   if (err == 0)
-    err = tunnels_open(&d->tunnels, d->lookups, d->link, d->pumps, &tunnels_options, &news_of_tunnels, d);
+    link_host_init(&d->host, d->link, d->pumps);
   if (err == 0)
-    err = answers_open(&d->answers, &d->loop, d->link, d->pumps, &news_of_answers, d);
+    err = tunnels_open(&d->tunnels, d->lookups, &d->host.host, d->pumps, &tunnels_options, &news_of_tunnels, d);
+  if (err == 0)
+    err = answers_open(&d->answers, &d->loop, &d->host.host, &news_of_answers, d);
   if (err == 0)
     err = services_open(&d->services, &d->loop, d->link, &news_of_services, d);
   if (err == 0)
-    err = parked_open(&d->parked, &d->loop, d->link, d->pumps, news_of_parked, d);
+    err = parked_open(&d->parked, &d->loop, &d->host.host, news_of_parked, d);
   if (err == 0)
     err = forwards_open(&d->forwards, d->lookups, d->link, &news_of_forwards, d);
   if (err != 0)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "carry/host/link_host.h"
 #include "carry/net/address.h"
 #include "daemon/keep/state_file.h"
 #include "daemon/keep/state_format.h"
@@ -45,6 +46,7 @@ struct daemon {
   struct pump_set *pumps;
   struct lookups *lookups;
   struct link *link;
+  struct link_host host; /* the link, as what carries connections sees it */
   struct catalogue *catalogue;
   struct services *services;
   struct forwards *forwards;

@@ -136,7 +136,7 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
   if (connected && d->tunnels != NULL)
     tunnels_renew(d->tunnels);
   if (d->tunnels != NULL)
-    tunnels_link_changed(d->tunnels);
+    tunnels_way_changed(d->tunnels);
   if (link_refused(l) && d->tunnels != NULL && tunnels_detached(d->tunnels) > 0)
     news_add(d, "%zu connections are without a way, and given up in %d s unless the router lets this mount in",
              tunnels_detached(d->tunnels), TUNNELS_REFUSED_MS / 1000);

@@ -8,7 +8,7 @@
 #include <utlist.h>
 #include <uv.h>
 
-#include "carry/link/link.h"
+#include "carry_host.h"
 #include "proto/pump/pump.h"
 #include "proto/wire/header.h"
 
@@ -26,8 +26,7 @@ struct answer {
 struct answers {
   uv_loop_t *loop;
   uv_timer_t timer; /* runs while one waits */
-  struct link *link;
-  struct pump_set *pumps;
+  const struct carry_host *host;
   const struct answers_events *events;
   void *arg;
   struct answer *oldest;
@@ -107,24 +106,14 @@ static const struct pump_stream_events stream_events = {
 
 /* ---- The answers. ---- */
 
-static void fill_header(const struct answers *as, const char *token, struct header *h)
-{
-  snprintf(h->token, sizeof h->token, "%s", token);
-  h->has_member = h->has_member_key = true;
-  memcpy(h->member, link_member(as->link), sizeof h->member);
-  memcpy(h->member_key, link_member_key(as->link), sizeof h->member_key);
-}
-
 static int open_stream(struct answer *a)
 {
   struct answers *as = a->owner;
   struct header header = {0};
-  const struct pump_stream_options options = {
-      .channel = link_channel(as->link), .original_router = link_original(as->link), .header = &header};
 
-  fill_header(as, a->token, &header);
+  snprintf(header.token, sizeof header.token, "%s", a->token);
   a->begun_by = uv_now(as->loop) + BEGUN_MS;
-  int err = pump_stream_open(&a->stream, as->pumps, &options, &stream_events, a);
+  int err = as->host->open_stream(as->host, &a->stream, &header, as->host->way(as->host).original, &stream_events, a);
   explicit_bzero(&header, sizeof header);
   return err;
 }
@@ -183,7 +172,7 @@ void answers_start(struct answers *as, const char *service, const char *token)
 
 /* ---- Open and close. ---- */
 
-int answers_open(struct answers **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+int answers_open(struct answers **out, struct uv_loop_s *loop, const struct carry_host *host,
                  const struct answers_events *events, void *arg)
 {
   struct answers *as = calloc(1, sizeof *as);
@@ -194,8 +183,7 @@ int answers_open(struct answers **out, struct uv_loop_s *loop, struct link *link
     return err;
   }
   as->loop = loop;
-  as->link = link;
-  as->pumps = pumps;
+  as->host = host;
   as->events = events;
   as->arg = arg;
   as->timer.data = as;

@@ -5,9 +5,8 @@
 #define DAEMON_ANSWERS_H
 
 struct answers;
+struct carry_host;
 struct header;
-struct link;
-struct pump_set;
 struct pump_stream;
 struct uv_loop_s;
 
@@ -20,7 +19,7 @@ struct answers_events {
   void (*failed)(const char *service, const char *text, void *arg);
 };
 
-int answers_open(struct answers **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
+int answers_open(struct answers **out, struct uv_loop_s *loop, const struct carry_host *host,
                  const struct answers_events *events, void *arg);
 /* Those that still wait are closed. */
 void answers_close(struct answers *as, void (*closed)(void *arg), void *arg);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "carry/link/link.h"
+#include "carry_host.h"
 #include "proto/pump/pump.h"
 #include "proto/wire/header.h"
 
@@ -31,8 +31,7 @@ struct slot {
 
 struct parked {
   uv_loop_t *loop;
-  struct link *link;
-  struct pump_set *pumps;
+  const struct carry_host *host;
   parked_taken_cb taken;
   void *arg;
   bool on;
@@ -123,17 +122,13 @@ static const struct pump_stream_events stream_events = {
 static void fill(struct slot *s)
 {
   struct parked *p = s->owner;
-  struct header header = {.park = true, .has_member = true, .has_member_key = true};
-  const struct pump_stream_options options = {.channel = link_channel(p->link), .header = &header};
+  const struct header header = {.park = true};
 
-  memcpy(header.member, link_member(p->link), sizeof header.member);
-  memcpy(header.member_key, link_member_key(p->link), sizeof header.member_key);
   s->opened_ms = uv_now(p->loop);
-  if (pump_stream_open(&s->stream, p->pumps, &options, &stream_events, s) != 0) {
+  if (p->host->open_stream(p->host, &s->stream, &header, false, &stream_events, s) != 0) {
     s->stream = NULL;
     fill_later(p);
   }
-  explicit_bzero(&header, sizeof header);
 }
 
 static void fill_all(struct parked *p)
@@ -163,7 +158,7 @@ static void replace(struct slot *s)
 static void age_timer_fired(uv_timer_t *timer)
 {
   struct parked *p = timer->data;
-  uint64_t age = link_stream_age(p->link);
+  uint64_t age = p->host->way(p->host).stream_age_ms;
 
   for (size_t i = 0; i < PARKED_COUNT && age > 0; i++) {
     if (p->slots[i].stream != NULL && uv_now(p->loop) - p->slots[i].opened_ms >= age / YOUNG)
@@ -173,7 +168,7 @@ static void age_timer_fired(uv_timer_t *timer)
 
 static void watch_age(struct parked *p)
 {
-  uint64_t age = link_stream_age(p->link);
+  uint64_t age = p->host->way(p->host).stream_age_ms;
 
   if (age > 0)
     uv_timer_start(&p->age_timer, age_timer_fired, age / YOUNG / 4, age / YOUNG / 4);
@@ -191,7 +186,8 @@ static void empty_all(struct parked *p)
 
 void parked_update(struct parked *p, bool wanted)
 {
-  bool on = wanted && link_connected(p->link) && !link_original(p->link);
+  struct carry_way way = p->host->way(p->host);
+  bool on = wanted && way.up && !way.original;
 
   if (on == p->on)
     return;
@@ -216,15 +212,15 @@ void parked_renew(struct parked *p)
 
 /* ---- Open and close. ---- */
 
-int parked_open(struct parked **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
-                parked_taken_cb taken, void *arg)
+int parked_open(struct parked **out, struct uv_loop_s *loop, const struct carry_host *host, parked_taken_cb taken,
+                void *arg)
 {
   struct parked *p = calloc(1, sizeof *p);
   int err;
 
   if (p == NULL)
     return -ENOMEM;
-  *p = (struct parked){.loop = loop, .link = link, .pumps = pumps, .taken = taken, .arg = arg};
+  *p = (struct parked){.loop = loop, .host = host, .taken = taken, .arg = arg};
   for (size_t i = 0; i < PARKED_COUNT; i++)
     p->slots[i].owner = p;
   err = uv_timer_init(loop, &p->timer);

@@ -6,10 +6,9 @@
 
 #include <stdbool.h>
 
+struct carry_host;
 struct header;
-struct link;
 struct parked;
-struct pump_set;
 struct pump_stream;
 struct uv_loop_s;
 
@@ -20,14 +19,14 @@ enum { PARKED_COUNT = 16 };
 typedef void (*parked_taken_cb)(struct pump_stream *s, const struct header *h, void *arg);
 
 /* Waits for nothing yet. */
-int parked_open(struct parked **out, struct uv_loop_s *loop, struct link *link, struct pump_set *pumps,
-                parked_taken_cb taken, void *arg);
+int parked_open(struct parked **out, struct uv_loop_s *loop, const struct carry_host *host, parked_taken_cb taken,
+                void *arg);
 void parked_close(struct parked *p, void (*closed)(void *arg), void *arg);
 
-/* Whether there is a service to be dialled, or a connection to go on with; also to be told when the link has changed.
+/* Whether there is a service to be dialled, or a connection to go on with; also to be told when the way has changed.
  * While there is one, and a router that is no original, PARKED_COUNT streams wait; otherwise none. */
 void parked_update(struct parked *p, bool wanted);
-/* The link has another channel: others wait there, in place of these. */
+/* The way is another one: others wait there, in place of these. */
 void parked_renew(struct parked *p);
 
 #endif

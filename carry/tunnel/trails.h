@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct rpc_call;
+struct carry_question;
 struct tunnels;
 
 enum { TRAILS_BATCH = 64 };
@@ -23,8 +23,8 @@ struct trails_batch {
 struct trails {
   struct tunnels *tunnels;
   uv_timer_t timer;
-  bool due;              /* the timer runs */
-  struct rpc_call *call; /* for `asked` */
+  bool due;                        /* the timer runs */
+  struct carry_question *question; /* for `asked` */
   struct trails_batch next, asked;
   bool timer_closed;
   void (*closed)(struct tunnels *ts);

@@ -11,10 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "carry/link/link.h"
 #include "carry/net/address.h"
-#include "mindmeld.pb-c.h"
-#include "proto/rpc/rpc.h"
 #include "proto/wire/identity.h"
 #include "tally.h"
 #include "tunnels_internal.h"
@@ -38,6 +35,16 @@ static void unhold(struct tunnel *t)
 static uint64_t now_ms(const struct tunnel *t)
 {
   return uv_now(t->table->loop);
+}
+
+static struct carry_way way_of(const struct tunnel *t)
+{
+  return t->table->host->way(t->table->host);
+}
+
+static bool is_slow(const struct tunnel *t)
+{
+  return t->table->host->is_slow(t->table->host);
 }
 
 /* ---- What went wrong, for the user ---- */
@@ -66,8 +73,9 @@ static void remember_trouble(struct tunnel *t, const char *text)
 
 const char *tunnel_trouble(const struct tunnel *t)
 {
-  if (link_refused(t->table->link))
-    return link_trouble(t->table->link);
+  struct carry_way way = way_of(t);
+  if (way.refused)
+    return way.trouble;
   return t->trouble != NULL ? t->trouble : "the stream to the router ended";
 }
 
@@ -290,16 +298,12 @@ const struct pump_stream_events tunnel_stream_events = {
 
 /* ---- The token, the dial, the time ---- */
 
-void tunnel_asked(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+void tunnel_asked(enum rpc_status status, const char *text, const char *token, void *arg)
 {
   struct tunnel *t = arg;
   t->asking = NULL;
-  Mindmeld__ForwardToServiceResponse *response = NULL;
-  if (t->machine.state == CONNECTION_ASKING && status == RPC_OK)
-    response = (void *)rpc_message_unpack(answer, &mindmeld__forward_to_service_response__descriptor);
-  rpc_message_free(answer);
-  if (response != NULL && strlen(response->token) <= HEADER_TOKEN_MAX) {
-    t->token = response->token;
+  if (t->machine.state == CONNECTION_ASKING && token != NULL) {
+    t->token = token;
     tunnel_step(t, CONNECTION_TOKEN);
     t->token = NULL;
   } else if (t->machine.state == CONNECTION_ASKING) {
@@ -309,8 +313,6 @@ void tunnel_asked(enum rpc_status status, const char *text, struct rpc_message *
       tunnel_fail(t, "%s (%s)", text, rpc_status_name(status));
     tunnel_step(t, CONNECTION_TOKEN_REFUSED);
   }
-  if (response != NULL)
-    mindmeld__forward_to_service_response__free_unpacked(response, NULL);
   unhold(t);
 }
 
@@ -344,7 +346,7 @@ static void tell_timeout(struct tunnel *t)
   if (c->state == CONNECTION_CLOSING)
     return;
   if (c->state == CONNECTION_WAITING && now_ms(t) >= c->dial_until) {
-    tunnel_fail(t, "no router for %" PRIu64 " s: %s", times->dial / 1000, link_trouble(t->table->link));
+    tunnel_fail(t, "no router for %" PRIu64 " s: %s", times->dial / 1000, way_of(t).trouble);
   } else if (now_ms(t) >= c->dial_until) {
     tunnel_fail(t, "nobody answered in %" PRIu64 " s%s%s", (now_ms(t) - t->started_ms) / 1000,
                 t->trouble != NULL ? "; the latest was: " : "", t->trouble != NULL ? t->trouble : "");
@@ -360,7 +362,7 @@ static void tell_timeout(struct tunnel *t)
 static void look_for_room(struct tunnel *t)
 {
   t->begun_by = UINT64_MAX;
-  if (t->machine.state != CONNECTION_OPENING || t->current_stream == NULL || link_is_slow(t->table->link) ||
+  if (t->machine.state != CONNECTION_OPENING || t->current_stream == NULL || is_slow(t) ||
       !pump_stream_has_no_room(t->current_stream)) {
     arm(t);
     return;
@@ -373,7 +375,7 @@ static void look_for_room(struct tunnel *t)
 static bool may_come_yet(const struct tunnel *t)
 {
   return t->machine.state < CONNECTION_OPEN && now_ms(t) >= t->machine.dial_until &&
-         now_ms(t) - t->started_ms < MOST_MS && link_is_slow(t->table->link);
+         now_ms(t) - t->started_ms < MOST_MS && is_slow(t);
 }
 
 void tunnel_timeout(uv_timer_t *timer)
@@ -454,14 +456,14 @@ static void begin(struct tunnel *t, unsigned actions)
 
 void tunnel_start_forward(struct tunnel *t, int fd)
 {
-  struct link *link = t->table->link;
+  struct carry_way way = way_of(t);
   t->fd = fd;
   t->hops.socket = hops_accepted(fd);
   t->hops.count = hops_through(t->table->dialled, t->hops.socket);
   identity_random(t->connection, sizeof t->connection);
   begin(t, connection_start_forward(&t->machine, &t->table->times, now_ms(t)));
-  if (link_connected(link))
-    tunnel_step(t, link_original(link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP);
+  if (way.up)
+    tunnel_step(t, way.original ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP);
 }
 
 void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h, const struct address *target)

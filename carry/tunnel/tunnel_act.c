@@ -6,26 +6,18 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "carry/link/link.h"
 #include "carry/net/dial.h"
-#include "mindmeld.pb-c.h"
-#include "proto/rpc/rpc.h"
 #include "tally.h"
 #include "tombs.h"
 #include "tunnels_internal.h"
 
-enum { BEGUN_MS = 2000, ASK_MS = 10000, DIAL_MS = 10000 };
+enum { BEGUN_MS = 2000, DIAL_MS = 10000 };
 
 /* A router of the first version is asked for a token. */
 static int ask(struct tunnel *t)
 {
-  Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
-  const struct rpc_call_options options = {.method = "/mindmeld.ControlService/ForwardToService",
-                                           .deadline_ms = ASK_MS};
-  request.name = (char *)(uintptr_t)tally_service(t->tally);
-  struct rpc_message *message = rpc_message_pack(&request.base);
-  int error = message == NULL ? -ENOMEM
-                              : rpc_unary(&t->asking, link_channel(t->table->link), &options, message, tunnel_asked, t);
+  const struct carry_host *host = t->table->host;
+  int error = host->ask_token(host, &t->asking, tally_service(t->tally), tunnel_asked, t);
   if (error == 0) {
     t->holds++;
     return TUNNEL_NOTHING;
@@ -36,14 +28,6 @@ static int ask(struct tunnel *t)
 }
 
 /* ---- Streams ---- */
-
-static void say_who(const struct tunnel *t, struct header *h)
-{
-  const struct link *link = t->table->link;
-  h->has_member = h->has_member_key = true;
-  memcpy(h->member, link_member(link), sizeof h->member);
-  memcpy(h->member_key, link_member_key(link), sizeof h->member_key);
-}
 
 static void say_which(const struct tunnel *t, struct header *h)
 {
@@ -59,7 +43,6 @@ static void fill_header(const struct tunnel *t, struct header *h)
     snprintf(h->token, sizeof h->token, "%s", t->token);
     return;
   }
-  say_who(t, h);
   say_which(t, h);
   if (t->machine.established) {
     h->established = h->has_attach = true;
@@ -75,10 +58,9 @@ static void fill_header(const struct tunnel *t, struct header *h)
 static int open_stream(struct tunnel *t, bool first)
 {
   struct header header = {0};
-  const struct pump_stream_options options = {
-      .channel = link_channel(t->table->link), .original_router = t->token != NULL, .header = &header};
+  const struct carry_host *host = t->table->host;
   fill_header(t, &header);
-  int error = pump_stream_open(&t->next_stream, t->table->pumps, &options, &tunnel_stream_events, t);
+  int error = host->open_stream(host, &t->next_stream, &header, t->token != NULL, &tunnel_stream_events, t);
   explicit_bzero(&header, sizeof header);
   if (error == 0)
     return TUNNEL_NOTHING;
@@ -115,7 +97,7 @@ static void refuse_next(struct tunnel *t)
  */
 static uint64_t renewal_time(const struct tunnel *t)
 {
-  uint64_t age = link_stream_age(t->table->link);
+  uint64_t age = t->table->host->way(t->table->host).stream_age_ms;
   uint16_t part = 0;
   if (age == 0 || t->machine.role != CONNECTION_FORWARD)
     return UINT64_MAX;
@@ -135,7 +117,7 @@ static int use_next(struct tunnel *t)
     a.limit = t->header->limit;
   }
   if (answers) {
-    memcpy(answer.member, link_member(t->table->link), sizeof answer.member);
+    memcpy(answer.member, t->table->host->member, sizeof answer.member);
     say_which(t, &answer);
   }
   if (pump_attach(t->pump, t->next_stream, &a) != 0) {
@@ -255,7 +237,7 @@ static void end_tunnel(struct tunnel *t)
   pump_close(t->pump);
   t->pump = NULL;
   if (t->asking != NULL)
-    rpc_call_cancel(t->asking, RPC_CANCELLED, "");
+    t->table->host->cancel(t->asking);
   if (t->dial != NULL)
     dial_cancel(t->dial);
   tunnels_remove(t);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "carry/link/link.h"
 #include "carry/net/address.h"
 #include "carry/net/lookups.h"
 #include "farewells.h"
@@ -16,7 +15,7 @@
 #include "tombs.h"
 #include "tunnels_internal.h"
 
-int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *link, struct pump_set *pumps,
+int tunnels_open(struct tunnels **out, struct lookups *lookups, const struct carry_host *host, struct pump_set *pumps,
                  const struct tunnels_options *options, const struct tunnels_events *events, void *arg)
 {
   struct tunnels *ts = calloc(1, sizeof *ts);
@@ -33,7 +32,7 @@ int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *lin
   }
   ts->lookups = lookups;
   ts->loop = lookups->loop;
-  ts->link = link;
+  ts->host = host;
   ts->pumps = pumps;
   ts->times =
       (struct connection_times){.dial = options->dial_ms, .hold = options->hold_ms, .refused = TUNNELS_REFUSED_MS};
@@ -112,7 +111,7 @@ static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const st
     tunnels_refuse(ts, s);
     return;
   }
-  memcpy(answer.member, link_member(ts->link), sizeof answer.member);
+  memcpy(answer.member, ts->host->member, sizeof answer.member);
   memcpy(answer.connection, tomb->connection, sizeof answer.connection);
   pump_stream_send_header(s, &answer);
   if (tomb->reset) {
@@ -174,11 +173,12 @@ static void step_all(struct tunnels *ts, enum connection_event event, bool forwa
   }
 }
 
-void tunnels_link_changed(struct tunnels *ts)
+void tunnels_way_changed(struct tunnels *ts)
 {
-  enum connection_event event = link_refused(ts->link) ? CONNECTION_ROUTER_REFUSED : CONNECTION_ROUTER_DOWN;
-  if (link_connected(ts->link))
-    event = link_original(ts->link) ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP;
+  struct carry_way way = ts->host->way(ts->host);
+  enum connection_event event = way.refused ? CONNECTION_ROUTER_REFUSED : CONNECTION_ROUTER_DOWN;
+  if (way.up)
+    event = way.original ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP;
   step_all(ts, event, false);
 }
 

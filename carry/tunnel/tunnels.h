@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct address;
+struct carry_host;
 struct header;
-struct link;
 struct pump_set;
 struct pump_stream;
 struct tunnel;
@@ -41,7 +41,7 @@ struct tunnels_options {
   uint64_t hold_ms; /* how long one lives without a stream */
 };
 
-int tunnels_open(struct tunnels **out, struct lookups *lookups, struct link *link, struct pump_set *pumps,
+int tunnels_open(struct tunnels **out, struct lookups *lookups, const struct carry_host *host, struct pump_set *pumps,
                  const struct tunnels_options *options, const struct tunnels_events *events, void *arg);
 /* Resets every connection; `closed` when all are gone, and the table is freed. */
 void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
@@ -55,9 +55,9 @@ void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct head
 void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const char *service,
                              const struct address *target);
 
-/* What the link tells, passed on by its owner. */
-void tunnels_link_changed(struct tunnels *ts);
-/* The link has another channel: streams are to move to it. */
+/* The way of the host is up, is not, or is refused; its owner passes on what it hears. */
+void tunnels_way_changed(struct tunnels *ts);
+/* The way is another one: streams are to move to it. */
 void tunnels_renew(struct tunnels *ts);
 /* A newer process of our identity has taken over: nobody comes back to what was dialled here. */
 void tunnels_superseded(struct tunnels *ts);

@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "carry_host.h"
 #include "connection.h"
 #include "detached.h"
 #include "hops.h"
@@ -24,8 +25,6 @@ enum { TUNNEL_NAME_SIZE = HEADER_SERVICE_MAX + 1, TUNNEL_NOTHING = -1 };
 struct address;
 struct dial;
 struct farewells;
-struct rpc_call;
-struct rpc_message;
 struct tally;
 struct tombs;
 
@@ -46,7 +45,7 @@ struct tunnel {
   struct pump *pump;
   struct pump_stream *current_stream, *next_stream;
   struct dial *dial;
-  struct rpc_call *asking;
+  struct carry_question *asking;
   uint8_t connection[HEADER_CONNECTION_SIZE]; /* a secret */
   uint8_t member[HEADER_MEMBER_SIZE];         /* the other side's process, once it is known */
   UT_hash_handle hh;                          /* S: by connection */
@@ -71,7 +70,7 @@ struct tunnel {
 struct tunnels {
   struct lookups *lookups;
   uv_loop_t *loop;
-  struct link *link;
+  const struct carry_host *host;
   struct pump_set *pumps;
   struct connection_times times;
   const struct tunnels_events *events;
@@ -137,7 +136,7 @@ void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason);
 extern const struct pump_events tunnel_pump_events;
 extern const struct pump_stream_events tunnel_stream_events;
 void tunnel_dialled(int fd, const char *why, void *arg);
-void tunnel_asked(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg);
+void tunnel_asked(enum rpc_status status, const char *text, const char *token, void *arg);
 void tunnel_timeout(uv_timer_t *timer);
 void tunnel_timer_closed(uv_handle_t *timer);
 

@@ -1,6 +1,7 @@
 /* Answers to tokens, at a router that pairs them, or not. */
 #include "test_daemon_streams.h"
 
+#include "carry/host/link_host.h"
 #include "carry/tunnel/answers.h"
 #include "proto/pump/pump.h"
 
@@ -8,6 +9,7 @@
 
 static struct world w;
 static struct pump_set *pumps;
+static struct link_host host;
 static struct answers *answers;
 static bool gone;
 static int taken, originals, failures;
@@ -64,7 +66,8 @@ static void setup(void)
 static void begin_connected(void)
 {
   world_link(&w, NULL);
-  ck_assert_int_eq(answers_open(&answers, &w.loop, w.link, pumps, &events, &w), 0);
+  link_host_init(&host, w.link, pumps);
+  ck_assert_int_eq(answers_open(&answers, &w.loop, &host.host, &events, &w), 0);
   WORLD_UNTIL(&w, w.connects == 1);
 }
 

@@ -1,6 +1,7 @@
 /* Parked streams against a router that takes them, refuses them, loses them, and goes away. */
 #include "test_daemon_streams.h"
 
+#include "carry/host/link_host.h"
 #include "carry/tunnel/parked.h"
 #include "proto/pump/pump.h"
 #include "proto/wire/header.h"
@@ -9,6 +10,7 @@
 
 static struct world w;
 static struct pump_set *pumps;
+static struct link_host host;
 static struct parked *parked;
 static bool gone;
 static int taken;
@@ -47,7 +49,8 @@ static void setup(void)
 static void begin(void)
 {
   world_link(&w, NULL);
-  ck_assert_int_eq(parked_open(&parked, &w.loop, w.link, pumps, on_taken, &w), 0);
+  link_host_init(&host, w.link, pumps);
+  ck_assert_int_eq(parked_open(&parked, &w.loop, &host.host, on_taken, &w), 0);
 }
 
 static void begin_connected(void)

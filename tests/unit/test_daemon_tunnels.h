@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "carry/host/link_host.h"
 #include "carry/net/address.h"
 #include "carry/tunnel/answers.h"
 #include "carry/tunnel/parked.h"
@@ -24,6 +25,7 @@ enum { OTHER_MEMBER = 8 }; /* not that of stream_dial */
 static struct world w;
 static uv_timer_t tick;
 static struct pump_set *pumps;
+static struct link_host host;
 static struct tunnels *tunnels;
 static struct parked *parked;
 static struct answers *answers;
@@ -129,7 +131,7 @@ static void on_gone(void *arg)
 static void on_link_state(struct world *world)
 {
   (void)world;
-  tunnels_link_changed(tunnels);
+  tunnels_way_changed(tunnels);
 }
 
 static void on_link_renewed(struct world *world)
@@ -181,9 +183,10 @@ static void setup(void)
 static void begin(void)
 {
   world_link(&w, NULL);
-  ck_assert_int_eq(tunnels_open(&tunnels, w.lookups, w.link, pumps, &options, &events, NULL), 0);
-  ck_assert_int_eq(parked_open(&parked, &w.loop, w.link, pumps, on_taken, NULL), 0);
-  ck_assert_int_eq(answers_open(&answers, &w.loop, w.link, pumps, &answer_events, NULL), 0);
+  link_host_init(&host, w.link, pumps);
+  ck_assert_int_eq(tunnels_open(&tunnels, w.lookups, &host.host, pumps, &options, &events, NULL), 0);
+  ck_assert_int_eq(parked_open(&parked, &w.loop, &host.host, on_taken, NULL), 0);
+  ck_assert_int_eq(answers_open(&answers, &w.loop, &host.host, &answer_events, NULL), 0);
   w.on_state = on_link_state;
   w.on_renewed = on_link_renewed;
 }
