@@ -1,6 +1,6 @@
 /* How a client gets to a server, and what it is told when it does not: addresses, certificates, keys, routers that are
  * gone, come back, or are none. */
-#include "test_proto_fixture.h"
+#include "fixture_proto_calls.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

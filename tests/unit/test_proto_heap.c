@@ -1,7 +1,7 @@
 /* What was freed stays for the next message, up to a bound. Under a sanitizer the heap is another's, and nothing of
  * this can be seen. What a crowd leaves is given back twice: the requests are counted by standing before the C library.
  */
-#include "test_proto_fixture.h"
+#include "fixture_proto_calls.h"
 
 #include <malloc.h>
 

@@ -1,5 +1,5 @@
 /* A channel's calls go on as many connections as there must be for none to wait at a front. */
-#include "test_proto_fixture.h"
+#include "fixture_proto_calls.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

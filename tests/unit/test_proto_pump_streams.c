@@ -1,7 +1,7 @@
 /* Streams that come and go under a pump: what goes again, what is dropped, and what stays as it is. */
 #include "proto/pump/pump_internal.h"
 #include "runner.h"
-#include "test_proto_pump_fixture.h"
+#include "fixture_proto_pump.h"
 
 static struct side *const it = &sides[0];
 enum { NEXT = 1, AFTER = 2 }; /* sides whose streams the first one's pump is given later */
@@ -494,7 +494,7 @@ static struct rpc_message *refusal_message(const char *reason)
   Mindmeld__Reset reset = MINDMELD__RESET__INIT;
   reset.reason = (char *)(uintptr_t)reason;
   p.refused = &reset;
-  return pack(&p);
+  return packed(&p);
 }
 
 /* A refusal is that stream's only; what comes behind it is nothing. */

@@ -1,5 +1,5 @@
 /* The pump's windows, acks, queues and budgets, against a server of the test's own. */
-#include "test_proto_pump_fixture.h"
+#include "fixture_proto_pump.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

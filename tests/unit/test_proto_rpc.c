@@ -1,6 +1,6 @@
 /* Calls between a client and a server of ours: what comes, in which order, and how each kind of end looks on both
  * sides. */
-#include "test_proto_fixture.h"
+#include "fixture_proto_calls.h"
 
 #include <unistd.h>
 

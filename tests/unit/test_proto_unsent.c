@@ -1,5 +1,5 @@
 /* The bound on what a connection has unsent: for which rate, on which socket, and that gRPC's connections get one. */
-#include "test_proto_fixture.h"
+#include "fixture_proto_calls.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

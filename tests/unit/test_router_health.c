@@ -2,7 +2,7 @@
 #include <health.pb-c.h>
 
 #include "runner.h"
-#include "test_router_fixture.h"
+#include "fixture_router_clients.h"
 
 #define HEALTH "/grpc.health.v1.Health/"
 

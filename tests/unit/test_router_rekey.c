@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "runner.h"
-#include "test_router_fixture.h"
+#include "fixture_router_clients.h"
 
 static void rekey(void *arg)
 {

@@ -1,5 +1,5 @@
 /* What is remembered of connections that were dialled for others, and how it is asked for. */
-#include "test_router_fixture.h"
+#include "fixture_router_clients.h"
 
 #include "router/meet/trails.h"
 

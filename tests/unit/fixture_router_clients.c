@@ -1,86 +1,22 @@
-/* A router in this process, on a thread of its own, and clients of it through proto/rpc/rpc.h on the test's loop.
- * Waiting is always for something, and bounded: FIXTURE_UNTIL(f, condition). */
-#ifndef TEST_ROUTER_FIXTURE_H
-#define TEST_ROUTER_FIXTURE_H
+#include "fixture_router_clients.h"
 
-#include <check.h>
-#include <mindmeld.pb-c.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <uv.h>
-
-#include "proto/rpc/rpc.h"
-#include "proto/wire/header.h"
-#include "proto/wire/identity.h"
-#include "proto/wire/payload.h"
-#include "proto/wire/token_stream.h"
-#include "router/router.h"
-
-#define FIXTURE __attribute__((unused)) static
-
-enum { FIXTURE_PATIENCE_MS = 30000, FIXTURE_BYTES_MAX = 1 << 16 };
-
-struct fixture {
-  struct rpc_queue *router_queue;
-  struct router *router;
-  pthread_t router_thread;
-  atomic_bool router_over;
-  char address[64];
-  uv_loop_t loop;
-  uv_timer_t tick;
-  struct rpc_queue *queue;
-  struct rpc_channel *channel;
-  bool stopped;
-  unsigned calls; /* alive */
-};
-
-/* A stream of a client. */
-struct stream {
-  struct fixture *f;
-  struct rpc_call *call; /* NULL once closed */
-  bool payloads;         /* that is what comes */
-  bool headers, sending, receiving, reading, ended, closed;
-  char peer[16], version[8]; /* metadata */
-  unsigned sent, received;   /* messages */
-  enum rpc_status status;
-  char text[256];
-  struct rpc_message *last; /* what came last */
-  uint8_t bytes[FIXTURE_BYTES_MAX];
-  size_t size; /* data that came, in all; the first of it is in `bytes` */
-  bool eof, reset;
-  unsigned told;        /* headers that came */
-  size_t told_at;       /* how much data had come before the last of them */
-  struct header header; /* the last of them */
-};
 
 /* ---- Waiting ---- */
 
-FIXTURE void fixture_tick(uv_timer_t *t)
+static void fixture_tick(uv_timer_t *t)
 {
   (void)t;
 }
 
-FIXTURE void fixture_turn(struct fixture *f)
+void fixture_turn(struct fixture *f)
 {
   uv_run(&f->loop, UV_RUN_ONCE);
 }
 
-#define FIXTURE_UNTIL(f, condition)                                                                                    \
-  do {                                                                                                                 \
-    uint64_t patience_end = uv_hrtime() + (uint64_t)FIXTURE_PATIENCE_MS * 1000000;                                     \
-    while (!(condition)) {                                                                                             \
-      if (uv_hrtime() >= patience_end)                                                                                 \
-        ck_abort_msg("this does not come true: %s", #condition);                                                       \
-      fixture_turn(f);                                                                                                 \
-    }                                                                                                                  \
-  } while (0)
-
-/* Lets things happen that should not. */
-FIXTURE void fixture_linger(struct fixture *f, uint64_t ms)
+void fixture_linger(struct fixture *f, uint64_t ms)
 {
   uint64_t end = uv_hrtime() + ms * 1000000;
   FIXTURE_UNTIL(f, uv_hrtime() >= end);
@@ -88,13 +24,13 @@ FIXTURE void fixture_linger(struct fixture *f, uint64_t ms)
 
 /* ---- Streams ---- */
 
-FIXTURE void stream_receive(struct stream *s)
+void stream_receive(struct stream *s)
 {
   if (s->reading && !s->receiving && !s->ended && s->call)
     s->receiving = rpc_call_receive(s->call) == 0;
 }
 
-FIXTURE void stream_on_headers(struct rpc_call *c, void *arg)
+void stream_on_headers(struct rpc_call *c, void *arg)
 {
   struct stream *s = arg;
   s->headers = true;
@@ -102,7 +38,7 @@ FIXTURE void stream_on_headers(struct rpc_call *c, void *arg)
   rpc_call_metadata(c, "mindmeld-version", s->version, sizeof s->version);
 }
 
-FIXTURE void stream_take(struct stream *s, const struct rpc_message *m)
+static void stream_take(struct stream *s, const struct rpc_message *m)
 {
   if (!s->payloads)
     return;
@@ -129,7 +65,7 @@ FIXTURE void stream_take(struct stream *s, const struct rpc_message *m)
   s->size += payload.data_size;
 }
 
-FIXTURE void stream_on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void stream_on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   (void)c;
   struct stream *s = arg;
@@ -145,7 +81,7 @@ FIXTURE void stream_on_message(struct rpc_call *c, struct rpc_message *m, void *
   stream_receive(s);
 }
 
-FIXTURE void stream_on_sent(struct rpc_call *c, void *arg)
+void stream_on_sent(struct rpc_call *c, void *arg)
 {
   (void)c;
   struct stream *s = arg;
@@ -153,7 +89,7 @@ FIXTURE void stream_on_sent(struct rpc_call *c, void *arg)
   s->sent++;
 }
 
-FIXTURE void stream_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+void stream_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
   struct stream *s = arg;
@@ -169,11 +105,7 @@ FIXTURE void stream_on_closed(struct rpc_call *c, enum rpc_status status, const 
 static const struct rpc_call_events stream_events = {
     .headers = stream_on_headers, .message = stream_on_message, .sent = stream_on_sent, .closed = stream_on_closed};
 
-#define CONTROL "/mindmeld.ControlService/"
-#define PROXY "/mindmeld.ProxyService/"
-
-/* Lives until it has closed, and is freed by the caller. */
-FIXTURE struct stream *stream_open_on(struct fixture *f, struct rpc_channel *channel, const char *method)
+struct stream *stream_open_on(struct fixture *f, struct rpc_channel *channel, const char *method)
 {
   struct stream *s = calloc(1, sizeof *s);
   const struct rpc_call_options options = {.method = method};
@@ -186,12 +118,12 @@ FIXTURE struct stream *stream_open_on(struct fixture *f, struct rpc_channel *cha
   return s;
 }
 
-FIXTURE struct stream *stream_open(struct fixture *f, const char *method)
+struct stream *stream_open(struct fixture *f, const char *method)
 {
   return stream_open_on(f, f->channel, method);
 }
 
-FIXTURE void stream_send(struct stream *s, struct rpc_message *m)
+void stream_send(struct stream *s, struct rpc_message *m)
 {
   ck_assert_ptr_nonnull(m);
   FIXTURE_UNTIL(s->f, !s->sending || s->closed);
@@ -202,12 +134,12 @@ FIXTURE void stream_send(struct stream *s, struct rpc_message *m)
   s->sending = rpc_call_send(s->call, m) == 0;
 }
 
-FIXTURE void stream_send_pack(struct stream *s, const ProtobufCMessage *m)
+void stream_send_pack(struct stream *s, const ProtobufCMessage *m)
 {
   stream_send(s, rpc_message_pack(m));
 }
 
-FIXTURE struct rpc_message *payload_message(const void *bytes, size_t size, bool eof)
+struct rpc_message *payload_message(const void *bytes, size_t size, bool eof)
 {
   uint8_t *buffer = malloc(PAYLOAD_PREFIX_MAX + size);
   uint8_t prefix[PAYLOAD_PREFIX_MAX];
@@ -220,17 +152,17 @@ FIXTURE struct rpc_message *payload_message(const void *bytes, size_t size, bool
   return m;
 }
 
-FIXTURE void stream_send_data(struct stream *s, const void *bytes, size_t size)
+void stream_send_data(struct stream *s, const void *bytes, size_t size)
 {
   stream_send(s, payload_message(bytes, size, false));
 }
 
-FIXTURE void stream_say(struct stream *s, const char *text)
+void stream_say(struct stream *s, const char *text)
 {
   stream_send_data(s, text, strlen(text));
 }
 
-FIXTURE void stream_hears(struct stream *s, const char *text)
+void stream_hears(struct stream *s, const char *text)
 {
   FIXTURE_UNTIL(s->f, s->size >= strlen(text) || s->closed);
   ck_assert_uint_eq(s->size, strlen(text));
@@ -238,34 +170,33 @@ FIXTURE void stream_hears(struct stream *s, const char *text)
   s->size = 0;
 }
 
-FIXTURE void stream_end(struct stream *s)
+void stream_end(struct stream *s)
 {
   if (s->call)
     rpc_call_end(s->call);
 }
 
-FIXTURE void stream_cancel(struct stream *s)
+static void stream_cancel(struct stream *s)
 {
   if (s->call)
     rpc_call_cancel(s->call, RPC_CANCELLED, "");
 }
 
-/* Waits for its status. */
-FIXTURE void stream_closes(struct stream *s, enum rpc_status status)
+void stream_closes(struct stream *s, enum rpc_status status)
 {
   FIXTURE_UNTIL(s->f, s->closed);
   ck_assert_msg(s->status == status, "%s, not %s: %s", rpc_status_name(s->status), rpc_status_name(status), s->text);
   free(s);
 }
 
-FIXTURE void stream_closes_saying(struct stream *s, enum rpc_status status, const char *part)
+void stream_closes_saying(struct stream *s, enum rpc_status status, const char *part)
 {
   FIXTURE_UNTIL(s->f, s->closed);
   ck_assert_msg(strstr(s->text, part) != NULL, "%s: %s", rpc_status_name(s->status), s->text);
   stream_closes(s, status);
 }
 
-FIXTURE void stream_drop(struct stream *s)
+void stream_drop(struct stream *s)
 {
   stream_cancel(s);
   FIXTURE_UNTIL(s->f, s->closed);
@@ -274,24 +205,12 @@ FIXTURE void stream_drop(struct stream *s)
 
 /* ---- What clients say ---- */
 
-FIXTURE ProtobufCBinaryData binary(const uint8_t *bytes, size_t size)
+ProtobufCBinaryData binary(const uint8_t *bytes, size_t size)
 {
   return (ProtobufCBinaryData){.len = size, .data = (uint8_t *)(uintptr_t)bytes};
 }
 
-/* Keys are one byte, repeated; 0: none. */
-struct who {
-  uint8_t claimed; /* the key whose member this says to be */
-  uint8_t key;     /* the key that it shows */
-};
-
-static const struct who nobody = {0, 0}, member_s = {11, 11}, member_f = {22, 22}, thief = {11, 99};
-
-struct who_bytes {
-  uint8_t id[16], key[32];
-};
-
-FIXTURE struct who_bytes who_bytes(struct who who)
+struct who_bytes who_bytes(struct who who)
 {
   struct who_bytes b;
   memset(b.key, who.claimed, sizeof b.key);
@@ -300,7 +219,7 @@ FIXTURE struct who_bytes who_bytes(struct who who)
   return b;
 }
 
-FIXTURE struct stream *create(struct fixture *f, const char *name, struct who who)
+struct stream *create(struct fixture *f, const char *name, struct who who)
 {
   struct stream *s = stream_open(f, CONTROL "CreateService");
   Mindmeld__CreateServiceRequest request = MINDMELD__CREATE_SERVICE_REQUEST__INIT;
@@ -315,7 +234,7 @@ FIXTURE struct stream *create(struct fixture *f, const char *name, struct who wh
   return s;
 }
 
-FIXTURE struct stream *created(struct fixture *f, const char *name, struct who who)
+struct stream *created(struct fixture *f, const char *name, struct who who)
 {
   struct stream *s = create(f, name, who);
   FIXTURE_UNTIL(f, s->headers || s->closed);
@@ -323,8 +242,7 @@ FIXTURE struct stream *created(struct fixture *f, const char *name, struct who w
   return s;
 }
 
-/* Receives the next token pushed to a service. */
-FIXTURE void pushed(struct stream *service, unsigned nth, char token[TOKEN_MAX + 1])
+void pushed(struct stream *service, unsigned nth, char token[TOKEN_MAX + 1])
 {
   FIXTURE_UNTIL(service->f, service->received >= nth || service->closed);
   ck_assert(!service->closed);
@@ -336,23 +254,7 @@ FIXTURE void pushed(struct stream *service, unsigned nth, char token[TOKEN_MAX +
   mindmeld__create_service_response__free_unpacked(answer, NULL);
 }
 
-/* The answer to a request whose one message is packed already. */
-struct asked {
-  bool done;
-  enum rpc_status status;
-  char text[256];
-  char token[TOKEN_MAX + 1];
-  size_t services;  /* or hops */
-  char names[4096]; /* joined by blanks */
-  int64_t created;  /* of the last; or the last */
-};
-
-struct asking {
-  struct asked *asked;
-  const ProtobufCMessageDescriptor *type;
-};
-
-FIXTURE void asked_list(struct asked *a, const struct rpc_message *m)
+static void asked_list(struct asked *a, const struct rpc_message *m)
 {
   Mindmeld__ListServicesResponse *list =
       (Mindmeld__ListServicesResponse *)rpc_message_unpack(m, &mindmeld__list_services_response__descriptor);
@@ -366,7 +268,7 @@ FIXTURE void asked_list(struct asked *a, const struct rpc_message *m)
   mindmeld__list_services_response__free_unpacked(list, NULL);
 }
 
-FIXTURE void asked_removed(struct asked *a, const struct rpc_message *m)
+static void asked_removed(struct asked *a, const struct rpc_message *m)
 {
   Mindmeld__JoinResponse *response =
       (Mindmeld__JoinResponse *)rpc_message_unpack(m, &mindmeld__join_response__descriptor);
@@ -378,7 +280,7 @@ FIXTURE void asked_removed(struct asked *a, const struct rpc_message *m)
   mindmeld__join_response__free_unpacked(response, NULL);
 }
 
-FIXTURE void asked_hops(struct asked *a, const struct rpc_message *m)
+static void asked_hops(struct asked *a, const struct rpc_message *m)
 {
   Mindmeld__TraceResponse *response =
       (Mindmeld__TraceResponse *)rpc_message_unpack(m, &mindmeld__trace_response__descriptor);
@@ -388,7 +290,7 @@ FIXTURE void asked_hops(struct asked *a, const struct rpc_message *m)
   mindmeld__trace_response__free_unpacked(response, NULL);
 }
 
-FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+static void asked_done(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
   struct asking *asking = arg;
   struct asked *a = asking->asked;
@@ -421,8 +323,8 @@ FIXTURE void asked_done(enum rpc_status status, const char *text, struct rpc_mes
   rpc_message_free(answer);
 }
 
-FIXTURE struct asked ask_on(struct fixture *f, struct rpc_channel *channel, const char *method,
-                            const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type)
+struct asked ask_on(struct fixture *f, struct rpc_channel *channel, const char *method, const ProtobufCMessage *request,
+                    const ProtobufCMessageDescriptor *type)
 {
   struct asked asked = {0};
   struct asking asking = {&asked, type};
@@ -433,18 +335,18 @@ FIXTURE struct asked ask_on(struct fixture *f, struct rpc_channel *channel, cons
   return asked;
 }
 
-FIXTURE struct asked list_on(struct fixture *f, struct rpc_channel *channel)
+struct asked list_on(struct fixture *f, struct rpc_channel *channel)
 {
   Mindmeld__ListServicesRequest request = MINDMELD__LIST_SERVICES_REQUEST__INIT;
   return ask_on(f, channel, CONTROL "ListServices", &request.base, &mindmeld__list_services_response__descriptor);
 }
 
-FIXTURE struct asked list(struct fixture *f)
+struct asked list(struct fixture *f)
 {
   return list_on(f, f->channel);
 }
 
-FIXTURE struct asked forward_on(struct fixture *f, struct rpc_channel *channel, const char *name)
+struct asked forward_on(struct fixture *f, struct rpc_channel *channel, const char *name)
 {
   Mindmeld__ForwardToServiceRequest request = MINDMELD__FORWARD_TO_SERVICE_REQUEST__INIT;
   request.name = (char *)(uintptr_t)name;
@@ -452,12 +354,12 @@ FIXTURE struct asked forward_on(struct fixture *f, struct rpc_channel *channel, 
                 &mindmeld__forward_to_service_response__descriptor);
 }
 
-FIXTURE struct asked forward(struct fixture *f, const char *name)
+struct asked forward(struct fixture *f, const char *name)
 {
   return forward_on(f, f->channel, name);
 }
 
-FIXTURE struct header header_of(struct who who)
+struct header header_of(struct who who)
 {
   struct header h = {.has_member = who.claimed != 0, .has_member_key = who.claimed != 0};
   struct who_bytes b = who_bytes(who);
@@ -466,7 +368,7 @@ FIXTURE struct header header_of(struct who who)
   return h;
 }
 
-FIXTURE struct stream *connect_with(struct fixture *f, const struct header *h)
+struct stream *connect_with(struct fixture *f, const struct header *h)
 {
   struct stream *s = stream_open(f, PROXY "Connect");
   uint8_t bytes[HEADER_SIZE_MAX];
@@ -474,8 +376,7 @@ FIXTURE struct stream *connect_with(struct fixture *f, const struct header *h)
   return s;
 }
 
-/* A forward of ours. The connection is one byte, repeated. */
-FIXTURE struct header header_of_dial(const char *name, struct who who, uint8_t connection)
+struct header header_of_dial(const char *name, struct who who, uint8_t connection)
 {
   struct header h = header_of(who);
   snprintf(h.service, sizeof h.service, "%s", name);
@@ -487,21 +388,20 @@ FIXTURE struct header header_of_dial(const char *name, struct who who, uint8_t c
   return h;
 }
 
-FIXTURE struct stream *dial(struct fixture *f, const char *name, struct who who)
+struct stream *dial(struct fixture *f, const char *name, struct who who)
 {
   const struct header h = header_of_dial(name, who, 'c');
   return connect_with(f, &h);
 }
 
-FIXTURE struct stream *park(struct fixture *f, struct who who)
+struct stream *park(struct fixture *f, struct who who)
 {
   struct header h = header_of(who);
   h.park = true;
   return connect_with(f, &h);
 }
 
-/* A stream that shows a token, as one of ours or as an original. */
-FIXTURE struct stream *show(struct fixture *f, bool original, const char *token, struct who who)
+struct stream *show(struct fixture *f, bool original, const char *token, struct who who)
 {
   if (!original) {
     struct header h = header_of(who);
@@ -517,8 +417,8 @@ FIXTURE struct stream *show(struct fixture *f, bool original, const char *token,
 }
 
 /* Has the process join, with the challenge that its watch was given, as the identity of a seed of one byte. */
-FIXTURE struct asked ask_join(struct fixture *f, const uint8_t challenge[IDENTITY_CHALLENGE_SIZE], struct who who,
-                              uint8_t seed, uint64_t instance)
+static struct asked ask_join(struct fixture *f, const uint8_t challenge[IDENTITY_CHALLENGE_SIZE], struct who who,
+                             uint8_t seed, uint64_t instance)
 {
   struct identity_claim claim = {.instance = instance};
   struct who_bytes b = who_bytes(who);
@@ -538,8 +438,7 @@ FIXTURE struct asked ask_join(struct fixture *f, const uint8_t challenge[IDENTIT
   return ask_on(f, f->channel, CONTROL "Join", &request.base, &mindmeld__join_response__descriptor);
 }
 
-/* Returns the watch of a process that has joined. */
-FIXTURE struct stream *member_joins(struct fixture *f, struct who who, uint8_t seed, uint64_t instance)
+struct stream *member_joins(struct fixture *f, struct who who, uint8_t seed, uint64_t instance)
 {
   Mindmeld__WatchServicesRequest request = MINDMELD__WATCH_SERVICES_REQUEST__INIT;
   struct stream *watch = stream_open(f, CONTROL "WatchServices");
@@ -557,13 +456,7 @@ FIXTURE struct stream *member_joins(struct fixture *f, struct who who, uint8_t s
   return watch;
 }
 
-/* A forward's stream, and then its service's. */
-struct joined {
-  struct stream *f, *s;
-};
-
-FIXTURE struct joined join(struct fixture *f, struct stream *service, const char *name, bool original_f,
-                           bool original_s)
+struct joined join(struct fixture *f, struct stream *service, const char *name, bool original_f, bool original_s)
 {
   char token[TOKEN_MAX + 1];
   unsigned nth = service->received + 1;
@@ -580,8 +473,7 @@ FIXTURE struct joined join(struct fixture *f, struct stream *service, const char
   return j;
 }
 
-/* Parked for sure: the router reads in order what comes on one connection. */
-FIXTURE struct stream *parked(struct fixture *f, struct who who)
+struct stream *parked(struct fixture *f, struct who who)
 {
   struct stream *s = park(f, who);
   FIXTURE_UNTIL(f, s->sent == 1 || s->closed);
@@ -590,7 +482,7 @@ FIXTURE struct stream *parked(struct fixture *f, struct who who)
   return s;
 }
 
-FIXTURE void talk(struct stream *f, struct stream *s)
+void talk(struct stream *f, struct stream *s)
 {
   for (int i = 0; i < 10; i++) {
     stream_say(f, "ping");
@@ -600,8 +492,7 @@ FIXTURE void talk(struct stream *f, struct stream *s)
   }
 }
 
-/* Both have said their end; each half-closes after that. */
-FIXTURE void part(struct stream *f, struct stream *s)
+void part(struct stream *f, struct stream *s)
 {
   stream_send(f, payload_message("", 0, true));
   stream_send(s, payload_message("", 0, true));
@@ -614,34 +505,33 @@ FIXTURE void part(struct stream *f, struct stream *s)
 
 /* ---- The fixture ---- */
 
-FIXTURE void *fixture_run(void *arg)
+static void *fixture_run(void *arg)
 {
   struct fixture *f = arg;
   rpc_queue_run(f->router_queue);
   return NULL;
 }
 
-FIXTURE void fixture_router_done(void *arg)
+static void fixture_router_done(void *arg)
 {
   struct fixture *f = arg;
   atomic_store(&f->router_over, true);
   rpc_queue_stop(f->router_queue, NULL, NULL);
 }
 
-FIXTURE void fixture_router_drain(void *arg)
+static void fixture_router_drain(void *arg)
 {
   struct fixture *f = arg;
   if (!atomic_load(&f->router_over))
     router_drain(f->router, fixture_router_done, f);
 }
 
-/* As a signal does. */
-FIXTURE void fixture_drain(struct fixture *f)
+void fixture_drain(struct fixture *f)
 {
   rpc_queue_post(f->router_queue, fixture_router_drain, f);
 }
 
-FIXTURE struct rpc_channel *fixture_channel(struct fixture *f, const char *bearer)
+struct rpc_channel *fixture_channel(struct fixture *f, const char *bearer)
 {
   const struct rpc_channel_options options = {.target = f->address, .bearer = bearer};
   struct rpc_channel *channel;
@@ -649,16 +539,14 @@ FIXTURE struct rpc_channel *fixture_channel(struct fixture *f, const char *beare
   return channel;
 }
 
-/* Who dials what is not there is told so at once. */
-FIXTURE struct router_limits fixture_limits(void)
+struct router_limits fixture_limits(void)
 {
   struct router_limits limits = router_limits_default();
   limits.young_ms = limits.gone_ms = 0;
   return limits;
 }
 
-FIXTURE void fixture_open_at(struct fixture *f, const char *address, const struct router_limits *limits,
-                             const char *key)
+void fixture_open_at(struct fixture *f, const char *address, const struct router_limits *limits, const char *key)
 {
   int port = 0;
   memset(f, 0, sizeof *f);
@@ -677,23 +565,22 @@ FIXTURE void fixture_open_at(struct fixture *f, const char *address, const struc
   f->channel = fixture_channel(f, key);
 }
 
-FIXTURE void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)
+void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)
 {
   fixture_open_at(f, "127.0.0.1:0", limits, key);
 }
 
-FIXTURE void fixture_open(struct fixture *f)
+void fixture_open(struct fixture *f)
 {
   fixture_open_with(f, NULL, NULL);
 }
 
-FIXTURE void fixture_stopped(void *arg)
+static void fixture_stopped(void *arg)
 {
   ((struct fixture *)arg)->stopped = true;
 }
 
-/* Every stream must be closed. */
-FIXTURE void fixture_close(struct fixture *f)
+void fixture_close(struct fixture *f)
 {
   ck_assert_uint_eq(f->calls, 0);
   rpc_channel_close(f->channel);
@@ -710,12 +597,7 @@ FIXTURE void fixture_close(struct fixture *f)
   ck_assert_int_eq(uv_loop_close(&f->loop), 0);
 }
 
-struct fixture_test {
-  const TTest *test;
-  int loop; /* 0: once, without a number */
-};
-
-FIXTURE Suite *fixture_suite(const char *name, const struct fixture_test *tests, size_t count)
+Suite *fixture_suite(const char *name, const struct fixture_test *tests, size_t count)
 {
   Suite *suite = suite_create(name);
   TCase *tcase = tcase_create(name);
@@ -729,5 +611,3 @@ FIXTURE Suite *fixture_suite(const char *name, const struct fixture_test *tests,
   tcase_set_timeout(tcase, 100);
   return suite;
 }
-
-#endif

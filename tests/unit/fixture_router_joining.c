@@ -1,25 +1,8 @@
-/* Watchers that hear of members, and who joins by them. */
-#ifndef TEST_ROUTER_JOINING_H
-#define TEST_ROUTER_JOINING_H
-
-#include "test_router_fixture.h"
+#include "fixture_router_joining.h"
 
 #include "proto/wire/identity.h"
 
-enum { LOST_MAX = 64 };
-
-/* A watcher, and what it has heard of members. */
-struct watch {
-  struct stream *stream;
-  bool greeted, draining, complete;
-  uint8_t challenge[IDENTITY_CHALLENGE_SIZE];
-  uint64_t stream_age_ms;
-  unsigned messages, challenges, supersessions, went; /* names that were removed */
-  size_t lost_count, largest;                         /* in one message */
-  uint8_t (*lost)[HEADER_MEMBER_SIZE];
-};
-
-FIXTURE void watch_take(struct watch *w, const Mindmeld__WatchServicesResponse *news)
+static void watch_take(struct watch *w, const Mindmeld__WatchServicesResponse *news)
 {
   w->messages++;
   w->draining = w->draining || news->draining;
@@ -43,7 +26,7 @@ FIXTURE void watch_take(struct watch *w, const Mindmeld__WatchServicesResponse *
   }
 }
 
-FIXTURE void watch_on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void watch_on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   (void)c;
   struct watch *w = arg;
@@ -59,12 +42,12 @@ FIXTURE void watch_on_message(struct rpc_call *c, struct rpc_message *m, void *a
   stream_receive(w->stream);
 }
 
-FIXTURE void watch_on_sent(struct rpc_call *c, void *arg)
+static void watch_on_sent(struct rpc_call *c, void *arg)
 {
   stream_on_sent(c, ((struct watch *)arg)->stream);
 }
 
-FIXTURE void watch_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void watch_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   stream_on_closed(c, status, text, ((struct watch *)arg)->stream);
 }
@@ -72,7 +55,7 @@ FIXTURE void watch_on_closed(struct rpc_call *c, enum rpc_status status, const c
 static const struct rpc_call_events watch_events = {
     .message = watch_on_message, .sent = watch_on_sent, .closed = watch_on_closed};
 
-FIXTURE struct watch *watch(struct fixture *f)
+struct watch *watch(struct fixture *f)
 {
   Mindmeld__WatchServicesRequest request = MINDMELD__WATCH_SERVICES_REQUEST__INIT;
   struct watch *w = calloc(1, sizeof *w);
@@ -86,7 +69,7 @@ FIXTURE struct watch *watch(struct fixture *f)
   return w;
 }
 
-FIXTURE void watch_drop(struct watch *w)
+void watch_drop(struct watch *w)
 {
   ck_assert_uint_eq(w->challenges, 1);
   stream_drop(w->stream);
@@ -94,7 +77,7 @@ FIXTURE void watch_drop(struct watch *w)
   free(w);
 }
 
-FIXTURE bool heard_lost(const struct watch *w, struct who who)
+bool heard_lost(const struct watch *w, struct who who)
 {
   struct who_bytes b = who_bytes(who);
   for (size_t i = 0; i < w->lost_count; i++) {
@@ -106,23 +89,12 @@ FIXTURE bool heard_lost(const struct watch *w, struct who who)
 
 /* ---- Joining ---- */
 
-/* Seeds are one byte, repeated. */
-struct request {
-  struct who who;
-  uint8_t seed;
-  uint64_t instance;
-  uint8_t former; /* a key; 0: none */
-  const uint8_t *challenge;
-  int spoiled; /* where a byte of the signed text or its signature is flipped; -1: nowhere */
-  size_t cut;  /* a field that is one byte short: 1 to 5 */
-};
-
-FIXTURE struct request request_of(const struct watch *w, struct who who, uint8_t seed, uint64_t instance)
+struct request request_of(const struct watch *w, struct who who, uint8_t seed, uint64_t instance)
 {
   return (struct request){.who = who, .seed = seed, .instance = instance, .challenge = w->challenge, .spoiled = -1};
 }
 
-FIXTURE struct asked ask_claim(struct fixture *f, const struct request *q)
+struct asked ask_claim(struct fixture *f, const struct request *q)
 {
   struct identity_claim claim = {.instance = q->instance};
   struct who_bytes b = who_bytes(q->who);
@@ -158,33 +130,33 @@ FIXTURE struct asked ask_claim(struct fixture *f, const struct request *q)
   return ask_on(f, f->channel, CONTROL "Join", &request.base, &mindmeld__join_response__descriptor);
 }
 
-FIXTURE void joins_as(struct fixture *f, const struct request *q)
+void joins_as(struct fixture *f, const struct request *q)
 {
   struct asked asked = ask_claim(f, q);
   ck_assert_msg(asked.status == RPC_OK, "%s: %s", rpc_status_name(asked.status), asked.text);
 }
 
-FIXTURE void joins(struct fixture *f, const struct watch *w, struct who who, uint8_t seed, uint64_t instance)
+void joins(struct fixture *f, const struct watch *w, struct who who, uint8_t seed, uint64_t instance)
 {
   const struct request q = request_of(w, who, seed, instance);
   joins_as(f, &q);
 }
 
-FIXTURE void refused_as(struct fixture *f, const struct request *q, enum rpc_status status, const char *part)
+void refused_as(struct fixture *f, const struct request *q, enum rpc_status status, const char *part)
 {
   struct asked asked = ask_claim(f, q);
   ck_assert_msg(asked.status == status && strstr(asked.text, part), "%s: %s", rpc_status_name(asked.status),
                 asked.text);
 }
 
-FIXTURE void refused(struct fixture *f, const struct watch *w, struct who who, uint8_t seed, uint64_t instance,
-                     enum rpc_status status, const char *part)
+void refused(struct fixture *f, const struct watch *w, struct who who, uint8_t seed, uint64_t instance,
+             enum rpc_status status, const char *part)
 {
   const struct request q = request_of(w, who, seed, instance);
   refused_as(f, &q, status, part);
 }
 
-FIXTURE bool may_park(struct fixture *f, struct who who)
+bool may_park(struct fixture *f, struct who who)
 {
   struct stream *s = park(f, who);
   /* What follows it on the connection is answered after it was let in. */
@@ -194,7 +166,3 @@ FIXTURE bool may_park(struct fixture *f, struct who who)
   stream_drop(s);
   return parked;
 }
-
-static const struct who first = {31, 31}, second = {32, 32}, third = {33, 33};
-
-#endif

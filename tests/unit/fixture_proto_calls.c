@@ -1,28 +1,18 @@
-/* A server on a queue and thread of its own, a client on a loop, and what each of the server's methods does. */
-#ifndef TEST_PROTO_FIXTURE_H
-#define TEST_PROTO_FIXTURE_H
+#include "fixture_proto_calls.h"
 
 #include <check.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <uv.h>
 
-#include "proto/rpc/rpc.h"
-
-enum { PATIENCE_MS = 20000, TEXT_SIZE = 4096 };
-
-static inline struct rpc_message *text_message(const char *text)
+struct rpc_message *text_message(const char *text)
 {
   return rpc_message_copy(text, strlen(text));
 }
 
 /* Into a C string; the message is freed. */
-static inline char *message_text(struct rpc_message *m, char out[TEXT_SIZE])
+static char *message_text(struct rpc_message *m, char out[TEXT_SIZE])
 {
   struct iovec parts[16];
   size_t count = rpc_message_parts(m, parts, 16);
@@ -40,29 +30,12 @@ static inline char *message_text(struct rpc_message *m, char out[TEXT_SIZE])
 
 /* ---- The server ---- */
 
-struct server {
-  struct rpc_queue *queue;
-  struct rpc_server *server;
-  pthread_t thread;
-  int port;
-  atomic_int calls;   /* that came */
-  atomic_int closed;  /* that ended */
-  atomic_int last;    /* status of the last one */
-  atomic_int nulls;   /* half-closes seen */
-  atomic_int refused; /* sends and receives that were */
-};
-
-struct served {
-  struct server *server;
-  int left; /* messages to stream; -1 without end */
-};
-
-static inline bool serves(struct rpc_call *c, const char *method)
+static bool serves(struct rpc_call *c, const char *method)
 {
   return strcmp(rpc_call_method(c), method) == 0;
 }
 
-static inline void served_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void served_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   struct served *s = arg;
   char text[TEXT_SIZE], value[64];
@@ -82,7 +55,7 @@ static inline void served_message(struct rpc_call *c, struct rpc_message *m, voi
     rpc_message_free(m);
     ck_assert_int_eq(rpc_call_send(c, cut), 0);
   } else if (serves(c, "/t/stream")) {
-    s->left = atoi(message_text(m, text));
+    s->left = (int)strtol(message_text(m, text), NULL, 10);
     if (s->left != 0)
       ck_assert_int_eq(rpc_call_send(c, text_message("0")), 0);
     else
@@ -94,7 +67,7 @@ static inline void served_message(struct rpc_call *c, struct rpc_message *m, voi
     ck_assert_int_eq(rpc_call_send(c, text_message("after the end")), -EPIPE);
     ck_assert_int_eq(rpc_call_finish(c, RPC_OK, NULL), -EPIPE);
   } else if (serves(c, "/t/status")) {
-    int status = atoi(message_text(m, text));
+    int status = (int)strtol(message_text(m, text), NULL, 10);
     ck_assert_int_eq(rpc_call_finish(c, (enum rpc_status)status, "as asked"), 0);
   } else if (serves(c, "/t/cancel")) {
     rpc_message_free(m);
@@ -112,7 +85,7 @@ static inline void served_message(struct rpc_call *c, struct rpc_message *m, voi
   }
 }
 
-static inline void served_sent(struct rpc_call *c, void *arg)
+static void served_sent(struct rpc_call *c, void *arg)
 {
   struct served *s = arg;
   char text[16];
@@ -130,7 +103,7 @@ static inline void served_sent(struct rpc_call *c, void *arg)
   }
 }
 
-static inline void served_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void served_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   struct served *s = arg;
   (void)c;
@@ -140,7 +113,7 @@ static inline void served_closed(struct rpc_call *c, enum rpc_status status, con
   free(s);
 }
 
-static inline void serve_call(struct rpc_server *server, struct rpc_call *c, void *arg)
+void serve_call(struct rpc_server *server, struct rpc_call *c, void *arg)
 {
   static const struct rpc_call_events events = {
       .message = served_message, .sent = served_sent, .closed = served_closed};
@@ -172,14 +145,14 @@ static inline void serve_call(struct rpc_server *server, struct rpc_call *c, voi
   ck_assert_int_eq(rpc_call_receive(c), -EBUSY);
 }
 
-static inline void *server_thread(void *arg)
+void *server_thread(void *arg)
 {
   struct server *s = arg;
   rpc_queue_run(s->queue);
   return NULL;
 }
 
-static inline void server_start_at(struct server *s, const char *address, const char *cert_pem, const char *key_pem)
+void server_start_at(struct server *s, const char *address, const char *cert_pem, const char *key_pem)
 {
   struct rpc_server_options options = {.address = address, .cert_pem = cert_pem, .key_pem = key_pem};
   *s = (struct server){0};
@@ -189,27 +162,27 @@ static inline void server_start_at(struct server *s, const char *address, const 
   ck_assert_int_eq(pthread_create(&s->thread, NULL, server_thread, s), 0);
 }
 
-static inline void server_start(struct server *s, int port, const char *cert_pem, const char *key_pem)
+void server_start(struct server *s, int port, const char *cert_pem, const char *key_pem)
 {
   char address[64];
   snprintf(address, sizeof address, "127.0.0.1:%d", port);
   server_start_at(s, address, cert_pem, key_pem);
 }
 
-static inline void server_stopped(void *arg)
+static void server_stopped(void *arg)
 {
   struct server *s = arg;
   rpc_queue_stop(s->queue, NULL, NULL);
 }
 
-static inline void server_stop_home(void *arg)
+static void server_stop_home(void *arg)
 {
   struct server *s = arg;
   rpc_server_stop(s->server, server_stopped, s);
   rpc_server_cancel_calls(s->server);
 }
 
-static inline void server_stop(struct server *s)
+void server_stop(struct server *s)
 {
   ck_assert_int_eq(rpc_queue_post(s->queue, server_stop_home, s), 0);
   pthread_join(s->thread, NULL);
@@ -219,21 +192,13 @@ static inline void server_stop(struct server *s)
 
 /* ---- The client ---- */
 
-struct client {
-  uv_loop_t loop;
-  struct rpc_queue *queue;
-  struct rpc_channel *channel;
-  bool stopped;
-};
-
-static inline void out_of_patience(uv_timer_t *timer)
+static void out_of_patience(uv_timer_t *timer)
 {
   (void)timer;
   ck_abort_msg("nothing came for %d s", PATIENCE_MS / 1000);
 }
 
-/* Runs the loop until `*value` is at least `goal`. */
-static inline void loop_until(uv_loop_t *loop, const int *value, int goal)
+void loop_until(uv_loop_t *loop, const int *value, int goal)
 {
   uv_timer_t timer;
   ck_assert_int_eq(uv_timer_init(loop, &timer), 0);
@@ -244,7 +209,7 @@ static inline void loop_until(uv_loop_t *loop, const int *value, int goal)
   uv_run(loop, UV_RUN_NOWAIT);
 }
 
-static inline void client_open_channel(struct client *c, struct rpc_channel_options options, int port)
+void client_open_channel(struct client *c, struct rpc_channel_options options, int port)
 {
   char target[64];
   snprintf(target, sizeof target, "127.0.0.1:%d", port);
@@ -252,7 +217,7 @@ static inline void client_open_channel(struct client *c, struct rpc_channel_opti
   ck_assert_int_eq(rpc_channel_open(&c->channel, c->queue, &options), 0);
 }
 
-static inline void client_start(struct client *c)
+void client_start(struct client *c)
 {
   *c = (struct client){0};
   ck_assert_int_eq(uv_loop_init(&c->loop), 0);
@@ -260,19 +225,19 @@ static inline void client_start(struct client *c)
   ck_assert_int_eq(rpc_queue_attach(c->queue, &c->loop), 0);
 }
 
-static inline void client_open(struct client *c, int port)
+void client_open(struct client *c, int port)
 {
   client_start(c);
   client_open_channel(c, (struct rpc_channel_options){.keepalive = true}, port);
 }
 
-static inline void client_stopped(void *arg)
+static void client_stopped(void *arg)
 {
   struct client *c = arg;
   c->stopped = true;
 }
 
-static inline void client_stop(struct client *c)
+void client_stop(struct client *c)
 {
   if (c->channel)
     rpc_channel_close(c->channel);
@@ -287,18 +252,7 @@ static inline void client_stop(struct client *c)
 
 /* ---- Calls, recorded ---- */
 
-struct record {
-  struct rpc_call *call;
-  bool keep_receiving;
-  int headers, messages, nulls, sent, closed;
-  enum rpc_status status;
-  char text[TEXT_SIZE];    /* of the status */
-  char message[TEXT_SIZE]; /* the last one, if it is short */
-  char extra[64];          /* metadata of the server */
-  size_t bytes;
-};
-
-static inline void record_headers(struct rpc_call *c, void *arg)
+static void record_headers(struct rpc_call *c, void *arg)
 {
   struct record *r = arg;
   r->headers++;
@@ -307,7 +261,7 @@ static inline void record_headers(struct rpc_call *c, void *arg)
     r->extra[0] = '\0';
 }
 
-static inline void record_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void record_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   struct record *r = arg;
   ck_assert_int_eq(r->closed + r->nulls, 0);
@@ -328,14 +282,14 @@ static inline void record_message(struct rpc_call *c, struct rpc_message *m, voi
   }
 }
 
-static inline void record_sent(struct rpc_call *c, void *arg)
+static void record_sent(struct rpc_call *c, void *arg)
 {
   struct record *r = arg;
   (void)c;
   r->sent++;
 }
 
-static inline void record_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void record_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   struct record *r = arg;
   ck_assert_int_eq(r->closed, 0);
@@ -345,17 +299,17 @@ static inline void record_closed(struct rpc_call *c, enum rpc_status status, con
   snprintf(r->text, sizeof r->text, "%s", text);
 }
 
-static const struct rpc_call_events record_events = {
+const struct rpc_call_events record_events = {
     .headers = record_headers, .message = record_message, .sent = record_sent, .closed = record_closed};
 
-static inline void record_start(struct record *r, struct client *c, const char *method)
+void record_start(struct record *r, struct client *c, const char *method)
 {
   struct rpc_call_options options = {.method = method};
   *r = (struct record){.keep_receiving = true};
   ck_assert_int_eq(rpc_call_start(&r->call, c->channel, &options, &record_events, r), 0);
 }
 
-static inline void record_unary(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+void record_unary(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
   struct record *r = arg;
   ck_assert_int_eq(r->closed, 0);
@@ -367,13 +321,10 @@ static inline void record_unary(enum rpc_status status, const char *text, struct
     message_text(answer, r->message);
 }
 
-/* One request and its answer, with the loop run in between. */
-static inline void ask(struct record *r, struct client *c, const char *method, const char *request)
+void ask(struct record *r, struct client *c, const char *method, const char *request)
 {
   struct rpc_call_options options = {.method = method};
   *r = (struct record){0};
   ck_assert_int_eq(rpc_unary(&r->call, c->channel, &options, text_message(request), record_unary, r), 0);
   loop_until(&c->loop, &r->closed, 1);
 }
-
-#endif
