@@ -1,7 +1,7 @@
-/* The parts are made from the bottom up: what must be read or may fail for the user's sake first, while there is a
- * terminal to say so; then, in the process that stays, the loop, gRPC, the link, what rests on it, and the tree at
- * last. They are taken down in reverse, each when the one before has called back. Whatever does not call back is left
- * behind after a few seconds: the end must not depend on a router, nor on a kernel that holds on to the mount.
+/* From the beginning to the end: what must be read or may fail for the user's sake comes first, while there is a
+ * terminal to say so; then, in the process that stays, the loop, the parts, what is declared, and the mount. At the
+ * end, whatever does not call back is left behind after a few seconds: the end must not depend on a router, nor on a
+ * kernel that holds on to the mount.
  */
 #include "daemon.h"
 
@@ -13,26 +13,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "carry/link/link.h"
-#include "carry/net/lookups.h"
-#include "carry/tunnel/answers.h"
-#include "carry/tunnel/parked.h"
-#include "carry/tunnel/tunnels.h"
 #include "credentials.h"
 #include "daemon/forwards/forwards.h"
-#include "daemon/keep/state.h"
-#include "daemon/names/catalogue.h"
-#include "daemon/names/services.h"
 #include "daemon/start/mountpoint.h"
 #include "daemon/start/options.h"
 #include "daemon/start/own_identity.h"
 #include "daemon/tree/journal.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
+#include "news.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/notify.h"
-#include "proto/pump/pump.h"
-#include "proto/rpc/rpc.h"
 
 #define MACHINE_ID "/etc/machine-id"
 
@@ -47,92 +38,14 @@ enum {
 
 /* ---- The end. ---- */
 
-static void close_next(void *arg);
-
-static void queue_stopped(void *arg)
+static void close_loop(struct daemon *d)
 {
-  struct daemon *d = arg;
-
-  rpc_queue_free(d->queue);
-  d->queue = NULL;
-  close_next(d);
-}
-
-static bool close_upper(struct daemon *d)
-{
-  struct tree *tree = d->tree;
-  struct forwards *forwards = d->forwards;
-  struct parked *parked = d->parked;
-  struct answers *answers = d->answers;
-  struct services *services = d->services;
-  struct tunnels *tunnels = d->tunnels;
-  struct state *state = d->state;
-
-  if (tree != NULL) {
-    d->tree = NULL;
-    tree_close(tree, close_next, d);
-  } else if (state != NULL) {
-    /* Before anything is withdrawn for the end's sake. */
-    d->state = NULL;
-    state_close(state, close_next, d);
-  } else if (forwards != NULL) {
-    d->forwards = NULL;
-    forwards_close(forwards, close_next, d);
-  } else if (parked != NULL) {
-    d->parked = NULL;
-    parked_close(parked, close_next, d);
-  } else if (answers != NULL) {
-    d->answers = NULL;
-    answers_close(answers, close_next, d);
-  } else if (services != NULL) {
-    d->services = NULL;
-    services_close(services, close_next, d);
-  } else if (tunnels != NULL) {
-    d->tunnels = NULL;
-    tunnels_close(tunnels, close_next, d);
-  } else {
-    return false;
-  }
-  return true;
-}
-
-static bool close_lower(struct daemon *d)
-{
-  struct link *link = d->link;
-  struct catalogue *catalogue = d->catalogue;
-  struct lookups *lookups = d->lookups;
-  struct pump_set *pumps = d->pumps;
-
-  if (link != NULL) {
-    d->link = NULL;
-    link_close(link, close_next, d);
-  } else if (catalogue != NULL) {
-    d->catalogue = NULL;
-    catalogue_close(catalogue, close_next, d);
-  } else if (lookups != NULL) {
-    d->lookups = NULL;
-    lookups_close(lookups, close_next, d);
-  } else if (pumps != NULL) {
-    d->pumps = NULL;
-    pump_set_close(pumps, close_next, d);
-  } else if (d->queue != NULL) {
-    rpc_queue_stop(d->queue, queue_stopped, d);
-  } else {
-    return false;
-  }
-  return true;
-}
-
-static void close_next(void *arg)
-{
-  struct daemon *d = arg;
-
-  if (close_upper(d) || close_lower(d))
-    return;
   uv_close((uv_handle_t *)&d->interrupted, NULL);
   uv_close((uv_handle_t *)&d->terminated, NULL);
   uv_close((uv_handle_t *)&d->hung_up, NULL);
-  uv_close((uv_handle_t *)&d->watchdog, NULL);
+  uv_close((uv_handle_t *)&d->restore_limit, NULL);
+  uv_close((uv_handle_t *)&d->hear_limit, NULL);
+  uv_close((uv_handle_t *)&d->end_limit, NULL);
   uv_close((uv_handle_t *)&d->alive, NULL);
 }
 
@@ -152,9 +65,11 @@ static void end(struct daemon *d, int status)
   d->status = status;
   credentials_stop(d->credentials);
   notify_say(d->notify, "STOPPING", "1");
-  uv_timer_start(&d->watchdog, end_forced, END_MS, 0);
+  uv_timer_stop(&d->restore_limit);
+  uv_timer_stop(&d->hear_limit);
+  uv_timer_start(&d->end_limit, end_forced, END_MS, 0);
   alarm(END_ALARM_S);
-  close_next(d);
+  parts_close(d, close_loop);
 }
 
 static void signalled(uv_signal_t *handle, int number)
@@ -182,10 +97,8 @@ static void hung_up(uv_signal_t *handle, int number)
   credentials_reload(d->credentials);
 }
 
-static void unmounted(void *arg)
+static void unmounted(struct daemon *d)
 {
-  struct daemon *d = arg;
-
   if (!d->ending)
     news_add(d, "ends: the tree was unmounted");
   end(d, 0);
@@ -243,7 +156,11 @@ static int open_loop(struct daemon *d)
 
   if (err != 0)
     return err;
-  err = uv_timer_init(&d->loop, &d->watchdog);
+  err = uv_timer_init(&d->loop, &d->restore_limit);
+  if (err == 0)
+    err = uv_timer_init(&d->loop, &d->hear_limit);
+  if (err == 0)
+    err = uv_timer_init(&d->loop, &d->end_limit);
   if (err == 0)
     err = uv_timer_init(&d->loop, &d->alive);
   if (err == 0)
@@ -252,7 +169,8 @@ static int open_loop(struct daemon *d)
     err = uv_signal_init(&d->loop, &d->terminated);
   if (err == 0)
     err = uv_signal_init(&d->loop, &d->hung_up);
-  d->watchdog.data = d->alive.data = d->interrupted.data = d->terminated.data = d->hung_up.data = d;
+  d->restore_limit.data = d->hear_limit.data = d->end_limit.data = d->alive.data = d;
+  d->interrupted.data = d->terminated.data = d->hung_up.data = d;
   if (err == 0 && d->notify->alive_ms > 0)
     err = uv_timer_start(&d->alive, tell_alive, d->notify->alive_ms, d->notify->alive_ms);
   if (err == 0)
@@ -262,78 +180,6 @@ static int open_loop(struct daemon *d)
   if (err == 0)
     err = uv_signal_start(&d->hung_up, hung_up, SIGHUP);
   return err;
-}
-
-static int open_parts(struct daemon *d)
-{
-  const struct link_options link_options = {
-      .target = d->router,
-      .tls = d->options->tls,
-      .ca_pem = credentials_ca(d->credentials),
-      .key = credentials_key(d->credentials),
-      .identity = {.seed = d->identity.seed,
-                   .instance = d->identity.instance,
-                   .member_key = d->identity.member_key,
-                   .former_key = d->identity.has_former ? d->identity.former_key : NULL}};
-  const struct pump_limits limits = {
-      .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
-  const struct tunnels_options tunnels_options = {.dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
-  int err = rpc_queue_create(&d->queue);
-
-  credentials_start(d->credentials, &d->loop, &news_of_credentials, d);
-  if (err == 0) {
-    err = rpc_queue_attach(d->queue, &d->loop);
-    if (err != 0) {
-      rpc_queue_free(d->queue);
-      d->queue = NULL;
-    }
-  }
-  if (err == 0)
-    err = pump_set_open(&d->pumps, d->queue, &d->loop, &limits);
-  if (err == 0)
-    err = lookups_open(&d->lookups, &d->loop);
-  if (err == 0)
-    err = catalogue_open(&d->catalogue, &d->loop, news_of_catalogue, d);
-  if (err == 0)
-    err = link_open(&d->link, d->lookups, d->queue, &link_options, &news_of_link, d);
-  if (err == 0)
-    link_host_init(&d->host, d->link, d->pumps);
-  if (err == 0)
-    err = tunnels_open(&d->tunnels, d->lookups, &d->host.host, d->pumps, &tunnels_options, &news_of_tunnels, d);
-  if (err == 0)
-    err = answers_open(&d->answers, &d->loop, &d->host.host, &news_of_answers, d);
-  if (err == 0)
-    err = services_open(&d->services, &d->loop, d->link, &news_of_services, d);
-  if (err == 0)
-    err = parked_open(&d->parked, &d->loop, &d->host.host, news_of_parked, d);
-  if (err == 0)
-    err = forwards_open(&d->forwards, d->lookups, d->link, &news_of_forwards, d);
-  if (err != 0)
-    snprintf(d->message, sizeof d->message, "%s", strerror(-err));
-  return err;
-}
-
-static int open_tree(struct daemon *d)
-{
-  const struct tree_parts parts = {.router = d->router,
-                                   .link = d->link,
-                                   .catalogue = d->catalogue,
-                                   .services = d->services,
-                                   .forwards = d->forwards,
-                                   .tunnels = d->tunnels,
-                                   .pumps = d->pumps,
-                                   .window = d->options->window,
-                                   .budget = d->options->budget,
-                                   .events = d->events,
-                                   .errors = d->errors};
-  const struct tree_options options = {.mountpoint = d->mountpoint,
-                                       .source = d->options->source,
-                                       .mount_options = d->options->mount_options,
-                                       .allow_other = d->options->allow_other,
-                                       .unmounted = unmounted,
-                                       .arg = d};
-
-  return tree_open(&d->tree, &d->loop, &parts, &options, d->message, sizeof d->message);
 }
 
 static void tell_failure(struct daemon *d)
@@ -348,7 +194,7 @@ static void tell_failure(struct daemon *d)
 /* Whoever started us goes on. */
 static void announce(struct daemon *d)
 {
-  uv_timer_stop(&d->watchdog);
+  uv_timer_stop(&d->hear_limit);
   d->announced = true;
   if (!d->options->foreground)
     notify_say(d->notify, "MAINPID", "%d", (int)getpid());
@@ -362,7 +208,7 @@ static void heard_late(uv_timer_t *timer)
   announce(timer->data);
 }
 
-void daemon_router_heard(struct daemon *d)
+static void router_heard(struct daemon *d)
 {
   d->heard = true;
   if (d->served && !d->announced && !d->ending)
@@ -374,7 +220,7 @@ static void serve_tree(struct daemon *d)
 {
   int err = tree_serve(d->tree, d->state);
 
-  uv_timer_stop(&d->watchdog);
+  uv_timer_stop(&d->restore_limit);
   if (err != 0) {
     snprintf(d->message, sizeof d->message, "%s", strerror(-err));
     end(d, exit_status(err));
@@ -385,7 +231,7 @@ static void serve_tree(struct daemon *d)
   if (d->heard)
     announce(d);
   else
-    uv_timer_start(&d->watchdog, heard_late, HEARD_MS, 0);
+    uv_timer_start(&d->hear_limit, heard_late, HEARD_MS, 0);
 }
 
 static void restored_late(uv_timer_t *timer)
@@ -393,27 +239,28 @@ static void restored_late(uv_timer_t *timer)
   serve_tree(timer->data);
 }
 
-void daemon_forward_restored(struct daemon *d)
+static void forward_restored(struct daemon *d)
 {
   if (!d->served && !d->ending && d->state != NULL && !forwards_restoring(d->forwards))
     serve_tree(d);
 }
 
+static const struct parts_events parts_events = {
+    .router_heard = router_heard, .forward_restored = forward_restored, .unmounted = unmounted};
+
 /* What is declared, and then the tree: at once, or when the forwards that were restored listen. A name that is looked
  * up for one may keep them waiting, but not the mount. */
 static int begin(struct daemon *d)
 {
-  int err = open_parts(d);
+  int err = parts_open(d, &parts_events);
 
-  if (err == 0)
-    err = open_tree(d);
   if (err == 0 && d->options->state_file != NULL)
     err = declared_restore(d);
   declared_free(d);
   if (err != 0)
     return err;
   if (forwards_restoring(d->forwards))
-    uv_timer_start(&d->watchdog, restored_late, RESTORE_MS, 0);
+    uv_timer_start(&d->restore_limit, restored_late, RESTORE_MS, 0);
   else
     serve_tree(d);
   return 0;

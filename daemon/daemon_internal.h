@@ -1,4 +1,4 @@
-/* The daemon's parts, for the two files that know them all. */
+/* The daemon's parts, for the files that know them all. */
 #ifndef DAEMON_DAEMON_INTERNAL_H
 #define DAEMON_DAEMON_INTERNAL_H
 
@@ -38,8 +38,10 @@ struct daemon {
 
   uv_loop_t loop;
   uv_signal_t interrupted, terminated, hung_up;
-  uv_timer_t watchdog;
-  uv_timer_t alive; /* as long as the loop runs, the manager hears of it */
+  uv_timer_t restore_limit; /* how long the forwards that are restored may keep the mount waiting */
+  uv_timer_t hear_limit;    /* how long the router may keep those waiting who look at the mount */
+  uv_timer_t end_limit;     /* how long the end may take */
+  uv_timer_t alive;         /* as long as the loop runs, the manager hears of it */
   struct journal *events, *errors;
   struct pace caused; /* lines that others cause */
   struct rpc_queue *queue;
@@ -60,17 +62,21 @@ struct daemon {
   bool announced; /* whoever started us was told */
   bool ending;
   int status;
+  const struct parts_events *parts_events;
+  void (*parts_closed)(struct daemon *d);
 };
 
-/* A line in events. */
-void news_add(struct daemon *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What the parts tell the one who opened them. */
+struct parts_events {
+  void (*router_heard)(struct daemon *d);     /* it is connected, or it is known why not */
+  void (*forward_restored)(struct daemon *d); /* one that was restored listens, or cannot */
+  void (*unmounted)(struct daemon *d);        /* somebody unmounted the tree */
+};
 
-/* The same, in errors too: a whole sentence. */
-void news_add_failure(struct daemon *d, const char *sentence);
-/* The router is connected, or it is known why not. */
-void daemon_router_heard(struct daemon *d);
-/* A forward that was restored listens, or cannot. */
-void daemon_forward_restored(struct daemon *d);
+/* Opens all parts, the tree on top. A negative errno with a sentence in d->message; what was opened stays, for
+ * parts_close. */
+int parts_open(struct daemon *d, const struct parts_events *events);
+void parts_close(struct daemon *d, void (*closed)(struct daemon *d));
 
 /* Takes and reads the state file: 0, or a negative errno with a sentence in `why`. Before any thread exists. */
 int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX]);
@@ -79,14 +85,14 @@ int declared_restore(struct daemon *d);
 /* Frees what was read. */
 void declared_free(struct daemon *d);
 
-/* All with the daemon as `arg`. */
-extern const struct credentials_events news_of_credentials;
-extern const struct link_events news_of_link;
-extern const struct services_events news_of_services;
-extern const struct forwards_events news_of_forwards;
-extern const struct tunnels_events news_of_tunnels;
-extern const struct answers_events news_of_answers;
-void news_of_parked(struct pump_stream *stream, const struct header *h, void *arg);
-void news_of_catalogue(const char *name, void *arg);
+/* wiring.c: what the parts tell, with the daemon as `arg`. */
+extern const struct credentials_events wiring_of_credentials;
+extern const struct link_events wiring_of_link;
+extern const struct services_events wiring_of_services;
+extern const struct forwards_events wiring_of_forwards;
+extern const struct tunnels_events wiring_of_tunnels;
+extern const struct answers_events wiring_of_answers;
+void wiring_of_parked(struct pump_stream *stream, const struct header *h, void *arg);
+void wiring_of_catalogue(const char *name, void *arg);
 
 #endif

@@ -12,6 +12,7 @@
 #include "daemon/start/options.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
+#include "news.h"
 
 static const struct state_rules rules = {.services = SERVICES_MAX,
                                          .forwards = FORWARDS_MAX,

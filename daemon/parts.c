@@ -1,0 +1,174 @@
+/* The parts that the daemon is made of are opened from the bottom up, each on those below it, and closed from the top
+ * down, each when the one before has called back.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "carry/link/link.h"
+#include "carry/net/lookups.h"
+#include "carry/tunnel/answers.h"
+#include "carry/tunnel/parked.h"
+#include "carry/tunnel/tunnels.h"
+#include "credentials.h"
+#include "daemon/forwards/forwards.h"
+#include "daemon/keep/state.h"
+#include "daemon/names/catalogue.h"
+#include "daemon/names/services.h"
+#include "daemon/start/options.h"
+#include "daemon/tree/tree.h"
+#include "daemon_internal.h"
+#include "proto/pump/pump.h"
+#include "proto/rpc/rpc.h"
+
+static int open_below(struct daemon *d)
+{
+  const struct link_options link_options = {
+      .target = d->router,
+      .tls = d->options->tls,
+      .ca_pem = credentials_ca(d->credentials),
+      .key = credentials_key(d->credentials),
+      .identity = {.seed = d->identity.seed,
+                   .instance = d->identity.instance,
+                   .member_key = d->identity.member_key,
+                   .former_key = d->identity.has_former ? d->identity.former_key : NULL}};
+  const struct pump_limits limits = {
+      .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
+  const struct tunnels_options tunnels_options = {.dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
+  int err = rpc_queue_create(&d->queue);
+
+  credentials_start(d->credentials, &d->loop, &wiring_of_credentials, d);
+  if (err == 0) {
+    err = rpc_queue_attach(d->queue, &d->loop);
+    if (err != 0) {
+      rpc_queue_free(d->queue);
+      d->queue = NULL;
+    }
+  }
+  if (err == 0)
+    err = pump_set_open(&d->pumps, d->queue, &d->loop, &limits);
+  if (err == 0)
+    err = lookups_open(&d->lookups, &d->loop);
+  if (err == 0)
+    err = catalogue_open(&d->catalogue, &d->loop, wiring_of_catalogue, d);
+  if (err == 0)
+    err = link_open(&d->link, d->lookups, d->queue, &link_options, &wiring_of_link, d);
+  if (err == 0)
+    link_host_init(&d->host, d->link, d->pumps);
+  if (err == 0)
+    err = tunnels_open(&d->tunnels, d->lookups, &d->host.host, d->pumps, &tunnels_options, &wiring_of_tunnels, d);
+  if (err == 0)
+    err = answers_open(&d->answers, &d->loop, &d->host.host, &wiring_of_answers, d);
+  if (err == 0)
+    err = services_open(&d->services, &d->loop, d->link, &wiring_of_services, d);
+  if (err == 0)
+    err = parked_open(&d->parked, &d->loop, &d->host.host, wiring_of_parked, d);
+  if (err == 0)
+    err = forwards_open(&d->forwards, d->lookups, d->link, &wiring_of_forwards, d);
+  if (err != 0)
+    snprintf(d->message, sizeof d->message, "%s", strerror(-err));
+  return err;
+}
+
+static void unmounted(void *arg)
+{
+  struct daemon *d = arg;
+
+  d->parts_events->unmounted(d);
+}
+
+static int open_tree(struct daemon *d)
+{
+  const struct tree_parts parts = {.router = d->router,
+                                   .link = d->link,
+                                   .catalogue = d->catalogue,
+                                   .services = d->services,
+                                   .forwards = d->forwards,
+                                   .tunnels = d->tunnels,
+                                   .pumps = d->pumps,
+                                   .window = d->options->window,
+                                   .budget = d->options->budget,
+                                   .events = d->events,
+                                   .errors = d->errors};
+  const struct tree_options options = {.mountpoint = d->mountpoint,
+                                       .source = d->options->source,
+                                       .mount_options = d->options->mount_options,
+                                       .allow_other = d->options->allow_other,
+                                       .unmounted = unmounted,
+                                       .arg = d};
+
+  return tree_open(&d->tree, &d->loop, &parts, &options, d->message, sizeof d->message);
+}
+
+int parts_open(struct daemon *d, const struct parts_events *events)
+{
+  int err;
+
+  d->parts_events = events;
+  err = open_below(d);
+  return err == 0 ? open_tree(d) : err;
+}
+
+static void close_next(void *arg);
+
+/* A part is gone for the others from when it begins to close. */
+#define CLOSES(part, close)                                                                                            \
+  static bool close_##part(struct daemon *d)                                                                           \
+  {                                                                                                                    \
+    __typeof__(d->part) closing = d->part;                                                                             \
+    d->part = NULL;                                                                                                    \
+    if (closing != NULL)                                                                                               \
+      close(closing, close_next, d);                                                                                   \
+    return closing != NULL;                                                                                            \
+  }
+
+CLOSES(tree, tree_close)
+CLOSES(state, state_close)
+CLOSES(forwards, forwards_close)
+CLOSES(parked, parked_close)
+CLOSES(answers, answers_close)
+CLOSES(services, services_close)
+CLOSES(tunnels, tunnels_close)
+CLOSES(link, link_close)
+CLOSES(catalogue, catalogue_close)
+CLOSES(lookups, lookups_close)
+CLOSES(pumps, pump_set_close)
+
+static void queue_stopped(void *arg)
+{
+  struct daemon *d = arg;
+
+  rpc_queue_free(d->queue);
+  d->queue = NULL;
+  close_next(d);
+}
+
+static bool close_queue(struct daemon *d)
+{
+  bool open = d->queue != NULL;
+
+  if (open)
+    rpc_queue_stop(d->queue, queue_stopped, d);
+  return open;
+}
+
+/* From the top down. The state is closed before anything is withdrawn for the end's sake. */
+static bool (*const closes[])(struct daemon *d) = {
+    close_tree,    close_state, close_forwards,  close_parked,  close_answers, close_services,
+    close_tunnels, close_link,  close_catalogue, close_lookups, close_pumps,   close_queue,
+};
+
+static void close_next(void *arg)
+{
+  struct daemon *d = arg;
+
+  for (size_t i = 0; i < sizeof closes / sizeof *closes; i++)
+    if (closes[i](d))
+      return;
+  d->parts_closed(d);
+}
+
+void parts_close(struct daemon *d, void (*closed)(struct daemon *d))
+{
+  d->parts_closed = closed;
+  close_next(d);
+}
