@@ -1,6 +1,6 @@
 /* What the files of the kit share: the tree (table.c), renderings (text.c), lines (lines.c), what is open (handle.c),
- * lines that wait (request.c), and the session (session.c), which reaches libfuse only through glue.c. All of it
- * belongs to the loop's thread. */
+ * lines that wait (request.c), and the session (session.c), which reaches libfuse only through the files named glue.
+ * All of it belongs to the loop's thread. */
 #ifndef FS_FS_INTERNAL_H
 #define FS_FS_INTERNAL_H
 
@@ -297,7 +297,7 @@ void fs_session_over(struct fs *fs);
 /* One of its uv_handles has called back for the last time. */
 void fs_let(struct fs *fs);
 
-/* glue.c: the one file that sees libfuse. */
+/* glue.c, which with its glue_*.c sees libfuse. */
 int fs_glue_open(struct fs_glue **out, struct fs *fs, const char *mountpoint, const struct fs_options *options);
 int fs_glue_fd(const struct fs_glue *glue);
 /* The number of the mount's device, as text. False: none, or unknown. */

@@ -1,4 +1,5 @@
-"""What the sources say of themselves is true: the arrows between rooms, and how a file is added to the tree."""
+"""What the sources say of themselves is true: the arrows between rooms, who sees which library, and how a file is added
+to the tree."""
 import json
 import os
 import pathlib
@@ -34,6 +35,20 @@ def test_no_room_sees_another_that_it_does_not_need():
         headers = set().union(*(included(source, set()) for source in folder.glob("*.c")))
         needs = {str(header.parent.relative_to(SOURCES)) for header in headers} - {room}
         assert sees == needs, f"{room} sees {sorted(sees)}, and needs {sorted(needs)}"
+
+
+def test_few_files_see_a_library_behind_a_room():
+    allowed = {
+        "fuse_lowlevel.h": {"fs/glue_internal.h"},
+        "fs/glue_internal.h": {f"fs/{name}.c" for name in ("glue", "glue_files", "glue_fixed", "glue_names", "glue_reply")},
+    }
+    sources = [path for room, _ in rooms() for path in (SOURCES / room).glob("*.[ch]")]
+    assert len(sources) > 200
+    for path in sources:
+        name = str(path.relative_to(SOURCES))
+        for header in re.findall(r'^#\s*include [<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE):
+            assert name in allowed.get(header, {name}), f"{name} includes {header}"
+            assert not header.startswith("grpc/") or name.startswith("proto/"), f"{name} includes {header}"
 
 
 def example():
