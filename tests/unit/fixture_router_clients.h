@@ -77,7 +77,6 @@ void stream_on_sent(struct rpc_call *c, void *arg);
 void stream_on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg);
 
 #define CONTROL "/mindmeld.ControlService/"
-
 #define PROXY "/mindmeld.ProxyService/"
 
 /* Lives until it has closed, and is freed by the caller. */

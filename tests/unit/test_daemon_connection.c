@@ -1,5 +1,5 @@
 /* The connection's state machine at the side that dials. */
-#include "test_daemon_connection.h"
+#include "fixture_daemon_lives.h"
 #include "runner.h"
 
 static unsigned start(struct connection *c)

@@ -1,6 +1,6 @@
 /* The connection's state machine at the side that is dialled. */
 #include "runner.h"
-#include "test_daemon_connection.h"
+#include "fixture_daemon_lives.h"
 
 static unsigned start(struct connection *c)
 {

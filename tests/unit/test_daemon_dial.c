@@ -21,7 +21,7 @@
 #include "carry/net/lookups.h"
 #include "carry/net/workers.h"
 #include "runner.h"
-#include "test_daemon_nameserver.h"
+#include "fixture_daemon_nameserver.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 150 };
 

@@ -1,5 +1,5 @@
 /* Dials by name, and a nameserver that is silent, half silent, slow, or tells more than one address. */
-#include "test_daemon_nameserver.h"
+#include "fixture_daemon_nameserver.h"
 
 #include <netdb.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The kit on a real mount. The tree is served by this process; who uses it is a child, so that the loop never touches
  * its own mount. */
-#include "test_fs_example.h"
+#include "fixture_fs_example.h"
 
 #include "fs/fs_internal.h"
 

@@ -1,6 +1,6 @@
 /* The kit over a socket that speaks FUSE: the test is the kernel, and says what a kernel would not. */
 #include "failing.h"
-#include "test_fs_example.h"
+#include "fixture_fs_example.h"
 
 #include <check.h>
 #include <fcntl.h>

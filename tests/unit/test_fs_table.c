@@ -1,6 +1,6 @@
 /* The tree of entries without a session: who lives how long, who comes back, and what happens when memory is short. */
 #include "failing.h"
-#include "test_fs_example.h"
+#include "fixture_fs_example.h"
 
 #include "fs/fs_internal.h"
 

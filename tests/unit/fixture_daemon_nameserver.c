@@ -1,14 +1,10 @@
-/* A network of the test's own, with a nameserver in it that says only what the test says. Each test is a process, so
- * that all of it goes with it. */
-#ifndef TEST_DAEMON_NAMESERVER_H
-#define TEST_DAEMON_NAMESERVER_H
+#include "fixture_daemon_nameserver.h"
 
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,19 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define NAMESERVER __attribute__((unused)) static
-
-enum { NAMESERVER_A = 1, NAMESERVER_AAAA = 28, NAMESERVER_SIZE = 512 };
-
-struct nameserver_question {
-  uint8_t bytes[NAMESERVER_SIZE];
-  size_t size; /* header and question */
-  char name[256];
-  uint16_t type;
-  struct sockaddr_in from;
-};
-
-NAMESERVER void nameserver_replace(const char *path, const char *text)
+static void nameserver_replace(const char *path, const char *text)
 {
   char other[] = "/tmp/test-nameserver-XXXXXX";
   int fd = mkstemp(other);
@@ -44,8 +28,7 @@ NAMESERVER void nameserver_replace(const char *path, const char *text)
   unlink(other);
 }
 
-/* A socket on which questions come. */
-NAMESERVER int nameserver_open(void)
+int nameserver_open(void)
 {
   const int spaces = CLONE_NEWNS | CLONE_NEWNET;
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -63,8 +46,7 @@ NAMESERVER int nameserver_open(void)
   return fd;
 }
 
-/* Reads the next one. */
-NAMESERVER void nameserver_hear(int fd, struct nameserver_question *q)
+void nameserver_hear(int fd, struct nameserver_question *q)
 {
   socklen_t from = sizeof q->from;
   size_t at = 12, used = 0;
@@ -80,9 +62,7 @@ NAMESERVER void nameserver_hear(int fd, struct nameserver_question *q)
   q->size = at + 5;
 }
 
-/* Addresses of 4 or 16 bytes, as the type says; none, and `code` 0: the name has none; 3: it does not exist; 2: the
- * server has failed. */
-NAMESERVER void nameserver_answer(int fd, struct nameserver_question *q, int code, const void *addresses, size_t count)
+void nameserver_answer(int fd, struct nameserver_question *q, int code, const void *addresses, size_t count)
 {
   size_t each = q->type == NAMESERVER_A ? 4 : 16, at = q->size;
   const uint8_t record[] = {0xc0, 12, 0, (uint8_t)q->type, 0, 1, 0, 0, 0, 0, 0, (uint8_t)each};
@@ -98,5 +78,3 @@ NAMESERVER void nameserver_answer(int fd, struct nameserver_question *q, int cod
   }
   ck_assert_int_eq(sendto(fd, q->bytes, at, 0, (struct sockaddr *)&q->from, sizeof q->from), (ssize_t)at);
 }
-
-#endif

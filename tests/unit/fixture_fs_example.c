@@ -1,50 +1,10 @@
-/* A small tree for the tests of the kit, with one file of each kind, and what the tests see of its inside. */
-#ifndef TEST_FS_EXAMPLE_H
-#define TEST_FS_EXAMPLE_H
-
-#include "fs/fs.h"
+#include "fixture_fs_example.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
-#include <uv.h>
-
-enum { EXAMPLE_LINES = 64 };
-
-struct example_item {
-  struct example *example;
-  struct fs_entry *entry;
-  char name[64];
-  char value[64];
-  bool listed; /* as a directory; else a file under construction */
-  struct example_item *prev, *next;
-};
-
-struct example {
-  struct fs *fs;
-  uv_loop_t *loop;
-  uv_timer_t timer;
-  struct fs_request *waiting;
-  struct fs_entry *waiting_file;
-  struct example_item *items;
-  long counter;
-  char log[4096];
-  size_t log_size;
-  char lines[EXAMPLE_LINES][64]; /* as the handler of `counter` saw them: text, and r(eplace) or a(dd) */
-  size_t line_count;
-  unsigned renders;
-  unsigned released;
-  unsigned over;
-  unsigned interrupts;
-  unsigned unmounted;
-  bool shown; /* what `visible` says of `shy` */
-  bool keeps; /* whether answers wait for fs_change_done */
-  struct fs_change *changes[8];
-  size_t change_count;
-};
 
 static struct example *example_of(struct fs_entry *entry)
 {
@@ -107,7 +67,7 @@ static void on_slow_timer(uv_timer_t *timer)
     fs_reply(request, 0);
 }
 
-static void on_slow_interrupt(struct fs_request *request, void *arg)
+void on_slow_interrupt(struct fs_request *request, void *arg)
 {
   struct example *example = arg;
   example->waiting = NULL;
@@ -146,9 +106,6 @@ static void line_judge(struct fs_request *request, struct fs_entry *file, const 
   fs_reply(request, 0);
 }
 
-static const struct fs_row example_rows[];
-enum { ROW_ITEM = 8, ROW_DRAFT = 12, ROW_MANY = 14 };
-
 static struct example_item *new_item(struct example *example, const char *name)
 {
   struct example_item *item = calloc(1, sizeof(*item));
@@ -160,13 +117,13 @@ static struct example_item *new_item(struct example *example, const char *name)
   return item;
 }
 
-static void free_item(struct example_item *item)
+void free_item(struct example_item *item)
 {
   DL_DELETE(item->example->items, item);
   free(item);
 }
 
-static int mkdir_item(struct fs_entry *dir, const char *name)
+int mkdir_item(struct fs_entry *dir, const char *name)
 {
   if (strlen(name) > 63)
     return -ENAMETOOLONG;
@@ -191,7 +148,7 @@ static int create_item(struct fs_entry *dir, const char *name, struct fs_entry *
   return error;
 }
 
-static int rmdir_item(struct fs_entry *dir)
+int rmdir_item(struct fs_entry *dir)
 {
   struct example_item *item = fs_object(dir);
   if (strcmp(item->name, "sticky") == 0)
@@ -256,7 +213,7 @@ static int unlink_many(struct fs_entry *file)
   return 0;
 }
 
-static const struct fs_row example_rows[] = {
+const struct fs_row example_rows[EXAMPLE_ROWS] = {
     {.path = "", .kind = FS_DIR, .mode = 0755},
     {.path = "counter",
      .kind = FS_TEXT,
@@ -295,10 +252,10 @@ static bool on_example_changed(struct fs_change *change, void *arg)
   return example->keeps;
 }
 
-static inline struct fs_options example_options(struct example *example)
+struct fs_options example_options(struct example *example)
 {
   return (struct fs_options){.rows = example_rows,
-                             .row_count = sizeof(example_rows) / sizeof(example_rows[0]),
+                             .row_count = EXAMPLE_ROWS,
                              .root_object = example,
                              .source = "example,with a comma",
                              .subtype = "example",
@@ -307,15 +264,14 @@ static inline struct fs_options example_options(struct example *example)
                              .arg = example};
 }
 
-static inline void example_init(struct example *example, uv_loop_t *loop)
+void example_init(struct example *example, uv_loop_t *loop)
 {
   *example = (struct example){.loop = loop, .counter = 7};
   uv_timer_init(loop, &example->timer);
   example->timer.data = example;
 }
 
-/* After the tree is closed. */
-static inline void example_free(struct example *example)
+void example_free(struct example *example)
 {
   struct example_item *item = NULL;
   struct example_item *following = NULL;
@@ -329,5 +285,3 @@ static inline void example_free(struct example *example)
     fs_change_done(example->changes[i]);
   uv_close((uv_handle_t *)&example->timer, NULL);
 }
-
-#endif
