@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "mindmeld.pb-c.h"
 #include "proto/wire/header.h"
 #include "proto/wire/payload.h"
 
@@ -28,7 +29,9 @@ static bool same(const struct header *a, const struct header *b)
   return strcmp(a->token, b->token) == 0 && strcmp(a->service, b->service) == 0 && a->park == b->park &&
          a->has_member == b->has_member && a->has_member_key == b->has_member_key &&
          a->has_connection == b->has_connection && a->limit == b->limit && a->hops == b->hops &&
-         a->origin == b->origin && memcmp(a->member, b->member, sizeof a->member) == 0 &&
+         a->origin == b->origin && a->epoch == b->epoch && a->established == b->established &&
+         a->received == b->received && a->has_attach == b->has_attach &&
+         memcmp(a->attach, b->attach, sizeof a->attach) == 0 && memcmp(a->member, b->member, sizeof a->member) == 0 &&
          memcmp(a->member_key, b->member_key, sizeof a->member_key) == 0 &&
          memcmp(a->connection, b->connection, sizeof a->connection) == 0;
 }
@@ -65,6 +68,50 @@ START_TEST(packed_and_read)
   one = (struct header){.has_connection = true, .connection = {1}};
   h = repeated(&one);
   ck_assert(same(&h, &one));
+}
+END_TEST
+
+/* ---- Each field that mindmeld.proto has ---- */
+
+static const struct {
+  const char *what;
+  struct header h; /* in which only that is set */
+} alone[] = {
+    {"token", {.token = "t"}},
+    {"member", {.has_member = true, .member = {1}}},
+    {"member_key", {.has_member_key = true, .member_key = {1}}},
+    {"service", {.service = "s"}},
+    {"park", {.park = true}},
+    {"connection", {.has_connection = true, .connection = {1}}},
+    {"limit", {.limit = 300}},
+    {"epoch", {.epoch = 300}},
+    {"established", {.established = true}},
+    {"received", {.received = 300}},
+    {"attach", {.has_attach = true, .attach = {1}}},
+    {"hops", {.hops = 300}},
+    {"origin", {.origin = 300}},
+};
+
+/* With one field set, its number is in the first tag of the Header, behind a tag and a length of one byte each. */
+START_TEST(each_field_has_its_number)
+{
+  const ProtobufCFieldDescriptor *field = &mindmeld__header__descriptor.fields[_i];
+  size_t row = 0;
+  while (row < sizeof alone / sizeof *alone && strcmp(alone[row].what, field->name) != 0)
+    row++;
+  ck_assert_msg(row < sizeof alone / sizeof *alone,
+                "header.c does not know the field %s of mindmeld.proto, or this test does not", field->name);
+  uint8_t bytes[HEADER_SIZE_MAX];
+  size_t size = header_pack(&alone[row].h, bytes);
+  ck_assert_uint_gt(size, 2);
+  ck_assert_uint_eq(bytes[2] >> 3, field->id);
+  Mindmeld__Payload *p = mindmeld__payload__unpack(NULL, size, bytes);
+  ck_assert_ptr_nonnull(p);
+  ck_assert_int_eq(p->payload_case, MINDMELD__PAYLOAD__PAYLOAD_HEADER);
+  ck_assert_uint_eq(protobuf_c_message_get_packed_size(&p->header->base), size - 2);
+  mindmeld__payload__free_unpacked(p, NULL);
+  struct header read = repeated(&alone[row].h);
+  ck_assert(same(&read, &alone[row].h));
 }
 END_TEST
 
@@ -172,6 +219,7 @@ Suite *test_suite(void)
   TCase *tcase = tcase_create("header");
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, packed_and_read);
+  tcase_add_loop_test(tcase, each_field_has_its_number, 0, (int)mindmeld__header__descriptor.n_fields);
   tcase_add_test(tcase, left_out);
   tcase_add_test(tcase, wrong_sizes);
   tcase_add_test(tcase, too_long);

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include "mindmeld.pb-c.h"
+#include "proto/wire/header.h"
 #include "proto/wire/payload.h"
 
 #include "runner.h"
@@ -122,6 +123,7 @@ static int parse_cut(const struct row *row, size_t first, size_t second, struct 
 static void check_same(const struct payload *p, const struct payload *q)
 {
   ck_assert(p->has_data == q->has_data && p->has_header == q->has_header && p->has_reset == q->has_reset);
+  ck_assert(p->has_refused == q->has_refused && p->has_offset == q->has_offset && p->offset == q->offset);
   ck_assert_int_eq(p->eof, q->eof);
   ck_assert_uint_eq(p->data_at, q->data_at);
   ck_assert_uint_eq(p->data_size, q->data_size);
@@ -301,6 +303,148 @@ START_TEST(ack_too_long)
 }
 END_TEST
 
+/* ---- Each field that mindmeld.proto has: numbers by hand against those that are generated ---- */
+
+static char a_code[] = "c";
+static uint8_t a_byte[] = {'x'};
+static Mindmeld__Header a_header = {.base = PROTOBUF_C_MESSAGE_INIT(&mindmeld__header__descriptor), .park = true};
+static Mindmeld__Reset a_word = {.base = PROTOBUF_C_MESSAGE_INIT(&mindmeld__reset__descriptor), .code = a_code};
+static Mindmeld__Ack an_ack = {.base = PROTOBUF_C_MESSAGE_INIT(&mindmeld__ack__descriptor), .taken = 300};
+
+static size_t write_header(uint8_t *out)
+{
+  const struct header h = {.park = true};
+  return header_pack(&h, out);
+}
+
+static size_t write_data(uint8_t *out)
+{
+  size_t size = payload_prefix(out, sizeof a_byte, false);
+  memcpy(out + size, a_byte, sizeof a_byte);
+  return size + sizeof a_byte;
+}
+
+static size_t write_eof(uint8_t *out)
+{
+  return payload_prefix(out, 0, true);
+}
+
+static size_t write_ack(uint8_t *out)
+{
+  const struct ack ack = {.taken = 300};
+  return payload_ack(out, &ack);
+}
+
+static size_t write_offset(uint8_t *out)
+{
+  return payload_offset(out, 301);
+}
+
+static size_t write_window(uint8_t *out)
+{
+  return payload_window(out, 302);
+}
+
+#define PAYLOAD_WITH(...)                                                                                              \
+  {                                                                                                                    \
+    .base = PROTOBUF_C_MESSAGE_INIT(&mindmeld__payload__descriptor), __VA_ARGS__                                       \
+  }
+
+/* `what` is the only field of the message. Of what lies in the message, the place is told when it is packed. */
+static const struct tie {
+  const char *what;
+  Mindmeld__Payload message;
+  struct payload found;
+  size_t (*write)(uint8_t *out); /* NULL: protobuf-c writes it */
+} ties[] = {
+    {"header",
+     PAYLOAD_WITH(.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER, .header = &a_header),
+     {.has_header = true},
+     write_header},
+    {"data",
+     PAYLOAD_WITH(.payload_case = MINDMELD__PAYLOAD__PAYLOAD_DATA, .data = {sizeof a_byte, a_byte}),
+     {.has_data = true},
+     write_data},
+    {"eof", PAYLOAD_WITH(.eof = true), {.eof = true}, write_eof},
+    {"reset", PAYLOAD_WITH(.reset = &a_word), {.has_reset = true}, NULL},
+    {"ack", PAYLOAD_WITH(.ack = &an_ack), {.has_ack = true, .ack = {.taken = 300}}, write_ack},
+    {"offset", PAYLOAD_WITH(.offset = 301), {.has_offset = true, .offset = 301}, write_offset},
+    {"refused", PAYLOAD_WITH(.refused = &a_word), {.has_refused = true}, NULL},
+    {"window", PAYLOAD_WITH(.window = 302), {.has_window = true, .window = 302}, write_window},
+};
+
+static const struct tie *tie_of(const ProtobufCFieldDescriptor *field)
+{
+  for (size_t i = 0; i < sizeof ties / sizeof *ties; i++) {
+    if (strcmp(ties[i].what, field->name) == 0)
+      return &ties[i];
+  }
+  ck_abort_msg("payload.c does not know the field %s of mindmeld.proto, or this test does not", field->name);
+}
+
+/* Where the one field begins and ends, behind its tag and its length. */
+static struct payload expected(const struct tie *t, size_t size)
+{
+  struct payload want = t->found;
+  if (want.has_header)
+    want.header_at = 2, want.header_size = size - 2;
+  if (want.has_data)
+    want.data_at = 2, want.data_size = size - 2;
+  if (want.has_reset || want.has_refused)
+    want.reset_at = 2, want.reset_size = size - 2;
+  return want;
+}
+
+START_TEST(each_field_has_its_number)
+{
+  const struct tie *t = tie_of(&mindmeld__payload__descriptor.fields[_i]);
+  uint8_t packed[HEADER_SIZE_MAX], written[HEADER_SIZE_MAX];
+  size_t size = mindmeld__payload__pack(&t->message, packed);
+  struct iovec part = {packed, size};
+  struct payload found, want = expected(t, size);
+  ck_assert_int_eq(payload_parse(&part, 1, &found), 0);
+  check_same(&found, &want);
+  if (t->write == NULL)
+    return;
+  ck_assert_uint_eq(t->write(written), size);
+  ck_assert_mem_eq(written, packed, size);
+}
+END_TEST
+
+/* In both, one field after the other has a value. */
+START_TEST(each_field_of_an_ack_has_its_number)
+{
+  static const struct {
+    const char *what;
+    struct ack ack;
+  } rows[] = {{"taken", {.taken = 300}},
+              {"messages", {.messages = 300}},
+              {"held_us", {.held_us = 300}},
+              {"queued", {.queued = 300}},
+              {"limit", {.limit = 300}}};
+  const ProtobufCFieldDescriptor *field = &mindmeld__ack__descriptor.fields[_i];
+  size_t row = 0;
+  while (row < sizeof rows / sizeof *rows && strcmp(rows[row].what, field->name) != 0)
+    row++;
+  ck_assert_msg(row < sizeof rows / sizeof *rows,
+                "payload.c does not know the field %s of an ack, or this test does not", field->name);
+  Mindmeld__Ack ack = MINDMELD__ACK__INIT;
+  Mindmeld__Payload message = PAYLOAD_WITH(.ack = &ack);
+  if (field->type == PROTOBUF_C_TYPE_UINT32)
+    *(uint32_t *)((char *)&ack + field->offset) = 300;
+  else
+    *(uint64_t *)(void *)((char *)&ack + field->offset) = 300;
+  uint8_t packed[PAYLOAD_ACK_MAX], written[PAYLOAD_ACK_MAX];
+  size_t size = mindmeld__payload__pack(&message, packed);
+  struct iovec part = {packed, size};
+  struct payload found, want = {.has_ack = true, .ack = rows[row].ack};
+  ck_assert_int_eq(payload_parse(&part, 1, &found), 0);
+  check_same(&found, &want);
+  ck_assert_uint_eq(payload_ack(written, &rows[row].ack), size);
+  ck_assert_mem_eq(written, packed, size);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
   Suite *suite = suite_create("payload");
@@ -313,6 +457,8 @@ Suite *test_suite(void)
   tcase_add_test(tests, ack_is_what_protobuf_writes);
   tcase_add_test(tests, acks_merge);
   tcase_add_test(tests, ack_too_long);
+  tcase_add_loop_test(tests, each_field_has_its_number, 0, (int)mindmeld__payload__descriptor.n_fields);
+  tcase_add_loop_test(tests, each_field_of_an_ack_has_its_number, 0, (int)mindmeld__ack__descriptor.n_fields);
   suite_add_tcase(suite, tests);
   return suite;
 }
