@@ -1,5 +1,5 @@
-/* Who a daemon is: an identity lasts, and is an Ed25519 key pair; a member is one process of it, and is named by the
- * hash of a secret key of its own, so that nobody can take a member's name without having its key. Any thread.
+/* Identities and members. An identity is an Ed25519 key pair that lasts from process to process. A member is one
+ * process; its name is the hash of a random secret, so that nobody can use the name without the secret. Any thread.
  */
 #ifndef PROTO_IDENTITY_H
 #define PROTO_IDENTITY_H
@@ -31,6 +31,8 @@ void identity_of_seed(const uint8_t seed[IDENTITY_SEED_SIZE], uint8_t out[IDENTI
 void identity_sign(const struct identity_claim *claim, const uint8_t seed[IDENTITY_SEED_SIZE],
                    uint8_t out[IDENTITY_SIGNATURE_SIZE]);
 bool identity_verify(const struct identity_claim *claim, const uint8_t signature[IDENTITY_SIGNATURE_SIZE]);
+/* The name of the process that has this key: its BLAKE2b hash, a digest of 16 bytes. (Of BLAKE2b, a shorter digest is
+ * not the beginning of a longer one.) */
 void member_of_key(const uint8_t key[HEADER_MEMBER_KEY_SIZE], uint8_t out[HEADER_MEMBER_SIZE]);
 
 #endif
