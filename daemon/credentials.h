@@ -13,7 +13,7 @@ struct uv_loop_s;
 struct credentials_events {
   /* credentials_key and credentials_ca are others now. */
   void (*changed)(struct credentials *c, void *arg);
-  /* The files cannot be used, and what was read before stays. Told once of each trouble, and whenever it was asked. */
+  /* The files cannot be used; the former contents stay in use. Told once for each trouble, and whenever asked. */
   void (*bad)(struct credentials *c, const char *why, void *arg);
   /* The end of a credentials_reload, after the others: whether there was anything to tell. */
   void (*reloaded)(struct credentials *c, bool told, void *arg);

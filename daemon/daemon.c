@@ -53,7 +53,7 @@ static void end_forced(uv_timer_t *timer)
 {
   struct daemon *d = timer->data;
 
-  fprintf(stderr, "mmfs: not everything could be ended in order\n");
+  fprintf(stderr, "mmfs: some parts did not stop in time; exiting anyway\n");
   _exit(d->status);
 }
 

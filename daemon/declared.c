@@ -29,7 +29,7 @@ int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
   err = state_parse(d->state_bytes, d->state_size, &rules, &d->declared, reason);
   if (err != 0)
     snprintf(why, STATE_FILE_WHY_MAX,
-             "%.300s: %.500s; it is left as it is: mend it, or move it away to begin with nothing declared",
+             "%.300s: %.500s; the file is unchanged: repair it, or move it away to begin with nothing declared",
              d->options->state_file, reason);
   return err;
 }
@@ -93,8 +93,8 @@ static void unkept(int error, const char *why, void *arg)
   char sentence[STATE_FILE_WHY_MAX + 512];
 
   (void)error;
-  snprintf(sentence, sizeof sentence, "what is declared is not kept in %.300s: %s; it is tried again",
-           d->options->state_file, why);
+  snprintf(sentence, sizeof sentence, "the state is not saved in %.300s: %s; mmfs tries again", d->options->state_file,
+           why);
   news_add_failure(d, sentence);
 }
 
@@ -102,7 +102,7 @@ static void kept(void *arg)
 {
   struct daemon *d = arg;
 
-  news_add(d, "what is declared is kept in %.300s again", d->options->state_file);
+  news_add(d, "the state is saved in %.300s again", d->options->state_file);
 }
 
 static const struct state_events state_events = {.render = render, .unkept = unkept, .kept = kept};

@@ -79,7 +79,7 @@ void news_credentials_bad(struct daemon *d, const char *why)
 {
   char sentence[CREDENTIAL_WHY_MAX + 64];
 
-  snprintf(sentence, sizeof sentence, "%s; what was read before stays", why);
+  snprintf(sentence, sizeof sentence, "%s; the former contents stay in use", why);
   news_add_failure(d, sentence);
 }
 
@@ -101,7 +101,7 @@ void news_link_renewed(struct daemon *d)
 
 void news_link_not_renewed(struct daemon *d, const char *why)
 {
-  news_add(d, "not connected anew: %s; the way that there is goes on", why);
+  news_add(d, "not connected anew: %s; the present path stays in use", why);
 }
 
 void news_link_draining(struct daemon *d)
@@ -118,12 +118,12 @@ void news_link_superseded(struct daemon *d)
 
 void news_name_hidden(struct daemon *d, const char *name)
 {
-  news_add(d, "service \"%.100s\" of the router is hidden: it is not a name that can be used here", name);
+  news_add(d, "service \"%.100s\" of the router is hidden: its name cannot be used here", name);
 }
 
 void news_stranded(struct daemon *d, size_t connections)
 {
-  news_add(d, "%zu connections are without a way, and given up in %d s unless the router lets this mount in",
+  news_add(d, "%zu connections are detached, and will be reset in %d s unless the router accepts this mount",
            connections, TUNNELS_REFUSED_MS / 1000);
 }
 
@@ -167,7 +167,7 @@ void news_forward_silent(struct daemon *d, const struct forward *f, const struct
     news_add(d, "forward %s: no longer listening on %s", forward_name(f), text);
     return;
   }
-  snprintf(sentence, sizeof sentence, "forward %s: could not go on listening on %s: %s", forward_name(f), text,
+  snprintf(sentence, sizeof sentence, "forward %s: cannot listen on %s any longer: %s", forward_name(f), text,
            strerror(-error));
   news_add_failure(d, sentence);
 }
@@ -177,7 +177,7 @@ void news_forward_absent(struct daemon *d, const struct forward *f, const struct
   char text[ADDRESS_TEXT_MAX];
   char sentence[1024];
 
-  snprintf(sentence, sizeof sentence, "forward %s: does not listen on %s yet: %.500s; it is tried again",
+  snprintf(sentence, sizeof sentence, "forward %s: does not listen on %s yet: %.500s; mmfs tries again",
            forward_name(f), address_format(address, text), why);
   news_add_failure(d, sentence);
 }

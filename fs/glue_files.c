@@ -41,9 +41,9 @@ static int set_attr(struct fs_entry *entry, const struct stat *attr, int to_set)
   bool mode = (to_set & FUSE_SET_ATTR_MODE) != 0 && (attr->st_mode & 07777) != entry->mode;
   bool contents = (to_set & (FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME)) != 0;
   if (owner)
-    return glue_refuse(entry, NULL, "change", "owners are fixed");
+    return glue_refuse(entry, NULL, "change", "owners cannot be changed");
   if (fixed && (mode || contents))
-    return glue_refuse(entry, NULL, "change", "it is a fixed file");
+    return glue_refuse(entry, NULL, "change", "the file is fixed");
   if (mode)
     entry->mode = attr->st_mode & row->mode;
   return 0;
@@ -136,7 +136,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     return;
   int error = open_handle(req, entry, fi);
   if (error == -EPERM)
-    error = glue_refuse(entry, NULL, "write", "it is a fixed file");
+    error = glue_refuse(entry, NULL, "write", "the file is fixed");
   if (error != 0)
     glue_reply_error(req, error);
   else if (fuse_reply_open(req, fi) != 0)
@@ -165,7 +165,7 @@ static struct fs_entry *create_entry(struct fs_entry *dir, const char *name, int
   if (entry != NULL)
     *error = (flags & O_EXCL) != 0 ? -EEXIST : entry->row->kind == FS_DIR ? -EISDIR : 0;
   else if (dir->row->create == NULL)
-    *error = glue_refuse(dir, name, "create", "no file can be made here");
+    *error = glue_refuse(dir, name, "create", "a file cannot be created here");
   else
     *error = dir->row->create(dir, name, &entry);
   if (*error != 0 || entry == NULL)

@@ -43,13 +43,13 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
   (void)mode;
   (void)rdev;
-  refuse_name(req, parent, name, "mknod", "there are only files and directories here");
+  refuse_name(req, parent, name, "mknod", "the tree has only files and directories");
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
   (void)link;
-  refuse_name(req, parent, name, "link", "there are no links here");
+  refuse_name(req, parent, name, "link", "the tree has no links");
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
@@ -58,13 +58,13 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
   (void)parent;
   (void)name;
   (void)flags;
-  refuse_name(req, newparent, newname, "rename to", "names are fixed");
+  refuse_name(req, newparent, newname, "rename to", "names cannot be changed");
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
   (void)ino;
-  refuse_name(req, newparent, newname, "link", "there are no links here");
+  refuse_name(req, newparent, newname, "link", "the tree has no links");
 }
 
 static int make_dir(struct fs_entry *dir, const char *name)
@@ -72,7 +72,7 @@ static int make_dir(struct fs_entry *dir, const char *name)
   if (fs_entry_find(dir, name) != NULL)
     return -EEXIST;
   if (dir->row->mkdir == NULL)
-    return glue_refuse(dir, name, "mkdir", "no directory can be made here");
+    return glue_refuse(dir, name, "mkdir", "a directory cannot be created here");
   return dir->row->mkdir(dir, name);
 }
 
@@ -109,7 +109,7 @@ static int unlink_entry(struct fs_entry *entry)
   int (*remove_file)(struct fs_entry *) =
       entry->row->unlink != NULL ? entry->row->unlink : entry->parent->row->unlink_inside;
   if (remove_file == NULL)
-    return glue_refuse(entry, NULL, "remove", "it is a fixed file");
+    return glue_refuse(entry, NULL, "remove", "the file is fixed");
   fs_entry_hold(entry);
   int error = remove_file(entry);
   fs_entry_let(entry);
@@ -134,7 +134,7 @@ static int rmdir_entry(struct fs_entry *entry)
   if (entry->row->kind != FS_DIR)
     return -ENOTDIR;
   if (entry->row->rmdir == NULL)
-    return glue_refuse(entry, NULL, "rmdir", "it is a fixed directory");
+    return glue_refuse(entry, NULL, "rmdir", "the directory is fixed");
   fs_entry_hold(entry);
   entry->dead = true;
   int error = entry->row->rmdir(entry);

@@ -164,7 +164,7 @@ int fs_open(struct fs **out, struct uv_loop_s *loop, const char *mountpoint, con
   fs->table.fs = fs;
   fs->table.uid = getuid();
   fs->table.gid = getgid();
-  snprintf(message, message_size, "%s: cannot be mounted on", mountpoint);
+  snprintf(message, message_size, "cannot mount on %s", mountpoint);
   error = mount_session(fs, mountpoint, options, message, message_size);
   if (error == 0) {
     error = start_polling(fs, loop);

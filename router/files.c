@@ -15,7 +15,7 @@ static int certificate_read(struct files *out, const struct options *o, char why
     return error;
   error = certificate_check(out->cert, out->cert_key, &out->cert_until, phrase);
   if (error)
-    snprintf(why, FILES_WHY_MAX, "%.300s and %.300s are no certificate and its private key: %s", o->tls_cert,
+    snprintf(why, FILES_WHY_MAX, "cannot use %.300s and %.300s as a certificate and its private key: %s", o->tls_cert,
              o->tls_key, phrase);
   return error;
 }

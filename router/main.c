@@ -171,7 +171,7 @@ static int take_key(struct program *p, const struct files *files)
     return 0;
   int error = router_set_key(p->router, files->key);
   if (!error)
-    tell(p, "the key is the one that is in %s now", p->options.key);
+    tell(p, "the key that is in use is the one in %s now", p->options.key);
   return error ? error : 1;
 }
 
@@ -182,7 +182,7 @@ static int take_certificate(struct program *p, const struct files *files)
   int error = router_set_certificate(p->router, files->cert, files->cert_key);
   if (error)
     return error;
-  tell(p, "the certificate is the one that is in %s now", p->options.tls_cert);
+  tell(p, "the certificate that is in use is the one in %s now", p->options.tls_cert);
   tell_end_of_certificate(p, files->cert_until);
   return 1;
 }
@@ -191,7 +191,7 @@ static void take_files(struct program *p, struct files *files, bool asked)
 {
   int key = take_key(p, files), cert = take_certificate(p, files);
   if (key < 0 || cert < 0) {
-    tell(p, "memory is short: what was read before stays");
+    tell(p, "memory is short: the former contents stay in use");
     return;
   }
   if (key + cert == 0 && asked)
@@ -207,7 +207,7 @@ static void files_were_read(struct files *files, const char *why, bool asked, vo
   if (p->over)
     return;
   if (why)
-    tell(p, "%s; what was read before stays", why);
+    tell(p, "%s; the former contents stay in use", why);
   else
     take_files(p, files, asked);
   if (asked && !p->ending)
@@ -236,7 +236,7 @@ static void watch_files(struct program *p)
                                          .arg = p};
   int error = reload_start(&p->reload, &options);
   if (error)
-    tell(p, "files are not read anew: %s", strerror(-error));
+    tell(p, "cannot read the files anew when they change: %s", strerror(-error));
 }
 
 /* A file system that holds the thread up does not hold up the end. */
@@ -277,7 +277,7 @@ static int serve(struct program *p)
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
     if (error == -EINVAL && p->files.cert)
-      return fail(p, error, "%s and %s are no certificate and its private key, both PEM", p->options.tls_cert,
+      return fail(p, error, "cannot use %s and %s as a certificate and its private key, both PEM", p->options.tls_cert,
                   p->options.tls_key);
     return fail(p, error, "cannot listen on %s: %s", p->options.listen, listen_trouble(p, error));
   }

@@ -93,7 +93,7 @@ static void list_services(struct opening *o, struct rpc_message *m)
       (Mindmeld__ListServicesRequest *)rpc_message_unpack(m, &mindmeld__list_services_request__descriptor);
   rpc_message_free(m);
   if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a ListServicesRequest");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a ListServicesRequest");
     return;
   }
   mindmeld__list_services_request__free_unpacked(request, NULL);
@@ -121,9 +121,9 @@ static void tell_refusal(struct router *r, const struct rpc_call *c, const char 
     return;
   r->refusals.pace.left_out = 0;
   if (left_out > 0)
-    router_log(r, "%" PRIu64 " callers more were refused", left_out);
+    router_log(r, "%" PRIu64 " more callers were refused", left_out);
   if (since > 0)
-    router_log(r, "%s is refused: %s; %" PRIu64 " times more since it was told last", rpc_call_peer(c), why, since);
+    router_log(r, "%s is refused: %s; %" PRIu64 " more times since the last such line", rpc_call_peer(c), why, since);
   else
     router_log(r, "%s is refused: %s", rpc_call_peer(c), why);
 }
@@ -342,7 +342,7 @@ void router_drain(struct router *r, void (*done)(void *arg), void *arg)
   r->done_arg = arg;
   int error = rpc_server_leave_address(r->server);
   if (error)
-    router_log(r, "its address is not free yet: %s", strerror(-error));
+    router_log(r, "the address is not free yet: %s", strerror(-error));
   router_log(r, "draining, %zu connections live", r->bridge_count);
   openings_refuse_all(r, RPC_UNAVAILABLE, draining);
   dials_refuse_waiting(r, RPC_UNAVAILABLE, draining);

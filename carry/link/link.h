@@ -48,7 +48,7 @@ struct link_events {
   void (*renewed)(struct link *l, void *arg);
   /* An attempt failed, or the way that there was is lost. */
   void (*failed)(struct link *l, void *arg);
-  /* It could not be renewed, and why; the way that there is goes on. Told only when the reason changes. */
+  /* It could not be renewed, and why; the present path stays in use. Told only when the reason changes. */
   void (*not_renewed)(struct link *l, const char *why, void *arg);
   /* The router has taken our word for who we are, and that the process before us is over. May be told again. */
   void (*joined)(struct link *l, void *arg);
@@ -97,7 +97,7 @@ uint64_t link_stream_age(const struct link *l); /* ms; 0: streams may grow as ol
 void link_renew(struct link *l);
 /* The same, for a reason that only may be one: what is tried for the first time right now is not begun anew. */
 void link_renew_perhaps(struct link *l);
-/* For attempts from now on; the way that there is goes on. Both are copied. 0 or -ENOMEM. */
+/* For attempts from now on; the present path stays in use. Both are copied. 0 or -ENOMEM. */
 int link_set_credentials(struct link *l, const char *key, const char *ca_pem);
 /* The channel of now, for calls that start now; never NULL between open and close. */
 struct rpc_channel *link_channel(struct link *l);

@@ -231,7 +231,7 @@ static void watch_message(struct rpc_call *c, struct rpc_message *m, void *arg)
     take_news(p, news);
   } else {
     mindmeld__watch_services_response__free_unpacked(news, NULL);
-    link_fail(p->link, p, "there is another router now, which speaks the second version");
+    link_fail(p->link, p, "a router that speaks the second version has taken its place");
   }
 }
 

@@ -72,15 +72,15 @@ static bool by_proxy(const struct trouble_where *where, const char *text, char o
 
   if (code != NULL) {
     snprintf(out, TROUBLE_MAX,
-             "the proxy %s refuses to connect to %s (HTTP %.3s): a router to be reached without it belongs "
+             "the proxy %s refuses to connect to %s (HTTP %.3s): to reach the router without it, list the router "
              "in no_proxy",
              where->proxy, where->target, code + sizeof refusal - 1);
     return true;
   }
   for (size_t i = 0; i < sizeof absences / sizeof *absences; i++)
     if (strstr(text, absences[i]) != NULL) {
-      snprintf(out, TROUBLE_MAX, "cannot reach the proxy %s: a router to be reached without it belongs in no_proxy",
-               where->proxy);
+      snprintf(out, TROUBLE_MAX,
+               "cannot reach the proxy %s: to reach the router without it, list the router in no_proxy", where->proxy);
       return true;
     }
   return false;

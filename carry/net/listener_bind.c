@@ -153,8 +153,8 @@ static int probe(struct listener_binding *b, const struct endpoint *at)
   if (rc == -ECONNREFUSED || rc == -ENOENT)
     return 0;
   if (rc == 0 || rc == -EAGAIN)
-    return explain(b, -EADDRINUSE, "somebody listens there already");
-  return explain(b, -EADDRINUSE, "there is a socket of somebody else's");
+    return explain(b, -EADDRINUSE, "another process listens there already");
+  return explain(b, -EADDRINUSE, "the socket there belongs to somebody else");
 }
 
 static int remove_stale(struct listener_binding *b, const struct endpoint *at)
@@ -166,16 +166,16 @@ static int remove_stale(struct listener_binding *b, const struct endpoint *at)
   if (fstatat(b->directory, base_name(b), &before, AT_SYMLINK_NOFOLLOW) != 0)
     return errno == ENOENT ? 0 : explain_errno(b, -errno);
   if (!S_ISSOCK(before.st_mode))
-    return explain(b, -EADDRINUSE, "there is a file that is not a socket");
+    return explain(b, -EADDRINUSE, "the file there is not a socket");
   rc = probe(b, at);
   if (rc != 0)
     return rc;
   if (fstatat(b->directory, base_name(b), &now, AT_SYMLINK_NOFOLLOW) != 0)
     return errno == ENOENT ? 0 : explain_errno(b, -errno);
   if (now.st_dev != before.st_dev || now.st_ino != before.st_ino)
-    return explain(b, -EADDRINUSE, "somebody else begins to listen there");
+    return explain(b, -EADDRINUSE, "another process begins to listen there");
   if (unlinkat(b->directory, base_name(b), 0) != 0 && errno != ENOENT)
-    return explain(b, -errno, "the socket that nobody listens on cannot be removed");
+    return explain(b, -errno, "the dead socket there cannot be removed");
   return 0;
 }
 

@@ -137,7 +137,7 @@ static void tell_detached(struct tunnel *t)
 static void tell_broken(struct tunnel *t)
 {
   if (t->machine.broken)
-    tunnel_fail(t, "given up: mmfs has made a mistake with it, which should be reported");
+    tunnel_fail(t, "given up because of a bug in mmfs; please report it");
 }
 
 static void run(struct tunnel *t, unsigned actions)
@@ -207,8 +207,8 @@ static void dial_answered(struct tunnel *t, const struct header *h)
     tunnel_step(t, CONNECTION_ANSWERED);
     return;
   }
-  tunnel_fail(t, "the other side's header is not that of this connection");
-  tunnel_set_reset(t, "EPROTO", "the header is not that of this connection");
+  tunnel_fail(t, "the other side sent the header of another connection");
+  tunnel_set_reset(t, "EPROTO", "the header is of another connection");
   tunnel_step(t, CONNECTION_MISANSWERED);
 }
 
@@ -348,13 +348,13 @@ static void tell_timeout(struct tunnel *t)
   if (c->state == CONNECTION_WAITING && now_ms(t) >= c->dial_until) {
     tunnel_fail(t, "no router for %" PRIu64 " s: %s", times->dial / 1000, way_of(t).trouble);
   } else if (now_ms(t) >= c->dial_until) {
-    tunnel_fail(t, "nobody answered in %" PRIu64 " s%s%s", (now_ms(t) - t->started_ms) / 1000,
-                t->trouble != NULL ? "; the latest was: " : "", t->trouble != NULL ? t->trouble : "");
+    tunnel_fail(t, "no answer in %" PRIu64 " s%s%s", (now_ms(t) - t->started_ms) / 1000,
+                t->trouble != NULL ? "; the last error was: " : "", t->trouble != NULL ? t->trouble : "");
     tunnel_set_reset(t, "ETIMEDOUT", "no answer in time");
   } else if (now_ms(t) >= c->hold_until) {
     tunnel_fail(t, "given up after %" PRIu64 " s without a way to the other side: %s",
                 (c->hold_until - c->shaky_since) / 1000, tunnel_trouble(t));
-    tunnel_set_reset(t, "ETIMEDOUT", "it was without a stream for too long");
+    tunnel_set_reset(t, "ETIMEDOUT", "the connection had no stream for too long");
   }
 }
 
@@ -367,7 +367,7 @@ static void look_for_room(struct tunnel *t)
     arm(t);
     return;
   }
-  remember_trouble(t, "what stands before the router lets no further stream through");
+  remember_trouble(t, "the front of the router lets no further stream through");
   tunnel_step(t, CONNECTION_STREAM_LOST);
 }
 
@@ -509,8 +509,8 @@ void tunnel_end_loop(struct tunnel *t)
 
 void tunnel_evict(struct tunnel *t)
 {
-  tunnel_fail(t, "given up while it had no stream: too many others had none, either");
-  tunnel_set_reset(t, "ECONNABORTED", "too many connections were without a stream");
+  tunnel_fail(t, "given up while detached: too many others were detached, too");
+  tunnel_set_reset(t, "ECONNABORTED", "too many connections were detached");
   tunnel_step(t, CONNECTION_CUT);
 }
 

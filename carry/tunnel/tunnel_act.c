@@ -171,7 +171,7 @@ static int dial_target(struct tunnel *t)
   }
   t->dial = NULL;
   if (t->target == NULL) {
-    tunnel_fail(t, "it has no target any more");
+    tunnel_fail(t, "the service has no target any more");
     tunnel_set_reset(t, "ENOENT", "the service has no target any more");
   } else {
     tunnel_fail(t, "cannot connect to the target: %s", strerror(-error));

@@ -137,7 +137,7 @@ static void begin_service(struct tunnels *ts, struct pump_stream *s, const struc
 void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target)
 {
   if (ts->closing || !h->has_connection || !h->has_member) {
-    say_reset(ts, s, "EPROTO", "the header does not say which connection it is of");
+    say_reset(ts, s, "EPROTO", "the header does not name its connection");
     return;
   }
   struct tunnel *t = find(ts, h);
@@ -147,9 +147,9 @@ void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct head
   else if (tomb != NULL)
     answer_from_tomb(ts, s, h, tomb);
   else if (h->established)
-    say_reset(ts, s, "ECONNRESET", "the connection is not known here any more");
+    say_reset(ts, s, "ECONNRESET", "this side does not know the connection any more");
   else if (h->received > 0)
-    say_reset(ts, s, "EPROTO", "the header says that more was received than was sent");
+    say_reset(ts, s, "EPROTO", "the header acknowledges more than was sent");
   else
     begin_service(ts, s, h, h->service, target);
 }
@@ -194,7 +194,7 @@ void tunnels_superseded(struct tunnels *ts)
   {
     if (t->machine.role != CONNECTION_SERVICE)
       continue;
-    tunnel_set_reset(t, "ECONNABORTED", "a newer mmfs has taken the place of the other side's");
+    tunnel_set_reset(t, "ECONNABORTED", "a newer mmfs has replaced the one at the other side");
     tunnel_step(t, CONNECTION_CUT);
   }
 }

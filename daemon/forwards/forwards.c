@@ -162,7 +162,7 @@ static void list_answer(enum rpc_status status, const char *text, bool found, vo
   }
   /* A router that was lost meanwhile has not refused: the forward takes effect when it is back. */
   if (status != RPC_OK && link_connected(w->owner->link)) {
-    snprintf(why, sizeof why, "the router was asked for the service, but: %s", text);
+    snprintf(why, sizeof why, "the router did not say whether it knows the service: %s", text);
     refuse(w, -rpc_status_errno(status), why);
     return;
   }
@@ -265,7 +265,7 @@ int forward_write(struct forward *f, const struct address *address, bool replace
     return 0;
   }
   if (full(f, replace)) {
-    *why = "it has as many listeners as there can be";
+    *why = "the forward has too many listeners";
     return -ENOSPC;
   }
   *why = "the listener cannot be opened";
@@ -418,7 +418,7 @@ int forwards_create(struct forwards *fs, const char *name, struct forward **out,
     return -EEXIST;
   }
   if (HASH_COUNT(fs->table) >= FORWARDS_MAX) {
-    *why = "there are as many forwards as there can be";
+    *why = "too many forwards are declared here";
     return -ENOSPC;
   }
   *why = "memory is short";

@@ -45,7 +45,7 @@ static int open_directory(struct state_file *f, const char *path, char why[STATE
   if (directory == NULL)
     return explain(why, -ENOMEM, "%.600s: %s", path, strerror(ENOMEM));
   if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-    rc = explain(why, -EISDIR, "%.600s: it is a directory: name a file", path);
+    rc = explain(why, -EISDIR, "%.600s is a directory: name a file", path);
   else if (strlen(name) >= sizeof(f->name))
     rc = explain(why, -ENAMETOOLONG, "%.600s: %s", path, strerror(ENAMETOOLONG));
   if (rc == 0) {
@@ -66,7 +66,7 @@ static int take_lock(struct state_file *f, const char *path, char why[STATE_FILE
   snprintf(name, sizeof(name), "%s.lock", f->name);
   f->lock = openat(f->directory, name, O_RDWR | O_CREAT | OPEN_FLAGS, 0600);
   if (f->lock < 0)
-    return explain(why, -errno, "%.600s.lock, which says that it is in use, cannot be made: %s", path, strerror(errno));
+    return explain(why, -errno, "cannot create the lock file %.600s.lock: %s", path, strerror(errno));
   for (int waited = 0; flock(f->lock, LOCK_EX | LOCK_NB) != 0; waited += POLL_MS) {
     if (errno != EWOULDBLOCK && errno != EINTR)
       return explain(why, -errno, "%.600s.lock: %s", path, strerror(errno));
@@ -87,9 +87,9 @@ static int check(const struct stat *st, const char *path, char why[STATE_FILE_WH
     return explain(why, -EPERM, "%.600s belongs to user %lu: chown it, or name another one", path,
                    (unsigned long)st->st_uid);
   if ((st->st_mode & 022) != 0)
-    return explain(why, -EPERM, "%.600s: others may write it: see what is in it, and chmod 600 it", path);
+    return explain(why, -EPERM, "%.600s: others may write it: look what is in it, and chmod 600 it", path);
   if (st->st_size > STATE_SIZE_MAX)
-    return explain(why, -EFBIG, "%.600s is larger than mmfs ever writes it: name another one", path);
+    return explain(why, -EFBIG, "%.600s is larger than any state file of mmfs: name another one", path);
   return 0;
 }
 

@@ -139,14 +139,14 @@ static int check_head(const char *bytes, size_t size, size_t *head, char why[STA
   char digits[12];
 
   if (size == 0)
-    return damaged(why, "it is empty");
+    return damaged(why, "the file is empty");
   if (end == NULL || (size_t)(end - bytes) <= length || (size_t)(end - bytes) >= length + sizeof(digits) ||
       memcmp(bytes, HEAD, length) != 0)
-    return damaged(why, "it does not begin with \"" HEAD "%d\"", VERSION);
+    return damaged(why, "the file does not begin with \"" HEAD "%d\"", VERSION);
   snprintf(digits, sizeof(digits), "%.*s", (int)((size_t)(end - bytes) - length), bytes + length);
   version = strtoul(digits, &rest, 10);
   if (digits[0] < '1' || digits[0] > '9' || *rest != '\0')
-    return damaged(why, "it does not begin with \"" HEAD "%d\"", VERSION);
+    return damaged(why, "the file does not begin with \"" HEAD "%d\"", VERSION);
   if (version > VERSION)
     return damaged(why, "a newer mmfs wrote it, in version %s of the format; this one knows version %d", digits,
                    VERSION);
@@ -161,17 +161,17 @@ static int check_end(const char *bytes, size_t size, size_t *body, char why[STAT
   size_t at = size - 1;
 
   if (bytes[size - 1] != '\n')
-    return damaged(why, "it is cut short: it ends within a line");
+    return damaged(why, "the file is cut short: it ends within a line");
   while (at > 0 && bytes[at - 1] != '\n')
     at--;
   if (size - at < strlen(END) + 1 || memcmp(bytes + at, END, strlen(END)) != 0)
-    return damaged(why, "it is cut short: its last line is not \"" END "\"");
+    return damaged(why, "the file is cut short: its last line is not \"" END "\"");
   *body = at;
   if (size - at == strlen(END) + 1)
     return 0;
   snprintf(expected, sizeof(expected), END " %08" PRIx32 "\n", checksum(bytes, at));
   if (size - at != strlen(expected) || memcmp(bytes + at, expected, size - at) != 0)
-    return damaged(why, "the checksum in its last line is another one (if you edited it, leave out the number there)");
+    return damaged(why, "the checksum in the last line is wrong (if you edited the file, leave out the number there)");
   return 0;
 }
 

@@ -48,7 +48,7 @@ static const unsigned allowed[] = {
     [SERVICE_TAKEN] = TO(PENDING) | TO(REGISTERING) | TO(ONLINE) | TO(OFFLINE),
 };
 
-static const char superseded[] = "a newer mmfs with this identity has taken its place";
+static const char superseded[] = "a newer mmfs with this identity has taken the place of this one";
 
 static void begin(struct service *s);
 static void timer_fired(uv_timer_t *timer);
@@ -68,7 +68,7 @@ static void move(struct service *s, enum service_state state, const char *why)
   if ((allowed[before] & (1u << state)) == 0) {
     bug_found();
     state = SERVICE_OFFLINE;
-    why = "mmfs has made a mistake with it, which should be reported";
+    why = "mmfs has a bug; please report it";
     ask_again(s, RETRY_MAX_MS);
   }
   s->owner->online += state == SERVICE_ONLINE;
@@ -205,9 +205,9 @@ static void ended(struct service *s, struct registration *r, enum rpc_status sta
   if (status == RPC_ALREADY_EXISTS && link_original(ss->link) && uv_now(ss->loop) < s->again_until) {
     ask_again(s, AGAIN_MS);
   } else if (status == RPC_ALREADY_EXISTS) {
-    refused(s, SERVICE_TAKEN, -EEXIST, "the name is taken by somebody else");
+    refused(s, SERVICE_TAKEN, -EEXIST, "another mount has registered the name");
   } else if (is_verdict(status)) {
-    snprintf(why, sizeof why, "the router refuses it: %s", text);
+    snprintf(why, sizeof why, "the router refuses the service: %s", text);
     refused(s, SERVICE_OFFLINE, -rpc_status_errno(status), why);
   } else {
     stream_lost(s, status == RPC_OK ? "the router ended the registration" : text);

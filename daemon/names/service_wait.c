@@ -49,7 +49,7 @@ static void wait_over(uv_timer_t *timer)
   struct service_wait *w = timer->data;
 
   answer(w, w->error,
-         w->error == -ETIMEDOUT ? "the router gave no verdict in time; it is still being registered" : "interrupted");
+         w->error == -ETIMEDOUT ? "the router gave no verdict in time; the registration goes on" : "interrupted");
 }
 
 void service_revert(struct service *s)

@@ -8,7 +8,7 @@
 #include "carry/link/link.h"
 #include "services_internal.h"
 
-const char services_full[] = "as many services as can be are declared here";
+const char services_full[] = "too many services are declared here";
 
 void services_release(struct services *ss)
 {

@@ -273,7 +273,7 @@ static int replace(const char *path, const struct mountpoint_mount *mount, char 
   rc = detach(path);
   if (rc == 0)
     return 0;
-  snprintf(reason, sizeof(reason), "has a dead mount that cannot be taken away: %s", strerror(-rc));
+  snprintf(reason, sizeof(reason), "has a dead mount that cannot be removed: %s", strerror(-rc));
   return explain(why, rc, path, reason);
 }
 

@@ -49,7 +49,7 @@ int options_refuse(struct parse *p, const char *format, ...)
 
 int options_out_of_memory(struct parse *p)
 {
-  options_refuse(p, "out of memory");
+  options_refuse(p, "memory is short");
   return -ENOMEM;
 }
 
@@ -129,7 +129,7 @@ static int apply_window(struct parse *p, const char *name, const char *value)
   uint64_t size = parse_size(value);
 
   if (size < 256 * KIB || size > 64 * MIB)
-    return options_refuse(p, "option \"%s\": \"%.40s\" is no size from 256K to 64M", name, value);
+    return options_refuse(p, "option \"%s\": \"%.40s\" is not a size from 256K to 64M", name, value);
   p->out->window = size;
   return 0;
 }
@@ -139,7 +139,7 @@ static int apply_budget(struct parse *p, const char *name, const char *value)
   uint64_t size = parse_size(value);
 
   if (size < MIB || size > 64 * GIB)
-    return options_refuse(p, "option \"%s\": \"%.40s\" is no size from 1M to 64G", name, value);
+    return options_refuse(p, "option \"%s\": \"%.40s\" is not a size from 1M to 64G", name, value);
   p->out->budget = size;
   return 0;
 }
@@ -164,7 +164,7 @@ static int apply_dial_timeout(struct parse *p, const char *name, const char *val
   uint64_t seconds = parse_seconds(value);
 
   if (seconds < 1 || seconds > DIAL_TIMEOUT_MAX)
-    return options_refuse(p, "option \"%s\": \"%.40s\" is no number of seconds from 1 to 600", name, value);
+    return options_refuse(p, "option \"%s\": \"%.40s\" is not a number of seconds from 1 to 600", name, value);
   p->out->dial_ms = seconds * 1000;
   return 0;
 }
@@ -174,7 +174,7 @@ static int apply_hold(struct parse *p, const char *name, const char *value)
   uint64_t seconds = parse_seconds(value);
 
   if (seconds > SECONDS_MAX)
-    return options_refuse(p, "option \"%s\": \"%.40s\" is no number of seconds from 0 to 86400", name, value);
+    return options_refuse(p, "option \"%s\": \"%.40s\" is not a number of seconds from 0 to 86400", name, value);
   p->out->hold_ms = seconds * 1000;
   return 0;
 }
@@ -184,7 +184,7 @@ static int apply_keepalive(struct parse *p, const char *name, const char *value)
   uint64_t seconds = parse_seconds(value);
 
   if (seconds > KEEPALIVE_MAX)
-    return options_refuse(p, "option \"%s\": \"%.40s\" is no number of seconds from 0 to 32767", name, value);
+    return options_refuse(p, "option \"%s\": \"%.40s\" is not a number of seconds from 0 to 32767", name, value);
   p->out->keepalive_s = (unsigned)seconds;
   return 0;
 }

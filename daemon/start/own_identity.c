@@ -123,8 +123,8 @@ static int read_file(int fd, const struct identity_place *p, struct identity_tex
   if (err == -EPROTONOSUPPORT)
     return identity_place_explain(why, err, p, "written by a newer mmfs");
   if (err != 0)
-    return identity_place_explain(
-        why, err, p, "damaged: put it back from a copy, or remove it, and this mount will be somebody new");
+    return identity_place_explain(why, err, p,
+                                  "damaged: put it back from a copy, or remove it, and this mount gets a new identity");
   return 0;
 }
 

@@ -113,7 +113,7 @@ static int status_row_render(struct fs_entry *file, struct fs_text *out)
   else
     fs_printf(out, "protocol %d\n", link_original(p->link) ? 1 : 2);
   if (link_superseded(p->link))
-    fs_printf(out, "superseded a newer mmfs with this identity has taken its place\n");
+    fs_printf(out, "superseded a newer mmfs with this identity has taken the place of this one\n");
   fs_printf(out, "version %s\n", MM_VERSION);
   fs_printf(out, "pid %ld\n", (long)getpid());
   fs_printf(out, "uptime %" PRIu64 "\n", (uv_now(t->loop) - t->started_ms) / 1000);

@@ -62,7 +62,7 @@ static bool taken(const struct tree *t, const char *name)
   return catalogue_find(t->parts.catalogue, name) != CATALOGUE_NONE && services_find(t->parts.services, name) == NULL;
 }
 
-static const char taken_phrase[] = "the router knows a service of that name already";
+static const char taken_phrase[] = "the router already knows a service of that name";
 
 static int declare(struct tree *t, const char *name, struct service **out, const char **why)
 {
@@ -113,7 +113,7 @@ int services_row_create(struct fs_entry *dir, const char *name, struct fs_entry 
 
   if (err == 0 && shown(t, name)) {
     err = -EEXIST;
-    why = "there is a service of that name already";
+    why = "a service of that name exists already";
   }
   if (err == 0 && services_count(t->parts.services) >= SERVICES_MAX) {
     err = -ENOSPC;
@@ -328,7 +328,7 @@ int service_row_create(struct fs_entry *dir, const char *name, struct fs_entry *
   struct service *s = services_find(t->parts.services, fs_name(dir));
 
   if (s == NULL || strcmp(name, "target") != 0)
-    return tree_refuse(t, -EPERM, "no file can be made here", "create services/%s/%.100s", fs_name(dir), name);
+    return tree_refuse(t, -EPERM, "a file cannot be created here", "create services/%s/%.100s", fs_name(dir), name);
   service_make_target(s);
   *out = fs_find(dir, name);
   return 0;

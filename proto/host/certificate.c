@@ -74,7 +74,7 @@ int certificate_check(const char *chain_pem, const char *key_pem, time_t *until,
   const char *phrase;
   X509 *certificate = read_chain(chain_pem);
   if (!certificate)
-    return explain(why, -EINVAL, "there is no certificate that can be read");
+    return explain(why, -EINVAL, "the file has no certificate that can be read");
   EVP_PKEY *key = read_key(key_pem, &phrase);
   if (!key) {
     X509_free(certificate);
@@ -84,7 +84,7 @@ int certificate_check(const char *chain_pem, const char *key_pem, time_t *until,
   *until = end_of(certificate);
   EVP_PKEY_free(key);
   X509_free(certificate);
-  return matches == 1 ? 0 : explain(why, -EINVAL, "the private key is not that of the certificate");
+  return matches == 1 ? 0 : explain(why, -EINVAL, "the private key does not match the certificate");
 }
 
 int certificate_check_roots(const char *pem, char why[CERTIFICATE_WHY_MAX])
@@ -94,5 +94,5 @@ int certificate_check_roots(const char *pem, char why[CERTIFICATE_WHY_MAX])
   X509 *certificate = from ? PEM_read_bio_X509_AUX(from, NULL, no_passphrase, &asked) : NULL;
   X509_free(certificate);
   BIO_free(from);
-  return certificate ? 0 : explain(why, -EINVAL, "there is no certificate that can be read");
+  return certificate ? 0 : explain(why, -EINVAL, "the file has no certificate that can be read");
 }

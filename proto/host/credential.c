@@ -108,12 +108,12 @@ static const char *find_key(const char **bytes, size_t *size)
   *bytes = key;
   *size = left;
   if (left == 0)
-    return "there is no key in its first line";
+    return "the first line has no key";
   if (left > CREDENTIAL_KEY_MAX)
-    return "the key in its first line is longer than 4096 bytes";
+    return "the key in the first line is longer than 4096 bytes";
   for (size_t i = 0; i < left; i++)
     if (key[i] < 0x20 || key[i] > 0x7e)
-      return "the key in its first line has other bytes than printable ASCII";
+      return "the key in the first line has a byte that is not printable ASCII";
   return NULL;
 }
 
@@ -165,7 +165,7 @@ static int check_pem(const char *bytes, ssize_t size, const char *path, char why
   if (size > PEM_MAX)
     return explain(why, -EFBIG, "file", path, "larger than 1 MiB");
   if (memmem(bytes, (size_t)size, begin, strlen(begin)) == NULL)
-    return explain(why, -EINVAL, "file", path, "there is nothing in PEM form in it");
+    return explain(why, -EINVAL, "file", path, "it has nothing in PEM form");
   if (memchr(bytes, '\0', (size_t)size) != NULL)
     return explain(why, -EINVAL, "file", path, "not a text file");
   return 0;

@@ -191,9 +191,9 @@ const char *pump_down_take(struct pump *p, grpc_byte_buffer *buffer, const struc
                                       : 0;
   const char *why = NULL;
   if (news < 0)
-    why = "the other side does not go on where it was";
+    why = "the other side did not go on where it stopped";
   else if (news > 0 && !p->down.drop && is_too_much(p, size - skip))
-    why = "the other side sent more than it was told it may";
+    why = "the other side sent more than its limit allows";
   else if (news > 0 && !p->down.drop && !append(p, buffer, payload, skip))
     why = "memory is short";
   if (why != NULL)

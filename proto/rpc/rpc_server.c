@@ -143,7 +143,7 @@ static struct rpc_call *accept_call(struct request *r)
   grpc_op over = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
   struct rpc_call *c = rpc_call_new(r->server->queue, r->call);
   if (!c) {
-    grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
+    grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "memory is short", NULL);
     grpc_call_unref(r->call);
     return NULL;
   }
@@ -152,7 +152,7 @@ static struct rpc_call *accept_call(struct request *r)
   c->method = method_of(r->details.method);
   over.data.recv_close_on_server.cancelled = &c->cancelled;
   if (!c->method || !c->peer || rpc_call_batch(c, RPC_PART_OVER, &over, 1) != 0) {
-    grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "out of memory", NULL);
+    grpc_call_cancel_with_status(r->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "memory is short", NULL);
     rpc_peer_put(r->server->peers, c->peer);
     rpc_call_delete(c);
     return NULL;

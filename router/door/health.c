@@ -126,7 +126,7 @@ static void watch_step(struct health_call *h)
   if (!h->sending && !h->ended && h->told != state_of(h))
     say_state(h, state_of(h));
   if (h->router->ending && h->told == state_of(h))
-    end(h, RPC_UNAVAILABLE, "the router ends");
+    end(h, RPC_UNAVAILABLE, "the router is about to stop");
 }
 
 static void on_sent(struct rpc_call *c, void *arg)
@@ -172,7 +172,7 @@ static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
         m, &grpc__health__v1__health_check_request__descriptor);
   rpc_message_free(m);
   if (!request) {
-    end(h, RPC_INVALID_ARGUMENT, "that is not a HealthCheckRequest");
+    end(h, RPC_INVALID_ARGUMENT, "the message is not a HealthCheckRequest");
     return;
   }
   h->known = is_served(request->service);
@@ -223,6 +223,6 @@ void health_wake(struct router *r)
     return;
   DL_FOREACH(r->health_checks, h)
   {
-    end(h, RPC_UNAVAILABLE, "the router ends");
+    end(h, RPC_UNAVAILABLE, "the router is about to stop");
   }
 }

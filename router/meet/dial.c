@@ -74,7 +74,7 @@ static const struct rpc_call_events events = {.closed = on_closed};
 static void dial_fail_absent(struct dial *d)
 {
   const struct goal *g = &d->goal;
-  char sentence[SENTENCE_MAX] = "its daemon is not here";
+  char sentence[SENTENCE_MAX] = "the member is not here";
   if (g->kind == GOAL_SERVICE)
     snprintf(sentence, sizeof sentence, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
              registry_left(d->arrival.router->registry, g->name) ? "is gone" : "does not exist");
@@ -138,7 +138,7 @@ static void room_enter(struct dial *d)
     return;
   callers_release(r->callers, d->arrival.caller, CALLER_WAITING);
   dial_fail(d, RPC_RESOURCE_EXHAUSTED,
-            error == -ENOSPC ? "too many streams wait for somebody who is not here" : "the router is short of memory");
+            error == -ENOSPC ? "too many streams wait for members that are not here" : "the router is short of memory");
 }
 
 static void service_enter(struct dial *d, struct service *s)

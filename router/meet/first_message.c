@@ -44,7 +44,7 @@ static enum rpc_status header_find(const struct iovec *parts, size_t count, stru
 {
   struct payload payload;
   if (payload_parse(parts, count, &payload) != 0)
-    return malformed(why, "that is not a Payload");
+    return malformed(why, "the message is not a Payload");
   if (!payload.has_header || payload.has_data || payload.has_reset || payload.has_refused || payload.has_ack ||
       payload.has_offset || payload.eof)
     return malformed(why, "a connection begins with a header, alone in its message");
@@ -105,7 +105,7 @@ static enum rpc_status token_find(const struct rpc_message *m, const struct iove
 {
   struct payload payload;
   if (payload_parse(parts, count, &payload) != 0)
-    return malformed(why, "that is not a Payload");
+    return malformed(why, "the message is not a Payload");
   if (payload.has_header)
     return malformed(why, "the token of a ProxyConnection stands in its data, not in a header");
   int used = payload.has_data ? data_feed(parts, count, &payload, t, done) : 0;

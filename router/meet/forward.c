@@ -47,7 +47,7 @@ void forward_ask(struct opening *o, struct rpc_message *m)
       (Mindmeld__ForwardToServiceRequest *)rpc_message_unpack(m, &mindmeld__forward_to_service_request__descriptor);
   rpc_message_free(m);
   if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a ForwardToServiceRequest");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a ForwardToServiceRequest");
     return;
   }
   if (registry_find(r->registry, request->name))

@@ -76,7 +76,7 @@ void parked_start(const struct arrival *a)
   struct router *r = a->router;
   struct arrival forward;
   if (!caller_joined(a->caller) && caller_holds(a->caller, CALLER_SERVICES) == 0) {
-    arrival_refuse(a, RPC_FAILED_PRECONDITION, "only who has joined, or has a service, may park streams");
+    arrival_refuse(a, RPC_FAILED_PRECONDITION, "only a member that has joined, or has a service, may park streams");
     return;
   }
   if (dials_take_waiting(r, caller_member(a->caller), &forward)) {

@@ -132,9 +132,9 @@ static enum rpc_status header_check(const struct header *h, struct member *m, co
   if (error)
     return malformed(why, "a member has 16 bytes, and its key 32");
   if (!m->given && !shows)
-    return malformed(why, "who parks a stream, dials or attaches says its member and its member's key");
+    return malformed(why, "a stream that is parked, dials or attaches needs its member and that member's key");
   if (!h->has_connection && (names || h->has_attach))
-    return malformed(why, "who dials or attaches says a connection of 16 bytes");
+    return malformed(why, "a stream that dials or attaches needs a connection of 16 bytes");
   if (h->has_attach && !h->established)
     return malformed(why, "only an established connection is attached to a member");
   return RPC_OK;

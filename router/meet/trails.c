@@ -66,7 +66,7 @@ void trails_ask(struct opening *o, struct rpc_message *m)
       (Mindmeld__TraceRequest *)rpc_message_unpack(m, &mindmeld__trace_request__descriptor);
   rpc_message_free(m);
   if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a TraceRequest");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a TraceRequest");
     return;
   }
   if (!r->trails)

@@ -266,7 +266,7 @@ static enum rpc_status claim_read(struct claim *out, const Mindmeld__JoinRequest
   *why = "that is not the member's key";
   if (error == -EACCES)
     return RPC_PERMISSION_DENIED;
-  *why = "who joins says a member of 16 bytes and its key of 32, an identity and a challenge of 32, and a signature of "
+  *why = "a join needs a member of 16 bytes and its key of 32, an identity and a challenge of 32, and a signature of "
          "64";
   if (error || !out->member.given || !field_read(s->identity, sizeof s->identity, &request->identity) ||
       !field_read(s->challenge, sizeof s->challenge, &request->challenge) ||
@@ -289,7 +289,7 @@ void join_ask(struct opening *o, struct rpc_message *m)
   Mindmeld__JoinRequest *request = (Mindmeld__JoinRequest *)rpc_message_unpack(m, &mindmeld__join_request__descriptor);
   rpc_message_free(m);
   if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a JoinRequest");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a JoinRequest");
     return;
   }
   struct claim claim;

@@ -338,14 +338,13 @@ void service_create(struct opening *o, struct rpc_message *m)
   rpc_message_free(m);
   struct member member;
   if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a CreateServiceRequest");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a CreateServiceRequest");
     return;
   }
   int error = member_read(&member, request->member.data, request->member.len, request->member_key.data,
                           request->member_key.len);
   if (!registry_name_valid(request->name))
-    opening_refuse(o, RPC_INVALID_ARGUMENT,
-                   "a service's name has 1 to 63 letters a-z, digits, and hyphens that do not stand at its ends");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "a service's name is 1 to 63 of a-z, 0-9 and inner hyphens");
   else if (error == -EACCES)
     opening_refuse(o, RPC_PERMISSION_DENIED, "that is not the member's key");
   else if (error)

@@ -205,7 +205,7 @@ void watch_start(struct opening *o, struct rpc_message *m)
       (Mindmeld__WatchServicesRequest *)rpc_message_unpack(m, &mindmeld__watch_services_request__descriptor);
   rpc_message_free(m);
   if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "that is not a WatchServicesRequest");
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a WatchServicesRequest");
     return;
   }
   mindmeld__watch_services_request__free_unpacked(request, NULL);

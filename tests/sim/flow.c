@@ -129,7 +129,7 @@ static void add(struct flow *f, const struct content *c)
   if (c != NULL)
     memcpy(body, c, sizeof *c);
   if (sequence_out_add(&f->out, size, body) != 0)
-    broken(f->w, "out of memory");
+    broken(f->w, "memory is short");
   window_sent(&f->window, size > 0 ? size : 1, f->w->now);
   check_kept(f, size);
 }

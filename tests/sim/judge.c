@@ -123,7 +123,7 @@ static void held_too_long(struct side *s, const struct connection *before)
   if (partner(s) != NULL && !lives(partner(s))) /* what that one did needs a reason of its own */
     return;
   s->pair->held = true;
-  judge_excuse(s, "it was without a stream for too long");
+  judge_excuse(s, "the connection had no stream for too long");
 }
 
 static void nobody_answered(struct side *s)

@@ -25,7 +25,7 @@ SIZES = (0, 0, 1, 1, 64, 2048, 2049, 16384, 70000, 300000, 1 << 20, 3 << 20)
 NEAR = ("both",) * 6 + ("speaks first", "leaves at once", "resets", "waits for the end", "stalls")
 FAR = ("both",) * 6 + ("hears first", "resets", "resets at once", "answers and ends", "stalls")
 # Who dials and is not answered in time, or finds the service gone when it dials again, gives up; the target may have been reached.
-UNANSWERED = ("nobody answered", "no router for", "does not exist", "is gone")
+UNANSWERED = ("no answer in", "no router for", "does not exist", "is gone")
 BROKEN = (errno.ECONNRESET, errno.EPIPE)
 PAUSES = (0, 0.002, 0.05)
 DEAF, LATE = 150, 75  # seconds: an end that hears nothing more has lost its connection; the other end is over soon after, or in a minute

@@ -204,14 +204,14 @@ def test_a_dead_mount_with_users_is_replaced(keeper, router):
 
 WHOLE = text_of("service web localhost:80", "forward web 127.0.0.1:9000")
 DAMAGE = {
-    "empty": ("", "it is empty"),
-    "cut": (WHOLE[:40], "it is cut short"),
-    "cut at a line": (WHOLE[: WHOLE.index("forward")], "it is cut short"),
-    "checksum": (WHOLE[:-1] + " 01234567\n", "the checksum in its last line is another one"),
+    "empty": ("", "the file is empty"),
+    "cut": (WHOLE[:40], "cut short"),
+    "cut at a line": (WHOLE[: WHOLE.index("forward")], "cut short"),
+    "checksum": (WHOLE[:-1] + " 01234567\n", "the checksum in the last line is wrong"),
     "line": (WHOLE.replace("forward web", "forward Web"), "line 3"),
     "newer": (WHOLE.replace("state 1", "state 2"), "a newer mmfs wrote it"),
-    "other": ("#!/bin/sh\necho hello\n", "it does not begin with"),
-    "bytes": ("\x00\xff\n" * 100, "it does not begin with"),
+    "other": ("#!/bin/sh\necho hello\n", "does not begin with"),
+    "bytes": ("\x00\xff\n" * 100, "does not begin with"),
 }
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_file_is_refused_and_left_alone(directory, router, path, damag
     path.chmod(0o600)
     before = path.stat()
     said = refusal(directory, router, f"state={path}")
-    assert str(path) in said and why in said and "it is left as it is" in said
+    assert str(path) in said and why in said and "the file is unchanged" in said
     assert path.read_text() == text
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -307,13 +307,13 @@ def checks_what_cannot_be_kept(a, keeper, path, stop, go_on, why):
     stop()
     for name in ("b", "c", "d"):
         os.mkdir(a / f"services/{name}")
-    told = [line for line in a.errors() if "is not kept" in line]
+    told = [line for line in a.errors() if "is not saved" in line]
     assert len(told) == 1 and why in told[0], a.errors()
-    assert "is not kept" in a.read("events")
+    assert "is not saved" in a.read("events")
     assert path.read_text() == text
     assert not os.path.exists(f"{path}.tmp")
     go_on()
-    eventually(lambda: "is kept in" in a.read("events"), what="it is kept again")
+    eventually(lambda: "is saved in" in a.read("events"), what="it is kept again")
     assert "service d\n" in path.read_text()
     before = declared(a)
     assert len(before) == 4

@@ -121,7 +121,7 @@ def test_a_tree_is_there_when_it_is_said_to_be(machine):
     assert machine.does(f"stat -c %U /proc/{router}; grep CapEff /proc/{router}/status").split() == ["mmrouter", "CapEff:", "0000000000000400"]
     eventually(lambda: machine.does("cat /mnt/mm/services/app/status") == "online\n")
     machine.does("echo another >/etc/mindmeld/key && echo another >/etc/mindmeld/router.key && systemctl reload mmrouter mmfs@mnt-mm")
-    eventually(lambda: "the key is the one that is in" in machine.does("journalctl -o cat -u mmrouter"), what="the router has another key")
+    eventually(lambda: "the key that is in use is the one in" in machine.does("journalctl -o cat -u mmrouter"), what="the router has another key")
     eventually(lambda: "connected to 127.0.0.1:443 anew" in machine.does("cat /mnt/mm/events") or machine.does("grep ^connects /mnt/mm/status") > "connects 1")
     eventually(lambda: machine.does("cat /mnt/mm/services/app/status") == "online\n")
     assert machine.shows("mmrouter", "MainPID") == router and machine.shows("mmrouter", "ActiveState") == "active"

@@ -80,7 +80,7 @@ ENDS = [
     ("mmfs", ["", "{directory}/empty"], 2, "ROUTER is empty"),
     ("mmfs", ["-o", "key={directory}/missing", "127.0.0.1:1", "{directory}/empty"], 2, "No such file"),
     ("mmfs", ["-o", "cafile={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "PEM"),
-    ("mmfs", ["-o", "state={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "it is left as it is"),
+    ("mmfs", ["-o", "state={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "the file is unchanged"),
     ("mmfs", ["-o", "identity={directory}/file", "127.0.0.1:1", "{directory}/empty"], 2, "damaged"),
     ("mmrouter", ["--nonsense"], 2, "is not an option"),
     ("mmrouter", ["--key", "{directory}/missing"], 2, "No such file"),

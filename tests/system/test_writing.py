@@ -610,15 +610,15 @@ def test_who_writes_a_temporary_file_changes_nothing(pair, forward, directory):
 
 
 @pytest.mark.parametrize("doing, sentence", [
-    (lambda m: open(f"{m}/status", "w"), "write status: it is a fixed file (EPERM)"),
-    (lambda m: open(f"{m}/services/web/stats", "a"), "write services/web/stats: it is a fixed file (EPERM)"),
-    (lambda m: os.mkdir(f"{m}/forwards/x"), "mkdir forwards/x: no directory can be made here (EPERM)"),
-    (lambda m: open(f"{m}/notes", "w"), "create notes: no file can be made here (EPERM)"),
-    (lambda m: os.unlink(f"{m}/errors"), "remove errors: it is a fixed file (EPERM)"),
-    (lambda m: os.rmdir(f"{m}/services"), "rmdir services: it is a fixed directory (EPERM)"),
-    (lambda m: os.rename(f"{m}/services/web", f"{m}/services/www"), "rename to services/www: names are fixed (EPERM)"),
-    (lambda m: os.symlink("x", f"{m}/services/link"), "link services/link: there are no links here (EPERM)"),
-    (lambda m: os.mkfifo(f"{m}/services/pipe"), "mknod services/pipe: there are only files and directories here (EPERM)"),
+    (lambda m: open(f"{m}/status", "w"), "write status: the file is fixed (EPERM)"),
+    (lambda m: open(f"{m}/services/web/stats", "a"), "write services/web/stats: the file is fixed (EPERM)"),
+    (lambda m: os.mkdir(f"{m}/forwards/x"), "mkdir forwards/x: a directory cannot be created here (EPERM)"),
+    (lambda m: open(f"{m}/notes", "w"), "create notes: a file cannot be created here (EPERM)"),
+    (lambda m: os.unlink(f"{m}/errors"), "remove errors: the file is fixed (EPERM)"),
+    (lambda m: os.rmdir(f"{m}/services"), "rmdir services: the directory is fixed (EPERM)"),
+    (lambda m: os.rename(f"{m}/services/web", f"{m}/services/www"), "rename to services/www: names cannot be changed (EPERM)"),
+    (lambda m: os.symlink("x", f"{m}/services/link"), "link services/link: the tree has no links (EPERM)"),
+    (lambda m: os.mkfifo(f"{m}/services/pipe"), "mknod services/pipe: the tree has only files and directories (EPERM)"),
 ], ids=["open", "append", "mkdir", "create", "unlink", "rmdir", "rename", "symlink", "mkfifo"])
 def test_what_the_tree_does_not_provide_for_is_told(pair, doing, sentence):
     mount, _ = pair

@@ -709,7 +709,7 @@ START_TEST(test_unix_in_use)
   folder_open(&f);
   unix_text(&f, text);
   open_well(&w, text);
-  open_badly(&second, text, -EADDRINUSE, "somebody listens there already");
+  open_badly(&second, text, -EADDRINUSE, "another process listens there already");
   fd = connect_unix(f.file);
   ck_assert_int_ge(fd, 0);
   close(fd);
@@ -719,7 +719,7 @@ START_TEST(test_unix_in_use)
   run_out(); /* then its file is gone */
 
   datagram = bind_unix(f.file, SOCK_DGRAM);
-  open_badly(&w, text, -EADDRINUSE, "a socket of somebody else's");
+  open_badly(&w, text, -EADDRINUSE, "the socket there belongs to somebody else");
   close(datagram);
   folder_close(&f);
 }
@@ -739,7 +739,7 @@ START_TEST(test_unix_full_is_in_use)
   ck_assert_int_eq(listen(server, 0), 0);
   client = connect_unix(f.file);
   ck_assert_int_ge(client, 0);
-  open_badly(&w, text, -EADDRINUSE, "somebody listens there already");
+  open_badly(&w, text, -EADDRINUSE, "another process listens there already");
   close(server);
   close(client);
   folder_close(&f);
@@ -760,7 +760,7 @@ START_TEST(test_unix_leaves_other_files_alone)
   fd = open(f.file, O_CREAT | O_WRONLY, 0600);
   ck_assert_int_ge(fd, 0);
   close(fd);
-  open_badly(&w, text, -EADDRINUSE, "a file that is not a socket");
+  open_badly(&w, text, -EADDRINUSE, "the file there is not a socket");
   ck_assert_int_eq(lstat(f.file, &st), 0);
   ck_assert(S_ISREG(st.st_mode));
   unlink(f.file);
@@ -769,7 +769,7 @@ START_TEST(test_unix_leaves_other_files_alone)
   snprintf(target, sizeof(target), "%s/target", f.path);
   close(bind_unix(target, SOCK_STREAM));
   ck_assert_int_eq(symlink(target, f.file), 0);
-  open_badly(&w, text, -EADDRINUSE, "a file that is not a socket");
+  open_badly(&w, text, -EADDRINUSE, "the file there is not a socket");
   ck_assert_int_eq(lstat(f.file, &st), 0);
   ck_assert(S_ISLNK(st.st_mode));
   ck_assert_int_eq(lstat(target, &st), 0);
@@ -777,7 +777,7 @@ START_TEST(test_unix_leaves_other_files_alone)
   unlink(target);
 
   ck_assert_int_eq(mkdir(f.file, 0700), 0);
-  open_badly(&w, text, -EADDRINUSE, "a file that is not a socket");
+  open_badly(&w, text, -EADDRINUSE, "the file there is not a socket");
   rmdir(f.file);
   folder_close(&f);
 }

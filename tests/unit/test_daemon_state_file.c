@@ -236,7 +236,7 @@ START_TEST(what_is_not_ours_is_refused)
   }
   ck_assert_int_eq(truncate(path, 64 << 20), 0);
   ck_assert_int_eq(chown(path, geteuid(), getegid()), 0);
-  refuses(-EFBIG, "larger than mmfs ever writes it");
+  refuses(-EFBIG, "larger than any state file");
   snprintf(other, sizeof(other), "%s.other", path);
   ck_assert_int_eq(rename(path, other), 0);
   ck_assert_int_eq(symlink(other, path), 0);

@@ -62,8 +62,8 @@ START_TEST(nobody_answers)
   stream_at(0);
   world_router_stop(&w);
   WORLD_UNTIL(&w, closed == 1);
-  ck_assert_ptr_nonnull(strstr(sentence, "forwards/web: nobody answered in "));
-  ck_assert_ptr_nonnull(strstr(sentence, "the latest was: "));
+  ck_assert_ptr_nonnull(strstr(sentence, "forwards/web: no answer in "));
+  ck_assert_ptr_nonnull(strstr(sentence, "the last error was: "));
   expect_reset(fd);
 }
 END_TEST
@@ -255,10 +255,10 @@ START_TEST(the_other_side_does_not_know_it_any_more)
   begin_connected();
   int fd = open_and_lose(&s);
   stream_meet(s, false);
-  stream_say_reset(&w, s, "ECONNRESET", "the connection is not known here any more");
+  stream_say_reset(&w, s, "ECONNRESET", "this side does not know the connection any more");
   WORLD_UNTIL(&w, closed == 1);
   expect_reset(fd);
-  ck_assert_ptr_nonnull(strstr(sentence, "the other side: the connection is not known here any more"));
+  ck_assert_ptr_nonnull(strstr(sentence, "the other side: this side does not know the connection any more"));
 }
 END_TEST
 

@@ -514,7 +514,7 @@ static void lose_all(struct stream **s)
   limit_files(files.rlim_cur);
   ck_assert_int_eq(closed, 1);
   ck_assert_uint_eq(tunnels_detached(tunnels), HELD - 1);
-  ck_assert_ptr_nonnull(strstr(sentence, "given up while it had no stream"));
+  ck_assert_ptr_nonnull(strstr(sentence, "given up while detached"));
 }
 
 START_TEST(the_oldest_is_given_up)

@@ -80,7 +80,7 @@ START_TEST(test_check)
     const char *chain, *key, *why; /* `why` NULL: good */
   } rows[] = {
       {ours.cert, ours.key, NULL},
-      {ours.cert, theirs.key, "not that of the certificate"},
+      {ours.cert, theirs.key, "does not match the certificate"},
       {ours.cert, ours.locked, "encrypted"},
       {ours.cert, ours.cert, "no private key"},
       {ours.key, ours.key, "no certificate"},

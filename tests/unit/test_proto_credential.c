@@ -87,9 +87,9 @@ START_TEST(test_bad_keys)
 
   check_bad_key(-ENOENT, "No such file or directory");
   put("", 0, 0600);
-  check_bad_key(-EINVAL, "no key in its first line");
+  check_bad_key(-EINVAL, "the first line has no key");
   put(" \n hidden\n", strlen(" \n hidden\n"), 0600);
-  check_bad_key(-EINVAL, "no key in its first line");
+  check_bad_key(-EINVAL, "the first line has no key");
   put("hidden\001\n", 8, 0600);
   check_bad_key(-EINVAL, "printable ASCII");
   put("hidden\303\266\n", 9, 0600);
@@ -99,7 +99,7 @@ START_TEST(test_bad_keys)
   put("\xff\xfeh\0i\0\n\0", 8, 0600); /* UTF-16 */
   check_bad_key(-EINVAL, "printable ASCII");
   put("\xef\xbb\xbf\n", 4, 0600);
-  check_bad_key(-EINVAL, "no key in its first line");
+  check_bad_key(-EINVAL, "the first line has no key");
   put("hidden\0", 7, 0600);
   check_bad_key(-EINVAL, "printable ASCII");
   memset(bytes, 'x', sizeof(bytes));

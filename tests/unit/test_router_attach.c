@@ -216,7 +216,7 @@ START_TEST(test_expires)
   limits.waiting = 1;
   fixture_open_with(&f, &limits, NULL);
   for (int i = 0; i < 3; i++)
-    stream_closes_saying(attach(&f, member_s.key, member_f, 'c'), RPC_NOT_FOUND, "its daemon is not here");
+    stream_closes_saying(attach(&f, member_s.key, member_f, 'c'), RPC_NOT_FOUND, "the member is not here");
   fixture_close(&f);
 }
 END_TEST
