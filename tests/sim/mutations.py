@@ -19,8 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONNECTION = ["carry/tunnel/connection.c", "carry/tunnel/connection_streams.c", "carry/tunnel/connection_end.c"]
 SOURCES = CONNECTION + ["proto/flow/sequence.c", "proto/flow/window.c", "carry/tunnel/tombs.c"]
-HEADERS = ["proto/host/bug.h", "carry/tunnel/connection.h", "carry/tunnel/connection_internal.h", "carry/tunnel/tombs.h"]
-HEADERS += ["proto/wire/header.h", "proto/flow/sequence.h", "proto/flow/window.h"]
+HEADERS = [p.relative_to(ROOT) for room in ("carry/tunnel", "proto/host", "proto/wire", "proto/flow") for p in (ROOT / room).glob("*.h")]
 MACHINE, STREAMS, END, SEQUENCE, WINDOW, TOMBS = SOURCES
 
 # name, file, what stands there, what is put there
@@ -130,8 +129,8 @@ MUTATIONS = [
     (
         "the router's return is not noticed",
         STREAMS,
-        "return wants_stream(c) ? open_again(c, now) : connection_renew_if_due(c, now);",
-        "return wants_stream(c) ? 0 : connection_renew_if_due(c, now);",
+        "  if (wants_stream(c))\n    return open_again(c, now);\n  /* A dial on the way",
+        "  if (wants_stream(c))\n    return 0;\n  /* A dial on the way",
     ),
     (
         "a silent next stream is waited for",
