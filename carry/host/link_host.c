@@ -13,7 +13,7 @@
 #include "proto/rpc/rpc.h"
 #include "proto/wire/header.h"
 
-enum { TOKEN_MS = 10000, TRACE_MS = 5000 };
+enum { TOKEN_MS = 10000, TRACE_MS = 2000 /* dials may wait for it */ };
 
 struct carry_question {
   struct rpc_call *call;

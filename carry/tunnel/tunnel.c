@@ -20,7 +20,6 @@ enum {
   SENTENCE_SIZE = 512,
   MORE_MS = 5000, /* over a slow line who dials waits longer, by so much each time */
   MOST_MS = 120000,
-  TRAILS_FROM = 8, /* a loop has many at once: what few do costs the router nothing */
 };
 
 static void unhold(struct tunnel *t)
@@ -326,8 +325,7 @@ void tunnel_dialled(int fd, const char *why, void *arg)
   } else if (fd >= 0) {
     t->fd = fd;
     hops_dialled(&t->table->dialled, &t->hops, fd);
-    if (t->table->served >= TRAILS_FROM)
-      trails_add(&t->table->trails, t->origin, t->hops.socket);
+    trails_add(&t->table->trails, t);
     tunnel_step(t, CONNECTION_DIALLED);
   } else {
     tunnel_fail(t, "%s", why);
@@ -336,6 +334,18 @@ void tunnel_dialled(int fd, const char *why, void *arg)
     tunnel_step(t, CONNECTION_DIAL_FAILED);
   }
   unhold(t);
+}
+
+void tunnel_dial_now(struct tunnel *t, const struct address *target)
+{
+  int event;
+  if (t->machine.state != CONNECTION_OPENING)
+    return;
+  t->target = target;
+  event = tunnel_dial(t);
+  t->target = NULL;
+  if (event != TUNNEL_NOTHING)
+    tunnel_step(t, (enum connection_event)event);
 }
 
 /* What the user reads of a time that is over. */

@@ -155,7 +155,7 @@ static int act_on_streams(struct tunnel *t, unsigned actions)
 
 /* ---- The socket ---- */
 
-static int dial_target(struct tunnel *t)
+int tunnel_dial(struct tunnel *t)
 {
   /* Each round would open two sockets here, and a stream: nobody means that. */
   if (t->hops.count > HOPS_MAX) {
@@ -178,6 +178,12 @@ static int dial_target(struct tunnel *t)
     tunnel_set_reset(t, uv_err_name(error), "cannot connect to the target");
   }
   return CONNECTION_DIAL_FAILED;
+}
+
+static int dial_target(struct tunnel *t)
+{
+  bool held = t->target != NULL && t->hops.count <= HOPS_MAX && trails_hold(&t->table->trails, t, t->target);
+  return held ? TUNNEL_NOTHING : tunnel_dial(t);
 }
 
 static int give_socket(struct tunnel *t)
@@ -240,6 +246,7 @@ static void end_tunnel(struct tunnel *t)
     t->table->host->cancel(t->asking);
   if (t->dial != NULL)
     dial_cancel(t->dial);
+  trails_forget(&t->table->trails, t);
   tunnels_remove(t);
   uv_close((uv_handle_t *)&t->timer, tunnel_timer_closed);
 }

@@ -27,6 +27,7 @@ struct dial;
 struct farewells;
 struct tally;
 struct tombs;
+struct trails_held;
 
 /* There may be thousands: what is rare is not in it. */
 struct tunnel {
@@ -51,7 +52,8 @@ struct tunnel {
   UT_hash_handle hh;                          /* S: by connection */
   struct detached detached;
   struct hops hops;
-  uint64_t origin; /* S: of hops.h, by which it came to F */
+  uint64_t origin;          /* S: of hops.h, by which it came to F */
+  struct trails_held *held; /* S: its target is not dialled yet */
   uv_timer_t timer;
   int holds;               /* callbacks that are still to come */
   bool failed, cut, known; /* `known`: in the table by connection */
@@ -129,6 +131,8 @@ const char *tunnel_trouble(const struct tunnel *t);
 void tunnel_fail_loop(struct tunnel *t);
 /* And breaks, since it is open. */
 void tunnel_end_loop(struct tunnel *t);
+/* S: its target was not to be dialled until now. */
+void tunnel_dial_now(struct tunnel *t, const struct address *target);
 /* What to say if the connection breaks. Both live as long as the tunnel. */
 void tunnel_set_reset(struct tunnel *t, const char *code, const char *reason);
 
@@ -144,6 +148,8 @@ void tunnel_timer_closed(uv_handle_t *timer);
 
 /* Carries them out. Returns the event that came of it, or TUNNEL_NOTHING. */
 int tunnel_act(struct tunnel *t, unsigned actions);
+/* One of them: connects to `target`, whatever may be against it but hops. */
+int tunnel_dial(struct tunnel *t);
 
 /* ---- tunnel_info.c ---- */
 

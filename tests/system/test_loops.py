@@ -8,7 +8,7 @@ import pytest
 
 from harness import PATIENCE, Echo, dial, ends_somehow, exchange, free_port, settled
 
-FEW = 1000  # 20 or 130, and more where one is late to know what it has dialled; a loop that goes on makes 20,000
+FEW = 1000  # 20 to 300, however late the router answers; a loop that goes on makes 20,000
 
 
 def connections(*mounts):

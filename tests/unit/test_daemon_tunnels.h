@@ -149,7 +149,7 @@ static void open_target(void)
 
   listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
-  ck_assert_int_eq(listen(listener, 8), 0);
+  ck_assert_int_eq(listen(listener, SOMAXCONN), 0);
   ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &size), 0);
   snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(at.sin_port));
   ck_assert_int_eq(address_parse_target(text, &target, &why), 0);

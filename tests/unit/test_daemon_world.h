@@ -30,6 +30,7 @@ struct fake_call {
   char name[300];                             /* of CreateService */
   uint8_t challenge[IDENTITY_CHALLENGE_SIZE]; /* of the watch */
   bool watch, create, join;
+  size_t traced; /* origins of a Trace */
   int sending;
   struct fake_call *prev, *next;
 };
@@ -48,6 +49,7 @@ struct fake_router {
   bool challenges; /* it wants a Join */
   enum rpc_status join_status;
   bool join_mute;    /* no verdict, until fake_join_verdict */
+  bool traces;       /* it knows Trace, whose answers are those of fake_trace_verdict */
   const char *takes; /* a name that goes with a Join, which no watch tells; or NULL */
   uint32_t heartbeat_ms;
   uint64_t stream_age_ms;
@@ -62,9 +64,9 @@ struct world {
   struct fake_router router;
   struct fake_call *calls;
   int port;
-  int watches, lists, creates, asks, joins; /* that came */
-  uint64_t instance;                        /* that joined last */
-  bool former;                              /* it said who it was before */
+  int watches, lists, creates, asks, joins, traces; /* that came */
+  uint64_t instance;                                /* that joined last */
+  bool former;                                      /* it said who it was before */
   bool server_gone, link_gone, queue_gone;
 
   struct own_identity identity;
@@ -293,6 +295,42 @@ WORLD void fake_join_verdict(struct fake_call *f)
   }
 }
 
+WORLD void fake_trace(struct world *w, struct fake_call *f, const struct rpc_message *m)
+{
+  Mindmeld__TraceRequest *request =
+      (Mindmeld__TraceRequest *)rpc_message_unpack(m, &mindmeld__trace_request__descriptor);
+
+  ck_assert_ptr_nonnull(request);
+  ck_assert_uint_eq(request->n_origin, request->n_dialled);
+  f->traced = request->n_origin;
+  mindmeld__trace_request__free_unpacked(request, NULL);
+  w->traces++;
+}
+
+/* So many are before each. Returns for how many that was asked. */
+WORLD size_t fake_trace_verdict(struct world *w, unsigned hops)
+{
+  Mindmeld__TraceResponse response = MINDMELD__TRACE_RESPONSE__INIT;
+  uint32_t all[64];
+  struct fake_call *f;
+
+  DL_FOREACH(w->calls, f)
+  {
+    if (f->traced > 0)
+      break;
+  }
+  ck_assert_ptr_nonnull(f);
+  ck_assert_uint_le(f->traced, 64);
+  response.n_hops = f->traced;
+  response.hops = all;
+  for (size_t i = 0; i < f->traced; i++)
+    all[i] = hops;
+  f->traced = 0;
+  ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&response.base)), 0);
+  ck_assert_int_eq(rpc_call_finish(f->call, RPC_OK, NULL), 0);
+  return response.n_hops;
+}
+
 /* What a router must see in it. */
 WORLD void fake_join(struct world *w, struct fake_call *f, const struct rpc_message *m)
 {
@@ -387,6 +425,8 @@ WORLD void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   } else if (strstr(rpc_call_method(c), "/CreateService") != NULL) {
     w->creates++;
     fake_create(w, f, m);
+  } else if (strstr(rpc_call_method(c), "/Trace") != NULL && w->router.traces) {
+    fake_trace(w, f, m);
   } else if (strstr(rpc_call_method(c), "/ForwardToService") != NULL) {
     w->asks++;
     fake_forward(w, c);
