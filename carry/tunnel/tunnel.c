@@ -1,4 +1,4 @@
-/* One tunnel: how it begins, what calls back, as events for its state machine, and what is told of it. What the machine
+/* One tunnel: what calls back, as events for its state machine, and what is told of it. What the machine
  * answers is carried out in tunnel_act.c.
  *
  * A tunnel is gone for everybody when the machine says so; its memory stays until its timer, its dial and its call have
@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "carry/net/address.h"
-#include "proto/wire/identity.h"
 #include "tally.h"
 #include "tunnels_internal.h"
 
@@ -139,7 +138,7 @@ static void tell_broken(struct tunnel *t)
     tunnel_fail(t, "given up because of a bug in mmfs; please report it");
 }
 
-static void run(struct tunnel *t, unsigned actions)
+void tunnel_run(struct tunnel *t, unsigned actions)
 {
   int event;
   tell_broken(t);
@@ -155,7 +154,7 @@ static void run(struct tunnel *t, unsigned actions)
 
 void tunnel_step(struct tunnel *t, enum connection_event event)
 {
-  run(t, connection_step(&t->machine, event, now_ms(t)));
+  tunnel_run(t, connection_step(&t->machine, event, now_ms(t)));
 }
 
 /* ---- The pump ---- */
@@ -420,90 +419,7 @@ void tunnel_timer_closed(uv_handle_t *timer)
   unhold(timer->data);
 }
 
-/* ---- A tunnel begins and ends ---- */
-
-struct tunnel *tunnel_create(struct tunnels *ts, const char *peer)
-{
-  struct tunnel *t = calloc(1, sizeof *t);
-  if (t == NULL)
-    return NULL;
-  t->peer = strdup(peer);
-  if (t->peer == NULL || pump_create(&t->pump, ts->pumps, &tunnel_pump_events, t) != 0) {
-    free(t->peer);
-    free(t);
-    return NULL;
-  }
-  t->table = ts;
-  t->fd = -1;
-  t->started_ms = uv_now(ts->loop);
-  t->renew_at = t->begun_by = t->armed_for = UINT64_MAX;
-  t->reset_code = t->reset_reason = "";
-  uv_timer_init(ts->loop, &t->timer);
-  t->timer.data = t;
-  t->holds = 1;
-  return t;
-}
-
-void tunnel_discard(struct tunnel *t)
-{
-  pump_close(t->pump);
-  uv_close((uv_handle_t *)&t->timer, tunnel_timer_closed);
-}
-
-void tunnel_free(struct tunnel *t)
-{
-  free(t->peer);
-  free(t->why);
-  free(t->trouble);
-  free(t);
-}
-
-static void begin(struct tunnel *t, unsigned actions)
-{
-  t->table->events->opened(t, t->table->arg);
-  run(t, actions);
-}
-
-void tunnel_start_forward(struct tunnel *t, int fd)
-{
-  struct carry_way way = way_of(t);
-  t->fd = fd;
-  t->hops.socket = hops_accepted(fd);
-  t->hops.count = hops_through(t->table->dialled, t->hops.socket);
-  identity_random(t->connection, sizeof t->connection);
-  begin(t, connection_start_forward(&t->machine, &t->table->times, now_ms(t)));
-  if (way.up)
-    tunnel_step(t, way.original ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP);
-}
-
-void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h, const struct address *target)
-{
-  t->next_stream = s;
-  pump_stream_hand_over(s, &tunnel_stream_events, t);
-  if (h != NULL) {
-    unsigned here = hops_through(t->table->dialled, h->origin);
-    memcpy(t->member, h->member, sizeof t->member);
-    t->hops.count = here > h->hops ? here : h->hops;
-    t->origin = h->origin;
-  }
-  t->header = h;
-  t->target = target;
-  begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0, now_ms(t)));
-  t->header = NULL;
-  t->target = NULL;
-}
-
-void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header *h)
-{
-  bool possible = memcmp(h->member, t->member, sizeof t->member) == 0 && pump_can_send_from(t->pump, h->received);
-  if (possible && h->established)
-    tunnel_step(t, CONNECTION_HEARD);
-  t->next_stream = s;
-  pump_stream_hand_over(s, &tunnel_stream_events, t);
-  t->header = h;
-  run(t, connection_attached(&t->machine, h->epoch, possible, now_ms(t)));
-  t->header = NULL;
-}
+/* ---- A tunnel is ended ---- */
 
 void tunnel_end(struct tunnel *t, const char *reason)
 {

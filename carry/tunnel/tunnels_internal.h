@@ -1,6 +1,6 @@
-/* What the files of the tunnels share: tunnels.c has the table, tunnel.c what becomes of one tunnel, tunnel_act.c
- * what it does, tunnel_info.c what is told of it, tally.c what is counted, detached.c what is held. On the loop's
- * thread.
+/* What the files of the tunnels share: tunnels.c has the table, tunnel_begin.c how one tunnel begins, tunnel.c what
+ * becomes of it, tunnel_act.c what it does, tunnel_info.c what is told of it, tally.c what is counted, detached.c what
+ * is held. On the loop's thread.
  */
 #ifndef DAEMON_TUNNELS_INTERNAL_H
 #define DAEMON_TUNNELS_INTERNAL_H
@@ -102,7 +102,7 @@ void tunnels_refuse(struct tunnels *ts, struct pump_stream *s);
 /* Its memory is gone, too. May free the table. */
 void tunnels_release(struct tunnels *ts);
 
-/* ---- tunnel.c ---- */
+/* ---- tunnel_begin.c ---- */
 
 /* Not in the table yet. NULL when memory is short. */
 struct tunnel *tunnel_create(struct tunnels *ts, const char *peer);
@@ -116,8 +116,13 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
                           const struct address *target);
 /* A further stream of this connection, whose header is `h`. */
 void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header *h);
+
+/* ---- tunnel.c ---- */
+
 /* An event from outside. */
 void tunnel_step(struct tunnel *t, enum connection_event event);
+/* Carries out what the machine answered, and what comes of that. */
+void tunnel_run(struct tunnel *t, unsigned actions);
 /* Resets both sides now. */
 void tunnel_end(struct tunnel *t, const char *reason);
 /* S: what is detached became too much, and this is the oldest. */
