@@ -1,5 +1,6 @@
-"""What the sources say of themselves is true: the arrows between rooms, who sees which library, and how a file is added
-to the tree."""
+"""What the sources say of themselves is true: the arrows between rooms, who sees which library, which files there are,
+and how a file is added to the tree."""
+import fnmatch
 import json
 import os
 import pathlib
@@ -49,6 +50,19 @@ def test_few_files_see_a_library_behind_a_room():
         for header in re.findall(r'^#\s*include [<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE):
             assert name in allowed.get(header, {name}), f"{name} includes {header}"
             assert not header.startswith("grpc/") or name.startswith("proto/"), f"{name} includes {header}"
+
+
+def test_the_map_in_contributing_has_every_room_and_file():
+    text = (SOURCES / "CONTRIBUTING.md").read_text()
+    for room, _ in rooms():
+        assert f"| `{room}/` |" in text, f"{room} is not in the table of rooms"
+        entries = re.search(rf"^`{room}/`.*\n\n((?:    .*\n)+)", text, re.MULTILINE)
+        assert entries, f"the map has no files of {room}"
+        words = re.findall(r"[^\s,;:()`]+\.[ch]", entries[1])
+        missing = {path.name for path in (SOURCES / room).glob("*.c") if not any(fnmatch.fnmatch(path.name, word) for word in words)}
+        assert not missing, f"the map of {room} lacks {sorted(missing)}"
+        gone = {word for word in words if not list((SOURCES / room).glob(word))}
+        assert not gone, f"the map of {room} has {sorted(gone)}, which is not there"
 
 
 def example():
