@@ -153,7 +153,7 @@ START_TEST(who_gave_up_meanwhile_is_no_failure)
   begin_connected();
   stream_finish(shown(), endings[_i], "too late");
   WORLD_UNTIL(&w, streams_live() == 0);
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert_int_eq(failures + taken + originals, 0);
 }
 END_TEST
@@ -200,7 +200,7 @@ START_TEST(a_token_that_is_too_long_is_not_shown)
   begin_connected();
   answers_start(answers, "web", token);
   ck_assert_int_eq(failures, 1);
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert_int_eq(streams.count, 0);
 }
 END_TEST

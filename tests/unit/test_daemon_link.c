@@ -594,7 +594,7 @@ START_TEST(the_first_may_be_ended_by_the_second)
   WORLD_UNTIL(&w, w.joins == 2);
   rpc_call_finish(fake_find(&w, true, NULL)->call, RPC_ABORTED, "replaced");
   WORLD_UNTIL(&w, fake_count_watches(&w) == 1);
-  world_idle(&w, 50);
+  world_settle(&w);
   ck_assert(link_connected(w.link));
   fake_join_verdict(fake_joining(&w));
   is_renewed(1);
@@ -609,7 +609,7 @@ START_TEST(a_first_that_was_ended_for_nothing_is_lost)
   WORLD_UNTIL(&w, w.joins == 2);
   rpc_call_finish(fake_find(&w, true, NULL)->call, RPC_ABORTED, "replaced");
   WORLD_UNTIL(&w, fake_count_watches(&w) == 1);
-  world_idle(&w, 50);
+  world_settle(&w);
   w.router.join_status = RPC_UNAVAILABLE;
   fake_join_verdict(fake_joining(&w));
   WORLD_UNTIL(&w, w.losses == 1);

@@ -94,7 +94,7 @@ START_TEST(sixteen_wait)
   parked_update(parked, true);
   WORLD_UNTIL(&w, streams.count == PARKED_COUNT);
   parked_update(parked, true);
-  world_idle(&w, 50);
+  world_settle(&w);
   ck_assert_int_eq(streams.count, PARKED_COUNT);
   for (int i = 0; i < streams.count; i++) {
     const struct stream *s = &streams.all[i];
@@ -117,7 +117,7 @@ START_TEST(none_without_a_service_or_a_router)
   parked_update(parked, true);
   WORLD_UNTIL(&w, w.connects == 1);
   parked_update(parked, false);
-  world_idle(&w, 50);
+  world_settle(&w);
   ck_assert_int_eq(streams.count, 0);
 }
 END_TEST
@@ -128,7 +128,7 @@ START_TEST(none_with_a_router_of_the_first_version)
   w.router.first_version = true;
   begin_connected();
   parked_update(parked, true);
-  world_idle(&w, 50);
+  world_settle(&w);
   ck_assert_int_eq(streams.count, 0);
 }
 END_TEST
@@ -161,7 +161,7 @@ START_TEST(none_is_replaced_when_the_last_service_goes_meanwhile)
   dial(s);
   WORLD_UNTIL(&w, streams_live() == 0);
   ck_assert_int_eq(taken, 1);
-  world_idle(&w, 50);
+  world_settle(&w);
   ck_assert_int_eq(streams.count, PARKED_COUNT);
 }
 END_TEST

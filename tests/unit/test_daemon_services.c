@@ -580,7 +580,7 @@ START_TEST(a_registration_under_way_is_renewed_too)
   /* The older is not the verdict any more. */
   rpc_call_finish(fake_find(&w, false, "web")->call, RPC_ABORTED, "taken over");
   WORLD_UNTIL(&w, count_streams("web") == 1);
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert_int_eq(v.calls, 0);
   fake_verdict(fake_find(&w, false, "web"));
   WORLD_UNTIL(&w, v.calls == 1);
@@ -642,7 +642,7 @@ START_TEST(who_is_superseded_registers_nothing)
   world_router_stop(&w);
   world_router_start(&w);
   WORLD_UNTIL(&w, w.connects == 2);
-  world_idle(&w, 50);
+  world_settle(&w);
   ck_assert_int_eq(w.creates, 2);
   ck_assert_int_eq(service_state(s), SERVICE_OFFLINE);
   ck_assert_uint_eq(services_online(services), 0);

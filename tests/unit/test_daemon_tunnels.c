@@ -68,7 +68,7 @@ START_TEST(the_ends_are_said_one_by_one)
   shutdown(fd, SHUT_WR);
   WORLD_UNTIL(&w, s->eof);
   ck_assert(is(s, "question"));
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert(!s->half_closed);
   stream_say_data(&w, s, "answer", true);
   expect(fd, "answer");
@@ -76,7 +76,7 @@ START_TEST(the_ends_are_said_one_by_one)
   WORLD_UNTIL(&w, s->half_closed);
   ck_assert_uint_eq(s->taken, strlen("answer") + 1);
   ck_assert_str_eq(tunnel_info(last).state, "closing");
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert_int_eq(closed, 0); /* the other side may still be taking what was sent */
   stream_finish(s, RPC_OK, NULL);
   WORLD_UNTIL(&w, closed == 1);
@@ -96,7 +96,7 @@ START_TEST(an_early_end_is_said_once_somebody_answered)
   struct stream *s = stream_at(0);
 
   WORLD_UNTIL(&w, is(s, "all"));
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert(!s->eof && !s->half_closed);
   answer(s, 0);
   WORLD_UNTIL(&w, s->eof);

@@ -283,7 +283,7 @@ WORLD void expect_no_target(void)
 {
   int fd;
 
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert(!target_came(&fd));
 }
 

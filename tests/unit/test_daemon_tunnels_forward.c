@@ -101,7 +101,7 @@ START_TEST(it_is_detached_and_goes_on)
   ck_assert(state_is("detached 0s"));
   expect_attachment(s, &streams.all[0], 1, strlen("eins "));
   put(fd, "two");
-  world_idle(&w, 20);
+  world_settle(&w);
   ck_assert_uint_eq(s->size, 0); /* the other side says first from where */
   answer(s, strlen("one "));
   WORLD_UNTIL(&w, is(s, "two"));
@@ -179,7 +179,7 @@ START_TEST(with_a_router_of_the_first_version_it_waits)
   w.router.first_version = true;
   world_router_start(&w);
   WORLD_UNTIL(&w, w.connects == 2);
-  world_idle(&w, 100);
+  world_settle(&w);
   ck_assert_int_eq(streams.count, 1);
   ck_assert(state_is("detached"));
   close(fd);
