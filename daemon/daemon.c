@@ -117,8 +117,8 @@ static int prepare(struct daemon *d)
                      (int)MOUNTPOINT_WHY_MAX >= (int)OWN_IDENTITY_WHY_MAX,
                  "one buffer for all");
   _Static_assert((int)MOUNTPOINT_WHY_MAX >= (int)STATE_FILE_WHY_MAX, "one buffer for all");
-  address_format(&o->router, d->router);
-  err = credentials_open(&d->credentials, o->key_file, o->cafile, why);
+  address_format(&o->carry.router, d->router);
+  err = credentials_open(&d->credentials, o->carry.key_file, o->carry.cafile, why);
   if (err == 0)
     err = mountpoint_prepare(o->mountpoint, &d->mountpoint, why);
   if (err == 0) {

@@ -22,9 +22,10 @@
 
 static int open_below(struct daemon *d)
 {
+  const struct settings *settings = &d->options->carry;
   const struct link_options link_options = {
       .target = d->router,
-      .tls = d->options->tls,
+      .tls = settings->tls,
       .ca_pem = credentials_ca(d->credentials),
       .key = credentials_key(d->credentials),
       .identity = {.seed = d->identity.seed,
@@ -32,8 +33,8 @@ static int open_below(struct daemon *d)
                    .member_key = d->identity.member_key,
                    .former_key = d->identity.has_former ? d->identity.former_key : NULL}};
   const struct pump_limits limits = {
-      .window = d->options->window, .budget = d->options->budget, .keepalive_s = d->options->keepalive_s};
-  const struct tunnels_options tunnels_options = {.dial_ms = d->options->dial_ms, .hold_ms = d->options->hold_ms};
+      .window = settings->window, .budget = settings->budget, .keepalive_s = d->options->keepalive_s};
+  const struct tunnels_options tunnels_options = {.dial_ms = settings->dial_ms, .hold_ms = settings->hold_ms};
   int err = rpc_queue_create(&d->queue);
 
   credentials_start(d->credentials, &d->loop, &wiring_of_credentials, d);
@@ -85,8 +86,8 @@ static int open_tree(struct daemon *d)
                                    .forwards = d->forwards,
                                    .tunnels = d->tunnels,
                                    .pumps = d->pumps,
-                                   .window = d->options->window,
-                                   .budget = d->options->budget,
+                                   .window = d->options->carry.window,
+                                   .budget = d->options->carry.budget,
                                    .events = d->events,
                                    .errors = d->errors};
   const struct tree_options options = {.mountpoint = d->mountpoint,

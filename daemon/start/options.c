@@ -10,20 +10,25 @@
 
 #include "proto/host/spelling.h"
 
-enum { ROUTER_PORT = 443, ROUTER_PORT_LOOPBACK = 7000 };
+/* The line and its lists. */
+struct parse {
+  struct mmfs_options *out;
+  struct option_list list;
+  bool helper; /* called as mount.SOMETHING */
+};
 
 static int take_operand(struct parse *p, const char *text)
 {
   if (text[0] == '\0')
-    return options_refuse(p, p->out->source == NULL
-                                 ? "ROUTER is empty; for a unit of systemd, ROUTER=HOST stands in the file of "
-                                   "the instance, /etc/mindmeld/NAME.conf"
-                                 : "MOUNTPOINT is empty");
+    return option_refuse(&p->list, p->out->source == NULL
+                                       ? "ROUTER is empty; for a unit of systemd, ROUTER=HOST stands in the file of "
+                                         "the instance, /etc/mindmeld/NAME.conf"
+                                       : "MOUNTPOINT is empty");
   if (p->out->source == NULL)
-    return options_set_text(p, &p->out->source, text);
+    return option_set_text(&p->list, &p->out->source, text);
   if (p->out->mountpoint == NULL)
-    return options_set_text(p, &p->out->mountpoint, text);
-  return options_refuse(p, "\"%.200s\" is one argument too many: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT", text);
+    return option_set_text(&p->list, &p->out->mountpoint, text);
+  return option_refuse(&p->list, "\"%.200s\" is one argument too many: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT", text);
 }
 
 /* --key FILE, --allow-other: what is written after -o here, elsewhere is an option by itself. */
@@ -38,13 +43,13 @@ static int refuse_long(struct parse *p, const char *arg)
     if (name[i] == '-')
       name[i] = '_';
   }
-  const char *value, *row = options_mount_name(name, &value);
+  const char *value, *row = option_list_name(&p->list, name, &value);
   if (row != NULL)
-    return options_refuse(p, "unknown option \"--%.*s\"; did you mean -o %s%s?", (int)size, arg + 2, row, value);
+    return option_refuse(&p->list, "unknown option \"--%.*s\"; did you mean -o %s%s?", (int)size, arg + 2, row, value);
   for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
     if (spelling_near(arg + 2, size, known[i]))
-      return options_refuse(p, "unknown option \"%.200s\"; did you mean --%s?", arg, known[i]);
-  return options_refuse(p, "unknown option \"%.200s\" (mmfs --help lists them)", arg);
+      return option_refuse(&p->list, "unknown option \"%.200s\"; did you mean --%s?", arg, known[i]);
+  return option_refuse(&p->list, "unknown option \"%.200s\" (mmfs --help lists them)", arg);
 }
 
 /* One argument of single-letter options. *at is its index, moved on if the next argument belongs to it. */
@@ -56,22 +61,22 @@ static int take_letters(struct parse *p, int argc, const char *const argv[], int
     if (*c == 'o' || (*c == 't' && p->helper)) {
       if (*value == '\0') {
         if (*at + 1 >= argc)
-          return options_refuse(p, "-%c needs a value", *c);
+          return option_refuse(&p->list, "-%c needs a value", *c);
         value = argv[++*at];
       }
-      return *c == 'o' ? options_take_list(p, value) : 0;
+      return *c == 'o' ? option_list_take(&p->list, value) : 0;
     }
     if (*c == 'f' && p->helper)
       p->out->action = MMFS_NOTHING;
     else if (*c == 'f')
       p->out->foreground = true;
     else if (*c == 's' && p->helper)
-      p->sloppy = true;
+      p->list.sloppy = true;
     else if (*c == 'h' || *c == 'V') {
       p->out->action = *c == 'h' ? MMFS_HELP : MMFS_VERSION;
       return 0;
     } else if (!p->helper || (*c != 'n' && *c != 'v'))
-      return options_refuse(p, "unknown option \"-%c\" (mmfs --help lists them)", *c);
+      return option_refuse(&p->list, "unknown option \"-%c\" (mmfs --help lists them)", *c);
   }
   return 0;
 }
@@ -104,54 +109,14 @@ static int take_arguments(struct parse *p, int argc, const char *const argv[])
   return rc;
 }
 
-/* HOST[:PORT]; or the same as https://HOST[:PORT]/, as platforms print it, which says that it is TLS. */
-static int read_router(struct parse *p, bool *https)
-{
-  static const char scheme[] = "https://";
-  struct mmfs_options *out = p->out;
-  const char *phrase;
-  char *text = strdup(out->source);
-
-  if (text == NULL)
-    return options_out_of_memory(p);
-  char *host = text;
-  *https = strncmp(text, scheme, strlen(scheme)) == 0;
-  if (*https) {
-    host += strlen(scheme);
-    if (host[0] != '\0' && host[strlen(host) - 1] == '/')
-      host[strlen(host) - 1] = '\0';
-  }
-  int rc = address_parse_router(host, 0, &out->router, &phrase);
-  free(text);
-  if (rc != 0)
-    return options_refuse(p, "router \"%.300s\": %s", out->source, phrase);
-  if (out->router.port == 0)
-    out->router.port = address_is_loopback(&out->router) && !*https ? ROUTER_PORT_LOOPBACK : ROUTER_PORT;
-  return 0;
-}
-
-/* What can be judged only when all options are known. */
 static int settle(struct parse *p)
 {
-  struct mmfs_options *out = p->out;
-  bool loopback, https = false;
+  const struct mmfs_options *out = p->out;
 
   if (out->mountpoint == NULL)
-    return options_refuse(p, "%s is missing: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT",
-                          out->source == NULL ? "ROUTER" : "MOUNTPOINT");
-  int rc = read_router(p, &https);
-  if (rc != 0)
-    return rc;
-  loopback = address_is_loopback(&out->router);
-  if (p->insecure && out->cafile != NULL)
-    return options_refuse(p, "cafile=FILE and insecure contradict each other: with insecure there is no TLS");
-  if (p->insecure && https)
-    return options_refuse(p, "insecure and a router of https:// contradict each other: with insecure there is no TLS");
-  if (p->insecure && out->key_file != NULL && !loopback)
-    return options_refuse(
-        p, "key=FILE and insecure contradict each other: the key is sent over TLS only, except to loopback");
-  out->tls = !p->insecure && (!loopback || https || out->cafile != NULL);
-  return 0;
+    return option_refuse(&p->list, "%s is missing: mmfs [-f] [-o opt,...] ROUTER MOUNTPOINT",
+                         out->source == NULL ? "ROUTER" : "MOUNTPOINT");
+  return settings_settle(&p->list, out->source);
 }
 
 /* Who made a mistake, and asks for help, gets help. */
@@ -165,16 +130,19 @@ static bool help_wanted(int argc, const char *const argv[])
 
 int options_parse(struct mmfs_options *out, int argc, const char *const argv[], char why[OPTIONS_WHY_MAX])
 {
-  struct parse p = {.out = out, .why = why};
+  struct parse p = {.out = out,
+                    .list = {.program = "mmfs",
+                             .settings = &out->carry,
+                             .rows = options_mount_rows,
+                             .count = options_mount_row_count,
+                             .out = out,
+                             .why = why}};
   const char *program = argc > 0 ? argv[0] : "";
   const char *slash = strrchr(program, '/');
   int rc;
 
-  *out = (struct mmfs_options){.window = OPTIONS_WINDOW_DEFAULT,
-                               .budget = OPTIONS_BUDGET_DEFAULT,
-                               .dial_ms = OPTIONS_DIAL_MS_DEFAULT,
-                               .hold_ms = OPTIONS_HOLD_MS_DEFAULT,
-                               .keepalive_s = OPTIONS_KEEPALIVE_S_DEFAULT};
+  *out = (struct mmfs_options){.keepalive_s = OPTIONS_KEEPALIVE_S_DEFAULT};
+  settings_default(&out->carry);
   why[0] = '\0';
   p.helper = strncmp(slash != NULL ? slash + 1 : program, "mount.", strlen("mount.")) == 0;
   rc = take_arguments(&p, argc, argv);
@@ -192,11 +160,10 @@ void options_free(struct mmfs_options *options)
 {
   free(options->source);
   free(options->mountpoint);
-  free(options->cafile);
-  free(options->key_file);
   free(options->identity_file);
   free(options->state_file);
   free(options->mount_options);
+  settings_free(&options->carry);
   memset(options, 0, sizeof(*options));
 }
 
@@ -212,14 +179,7 @@ const char *options_usage(void)
          "  -h, --help         print this\n"
          "  -V, --version      print the version\n"
          "\n"
-         "options:\n"
-         "  insecure           no TLS (the default to loopback)\n"
-         "  cafile=FILE        TLS, with the authorities in FILE instead of the system's\n"
-         "  key=FILE           show the key in FILE to the router; over TLS only, except to loopback\n"
-         "  window=SIZE        what one connection has under way at most (256K to 64M; 16M)\n"
-         "  budget=SIZE        what all connections have together (1M to 64G; 24M)\n"
-         "  dial_timeout=SEC   how long a new connection waits for its router and service (1 to 600; 10)\n"
-         "  hold=SEC           how long a connection is kept without a way to its other end (0 to 86400; 600)\n"
+         "options:\n" SETTINGS_HELP
          "  keepalive=SEC      when a silent application or target is asked whether it is there (0: never; 60)\n"
          "  allow_other        let other users look at the tree\n"
          "  identity=FILE      the key that says which mount this is, instead of the one for MOUNTPOINT\n"

@@ -18,15 +18,15 @@ static void check(int rc, const struct mmfs_options *out, const char *why)
   }
   if (out->action == MMFS_HELP || out->action == MMFS_VERSION)
     return;
-  if (out->source == NULL || out->mountpoint == NULL || out->router.port == 0)
+  if (out->source == NULL || out->mountpoint == NULL || out->carry.router.port == 0)
     abort();
-  if (out->window < 256 << 10 || out->window > 64 << 20)
+  if (out->carry.window < 256 << 10 || out->carry.window > 64 << 20)
     abort();
-  if (out->budget < 1 << 20 || out->budget > UINT64_C(64) << 30)
+  if (out->carry.budget < 1 << 20 || out->carry.budget > UINT64_C(64) << 30)
     abort();
-  if (out->dial_ms < 1000 || out->dial_ms > 600000 || out->hold_ms > 86400000)
+  if (out->carry.dial_ms < 1000 || out->carry.dial_ms > 600000 || out->carry.hold_ms > 86400000)
     abort();
-  if (out->key_file != NULL && !out->tls && !address_is_loopback(&out->router))
+  if (out->carry.key_file != NULL && !out->carry.tls && !address_is_loopback(&out->carry.router))
     abort();
 }
 

@@ -35,7 +35,7 @@ struct accepted {
 
 /* Rows own nothing: the cast only satisfies the field's type. */
 #define TEXT(s) (char *)(uintptr_t)(s)
-#define ROUTER_TLS .source = TEXT("r.example"), .mountpoint = TEXT("/m"), .tls = true
+#define ROUTER_TLS .source = TEXT("r.example"), .mountpoint = TEXT("/m"), .carry.tls = true
 #define ROUTER_LOCAL .source = TEXT("localhost:7000"), .mountpoint = TEXT("/m")
 
 static const struct accepted accepted[] = {
@@ -49,16 +49,16 @@ static const struct accepted accepted[] = {
     {"mmfs 127.1.2.3 /m", {.source = TEXT("127.1.2.3"), .mountpoint = TEXT("/m")}, "127.1.2.3:7000"},
     {"mmfs [::1] /m", {.source = TEXT("[::1]"), .mountpoint = TEXT("/m")}, "[::1]:7000"},
     {"mmfs -o cafile=/c localhost /m",
-     {.source = TEXT("localhost"), .mountpoint = TEXT("/m"), .cafile = TEXT("/c"), .tls = true},
+     {.source = TEXT("localhost"), .mountpoint = TEXT("/m"), .carry.cafile = TEXT("/c"), .carry.tls = true},
      "localhost:7000"},
     {"mmfs https://r.example /m",
-     {.source = TEXT("https://r.example"), .mountpoint = TEXT("/m"), .tls = true},
+     {.source = TEXT("https://r.example"), .mountpoint = TEXT("/m"), .carry.tls = true},
      "r.example:443"},
     {"mmfs https://r.example:7000/ /m",
-     {.source = TEXT("https://r.example:7000/"), .mountpoint = TEXT("/m"), .tls = true},
+     {.source = TEXT("https://r.example:7000/"), .mountpoint = TEXT("/m"), .carry.tls = true},
      "r.example:7000"},
     {"mmfs https://localhost /m",
-     {.source = TEXT("https://localhost"), .mountpoint = TEXT("/m"), .tls = true},
+     {.source = TEXT("https://localhost"), .mountpoint = TEXT("/m"), .carry.tls = true},
      "localhost:443"},
     {"mmfs -- localhost:7000 /m", {ROUTER_LOCAL}, "localhost:7000"},
     {"mmfs localhost:7000 -- -m", {.source = TEXT("localhost:7000"), .mountpoint = TEXT("-m")}, "localhost:7000"},
@@ -73,16 +73,18 @@ static const struct accepted accepted[] = {
      "r.example:443"},
     {"mmfs -o insecure localhost:7000 /m", {ROUTER_LOCAL}, "localhost:7000"},
     {"mmfs -o allow_other r.example /m", {ROUTER_TLS, .allow_other = true}, "r.example:443"},
-    {"mmfs -o key=/k r.example /m", {ROUTER_TLS, .key_file = TEXT("/k")}, "r.example:443"},
-    {"mmfs -o key=/k localhost:7000 /m", {ROUTER_LOCAL, .key_file = TEXT("/k")}, "localhost:7000"},
-    {"mmfs -o key=/k,insecure localhost:7000 /m", {ROUTER_LOCAL, .key_file = TEXT("/k")}, "localhost:7000"},
-    {"mmfs -o key=/k -o key=/l r.example /m", {ROUTER_TLS, .key_file = TEXT("/l")}, "r.example:443"},
+    {"mmfs -o key=/k r.example /m", {ROUTER_TLS, .carry.key_file = TEXT("/k")}, "r.example:443"},
+    {"mmfs -o key=/k localhost:7000 /m", {ROUTER_LOCAL, .carry.key_file = TEXT("/k")}, "localhost:7000"},
+    {"mmfs -o key=/k,insecure localhost:7000 /m", {ROUTER_LOCAL, .carry.key_file = TEXT("/k")}, "localhost:7000"},
+    {"mmfs -o key=/k -o key=/l r.example /m", {ROUTER_TLS, .carry.key_file = TEXT("/l")}, "r.example:443"},
     {"mmfs -o key=a\\,b\\\\c=d,allow_other r.example /m",
-     {ROUTER_TLS, .key_file = TEXT("a,b\\c=d"), .allow_other = true},
+     {ROUTER_TLS, .carry.key_file = TEXT("a,b\\c=d"), .allow_other = true},
      "r.example:443"},
     {"mmfs -o state=/my\\x2dmm r.example /m", {ROUTER_TLS, .state_file = TEXT("/my\\x2dmm")}, "r.example:443"},
-    {"mmfs -o cafile=/c r.example /m", {ROUTER_TLS, .cafile = TEXT("/c")}, "r.example:443"},
-    {"mmfs -o cafile=/c localhost:7000 /m", {ROUTER_LOCAL, .cafile = TEXT("/c"), .tls = true}, "localhost:7000"},
+    {"mmfs -o cafile=/c r.example /m", {ROUTER_TLS, .carry.cafile = TEXT("/c")}, "r.example:443"},
+    {"mmfs -o cafile=/c localhost:7000 /m",
+     {ROUTER_LOCAL, .carry.cafile = TEXT("/c"), .carry.tls = true},
+     "localhost:7000"},
     {"mmfs -o state=/s\\,t,identity=/i r.example /m",
      {ROUTER_TLS, .state_file = TEXT("/s,t"), .identity_file = TEXT("/i")},
      "r.example:443"},
@@ -105,7 +107,7 @@ static const struct accepted accepted[] = {
 
     /* as mount.fuse3 calls it, from fstab */
     {"mmfs localhost:7000 /m -o rw,allow_other,key=/etc/k,x-systemd.automount,dev,suid",
-     {ROUTER_LOCAL, .allow_other = true, .key_file = TEXT("/etc/k"), .mount_options = TEXT("rw,dev,suid")},
+     {ROUTER_LOCAL, .allow_other = true, .carry.key_file = TEXT("/etc/k"), .mount_options = TEXT("rw,dev,suid")},
      "localhost:7000"},
     /* as mount(8) calls a helper of its own */
     {"/sbin/mount.fuse.mmfs localhost:7000 /m -o rw,nodev",
@@ -124,14 +126,14 @@ static const struct {
   const char *list;
   uint64_t window, budget;
 } sizes[] = {
-    {"rw", OPTIONS_WINDOW_DEFAULT, OPTIONS_BUDGET_DEFAULT},
-    {"window=256K", 256 << 10, OPTIONS_BUDGET_DEFAULT},
-    {"window=262144", 256 << 10, OPTIONS_BUDGET_DEFAULT},
+    {"rw", SETTINGS_WINDOW_DEFAULT, SETTINGS_BUDGET_DEFAULT},
+    {"window=256K", 256 << 10, SETTINGS_BUDGET_DEFAULT},
+    {"window=262144", 256 << 10, SETTINGS_BUDGET_DEFAULT},
     {"window=64M,budget=1M", 64 << 20, 1 << 20},
     {"window=1m,budget=2048k", 1 << 20, 2 << 20},
-    {"budget=64G", OPTIONS_WINDOW_DEFAULT, UINT64_C(64) << 30},
-    {"budget=68719476736", OPTIONS_WINDOW_DEFAULT, UINT64_C(64) << 30},
-    {"budget=1g,budget=0002M", OPTIONS_WINDOW_DEFAULT, 2 << 20},
+    {"budget=64G", SETTINGS_WINDOW_DEFAULT, UINT64_C(64) << 30},
+    {"budget=68719476736", SETTINGS_WINDOW_DEFAULT, UINT64_C(64) << 30},
+    {"budget=1g,budget=0002M", SETTINGS_WINDOW_DEFAULT, 2 << 20},
 };
 
 START_TEST(test_sizes)
@@ -142,8 +144,8 @@ START_TEST(test_sizes)
 
   snprintf(line, sizeof(line), "mmfs -o %s r.example /m", sizes[_i].list);
   ck_assert_msg(parse(&out, line, why) == 0, "%s: %s", line, why);
-  ck_assert_uint_eq(out.window, sizes[_i].window);
-  ck_assert_uint_eq(out.budget, sizes[_i].budget);
+  ck_assert_uint_eq(out.carry.window, sizes[_i].window);
+  ck_assert_uint_eq(out.carry.budget, sizes[_i].budget);
   options_free(&out);
 }
 END_TEST
@@ -153,8 +155,8 @@ static const struct {
   uint64_t dial_ms, hold_ms;
   unsigned keepalive_s;
 } times[] = {
-    {"rw", OPTIONS_DIAL_MS_DEFAULT, OPTIONS_HOLD_MS_DEFAULT, 60},
-    {"dial_timeout=1,keepalive=0", 1000, OPTIONS_HOLD_MS_DEFAULT, 0},
+    {"rw", SETTINGS_DIAL_MS_DEFAULT, SETTINGS_HOLD_MS_DEFAULT, 60},
+    {"dial_timeout=1,keepalive=0", 1000, SETTINGS_HOLD_MS_DEFAULT, 0},
     {"dial_timeout=600,hold=0,keepalive=32767", 600000, 0, 32767},
     {"hold=86400,dial_timeout=007", 7000, 86400000, 60},
 };
@@ -167,8 +169,8 @@ START_TEST(test_times)
 
   snprintf(line, sizeof(line), "mmfs -o %s r.example /m", times[_i].list);
   ck_assert_msg(parse(&out, line, why) == 0, "%s: %s", line, why);
-  ck_assert_uint_eq(out.dial_ms, times[_i].dial_ms);
-  ck_assert_uint_eq(out.hold_ms, times[_i].hold_ms);
+  ck_assert_uint_eq(out.carry.dial_ms, times[_i].dial_ms);
+  ck_assert_uint_eq(out.carry.hold_ms, times[_i].hold_ms);
   ck_assert_uint_eq(out.keepalive_s, times[_i].keepalive_s);
   options_free(&out);
 }
@@ -190,15 +192,15 @@ START_TEST(test_accepted)
   char why[OPTIONS_WHY_MAX];
 
   ck_assert_msg(parse(&out, row->line, why) == 0, "%s: %s", row->line, why);
-  ck_assert_str_eq(address_format(&out.router, text), row->router);
+  ck_assert_str_eq(address_format(&out.carry.router, text), row->router);
   ck_assert_int_eq(out.action, row->expected.action);
   ck_assert_int_eq(out.foreground, row->expected.foreground);
-  ck_assert_int_eq(out.tls, row->expected.tls);
+  ck_assert_int_eq(out.carry.tls, row->expected.carry.tls);
   ck_assert_int_eq(out.allow_other, row->expected.allow_other);
   check_text(row->line, out.source, row->expected.source);
   check_text(row->line, out.mountpoint, row->expected.mountpoint);
-  check_text(row->line, out.cafile, row->expected.cafile);
-  check_text(row->line, out.key_file, row->expected.key_file);
+  check_text(row->line, out.carry.cafile, row->expected.carry.cafile);
+  check_text(row->line, out.carry.key_file, row->expected.carry.key_file);
   check_text(row->line, out.identity_file, row->expected.identity_file);
   check_text(row->line, out.state_file, row->expected.state_file);
   check_text(row->line, out.mount_options, row->expected.mount_options);
