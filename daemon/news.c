@@ -232,8 +232,16 @@ void news_tunnel_resumed(struct daemon *d, struct tunnel *t)
     news_add(d, "all but %d connections go on", DETACHED_TOLD);
 }
 
-void news_tunnel_failed(struct daemon *d, const char *sentence)
+void news_tunnel_failed(struct daemon *d, const struct tunnel *t, const char *what)
 {
-  if (may_tell_of_others(d))
-    news_add_failure(d, sentence);
+  struct tunnel_info info = tunnel_info(t);
+  char sentence[1024];
+
+  if (!may_tell_of_others(d))
+    return;
+  if (info.role == TUNNEL_FORWARD)
+    snprintf(sentence, sizeof sentence, "connection from %s through forwards/%s: %s", info.peer, info.service, what);
+  else
+    snprintf(sentence, sizeof sentence, "connection to services/%s: %s", info.service, what);
+  news_add_failure(d, sentence);
 }

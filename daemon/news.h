@@ -44,6 +44,6 @@ void news_forward_starved(struct daemon *d, const struct forward *f, int error);
 void news_answer_failed(struct daemon *d, const char *service, const char *text);
 void news_tunnel_detached(struct daemon *d, struct tunnel *t, const char *why);
 void news_tunnel_resumed(struct daemon *d, struct tunnel *t);
-void news_tunnel_failed(struct daemon *d, const char *sentence);
+void news_tunnel_failed(struct daemon *d, const struct tunnel *t, const char *what);
 
 #endif

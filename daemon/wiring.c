@@ -377,10 +377,9 @@ static void tunnel_resumed(struct tunnel *t, void *arg)
   news_tunnel_resumed(arg, t);
 }
 
-static void tunnel_failed(struct tunnel *t, const char *sentence, void *arg)
+static void tunnel_failed(struct tunnel *t, const char *what, void *arg)
 {
-  (void)t;
-  news_tunnel_failed(arg, sentence);
+  news_tunnel_failed(arg, t, what);
 }
 
 const struct tunnels_events wiring_of_tunnels = {.opened = tunnel_opened,

@@ -49,18 +49,13 @@ static bool is_slow(const struct tunnel *t)
 
 void tunnel_fail(struct tunnel *t, const char *format, ...)
 {
-  char what[SENTENCE_SIZE], sentence[SENTENCE_SIZE + TUNNEL_NAME_SIZE + ADDRESS_TEXT_MAX + 64];
-  const char *service = tally_service(t->tally);
+  char what[SENTENCE_SIZE];
   va_list args;
   va_start(args, format);
   vsnprintf(what, sizeof what, format, args);
   va_end(args);
   t->failed = true;
-  if (t->machine.role == CONNECTION_FORWARD)
-    snprintf(sentence, sizeof sentence, "connection from %s through forwards/%s: %s", t->peer, service, what);
-  else
-    snprintf(sentence, sizeof sentence, "connection to services/%s: %s", service, what);
-  t->table->events->failed(t, sentence, t->table->arg);
+  t->table->events->failed(t, what, t->table->arg);
 }
 
 static void remember_trouble(struct tunnel *t, const char *text)
@@ -120,11 +115,13 @@ static void tell_detached(struct tunnel *t)
   if (!detached) {
     ts->detached_count--;
     detached_remove(&ts->detached, t);
-    ts->events->resumed(t, ts->arg);
+    if (ts->events->resumed != NULL)
+      ts->events->resumed(t, ts->arg);
     return;
   }
   ts->detached_count++;
-  ts->events->detached(t, tunnel_trouble(t), ts->arg);
+  if (ts->events->detached != NULL)
+    ts->events->detached(t, tunnel_trouble(t), ts->arg);
   if (t->machine.role != CONNECTION_SERVICE)
     return;
   detached_add(&ts->detached, t);

@@ -21,6 +21,7 @@ struct lookups;
 
 enum tunnel_role { TUNNEL_FORWARD, TUNNEL_SERVICE }; /* we accepted the connection, or we dial the target */
 
+/* `detached` and `resumed` may be NULL. */
 struct tunnels_events {
   void (*opened)(struct tunnel *t, void *arg);
   /* The tunnel is freed when this returns. */
@@ -28,9 +29,9 @@ struct tunnels_events {
   /* It has no stream for now, and why (a phrase that lives as long as the call); and it goes on again. */
   void (*detached)(struct tunnel *t, const char *why, void *arg);
   void (*resumed)(struct tunnel *t, void *arg);
-  /* Something that a user should read in `errors` (a target that refuses, a router that does not know the name): a
-   * whole sentence. */
-  void (*failed)(struct tunnel *t, const char *sentence, void *arg);
+  /* Something that a user should read (a target that refuses, a router that does not know the name): a sentence, which
+   * does not say of which connection. */
+  void (*failed)(struct tunnel *t, const char *what, void *arg);
 };
 
 /* How long a connection lives without a stream while the router does not let us in. */
@@ -74,6 +75,7 @@ struct tunnel_info {
   uint64_t bytes_in;   /* from the network to the local socket */
   uint64_t bytes_out;  /* from the local socket to the network */
   uint64_t age_s;
+  bool orderly; /* the other side said its end, and nothing failed or was reset so far */
   /* As in pump_counters: */
   uint64_t window, unacked, queued; /* bytes */
   uint64_t rate;                    /* bytes per second */

@@ -3,6 +3,7 @@ change hands while streams stand ready for them."""
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import threading
@@ -186,8 +187,9 @@ def test_a_target_that_refuses_late(late, a, b, port):
         late.close()
 
     assert refused_while_speaking(port, refuse)
-    for mount in (a, b):
-        eventually(lambda m=mount: any("refused" in line for line in m.errors()), what=f"{mount.name} says why")
+    for mount, which in (a, "to services/web"), (b, r"from 127\.0\.0\.1:\d+ through forwards/web"):
+        sentence = rf"connection {which}: .*refused"
+        eventually(lambda m=mount, s=sentence: any(re.search(s, line) for line in m.errors()), what=f"{mount.name} says why")
     settled(a, b)
 
 

@@ -112,7 +112,7 @@ START_TEST(the_router_knows_no_such_service)
 
   stream_finish(stream_at(0), RPC_NOT_FOUND, "no service of that name");
   WORLD_UNTIL(&w, closed == 1);
-  ck_assert_ptr_nonnull(strstr(sentence, "forwards/web: no service of that name (NOT_FOUND)"));
+  ck_assert_ptr_nonnull(strstr(sentence, "no service of that name (NOT_FOUND)"));
   expect_reset(fd);
   ck_assert_uint_eq(tunnels_stats(tunnels, TUNNEL_FORWARD, NULL).failed, 1);
 }
@@ -145,7 +145,7 @@ START_TEST(a_forward_does_not_wait_for_ever)
   int fd = forward("web");
 
   WORLD_UNTIL(&w, closed == 1);
-  ck_assert_ptr_nonnull(strstr(sentence, "connection from 127.0.0.1:1 through forwards/web: no router for 1 s: "));
+  ck_assert_ptr_nonnull(strstr(sentence, "no router for 1 s: "));
   expect_reset(fd);
   ck_assert_uint_eq(tunnels_stats(tunnels, TUNNEL_FORWARD, NULL).failed, 1);
 }
@@ -472,7 +472,7 @@ START_TEST(a_target_refuses_after_early_data)
   expect_our_header(s);
   ck_assert_str_eq(s->code, "ECONNREFUSED");
   ck_assert_ptr_nonnull(strstr(s->reason, "Connection refused"));
-  ck_assert_ptr_nonnull(strstr(sentence, "connection to services/web: connect to "));
+  ck_assert_ptr_nonnull(strstr(sentence, "connect to "));
   no_secret();
   stream_finish(s, RPC_OK, NULL);
   WORLD_UNTIL(&w, closed == 1);
@@ -512,7 +512,7 @@ static void expect_loop(struct stream *s)
   WORLD_UNTIL(&w, s->reset && s->half_closed);
   ck_assert_str_eq(s->code, "ELOOP");
   ck_assert_ptr_nonnull(strstr(s->reason, "leads back"));
-  ck_assert_ptr_nonnull(strstr(sentence, "connection to services/web: refused: it came through 9 services"));
+  ck_assert_ptr_nonnull(strstr(sentence, "refused: it came through 9 services"));
   expect_no_target();
 }
 

@@ -62,7 +62,7 @@ START_TEST(nobody_answers)
   stream_at(0);
   world_router_stop(&w);
   WORLD_UNTIL(&w, closed == 1);
-  ck_assert_ptr_nonnull(strstr(sentence, "forwards/web: no answer in "));
+  ck_assert_ptr_nonnull(strstr(sentence, "no answer in "));
   ck_assert_ptr_nonnull(strstr(sentence, "the last error was: "));
   expect_reset(fd);
 }
