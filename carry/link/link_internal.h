@@ -1,7 +1,7 @@
 /* What the files of the link share. link.c has the link: which path is the one of now, which one is tried, and when.
  * link_path.c has one path: a channel and what is called on it until the router is known and knows us, by what
- * link_join.c says. link_news.c tells what a watch told. link_ask.c has the questions that others have. On the loop's
- * thread.
+ * link_join.c says. link_news.c tells what a watch told. link_info.c tells what there is of the link. link_ask.c has
+ * the questions that others have. On the loop's thread.
  */
 #ifndef DAEMON_LINK_INTERNAL_H
 #define DAEMON_LINK_INTERNAL_H
