@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "carry/link/link.h"
-#include "carry/tunnel/tunnels.h"
+#include "carry/tunnel/answers.h"
 #include "daemon/daemon_internal.h"
 #include "daemon/names/services.h"
 #include "daemon/tree/journal.h"
@@ -64,8 +64,8 @@ END_TEST
 START_TEST(connections_do_not_fill_the_journals)
 {
   for (int i = 0; i < 400; i++)
-    wiring_of_tunnels.failed(NULL, "connection: it failed", &d);
-  ck_assert_uint_eq(times(d.errors, "connection: it failed"), 256);
+    wiring_of_answers.failed("web", "it failed", &d);
+  ck_assert_uint_eq(times(d.errors, "connection to services/web: it failed"), 256);
   ck_assert_uint_eq(times(d.errors, "some are left out"), 1);
   wiring_of_link.draining(NULL, &d);
   ck_assert_uint_eq(times(d.events, "the router is about to stop"), 1);
