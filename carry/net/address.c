@@ -69,7 +69,7 @@ static int parse_port(const char *text, uint16_t least, uint16_t *out, const cha
     value = UINT_MAX;
   if (value < least || value > UINT16_MAX)
     return refuse(-EINVAL, why,
-                  least == 0 ? "port is not a number from 0 to 65535" : "port is not a number from 1 to 65535");
+                  least == 0 ? "the port is not a number from 0 to 65535" : "the port is not a number from 1 to 65535");
   *out = (uint16_t)value;
   return 0;
 }
@@ -84,13 +84,13 @@ static bool label_is_number(const char *label, size_t size)
 static int check_label(const char *label, size_t size, const char **why)
 {
   if (size == 0)
-    return refuse(-EINVAL, why, "host has an empty label");
+    return refuse(-EINVAL, why, "the host has an empty label");
   if (size > LABEL_MAX)
-    return refuse(-ENAMETOOLONG, why, "host has a label longer than 63 bytes");
+    return refuse(-ENAMETOOLONG, why, "the host has a label longer than 63 bytes");
   if (!all(label, size, is_host_byte))
-    return refuse(-EINVAL, why, "host has a character that no host name has");
+    return refuse(-EINVAL, why, "the host has a character that host names cannot have");
   if (label[0] == '-' || label[size - 1] == '-')
-    return refuse(-EINVAL, why, "host has a label that begins or ends with a hyphen");
+    return refuse(-EINVAL, why, "the host has a label that begins or ends with a hyphen");
   return 0;
 }
 
@@ -113,7 +113,7 @@ static int check_host(const char *host, const char **why)
       return rc;
     if (dot == NULL) {
       if (label_is_number(label, label_size) && inet_pton(AF_INET, host, &v4) != 1)
-        return refuse(-EINVAL, why, "host is neither a name nor a whole IPv4 address");
+        return refuse(-EINVAL, why, "the host is neither a name nor a complete IPv4 address");
       return 0;
     }
     label = dot + 1;
@@ -123,7 +123,7 @@ static int check_host(const char *host, const char **why)
 static int parse_host(const char *text, size_t size, struct address *out, const char **why)
 {
   if (size > ADDRESS_HOST_MAX)
-    return refuse(-ENAMETOOLONG, why, "host is longer than 253 bytes");
+    return refuse(-ENAMETOOLONG, why, "the host is longer than 253 bytes");
   memcpy(out->host, text, size);
   out->host[size] = '\0';
   return check_host(out->host, why);
@@ -139,11 +139,11 @@ static int parse_v6(const char *text, size_t size, struct address *out, const ch
   if (memchr(text, '%', size) != NULL)
     return refuse(-EINVAL, why, "addresses with a zone (%eth0) are not supported");
   if (size >= sizeof(copy))
-    return refuse(-EINVAL, why, "no IPv6 address between the brackets");
+    return refuse(-EINVAL, why, "there is no IPv6 address between the brackets");
   memcpy(copy, text, size);
   copy[size] = '\0';
   if (inet_pton(AF_INET6, copy, &v6) != 1)
-    return refuse(-EINVAL, why, "no IPv6 address between the brackets");
+    return refuse(-EINVAL, why, "there is no IPv6 address between the brackets");
   inet_ntop(AF_INET6, &v6, out->host, sizeof(out->host));
   return 0;
 }
@@ -153,14 +153,14 @@ static int parse_unix(const char *path, struct address *out, const char **why)
   size_t size = strlen(path);
 
   if (path[0] != '/')
-    return refuse(-EINVAL, why, "path is not absolute: write unix:/PATH");
+    return refuse(-EINVAL, why, "the path is not absolute: write unix:/PATH");
   if (size > ADDRESS_PATH_MAX)
-    return refuse(-ENAMETOOLONG, why, "path of a unix socket is longer than 107 bytes");
+    return refuse(-ENAMETOOLONG, why, "the path of a unix socket is longer than 107 bytes");
   if (path[size - 1] == '/')
-    return refuse(-EINVAL, why, "path ends in a slash: write the path of the socket itself");
+    return refuse(-EINVAL, why, "the path ends in a slash: write the path of the socket itself");
   for (size_t i = 0; i < size; i++)
     if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
-      return refuse(-EINVAL, why, "path has a control character");
+      return refuse(-EINVAL, why, "the path has a control character");
   out->kind = ADDRESS_UNIX;
   memcpy(out->path, path, size + 1);
   return 0;
@@ -176,7 +176,7 @@ static int parse_tcp(const char *text, struct address *out, const char **port_te
     const char *end = strchr(text, ']');
 
     if (end == NULL)
-      return refuse(-EINVAL, why, "bracket is not closed: write [V6]:PORT");
+      return refuse(-EINVAL, why, "the bracket is not closed: write [V6]:PORT");
     if (end[1] != ':' && end[1] != '\0')
       return refuse(-EINVAL, why, "only :PORT may follow the bracket: write [V6]:PORT");
     *port_text = end[1] == ':' ? end + 2 : NULL;
@@ -186,7 +186,7 @@ static int parse_tcp(const char *text, struct address *out, const char **port_te
     return refuse(-EINVAL, why, "this is a URL: write HOST:PORT");
   colon = strchr(text, ':');
   if (colon != NULL && strchr(colon + 1, ':') != NULL)
-    return refuse(-EINVAL, why, "more than one colon: write HOST:PORT, and an IPv6 address as [V6]:PORT");
+    return refuse(-EINVAL, why, "there is more than one colon: write HOST:PORT, and an IPv6 address as [V6]:PORT");
   *port_text = colon != NULL ? colon + 1 : NULL;
   return parse_host(text, colon != NULL ? (size_t)(colon - text) : strlen(text), out, why);
 }
@@ -219,9 +219,9 @@ int address_parse_target(const char *text, struct address *out, const char **why
   if (is_unix(text))
     return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
   if (text[0] == '/')
-    return refuse(-EINVAL, why, "a path alone: write unix:/PATH");
+    return refuse(-EINVAL, why, "this is only a path: write unix:/PATH");
   if (lacks_host(text))
-    return refuse(-EINVAL, why, "no host: write PORT for localhost, or HOST:PORT");
+    return refuse(-EINVAL, why, "the host is missing: write PORT for localhost, or HOST:PORT");
   if (all(text, strlen(text), is_digit)) {
     strncpy(out->host, "localhost", sizeof(out->host) - 1);
     return parse_port(text, 1, &out->port, why);
@@ -243,10 +243,11 @@ int address_parse_listener(const char *text, struct address *out, const char **w
   if (is_unix(text))
     return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
   if (text[0] == '/')
-    return refuse(-EINVAL, why, "a path alone: write unix:/PATH");
+    return refuse(-EINVAL, why, "this is only a path: write unix:/PATH");
   if (lacks_host(text) || text[0] == '*')
     return refuse(-EINVAL, why,
-                  "no host: write PORT for 127.0.0.1, 0.0.0.0:PORT for all v4 addresses, or [::]:PORT for all v6 ones");
+                  "the host is missing: write PORT for 127.0.0.1, 0.0.0.0:PORT for all v4 addresses, or [::]:PORT for "
+                  "all v6 ones");
   if (all(text, strlen(text), is_digit)) {
     strncpy(out->host, "127.0.0.1", sizeof(out->host) - 1);
     return parse_port(text, 0, &out->port, why);
@@ -264,12 +265,12 @@ int address_parse_router(const char *text, uint16_t port, struct address *out, c
 
   begin(out, why);
   if (text[0] == '\0' || lacks_host(text))
-    return refuse(-EINVAL, why, "no host: write HOST or HOST:PORT");
+    return refuse(-EINVAL, why, "the host is missing: write HOST or HOST:PORT");
   /* A host named "unix" could not be written with its port. */
   if (is_unix(text) || strcmp(text, "unix") == 0 || text[0] == '/')
     return refuse(-EINVAL, why, "a router is reached by TCP: write HOST or HOST:PORT");
   if (strchr(text, '/') != NULL)
-    return refuse(-EINVAL, why, "this is no URL that mmfs knows: write HOST or HOST:PORT, or https://HOST");
+    return refuse(-EINVAL, why, "mmfs does not know this kind of URL: write HOST or HOST:PORT, or https://HOST");
   rc = parse_tcp(text, out, &port_text, why);
   if (rc != 0)
     return rc;
@@ -369,13 +370,13 @@ int service_name_check(const char *name, const char **why)
 
   *why = "";
   if (size == 0)
-    return refuse(-EINVAL, why, "name is empty: " NAME_RULE);
+    return refuse(-EINVAL, why, "the name is empty: " NAME_RULE);
   if (size > LABEL_MAX)
-    return refuse(-ENAMETOOLONG, why, "name is longer than 63 bytes: " NAME_RULE);
+    return refuse(-ENAMETOOLONG, why, "the name is longer than 63 bytes: " NAME_RULE);
   for (size_t i = 0; i < size; i++)
     if (!is_lower(name[i]) && !is_digit(name[i]) && name[i] != '-')
-      return refuse(-EINVAL, why, "name has a character that no service has: " NAME_RULE);
+      return refuse(-EINVAL, why, "the name has a character that names cannot have: " NAME_RULE);
   if (name[0] == '-' || name[size - 1] == '-')
-    return refuse(-EINVAL, why, "name begins or ends with a hyphen: " NAME_RULE);
+    return refuse(-EINVAL, why, "the name begins or ends with a hyphen: " NAME_RULE);
   return 0;
 }

@@ -167,16 +167,16 @@ static const struct {
     {"mindmeld state 1\nservice\nend\n", "line 2 begins with neither"},
     {"mindmeld state 1\nserver a\nend\n", "line 2 begins with neither"},
     {"mindmeld state 1\n service a\nend\n", "line 2 begins with neither"},
-    {"mindmeld state 1\nservice \nend\n", "line 2: \"\": name is empty"},
-    {"mindmeld state 1\nservice a\nservice B\nend\n", "line 3: \"B\": name has a character"},
-    {"mindmeld state 1\nservice ../a\nend\n", "line 2: \"../a\": name has a character"},
+    {"mindmeld state 1\nservice \nend\n", "line 2: \"\": the name is empty"},
+    {"mindmeld state 1\nservice a\nservice B\nend\n", "line 3: \"B\": the name has a character"},
+    {"mindmeld state 1\nservice ../a\nend\n", "line 2: \"../a\": the name has a character"},
     {"mindmeld state 1\nservice a \nend\n", "line 2: \"\": empty"},
-    {"mindmeld state 1\nservice a :80\nend\n", "line 2: \":80\": no host"},
-    {"mindmeld state 1\nservice a h:80 \nend\n", "line 2: \"h:80 \": port"},
+    {"mindmeld state 1\nservice a :80\nend\n", "line 2: \":80\": the host is missing"},
+    {"mindmeld state 1\nservice a h:80 \nend\n", "line 2: \"h:80 \": the port"},
     {"mindmeld state 1\nservice a\nservice a h:80\nend\n", "line 3: service a is declared twice"},
     {"mindmeld state 1\nforward a\nend\n", "line 2: forward a has no listener"},
-    {"mindmeld state 1\nforward a 99999\nend\n", "line 2: \"99999\": port"},
-    {"mindmeld state 1\nservice \x1b[2J\nend\n", "line 2: \"?[2J\": name"},
+    {"mindmeld state 1\nforward a 99999\nend\n", "line 2: \"99999\": the port"},
+    {"mindmeld state 1\nservice \x1b[2J\nend\n", "line 2: \"?[2J\": the name"},
 };
 
 START_TEST(each_error_has_its_sentence)
