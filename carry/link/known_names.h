@@ -16,7 +16,7 @@ struct known_names {
 
 enum known_change { KNOWN_UNCHANGED, KNOWN_NEW, KNOWN_AGAIN };
 
-/* A catalogue begins: what is there is told again. On another connection it is also news again. */
+/* A catalogue begins: the router tells all names again. On another connection they are news again, too. */
 void known_names_restart(struct known_names *names, bool reconnected);
 /* The service of this name was made at that time. KNOWN_AGAIN: the name was there before, but it is another service, or
  * another connection. Names that do not fit into memory are KNOWN_UNCHANGED. */

@@ -1,7 +1,7 @@
-/* How the line to the router is: whether it is only slow where it seems dead. Who waits for an answer gives up after a
- * while; but over a thin line, or beside an upload that fills the modem's queue, an answer that is on its way may take
- * longer than that. Bytes are counted from time to time, all that came and all that was acknowledged: what a line in
- * use carries is more than pings and heartbeats, and what a slow one carries is little.
+/* Whether the line to the router is only slow when it seems dead. A caller that waits for an answer gives up after a
+ * while; but over a thin line, or beside an upload that fills the modem's queue, the answer may take longer than that.
+ * Bytes that came or were acknowledged are counted from time to time: a line in use carries more than pings and
+ * heartbeats, and a slow line carries little.
  */
 #ifndef DAEMON_LINK_LINE_H
 #define DAEMON_LINK_LINE_H

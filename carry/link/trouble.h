@@ -19,7 +19,7 @@ struct trouble_where {
 /* `text` is what gRPC said. Writes the sentence, without a full stop. Returns `out`. */
 const char *trouble_sentence(const struct trouble_where *where, enum rpc_status status, const char *text,
                              char out[TROUBLE_MAX]);
-/* The same where no address could be connected to: `why` says why, in so many causes. */
+/* The same when no address could be connected to: `why` has the causes, `causes` is their number. */
 const char *trouble_not_found(const struct trouble_where *where, const char *why, unsigned causes,
                               char out[TROUBLE_MAX]);
 

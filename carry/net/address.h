@@ -36,8 +36,8 @@ bool address_is_localhost(const struct address *a);
 /* 127.0.0.0/8, ::1, the name localhost, or a unix socket. */
 bool address_is_loopback(const struct address *a);
 
-/* Whether who connects to `target` meets who listens at `listener`, as far as the two tell without asking the machine
- * for its addresses. */
+/* Whether a connection to `target` reaches a socket that listens at `listener`, as far as the two texts tell without
+ * the addresses of the machine. */
 bool address_leads_to(const struct address *target, const struct address *listener);
 
 /* A DNS label: a-z, 0-9 and inner hyphens, 1 to 63. 0, -EINVAL or -ENAMETOOLONG, with *why, which states the rule. */

@@ -18,9 +18,9 @@ typedef void (*dial_cb)(int fd, const char *why, void *arg);
 int dial_start(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms, dial_cb done,
                void *arg);
 
-/* Which of a name's addresses to connect to, for who has to do it himself: the one that answered first; or the only
- * one, which is not tried. `error` as above; `why` has the causes without the address, and `causes` says how many. Both
- * live as long as the callback, as does `at`. */
+/* For a caller that connects by itself: the address of a name that answered first, or the only one, which is not tried.
+ * `error` is as above; `why` has the causes without the address, and `causes` is their number. `at` and `why` live as
+ * long as the callback. */
 typedef void (*dial_find_cb)(int error, const struct endpoint *at, const char *why, unsigned causes, void *arg);
 
 int dial_find(struct dial **out, struct lookups *lookups, const struct address *to, uint64_t timeout_ms,

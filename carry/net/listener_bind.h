@@ -28,7 +28,7 @@ int listener_bind(struct listener_binding *b, const struct address *a, const str
 void listener_unbind(struct listener_binding *b);
 /* The same, but the file stays, as if this process had been killed. Does not block. */
 void listener_abandon(struct listener_binding *b);
-/* Whoever connects is refused from now on, as if they were closed. Does not block. */
+/* Refuses connections from now on, as if the sockets were closed. Does not block. */
 void listener_hush(const struct listener_binding *b);
 
 #endif

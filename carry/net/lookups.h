@@ -1,5 +1,5 @@
-/* What may keep who connects or listens waiting: host names, and the paths of unix sockets, which may lead onto a file
- * system that does not answer, or onto the tree that the loop itself serves. Each of them has threads of its own
+/* Look-ups that may block a dial or a listener: of host names, and of the paths of unix sockets, which may lead onto a
+ * file system that does not answer, or onto the tree that the loop itself serves. Each kind has threads of its own
  * (workers.h). On the loop's thread. */
 #ifndef DAEMON_LOOKUPS_H
 #define DAEMON_LOOKUPS_H
@@ -16,7 +16,7 @@ struct lookups {
 };
 
 int lookups_open(struct lookups **out, struct uv_loop_s *loop);
-/* Nobody must use it any more. Waits for what has begun, but not for look-ups and connects that were forgotten. */
+/* It must not be in use any more. Waits for work that has begun, but not for forgotten look-ups and connects. */
 void lookups_close(struct lookups *l, void (*closed)(void *arg), void *arg);
 
 #endif

@@ -1,8 +1,8 @@
 /* Host names to addresses, one family at a time, by the system's resolver, which knows what users expect
- * (nsswitch.conf, /etc/hosts, mDNS): so in threads, each of which may wait for a server that is silent. Whoever asks
- * for the same name at the same time shares one look-up. An answer, or that there is none, is remembered for as long as
- * it took to get, 5 seconds at most: what is quick is always fresh, and what is slow is not asked for all the time. On
- * the loop's thread.
+ * (nsswitch.conf, /etc/hosts, mDNS): so in threads, each of which may wait for a silent server. Questions for the same
+ * name at the same time share one look-up. An answer, also a negative one, is remembered for as long as it took to get,
+ * 5 seconds at most: quick answers are always fresh, and slow ones are not asked for all the time. On the loop's
+ * thread.
  */
 #ifndef DAEMON_NAMES_H
 #define DAEMON_NAMES_H
@@ -22,7 +22,7 @@ struct name_answer {
   struct endpoints found; /* with port 0 */
 };
 
-/* Part of what the caller allocates; to be left alone until it was told, or is forgotten. */
+/* Part of a structure of the caller's, who must not touch it until `told` came, or until it is forgotten. */
 struct name_wait {
   void (*told)(struct name_wait *w, const struct name_answer *answer);
 
@@ -36,10 +36,10 @@ void names_close(struct names *ns, void (*closed)(void *arg), void *arg);
 /* AF_INET or AF_INET6. `told` comes once, never inside. */
 int names_ask(struct names *ns, struct name_wait *w, const char *host, int family);
 void names_forget(struct name_wait *w);
-/* The network is another one: what is remembered may not be true there. */
+/* The machine is in another network, where remembered answers may be wrong. */
 void names_renew(struct names *ns);
 
-/* Pure. For how long to remember what took so long. */
+/* Pure. How long to remember an answer that took `took_ms`. */
 uint64_t names_memory_ms(uint64_t took_ms);
 
 #endif

@@ -12,10 +12,10 @@ struct resolve;
 
 enum { RESOLVE_WHY_MAX = 512 };
 
-/* `found` has what is known so far, v6 first. It comes once or twice: when the first family has been found, unless the
- * other one is known by then; and when nothing more comes, with `complete`. `error` is 0, or a negative errno if
- * nothing was found at all (-EADDRNOTAVAIL: the name does not resolve) with a sentence in `why`; both live as long as
- * the callback. */
+/* `found` has the addresses that are known so far, v6 first. The callback comes once or twice: when the first family
+ * has been found, unless the other one is known by then; and with `complete`, when nothing more comes. `error` is 0, or
+ * a negative errno if nothing was found at all (-EADDRNOTAVAIL: the name does not resolve) with a sentence in `why`;
+ * both live as long as the callback. */
 typedef void (*resolve_cb)(int error, const char *why, const struct endpoints *found, bool complete, void *arg);
 
 /* An address, a unix path, and localhost with all names below it need no look-up: true, with the endpoints. */

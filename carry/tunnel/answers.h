@@ -1,5 +1,5 @@
-/* The streams that answer a token: the router had a dial, or a connection that goes on, and no parked stream of ours to
- * put it on. Each waits a moment for what it is about. On the loop's thread.
+/* The streams that answer a token. The router sends a token when it has a dial or an attachment for us, and no parked
+ * stream of ours. Each stream waits a moment for that dial or attachment. On the loop's thread.
  */
 #ifndef DAEMON_ANSWERS_H
 #define DAEMON_ANSWERS_H

@@ -1,6 +1,5 @@
-/* What a connection's streams rest on: a way to the router, which comes and goes. The tunnels open streams on it, and
- * ask the router through it; whose way it is they do not know. On the loop's thread; nothing calls back inside a
- * function here.
+/* The way to the router, as tunnels see it. It comes and goes; the tunnels open streams on it and ask the router
+ * through it, and do not know whose it is. On the loop's thread; nothing calls back inside a function here.
  */
 #ifndef CARRY_HOST_H
 #define CARRY_HOST_H
@@ -16,7 +15,7 @@ struct header;
 struct pump_stream;
 struct pump_stream_events;
 
-/* The way as it is now. */
+/* The present state of the way. */
 struct carry_way {
   bool up;
   bool original;          /* the router speaks the first version; known once it is up */
@@ -35,11 +34,11 @@ typedef void (*carry_trace_cb)(const uint32_t *hops, size_t count, void *arg);
 struct carry_host {
   const uint8_t *member; /* this process: HEADER_MEMBER_SIZE bytes */
   struct carry_way (*way)(const struct carry_host *host);
-  /* It is slow, or slow to come: what waits for an answer may have to wait long. */
+  /* The way is slow, or slow to come: an answer may take long. */
   bool (*is_slow)(const struct carry_host *host);
 
-  /* Opens a stream that begins with this header, and with the member and its key, which it need not have. Of an
-   * `original` router it gets the token only. As pump_stream_open. */
+  /* Opens a stream that begins with this header; the host fills in the member and its key. An `original` router gets
+   * only the token. Otherwise as pump_stream_open. */
   int (*open_stream)(const struct carry_host *host, struct pump_stream **out, const struct header *header,
                      bool original, const struct pump_stream_events *events, void *arg);
 
@@ -48,7 +47,7 @@ struct carry_host {
   /* Asks a router of the first version for a token to dial this service with. */
   int (*ask_token)(const struct carry_host *host, struct carry_question **out, const char *service, carry_token_cb done,
                    void *arg);
-  /* Tells the router that for what came by origins[i], dialled[i] was dialled (both of hops.h). */
+  /* Tells the router that dialled[i] was dialled for the connection that came by origins[i] (both of hops.h). */
   int (*trace)(const struct carry_host *host, struct carry_question **out, const uint64_t *origins,
                const uint64_t *dialled, size_t count, carry_trace_cb done, void *arg);
   void (*cancel)(struct carry_question *question);

@@ -1,7 +1,7 @@
 /* What a connection does when: a plain state machine, without sockets, streams, clocks or threads. Events go in,
  * actions come out, and a deadline for the next CONNECTION_TIME.
  *
- *     F: a forward accepted a socket                    S: a stream of somebody came who dialled our service
+ *     F: a forward accepted a socket                    S: a stream came that dials our service
  *
  *        WAITING    for the router
  *           |     \
@@ -33,17 +33,17 @@
  *        live               -                  as usual
  *        live               opened             before the current one is cut, it is to be replaced
  *
- * A side is done when both directions ended, its socket has taken all, and a stream that carried its last word ended
- * well: half-closing a stream says "I have taken everything, and so must you have". Otherwise F attaches again, and S
- * waits for that; in vain, if it was lost to S alone, which cannot know that and must not forget what F may lack. Of
- * one that is over S leaves a tombstone, which answers F.
+ * A side is done when both directions have ended, its socket has taken all, and a stream that carried its last word has
+ * ended well: half-closing a stream says "I have taken everything, and you may forget". Otherwise F attaches again, and
+ * S waits for that. S waits in vain if only S lost the end of the stream; it cannot know that, and must not forget data
+ * that F may lack. When a connection is over, S leaves a tombstone, which answers F.
  *
- * Who dials and has had no header of S gives up when its time is over, and cannot tell S, which it does not know. So
- * S holds a connection for long only when it knows that F has heard of it. That its stream lasted shows nothing: a
- * router, or F, may have stood still. So F says an ack within two seconds, also of nothing.
+ * While F has had no header of S, it gives up when its time is over, and cannot tell S, which it does not know. So S
+ * holds a connection for long only when it knows that F has heard of it. A stream that lasts does not show that: the
+ * router, or F, may have stood still. So F sends an ack within two seconds, even if nothing was taken.
  *
- * An end or a reset that comes before it is known who is at the other side is held back until then: a peer of the first
- * version is told nothing in-band, and with it one end ends both, and the stream's end is the connection's.
+ * Until the version of the other side is known, an end or a reset is held back: a peer of the first version is told
+ * nothing in-band; there one end ends both directions, and the end of the stream is the end of the connection.
  */
 #ifndef DAEMON_CONNECTION_H
 #define DAEMON_CONNECTION_H

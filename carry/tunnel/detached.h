@@ -1,6 +1,6 @@
-/* What is held for others: the connections to our services that have no stream for now. Their sockets and bytes are
- * ours, and it is the others who let go of them; so they are bounded, for each other side and in all, and the oldest is
- * given up first. On the loop's thread.
+/* Connections to our services that have no stream for now. They use our sockets and memory, and only the other side
+ * lets go of them; so their number and bytes are bounded, for each other side and in all, and the oldest is given up
+ * first. On the loop's thread.
  */
 #ifndef DAEMON_DETACHED_H
 #define DAEMON_DETACHED_H

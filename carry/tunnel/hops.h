@@ -1,8 +1,8 @@
 /* How many services and forwards a connection came through, so that a loop of them ends. On the loop's thread.
  *
- * A service may have a target that is a forward's listener, whose connections go to a service, and so on. No header
- * can be sent to a target; but of the socket that is dialled and of the one that the listener accepts both know the
- * two addresses. Their hash is what a connection is recognised by.
+ * The target of a service may be the listener of a forward, which leads to a service, and so on. A target cannot be
+ * sent a header. But the mmfs that dials the target and the one that accepts the connection both know its two
+ * addresses: a hash of these identifies the connection.
  */
 #ifndef DAEMON_HOPS_H
 #define DAEMON_HOPS_H

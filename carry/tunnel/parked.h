@@ -1,5 +1,5 @@
-/* The streams that wait at the router, each for one connection to any service of this daemon: who dials finds one
- * there, and reaches us without a message in between. On the loop's thread.
+/* The streams that wait at the router, each for one connection to any service of this daemon: a dial finds one there,
+ * and reaches us without a message in between. On the loop's thread.
  */
 #ifndef DAEMON_PARKED_H
 #define DAEMON_PARKED_H
@@ -14,8 +14,8 @@ struct uv_loop_s;
 
 enum { PARKED_COUNT = 16 };
 
-/* Somebody dialled, or goes on with a connection, as `h` tells, which lives as long as this callback. The stream
- * becomes the callee's, which hands it over or closes it. */
+/* A dial, or an attachment to a connection, came on the stream, with the header `h`, which lives as long as this
+ * callback. The stream becomes the callee's, which hands it over or closes it. */
 typedef void (*parked_taken_cb)(struct pump_stream *s, const struct header *h, void *arg);
 
 /* Waits for nothing yet. */
@@ -23,10 +23,11 @@ int parked_open(struct parked **out, struct uv_loop_s *loop, const struct carry_
                 void *arg);
 void parked_close(struct parked *p, void (*closed)(void *arg), void *arg);
 
-/* Whether there is a service to be dialled, or a connection to go on with; also to be told when the way has changed.
- * While there is one, and a router that is no original, PARKED_COUNT streams wait; otherwise none. */
+/* `wanted`: there is a service that can be dialled, or a connection that can go on. To be called when that or the way
+ * changes. While `wanted` is true and the router speaks the second version, PARKED_COUNT streams wait; otherwise none.
+ */
 void parked_update(struct parked *p, bool wanted);
-/* The way is another one: others wait there, in place of these. */
+/* The way has changed: new streams take the place of these. */
 void parked_renew(struct parked *p);
 
 #endif

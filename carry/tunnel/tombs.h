@@ -1,5 +1,5 @@
-/* Tombstones: what is remembered for a while of connections that are over, for the other side that may not have heard
- * of it. Bounded in number: then the oldest go first. Pure: the clock (ms) is handed in.
+/* Tombstones: connections that are over are remembered for a while, for another side that has not heard of the end.
+ * Their number is bounded; the oldest go first. Pure: the clock (ms) is handed in.
  */
 #ifndef DAEMON_TOMBS_H
 #define DAEMON_TOMBS_H

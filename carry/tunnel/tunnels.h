@@ -1,4 +1,4 @@
-/* The connections that this daemon carries, as a table: one tunnel for each. On the loop's thread.
+/* The connections that this program carries, as a table: one tunnel for each. On the loop's thread.
  *
  * A tunnel joins a local socket and streams to the router, which come and go; what happens when is decided by the state
  * machine of connection.h.
@@ -49,10 +49,10 @@ void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
 
 /* A forward accepted `fd` (taken over in any case) from `peer` for `service`. */
 void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer);
-/* A stream (taken over in any case) brought `h`: somebody dials, or goes on with a connection. Who dials is connected
- * to `target`; NULL: the service is not ours any more, which the other side is told. */
+/* A stream (taken over in any case) brought `h`, which dials a service or attaches to a connection. A dial is connected
+ * to `target`; NULL: the service is not ours any more, and the other side is told so. */
 void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target);
-/* The same of one of the first version, which dialled `service`. */
+/* The same for a stream of the first version, which dialled `service`. */
 void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const char *service,
                              const struct address *target);
 
@@ -60,7 +60,7 @@ void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const ch
 void tunnels_way_changed(struct tunnels *ts);
 /* The way is another one: streams are to move to it. */
 void tunnels_renew(struct tunnels *ts);
-/* A newer process of our identity has taken over: nobody comes back to what was dialled here. */
+/* A newer process of our identity has taken over: no other side comes back to the connections of our services. */
 void tunnels_superseded(struct tunnels *ts);
 /* A process (HEADER_MEMBER_SIZE bytes) is over for good. */
 void tunnels_peer_lost(struct tunnels *ts, const uint8_t *member);

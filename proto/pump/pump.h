@@ -1,13 +1,13 @@
-/* The copy path: a connected socket carried over streams of Payload messages, without copying what it carries.
+/* The copy path: carries a connected socket over streams of Payload messages, without copying the data.
  *
- * A pump is one end of a connection: a socket, what is on its way to the other end until that has taken it, and what
- * came and waits for the socket. A stream is one way to the other end. A pump has one current stream at a time, or
- * none; when it is given another one, both directions go on where they were.
+ * A pump is one end of a connection: a socket, the data that the other end has not acknowledged yet, and the data that
+ * waits for the socket. A stream is one way to the other end. A pump has one current stream, or none; on a new one both
+ * directions go on where they stopped.
  *
  * Two threads work on a pump. The loop's thread reads the socket and sends; the queue's own thread takes messages and
- * writes them to the socket. Each direction has a lock of its own. All functions here are called on the loop's thread,
- * all events come there, and none inside a function that is called. Pumps and streams move bytes and tell; what an end
- * or a failure means is decided above them.
+ * writes them to the socket. Each direction has a lock of its own. All functions here must be called on the loop's
+ * thread; all events come there, and never inside a function. Pumps and streams move bytes and report; their owner
+ * decides what an end or a failure means.
  */
 #ifndef PROTO_PUMP_H
 #define PROTO_PUMP_H
@@ -29,16 +29,16 @@ struct uv_loop_s;
 struct pump_limits {
   uint64_t window;      /* bytes: the most that one direction of one connection has under way, or queues */
   uint64_t budget;      /* bytes: for all windows together beyond what each starts with; the same for all queues */
-  unsigned keepalive_s; /* a socket's peer that is silent for so long is asked whether it is there; 0: it is not */
+  unsigned keepalive_s; /* after so long a silence a socket's peer is asked whether it is there; 0: never */
 };
 
 /* What the pumps and streams of one loop share: the epoll set of their sockets, the pool of read buffers, the budget.
  */
 int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop, const struct pump_limits *limits);
-/* Every pump and every stream must be closed. `closed` runs on the loop, when the set is freed. */
+/* Every pump and every stream must be closed before. `closed` runs on the loop, when the set is freed. */
 void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg);
-uint64_t pump_set_windows(const struct pump_set *set); /* what the windows have of the budget now */
-uint64_t pump_set_queued(const struct pump_set *set);  /* what waits for the sockets in all queues */
+uint64_t pump_set_windows(const struct pump_set *set); /* bytes of the budget that the windows have now */
+uint64_t pump_set_queued(const struct pump_set *set);  /* bytes that wait for the sockets in all queues */
 
 /* ---- Streams ---- */
 
@@ -52,9 +52,9 @@ struct pump_stream_events {
   void (*reset)(struct pump_stream *s, const char *code, const char *reason, void *arg);
   /* The other side has no use for this stream. At most once. */
   void (*refused)(struct pump_stream *s, const char *reason, void *arg);
-  /* It is over; `text` lives as long as this callback. Between us and a first version, with RPC_OK, all that came on it
-   * was written first, once there is a socket; with another status what was not written is dropped then. At most once,
-   * and last. */
+  /* The stream is over; `text` lives as long as this callback. If the other side is of the first version, RPC_OK comes
+   * after all data of the stream has been written to the socket; any other status drops the data that was not written.
+   * At most once, and last. */
   void (*ended)(struct pump_stream *s, enum rpc_status status, const char *text, void *arg);
 };
 
@@ -64,8 +64,8 @@ struct pump_stream_options {
   const struct header *header; /* what the stream begins with; copied. Of it an original router gets the token only */
 };
 
-/* Opens a stream and sends its header. Until it is a pump's, nothing but the other side's first word is taken from it:
- * a header, a refusal, a reset (data of a first version waits in it). */
+/* Opens a stream and sends its header. Until the stream is a pump's, only the other side's first word is read: a
+ * header, a refusal or a reset. Data of a first version waits in the stream. */
 int pump_stream_open(struct pump_stream **out, struct pump_set *set, const struct pump_stream_options *options,
                      const struct pump_stream_events *events, void *arg);
 /* From now on events go there. */
@@ -78,16 +78,16 @@ void pump_stream_send_header(struct pump_stream *s, const struct header *h);
  */
 void pump_stream_send_reset(struct pump_stream *s, const char *code, const char *reason);
 void pump_stream_send_refused(struct pump_stream *s, const char *reason);
-/* Half-closes the stream once what is due was said: of a current stream all that the pump has, the end included. What
- * the socket still brings is not read then. */
+/* Half-closes the stream after all that is due on it: on a current stream all that the pump has, the end included. The
+ * socket is not read any more then. */
 void pump_stream_half_close(struct pump_stream *s);
 /* Ends it at once. `ended` follows if it did not come yet. */
 void pump_stream_cancel(struct pump_stream *s);
-/* Of one that should have begun by now: true if it has not, though there is a connection, because what stands before
- * the router lets no further stream through. The next one goes elsewhere. */
+/* To be asked when the stream should have begun: true if there is a connection and the stream has not begun, because a
+ * front of the router lets no further stream through. The next stream goes on another connection. */
 bool pump_stream_has_no_room(struct pump_stream *s);
-/* No more events; it is cancelled if it still runs, and if it is current, the pump has none from now on. It is freed
- * once both threads have let go. */
+/* Ends all events. A stream that still runs is cancelled, and a pump whose current stream it was has none. The stream
+ * is freed once both threads have let go. */
 void pump_stream_close(struct pump_stream *s);
 
 /* ---- Pumps ---- */
@@ -112,13 +112,12 @@ struct pump_attachment {
   const struct header *answer; /* NULL, or to be said first. `received` and `limit` in it are filled in */
 };
 
-/* The stream becomes the current one, in place of the former, of which nothing is taken any more: that one is the
- * caller's to close. What the other side did not receive is sent again. -EPROTO: `send_from` cannot be (see
- * pump_can_send_from); then nothing has changed. */
+/* Makes the stream current. The former one is not read any more; the caller closes it. Data that the other side did not
+ * receive is sent again. -EPROTO: `send_from` is not possible (see pump_can_send_from), and nothing has changed. */
 int pump_attach(struct pump *p, struct pump_stream *s, const struct pump_attachment *a);
 bool pump_can_send_from(struct pump *p, uint64_t received);
-/* There is no current stream any more: the socket is not read until there is one; what came is still written. The
- * stream is the caller's to close. */
+/* Leaves the pump without a current stream: the socket is not read until there is one, but data that came is still
+ * written. The caller closes the stream. */
 void pump_detach(struct pump *p);
 /* How much of the other side's direction has arrived, its end included. */
 uint64_t pump_received(struct pump *p);
@@ -127,27 +126,27 @@ uint64_t pump_limit(const struct pump *p);
 /* The other side has said an ack: it is there, and knows that we are. */
 bool pump_is_heard(struct pump *p);
 
-/* Gives the pump a connected, non-blocking socket, which becomes the pump's, also on failure. Once. Unless it ends in
- * order, its peer sees a reset, also when this process is killed. */
+/* Gives the pump a connected, non-blocking socket, and the ownership of it, even on failure. Once. Its peer sees a
+ * reset unless the connection ends in order, also when this process is killed. */
 int pump_give_socket(struct pump *p, int fd);
 
-/* For one that never becomes a pump's: closes it so that its peer sees a reset. */
+/* Closes a socket that never becomes a pump's, so that its peer sees a reset. */
 void pump_discard_socket(int fd);
 
-/* No data follows: the end is said behind what was read, and again on a later stream if it must be. After local_eof.
- * With `half_close` the current stream, if there is one, is half-closed in the same message. */
+/* Sends the end behind the data that was read, and again on a later stream if need be. After local_eof. With
+ * `half_close` the current stream, if there is one, is half-closed in the same message. */
 void pump_send_eof(struct pump *p, bool half_close);
 
 /* Ends the socket's write side: after remote_eof, or the end of a stream of the first version. */
 void pump_shutdown_socket(struct pump *p);
-/* After that end: ends the socket's write side, and throws away what it brings until local_eof or socket_failed, if
- * neither came yet. Then it can be closed without a reset. */
+/* After that end: ends the socket's write side, and throws away its data until local_eof or socket_failed. Then the
+ * socket can be closed without a reset. */
 void pump_linger_socket(struct pump *p);
 /* Closes the socket, if there is one; with `reset` its peer sees a connection reset. Streams go on. */
 void pump_close_socket(struct pump *p, bool reset);
 
-/* No more events; the socket is reset if it is still open. Its current stream is the caller's to close, before. The
- * pump is freed once both threads have let go. */
+/* Ends all events; an open socket is reset. The caller closes the current stream before. The pump is freed once both
+ * threads have let go. */
 void pump_close(struct pump *p);
 
 struct pump_counters {

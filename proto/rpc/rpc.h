@@ -4,8 +4,10 @@
  * which every function here must be called unless it says otherwise:
  *   - rpc_queue_run: the calling thread becomes the home thread (the router);
  *   - rpc_queue_attach: the home thread is a libuv loop's; a thread of the queue's own takes completions and hands them
- * to the loop (the daemon). Functions return 0 or a negative errno. A start that fails never calls back; a callback
- * never fires inside the function that started it.
+ *     to the loop (the daemon).
+ *
+ * Functions return 0 or a negative errno. A start that fails never calls back; a callback never fires inside the
+ * function that started it.
  */
 #ifndef PROTO_RPC_H
 #define PROTO_RPC_H
@@ -44,7 +46,7 @@ size_t rpc_message_parts(const struct rpc_message *m, struct iovec *parts, size_
 /* ---- Queues ---- */
 struct rpc_queue;
 
-/* The first one puts gRPC's choice of resolver into the environment: create it before there are other threads. */
+/* The first queue sets gRPC's resolver in the environment: create it before there are other threads. */
 int rpc_queue_create(struct rpc_queue **out);
 /* Serves completions until rpc_queue_stop, then drains what is pending, and returns. */
 void rpc_queue_run(struct rpc_queue *q);
@@ -75,17 +77,17 @@ struct rpc_metadata {
   const char *value;
 };
 
-/* What is NULL is not told; a message that nobody is told of is freed. */
+/* A callback that is NULL is skipped; a message without a callback is freed. */
 struct rpc_call_events {
-  /* Client: the server's initial metadata came. At most once, before the first message. A server that answers with
-   * nothing but a status has none; that of a server which does not show mindmeld-version comes with its first message
-   * only, since gRPC does not tell whether there is any. */
+  /* Client: the server's initial metadata came. At most once, before the first message. A server that sends only a
+   * status has none. If the server does not show mindmeld-version, this comes with its first message, since gRPC does
+   * not tell whether there is any metadata. */
   void (*headers)(struct rpc_call *c, void *arg);
-  /* Answers rpc_call_receive. `m` belongs to the callee. NULL: the peer sends no more, in order. Nothing comes when the
-   * call failed: see closed. */
+  /* Answers rpc_call_receive. `m` belongs to the callee; NULL means that the peer has ended its direction in order.
+   * When the call failed, this does not come: see closed. */
   void (*message)(struct rpc_call *c, struct rpc_message *m, void *arg);
   /* Answers rpc_call_send: the message was handed to the transport within its flow control, and another may be sent.
-   * Nothing comes when the call failed. */
+   * When the call failed, this does not come. */
   void (*sent)(struct rpc_call *c, void *arg);
   /* The last callback, always: nothing is pending, and the call is freed when this returns. Client: the server's
    * status. Server: RPC_OK when the status that was given to rpc_call_finish went out, RPC_CANCELLED when the peer
@@ -96,31 +98,31 @@ struct rpc_call_events {
 /* One message out or in at a time: rpc_call_send before `sent`, or rpc_call_receive before `message`, is -EBUSY. After
  * the call has failed: -EPIPE. */
 
-/* Takes `m` also when it fails. */
+/* Takes `m`, even on failure. */
 int rpc_call_send(struct rpc_call *c, struct rpc_message *m);
-/* Client: no more will be sent. Goes out with or after the message that is being sent. */
+/* Client: ends this direction, with or after the message that is being sent. */
 int rpc_call_end(struct rpc_call *c);
 int rpc_call_receive(struct rpc_call *c);
-/* Ends the call at once, dropping what is queued: `closed` is the only event that follows. Harmless when it already
- * ended or was cancelled. A client that cancels sees this status in `closed` (RPC_OK: RPC_CANCELLED). */
+/* Ends the call at once, and drops all queued messages: `closed` is the only event that follows. Harmless when the call
+ * has already ended. A client that cancels sees this status in `closed` (RPC_OK: RPC_CANCELLED). */
 void rpc_call_cancel(struct rpc_call *c, enum rpc_status status, const char *text);
 /* Metadata of the peer: the server's after `headers`, the client's at any time. Copies the value with a final NUL.
  * Returns its length, -ENOENT, or -E2BIG. */
 int rpc_call_metadata(const struct rpc_call *c, const char *key, char *value, size_t size);
-/* Frees it, when it will not be asked for any more: a call may live long. */
+/* Frees the metadata, which will not be asked for any more: a call may live long. */
 void rpc_call_forget_metadata(struct rpc_call *c);
 void rpc_call_set_arg(struct rpc_call *c, const struct rpc_call_events *events, void *arg);
 
 /* ---- Client ---- */
 struct rpc_channel;
 
-/* Over a thin line, or beside a large upload, an answer takes seconds. Whoever wants to know earlier that nobody is
- * there has heartbeats. */
+/* Over a thin line, or beside a large upload, an answer takes seconds. Heartbeats tell earlier that the peer is gone.
+ */
 enum { RPC_ANSWER_MS = 20000 };
 
 struct sockaddr;
 
-/* In place of the router, which is asked to pass the connection on to it (HTTP's CONNECT). */
+/* An HTTP proxy, which is asked by CONNECT for a connection to the router. */
 struct rpc_proxy {
   const char *login; /* NULL, or USER:PASSWORD */
 };
@@ -137,12 +139,12 @@ struct rpc_channel_options {
   int answer_ms;                  /* how long a ping, or what was sent, may be without an answer; 0: RPC_ANSWER_MS */
 };
 
-/* -EINVAL: a key that HTTP/2 does not carry, or roots that are none. Starts connecting at once. All is copied. The
- * environment has no say. */
+/* Starts connecting at once. Copies all options, and ignores the environment. -EINVAL: HTTP/2 cannot carry the key, or
+ * `ca_pem` has no certificate. */
 int rpc_channel_open(struct rpc_channel **out, struct rpc_queue *q, const struct rpc_channel_options *options);
 /* The channel goes when its last call has closed. */
 void rpc_channel_close(struct rpc_channel *ch);
-/* What the kernel knows of its connections of now; 0: nothing. */
+/* What the kernel knows of the channel's present connections; 0: nothing. */
 struct rpc_traffic {
   uint64_t bytes;  /* that came, and that the other end's kernel acknowledged: what grows moves */
   uint32_t rtt_us; /* there and back, lately; of the slowest */
@@ -156,9 +158,9 @@ struct rpc_call_options {
   uint64_t deadline_ms; /* from now; 0: none */
 };
 
-/* `closed` always follows a start that succeeded. Nothing is received until rpc_call_receive, but headers and closed
- * come by themselves; only messages that nobody receives hold back a server's status. -EINVAL for metadata that HTTP/2
- * does not carry. */
+/* `closed` always follows a start that succeeded. Messages come only after rpc_call_receive; headers and closed come by
+ * themselves, but a message that is not received holds back the server's status. -EINVAL: HTTP/2 cannot carry the
+ * metadata. */
 int rpc_call_start(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
                    const struct rpc_call_events *events, void *arg);
 
@@ -166,7 +168,7 @@ int rpc_call_start(struct rpc_call **out, struct rpc_channel *ch, const struct r
  * Returns its length, -ENOENT, or -E2BIG. */
 int rpc_call_remote(const struct rpc_call *c, char *out, size_t size);
 
-/* One request, one answer. Takes `request` also when it fails; NULL is -ENOMEM. `done` runs once: `answer` belongs to
+/* One request, one answer. Takes `request`, even on failure; NULL is -ENOMEM. `done` runs once: `answer` belongs to
  * the callee, and is NULL unless status is RPC_OK. The call may be cancelled by rpc_call_cancel until `done`. */
 int rpc_unary(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_call_options *options,
               struct rpc_message *request,
@@ -185,35 +187,34 @@ struct rpc_server_options {
  * (or rpc_call_cancel). */
 typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, void *arg);
 
-/* -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, ...: what is wrong with the address; -EINVAL: with the address's form, or with
- * certificate or key. Blocks while the name is resolved. */
+/* -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, ...: the address cannot be used. -EINVAL: the form of the address, the
+ * certificate or the key is wrong. Blocks while the name is resolved. */
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port);
-/* Connections that come from now on are shown this certificate; the others go on. Both PEM, and good: see
- * certificate_check. 0, -ENOMEM, or -EINVAL: the server speaks no TLS. */
+/* Shows this certificate on new connections; present ones go on. Both texts are PEM that certificate_check accepts. 0,
+ * -ENOMEM, or -EINVAL: the server speaks no TLS. */
 int rpc_server_set_certificate(struct rpc_server *s, const char *cert_pem, const char *key_pem);
-/* No new connections, and another server may listen at this address at once. Those that are there go on, and calls come
- * on them. 0, or why it still listens. */
+/* Takes no new connections, so that another server may listen at this address at once. Present connections go on, and
+ * may bring calls. 0, or a negative errno if the server still listens. */
 int rpc_server_leave_address(struct rpc_server *s);
 /* No new calls; `stopped` runs when the last call has closed and the last connection has gone (a client that does not
  * answer keeps its own for some 10 s, unless rpc_server_cancel_calls follows), and the server is freed. */
 void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg);
-/* Ends the calls that began `age_ms` ago or earlier: clients see UNAVAILABLE and this text. Returns in how many ms the
- * next will be as old. */
+/* Ends the calls that began `age_ms` ago or earlier: clients see UNAVAILABLE and this text. Returns the time in ms
+ * until the next call reaches that age. */
 uint64_t rpc_server_end_old(struct rpc_server *s, uint64_t age_ms, const char *text);
-/* Cancels what is still running: clients see UNAVAILABLE, or what rpc_call_cancel says. After rpc_server_stop it also
- * ends connections. */
+/* Cancels all running calls: clients see UNAVAILABLE, or the status of an rpc_call_cancel. After rpc_server_stop it
+ * also ends connections. */
 void rpc_server_cancel_calls(struct rpc_server *s);
 
 const char *rpc_call_method(const struct rpc_call *c);
 const char *rpc_call_peer(const struct rpc_call *c); /* "ipv4:127.0.0.1:55" */
-/* Sends initial metadata at once, which otherwise goes with the first message or the status. At most once. */
+/* Sends initial metadata at once; otherwise it goes with the first message or the status. At most once. */
 int rpc_call_send_headers(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count);
-/* The same, with the first message behind it: one write, and one wake-up of who receives it. Takes `m` also when it
- * fails; as rpc_call_send. */
+/* The same, with the first message behind it: one write, and one wake-up of the receiver. Takes `m`, even on failure,
+ * as rpc_call_send does. */
 int rpc_call_send_first(struct rpc_call *c, const struct rpc_metadata *metadata, size_t count, struct rpc_message *m);
-/* Sends the status, after the message that is being sent, if there is one. `closed` follows; so it does when this fails
- * with -EPIPE. */
+/* Sends the status, after a message that is being sent. `closed` follows, also when this fails with -EPIPE. */
 int rpc_call_finish(struct rpc_call *c, enum rpc_status status, const char *text);
 
 #endif

@@ -1,7 +1,7 @@
 /* A real router: connections that go on with one process, and dials of what is not here yet. */
+#include "fixture_router_clients.h"
 #include "router/door/state.h"
 #include "runner.h"
-#include "fixture_router_clients.h"
 
 enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 600 };
 
