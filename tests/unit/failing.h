@@ -61,6 +61,7 @@ void *malloc(size_t size)
   return __interceptor_malloc != NULL ? __interceptor_malloc(size) : __libc_malloc(size);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's names are reserved */
 void *calloc(size_t count, size_t size)
 {
   if (is_failing())
@@ -68,6 +69,7 @@ void *calloc(size_t count, size_t size)
   return __interceptor_calloc != NULL ? __interceptor_calloc(count, size) : __libc_calloc(count, size);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's names are reserved */
 void *realloc(void *old, size_t size)
 {
   if (is_failing())

@@ -3,7 +3,7 @@
 #include <check.h>
 #include <inttypes.h>
 
-const struct connection_times times = {.dial = DIAL_MS, .hold = HOLD_MS};
+const struct connection_times life_times = {.dial = DIAL_MS, .hold = HOLD_MS};
 
 static uint64_t deadline_of(const struct connection *c)
 {

@@ -37,7 +37,7 @@ struct life {
   uint64_t epoch;              /* likewise */
 };
 
-extern const struct connection_times times;
+extern const struct connection_times life_times;
 
 #define NONE UINT64_C(0)
 #define DIAL (CONNECTION_OPEN_STREAM | CONNECTION_USE_NEXT)

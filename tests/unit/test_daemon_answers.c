@@ -1,5 +1,5 @@
 /* Answers to tokens, at a router that pairs them, or not. */
-#include "test_daemon_streams.h"
+#include "fixture_daemon_streams.h"
 
 #include "carry/host/link_host.h"
 #include "carry/tunnel/answers.h"

@@ -4,7 +4,7 @@
 
 static unsigned start(struct connection *c)
 {
-  return connection_start_forward(c, &times, 0);
+  return connection_start_forward(c, &life_times, 0);
 }
 
 /* ---- How lives begin ---- */

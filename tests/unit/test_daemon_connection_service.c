@@ -1,20 +1,20 @@
 /* The connection's state machine at the side that is dialled. */
-#include "runner.h"
 #include "fixture_daemon_lives.h"
+#include "runner.h"
 
 static unsigned start(struct connection *c)
 {
-  return connection_start_service(c, &times, false, 0, 0);
+  return connection_start_service(c, &life_times, false, 0, 0);
 }
 
 static unsigned start_late(struct connection *c)
 {
-  return connection_start_service(c, &times, false, 3, 0);
+  return connection_start_service(c, &life_times, false, 3, 0);
 }
 
 static unsigned start_original(struct connection *c)
 {
-  return connection_start_service(c, &times, true, 0, 0);
+  return connection_start_service(c, &life_times, true, 0, 0);
 }
 
 #define BEGINS (CONNECTION_USE_NEXT | CONNECTION_DIAL)

@@ -20,8 +20,8 @@
 #include "carry/net/dial.h"
 #include "carry/net/lookups.h"
 #include "carry/net/workers.h"
-#include "runner.h"
 #include "fixture_daemon_nameserver.h"
+#include "runner.h"
 
 enum { LONG_MS = 60000, SHORT_MS = 150 };
 

@@ -1,5 +1,5 @@
 /* Streams with nothing but a last word on them, at a router that ends them, or does not. */
-#include "test_daemon_streams.h"
+#include "fixture_daemon_streams.h"
 
 #include "carry/tunnel/farewells.h"
 #include "proto/pump/pump.h"

@@ -1,5 +1,5 @@
 /* Forwards with real listeners on this machine, and a router that knows some names. */
-#include "test_daemon_world.h"
+#include "fixture_daemon_world.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

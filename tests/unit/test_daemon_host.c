@@ -1,6 +1,6 @@
 /* Tunnels on a host of the test's own: there is no link below them, and no router. */
+#include "fixture_daemon_world.h"
 #include "runner.h"
-#include "test_daemon_world.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* What comes from others too late, or cannot be. */
+#include "fixture_daemon_tunnels.h"
 #include "runner.h"
-#include "test_daemon_tunnels.h"
 
 /* ---- Tunnels ---- */
 

@@ -1,5 +1,5 @@
 /* The link to the router: connecting, losing, coming back, and what it says about it. */
-#include "test_daemon_world.h"
+#include "fixture_daemon_world.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

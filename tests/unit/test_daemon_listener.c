@@ -20,8 +20,8 @@
 #include "carry/net/listener.h"
 #include "carry/net/lookups.h"
 #include "carry/net/workers.h"
-#include "runner.h"
 #include "fixture_daemon_nameserver.h"
+#include "runner.h"
 
 enum { ACCEPTED_MAX = 32 };
 

@@ -1,5 +1,5 @@
 /* Parked streams against a router that takes them, refuses them, loses them, and goes away. */
-#include "test_daemon_streams.h"
+#include "fixture_daemon_streams.h"
 
 #include "carry/host/link_host.h"
 #include "carry/tunnel/parked.h"

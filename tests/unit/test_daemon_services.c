@@ -1,5 +1,5 @@
 /* Services against a router that registers, refuses, says nothing, goes away and comes back. */
-#include "test_daemon_world.h"
+#include "fixture_daemon_world.h"
 
 #include "carry/net/address.h"
 #include "daemon/names/services.h"

@@ -1,5 +1,5 @@
 /* Whose targets are dialled before the router has said what lies before them. */
-#include "test_daemon_tunnels.h"
+#include "fixture_daemon_tunnels.h"
 
 #include "carry/tunnel/caution.h"
 #include "carry/tunnel/hops.h"

@@ -1,5 +1,5 @@
 /* Tunnels whose streams last as long as they do: forwards and services, of ours and of the first version. */
-#include "test_daemon_tunnels.h"
+#include "fixture_daemon_tunnels.h"
 
 #include <fcntl.h>
 
@@ -482,7 +482,7 @@ END_TEST
 START_TEST(a_service_that_is_gone_was_dialled)
 {
   begin_connected();
-  service_target = NULL;
+  stream_target = NULL;
   struct stream *s = dial_parked();
 
   WORLD_UNTIL(&w, s->reset && s->half_closed);

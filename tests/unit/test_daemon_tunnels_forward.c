@@ -1,6 +1,6 @@
 /* Forwards whose streams and routers go: what they say on the next stream, and when they give up. */
+#include "fixture_daemon_tunnels.h"
 #include "runner.h"
-#include "test_daemon_tunnels.h"
 
 /* An open forward that has sent "one " and received "eins ", and then lost its stream. */
 static int open_and_lose(struct stream **next)

@@ -1,10 +1,11 @@
 /* Connections to our services whose streams go: who may go on with one, and what is told of one that is over. */
-#include "test_daemon_tunnels.h"
+#include "fixture_daemon_tunnels.h"
 
 #include <sys/resource.h>
 
 #include "carry/tunnel/tunnels_internal.h"
 
+#include "failing.h"
 #include "runner.h"
 
 static struct stream *attach(uint64_t epoch, uint64_t received)
@@ -130,18 +131,32 @@ START_TEST(dialled_again_it_does_not_dial_its_target_again)
 }
 END_TEST
 
+static size_t fails_at; /* the Nth allocation */
+
+static void memory_becomes_short(void)
+{
+  fail_allocation(fails_at);
+}
+
+static void memory_is_enough(void)
+{
+  fail_allocation(0);
+}
+
 /* Its stream ends, and who dials tries again: what begins is found by who comes back to it. */
 START_TEST(memory_is_short_when_it_comes)
 {
   struct header h = stream_dial("web", connection);
 
   begin_connected();
+  opening_begins = memory_becomes_short;
+  opening_ends = memory_is_enough;
   for (fails_at = FAILING_WORKS; opened == 0; fails_at++, h.epoch++) {
     struct stream *s = arrive(&h);
     WORLD_UNTIL(&w, opened == 1 || s->call == NULL);
   }
   ck_assert(!FAILING_WORKS || h.epoch > 4);
-  fails_at = 0;
+  opening_begins = opening_ends = NULL;
   int fd = accept_target();
   expect_answer(attach(h.epoch, 0), h.epoch, 0);
   put(fd, "eins");

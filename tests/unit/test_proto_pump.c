@@ -1,7 +1,7 @@
 /* The pump against a server of the test's own: who is there, ends, resets, malformed messages, and a socket that
  * stalls or fails. */
-#include "runner.h"
 #include "fixture_proto_pump.h"
+#include "runner.h"
 
 static struct side *const it = &sides[0];
 

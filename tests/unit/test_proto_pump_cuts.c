@@ -1,7 +1,7 @@
 /* Two pumps, and between them a router that cuts: whatever is cut when, each socket gets what the other one was given.
  */
-#include "runner.h"
 #include "fixture_proto_pump.h"
+#include "runner.h"
 
 /* The pumps, as sides; behind them the streams, two for each attempt. */
 enum { FORWARD, SERVICE, FIRST_STREAM };

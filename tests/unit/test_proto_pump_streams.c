@@ -1,7 +1,7 @@
 /* Streams that come and go under a pump: what goes again, what is dropped, and what stays as it is. */
+#include "fixture_proto_pump.h"
 #include "proto/pump/pump_internal.h"
 #include "runner.h"
-#include "fixture_proto_pump.h"
 
 static struct side *const it = &sides[0];
 enum { NEXT = 1, AFTER = 2 }; /* sides whose streams the first one's pump is given later */

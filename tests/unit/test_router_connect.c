@@ -1,6 +1,6 @@
 /* A real router: two streams find each other, whoever they are, and what passes between them. */
-#include "runner.h"
 #include "fixture_router_clients.h"
+#include "runner.h"
 
 enum { SMALL = 100, BULK_MESSAGE = 256 * 1024, BULK_MESSAGES = 512 };
 

@@ -1,6 +1,6 @@
 /* A real router: registering, asking, limits, keys, and messages that are none. */
-#include "runner.h"
 #include "fixture_router_clients.h"
+#include "runner.h"
 
 START_TEST(test_register_and_list)
 {

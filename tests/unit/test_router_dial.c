@@ -1,6 +1,6 @@
 /* A real router: services that are dialled by their name, and streams that are parked for them. */
-#include "runner.h"
 #include "fixture_router_clients.h"
+#include "runner.h"
 
 enum { BULK = 256 * 1024 };
 

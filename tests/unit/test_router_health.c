@@ -1,8 +1,8 @@
 /* Health checks by those who have no key: what they are told, and how little they can take. */
 #include <health.pb-c.h>
 
-#include "runner.h"
 #include "fixture_router_clients.h"
+#include "runner.h"
 
 #define HEALTH "/grpc.health.v1.Health/"
 

@@ -1,6 +1,6 @@
 /* A real router: who joins, what a newer process takes over, and who hears that a member is over. */
-#include "runner.h"
 #include "fixture_router_joining.h"
+#include "runner.h"
 
 START_TEST(test_join)
 {

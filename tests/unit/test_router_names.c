@@ -1,6 +1,6 @@
 /* A real router: who has a name or a parked stream, by what it has joined as, and for how long. */
-#include "runner.h"
 #include "fixture_router_joining.h"
+#include "runner.h"
 
 /* ---- Names ---- */
 

@@ -1,8 +1,8 @@
 /* The key of a running router is another one: who has the former one is out, but for the connections that are there. */
 #include <errno.h>
 
-#include "runner.h"
 #include "fixture_router_clients.h"
+#include "runner.h"
 
 static void rekey(void *arg)
 {

@@ -1,6 +1,6 @@
 /* A real router: what watchers are told, and how it ends. */
-#include "runner.h"
 #include "fixture_router_clients.h"
+#include "runner.h"
 
 enum { NAMES_MAX = 200 };
 

@@ -1,9 +1,4 @@
-/* Tunnels between sockets of the test and a router that plays the other side: what the tests of tunnels share. */
-#ifndef TEST_DAEMON_TUNNELS_H
-#define TEST_DAEMON_TUNNELS_H
-
-#include "failing.h"
-#include "test_daemon_streams.h"
+#include "fixture_daemon_tunnels.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -13,43 +8,50 @@
 
 #include "carry/host/link_host.h"
 #include "carry/net/address.h"
-#include "carry/tunnel/answers.h"
-#include "carry/tunnel/parked.h"
-#include "carry/tunnel/tunnels.h"
 #include "proto/pump/pump.h"
 
-#define LIMIT (UINT64_C(3) << 20)
+struct world w;
 
-enum { OTHER_MEMBER = 8 }; /* not that of stream_dial */
-
-static struct world w;
 static uv_timer_t tick;
+
 static struct pump_set *pumps;
+
 static struct link_host host;
-static struct tunnels *tunnels;
-static struct parked *parked;
-static struct answers *answers;
-static struct tunnels_options options; /* for begin */
-static bool gone;
-static bool cut_at_once; /* each that opens */
-static size_t fails_at;  /* the Nth allocation for a stream that comes, if that is before it opens; 0: none */
-static int opened, closed, failed, detached, resumed;
-static struct tunnel *last;
-static char sentence[1024], why_detached[512];
+
+struct tunnels *tunnels;
+
+struct parked *parked;
+
+struct answers *answers;
+
+struct tunnels_options options;
+
+bool gone;
+
+bool cut_at_once;
+
+void (*opening_begins)(void), (*opening_ends)(void);
+
+int opened, closed, failed, detached, resumed;
+
+struct tunnel *last;
+
+char sentence[1024], why_detached[512];
 
 /* What answers for a target. */
 static int listener;
-static struct address target;
-static const struct address *service_target; /* what a stream that comes is connected to */
 
-static const uint8_t connection[HEADER_CONNECTION_SIZE] = "secret-secret--";
+static struct address target;
+
+const struct address *stream_target;
 
 /* ---- What the tunnels tell ---- */
 
 static void on_opened(struct tunnel *t, void *arg)
 {
   (void)arg;
-  fail_allocation(0);
+  if (opening_ends != NULL)
+    opening_ends();
   opened++;
   last = t;
   if (cut_at_once)
@@ -95,15 +97,17 @@ static const struct tunnels_events events = {
 static void on_taken(struct pump_stream *s, const struct header *h, void *arg)
 {
   (void)arg;
-  fail_allocation(fails_at);
-  tunnels_accept(tunnels, s, h, service_target);
-  allocation_failed();
+  if (opening_begins != NULL)
+    opening_begins();
+  tunnels_accept(tunnels, s, h, stream_target);
+  if (opening_ends != NULL)
+    opening_ends();
 }
 
 static void on_taken_original(struct pump_stream *s, const char *service, void *arg)
 {
   (void)arg;
-  tunnels_accept_original(tunnels, s, service, service_target);
+  tunnels_accept_original(tunnels, s, service, stream_target);
 }
 
 static void on_unanswered(const char *service, const char *text, void *arg)
@@ -153,23 +157,22 @@ static void open_target(void)
   ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &size), 0);
   snprintf(text, sizeof text, "127.0.0.1:%d", ntohs(at.sin_port));
   ck_assert_int_eq(address_parse_target(text, &target, &why), 0);
-  service_target = &target;
+  stream_target = &target;
 }
 
-/* From now on it refuses. */
-WORLD void close_target(void)
+void close_target(void)
 {
   close(listener);
   listener = -1;
 }
 
-static void setup(void)
+void setup(void)
 {
   const struct pump_limits limits = {.window = LIMIT, .budget = 8 << 20};
 
   opened = closed = failed = detached = resumed = 0;
   cut_at_once = false;
-  fails_at = 0;
+  opening_begins = opening_ends = NULL;
   sentence[0] = why_detached[0] = '\0';
   options = (struct tunnels_options){.dial_ms = 20000, .hold_ms = 600000};
   world_open(&w);
@@ -180,7 +183,7 @@ static void setup(void)
   ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
 }
 
-static void begin(void)
+void begin(void)
 {
   world_link(&w, NULL);
   link_host_init(&host, w.link, pumps);
@@ -191,13 +194,13 @@ static void begin(void)
   w.on_renewed = on_link_renewed;
 }
 
-static void begin_connected(void)
+void begin_connected(void)
 {
   begin();
   WORLD_UNTIL(&w, w.connects == 1);
 }
 
-static void teardown(void)
+void teardown(void)
 {
   w.on_state = w.on_renewed = NULL;
   streams_oblige();
@@ -221,7 +224,7 @@ static void teardown(void)
 
 /* ---- The application's, or the target's, end ---- */
 
-WORLD ssize_t peek(int fd)
+ssize_t peek(int fd)
 {
   char byte;
   ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -229,7 +232,7 @@ WORLD ssize_t peek(int fd)
   return n < 0 ? -errno : n;
 }
 
-WORLD void expect(int fd, const char *text)
+void expect(int fd, const char *text)
 {
   char got[256];
   size_t size = 0;
@@ -243,14 +246,13 @@ WORLD void expect(int fd, const char *text)
   ck_assert_mem_eq(got, text, size);
 }
 
-WORLD void expect_end(int fd)
+void expect_end(int fd)
 {
   WORLD_UNTIL(&w, peek(fd) != -EAGAIN);
   ck_assert_int_eq(peek(fd), 0);
 }
 
-/* A socket tells it once. */
-WORLD void expect_reset(int fd)
+void expect_reset(int fd)
 {
   ssize_t n;
 
@@ -259,18 +261,18 @@ WORLD void expect_reset(int fd)
   close(fd);
 }
 
-WORLD void put(int fd, const char *text)
+void put(int fd, const char *text)
 {
   ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-WORLD bool target_came(int *fd)
+bool target_came(int *fd)
 {
   *fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
   return *fd >= 0;
 }
 
-WORLD int accept_target(void)
+int accept_target(void)
 {
   int fd;
 
@@ -278,8 +280,7 @@ WORLD int accept_target(void)
   return fd;
 }
 
-/* Nobody has dialled it since. */
-WORLD void expect_no_target(void)
+void expect_no_target(void)
 {
   int fd;
 
@@ -287,8 +288,7 @@ WORLD void expect_no_target(void)
   ck_assert(!target_came(&fd));
 }
 
-/* A connection that a forward accepted. Returns the application's end. */
-WORLD int forward(const char *service)
+int forward(const char *service)
 {
   int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), application, accepted;
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -308,13 +308,13 @@ WORLD int forward(const char *service)
 
 /* ---- The router's, and the other side's, end ---- */
 
-WORLD struct stream *stream_at(int i)
+struct stream *stream_at(int i)
 {
   WORLD_UNTIL(&w, streams.count > i && streams.all[i].headers + streams.all[i].original > 0);
   return &streams.all[i];
 }
 
-WORLD void answer(struct stream *s, uint64_t received)
+void answer(struct stream *s, uint64_t received)
 {
   const struct header h = stream_answer(s, received);
 
@@ -322,18 +322,17 @@ WORLD void answer(struct stream *s, uint64_t received)
   stream_say_header(&w, s, &h);
 }
 
-WORLD bool state_is(const char *state)
+bool state_is(const char *state)
 {
   return strncmp(tunnel_info(last).state, state, strlen(state)) == 0;
 }
 
-WORLD void lose(struct stream *s)
+void lose(struct stream *s)
 {
   stream_finish(s, RPC_UNAVAILABLE, "lost");
 }
 
-/* A forward whose other side has answered. */
-WORLD int open_forward(struct stream **out)
+int open_forward(struct stream **out)
 {
   int before = streams.count;
   int fd = forward("web");
@@ -344,8 +343,7 @@ WORLD int open_forward(struct stream **out)
   return fd;
 }
 
-/* A stream of ours, by a token, on which the other side says this. */
-WORLD struct stream *arrive(const struct header *h)
+struct stream *arrive(const struct header *h)
 {
   int before = streams.count;
 
@@ -356,8 +354,7 @@ WORLD struct stream *arrive(const struct header *h)
   return s;
 }
 
-/* What comes after a dial of `connection`, which the other side was answered, and has received so much. */
-WORLD struct header attachment(uint64_t epoch, uint64_t received)
+struct header attachment(uint64_t epoch, uint64_t received)
 {
   struct header h = stream_dial("", connection);
 
@@ -368,8 +365,7 @@ WORLD struct header attachment(uint64_t epoch, uint64_t received)
   return h;
 }
 
-/* A connection to our service whose target has answered. Returns the target's end. */
-WORLD int open_service(struct stream **out)
+int open_service(struct stream **out)
 {
   const struct header h = stream_dial("web", connection);
 
@@ -379,18 +375,18 @@ WORLD int open_service(struct stream **out)
   return fd;
 }
 
-WORLD bool is(const struct stream *s, const char *text)
+bool is(const struct stream *s, const char *text)
 {
   return s->size == strlen(text) && memcmp(s->data, text, s->size) == 0;
 }
 
-WORLD void no_secret(void)
+void no_secret(void)
 {
   ck_assert_ptr_null(strstr(sentence, "secret"));
   ck_assert_ptr_null(strstr(why_detached, "secret"));
 }
 
-WORLD TCase *add_case(Suite *suite, const char *name)
+TCase *add_case(Suite *suite, const char *name)
 {
   TCase *t = tcase_create(name);
 
@@ -399,5 +395,3 @@ WORLD TCase *add_case(Suite *suite, const char *name)
   suite_add_tcase(suite, t);
   return t;
 }
-
-#endif

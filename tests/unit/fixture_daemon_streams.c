@@ -1,40 +1,8 @@
-/* The streams of connections at the router of test_daemon_world.h: what came on each, and what is said on it. */
-#ifndef TEST_DAEMON_STREAMS_H
-#define TEST_DAEMON_STREAMS_H
+#include "fixture_daemon_streams.h"
 
-#include "test_daemon_world.h"
+struct streams streams;
 
-#include "proto/wire/header.h"
-
-enum { STREAM_DATA_MAX = 4096, STREAMS_MAX = 1200, STREAM_LIMIT = 1 << 20 };
-
-struct stream {
-  struct fake_call *call; /* NULL: closed */
-  enum rpc_status status; /* of the closed one */
-  bool original;          /* ProxyConnection */
-  int headers;
-  struct header first, latest; /* of them */
-  bool ours;                   /* the latest is of the link's own member, and so is its key, if it has one */
-
-  char data[STREAM_DATA_MAX];
-  size_t size;
-  uint64_t offset; /* of the first data, or of an end without data */
-  bool eof, half_closed, reset, refused;
-  char code[32], reason[300];
-  uint64_t taken;
-};
-
-struct streams {
-  struct stream all[STREAMS_MAX];
-  int count;
-  bool refuse; /* new ones */
-  bool oblige; /* one that is half-closed is ended at once */
-  int refused;
-};
-
-WORLD struct streams streams;
-
-WORLD void stream_copy(uint8_t *out, bool *has, const ProtobufCBinaryData *bytes, size_t size)
+static void stream_copy(uint8_t *out, bool *has, const ProtobufCBinaryData *bytes, size_t size)
 {
   *has = bytes->len > 0;
   if (!*has)
@@ -43,7 +11,7 @@ WORLD void stream_copy(uint8_t *out, bool *has, const ProtobufCBinaryData *bytes
   memcpy(out, bytes->data, size);
 }
 
-WORLD void stream_keep_header(struct world *w, struct stream *s, const Mindmeld__Header *from)
+static void stream_keep_header(struct world *w, struct stream *s, const Mindmeld__Header *from)
 {
   struct header *h = &s->latest;
 
@@ -66,13 +34,13 @@ WORLD void stream_keep_header(struct world *w, struct stream *s, const Mindmeld_
     s->first = *h;
 }
 
-WORLD void stream_keep_last_word(struct stream *s, const Mindmeld__Reset *word)
+static void stream_keep_last_word(struct stream *s, const Mindmeld__Reset *word)
 {
   snprintf(s->code, sizeof s->code, "%s", word->code);
   snprintf(s->reason, sizeof s->reason, "%s", word->reason);
 }
 
-WORLD void stream_keep_data(struct stream *s, const Mindmeld__Payload *p)
+static void stream_keep_data(struct stream *s, const Mindmeld__Payload *p)
 {
   if (s->size == 0 && !s->eof)
     s->offset = p->offset;
@@ -82,7 +50,7 @@ WORLD void stream_keep_data(struct stream *s, const Mindmeld__Payload *p)
   s->size += p->data.len;
 }
 
-WORLD void stream_keep(struct world *w, struct stream *s, const Mindmeld__Payload *p)
+static void stream_keep(struct world *w, struct stream *s, const Mindmeld__Payload *p)
 {
   bool data = p->payload_case == MINDMELD__PAYLOAD__PAYLOAD_DATA;
 
@@ -102,7 +70,7 @@ WORLD void stream_keep(struct world *w, struct stream *s, const Mindmeld__Payloa
   s->refused |= p->refused != NULL;
 }
 
-WORLD struct stream *stream_new(struct fake_call *f)
+static struct stream *stream_new(struct fake_call *f)
 {
   ck_assert_int_lt(streams.count, STREAMS_MAX);
   struct stream *s = &streams.all[streams.count++];
@@ -112,7 +80,7 @@ WORLD struct stream *stream_new(struct fake_call *f)
   return s;
 }
 
-WORLD void stream_message(struct fake_call *f, struct rpc_message *m)
+static void stream_message(struct fake_call *f, struct rpc_message *m)
 {
   struct stream *s = f->user;
 
@@ -136,7 +104,7 @@ WORLD void stream_message(struct fake_call *f, struct rpc_message *m)
   rpc_call_receive(f->call);
 }
 
-WORLD void stream_closed(struct fake_call *f, enum rpc_status status)
+static void stream_closed(struct fake_call *f, enum rpc_status status)
 {
   struct stream *s = f->user;
 
@@ -146,15 +114,14 @@ WORLD void stream_closed(struct fake_call *f, enum rpc_status status)
   s->status = status;
 }
 
-/* After world_open. */
-WORLD void streams_begin(struct world *w)
+void streams_begin(struct world *w)
 {
   streams = (struct streams){0};
   w->on_message = stream_message;
   w->on_closed = stream_closed;
 }
 
-WORLD int streams_live(void)
+int streams_live(void)
 {
   int live = 0;
 
@@ -163,15 +130,14 @@ WORLD int streams_live(void)
   return live;
 }
 
-/* What the router tells of the other side. */
-WORLD void stream_meet(struct stream *s, bool original)
+void stream_meet(struct stream *s, bool original)
 {
   const struct rpc_metadata metadata[] = {{"mindmeld-version", "2"}, {"mindmeld-peer", original ? "original" : "2"}};
 
   ck_assert_int_eq(rpc_call_send_headers(s->call->call, metadata, 2), 0);
 }
 
-WORLD void stream_say(struct world *w, struct stream *s, Mindmeld__Payload *p)
+static void stream_say(struct world *w, struct stream *s, Mindmeld__Payload *p)
 {
   WORLD_UNTIL(w, s->call == NULL || !s->call->sending);
   ck_assert_ptr_nonnull(s->call);
@@ -179,7 +145,7 @@ WORLD void stream_say(struct world *w, struct stream *s, Mindmeld__Payload *p)
   ck_assert_int_eq(rpc_call_send(s->call->call, rpc_message_pack(&p->base)), 0);
 }
 
-WORLD void stream_say_header(struct world *w, struct stream *s, const struct header *h)
+void stream_say_header(struct world *w, struct stream *s, const struct header *h)
 {
   uint8_t bytes[HEADER_SIZE_MAX];
 
@@ -189,8 +155,7 @@ WORLD void stream_say_header(struct world *w, struct stream *s, const struct hea
   ck_assert_int_eq(rpc_call_send(s->call->call, rpc_message_copy(bytes, header_pack(h, bytes))), 0);
 }
 
-/* `connection` NULL: none. */
-WORLD struct header stream_dial(const char *service, const uint8_t *connection)
+struct header stream_dial(const char *service, const uint8_t *connection)
 {
   struct header h = {.has_member = true, .member = {7}, .limit = STREAM_LIMIT};
 
@@ -201,8 +166,7 @@ WORLD struct header stream_dial(const char *service, const uint8_t *connection)
   return h;
 }
 
-/* What the other side answers to whom this stream is of, when it has received so much. */
-WORLD struct header stream_answer(const struct stream *s, uint64_t received)
+struct header stream_answer(const struct stream *s, uint64_t received)
 {
   struct header h = stream_dial("", s->latest.connection);
 
@@ -211,7 +175,7 @@ WORLD struct header stream_answer(const struct stream *s, uint64_t received)
   return h;
 }
 
-WORLD void stream_say_data_at(struct world *w, struct stream *s, uint64_t offset, const char *text, bool eof)
+void stream_say_data_at(struct world *w, struct stream *s, uint64_t offset, const char *text, bool eof)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
 
@@ -222,12 +186,12 @@ WORLD void stream_say_data_at(struct world *w, struct stream *s, uint64_t offset
   stream_say(w, s, &p);
 }
 
-WORLD void stream_say_data(struct world *w, struct stream *s, const char *text, bool eof)
+void stream_say_data(struct world *w, struct stream *s, const char *text, bool eof)
 {
   stream_say_data_at(w, s, 0, text, eof);
 }
 
-WORLD void stream_say_ack(struct world *w, struct stream *s, uint64_t taken, uint64_t messages)
+void stream_say_ack(struct world *w, struct stream *s, uint64_t taken, uint64_t messages)
 {
   Mindmeld__Ack ack = MINDMELD__ACK__INIT;
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
@@ -238,7 +202,7 @@ WORLD void stream_say_ack(struct world *w, struct stream *s, uint64_t taken, uin
   stream_say(w, s, &p);
 }
 
-WORLD void stream_say_eof(struct world *w, struct stream *s)
+void stream_say_eof(struct world *w, struct stream *s)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
 
@@ -246,7 +210,7 @@ WORLD void stream_say_eof(struct world *w, struct stream *s)
   stream_say(w, s, &p);
 }
 
-WORLD void stream_say_last_word(struct world *w, struct stream *s, bool refused, const char *code, const char *reason)
+void stream_say_last_word(struct world *w, struct stream *s, bool refused, const char *code, const char *reason)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   Mindmeld__Reset word = MINDMELD__RESET__INIT;
@@ -263,18 +227,17 @@ WORLD void stream_say_last_word(struct world *w, struct stream *s, bool refused,
   stream_say(w, s, &p);
 }
 
-WORLD void stream_say_reset(struct world *w, struct stream *s, const char *code, const char *reason)
+void stream_say_reset(struct world *w, struct stream *s, const char *code, const char *reason)
 {
   stream_say_last_word(w, s, false, code, reason);
 }
 
-WORLD void stream_say_refused(struct world *w, struct stream *s, const char *reason)
+void stream_say_refused(struct world *w, struct stream *s, const char *reason)
 {
   stream_say_last_word(w, s, true, "", reason);
 }
 
-/* From now on, and those that were before: nobody waits for their ends. */
-WORLD void streams_oblige(void)
+void streams_oblige(void)
 {
   streams.oblige = true;
   for (int i = 0; i < streams.count; i++) {
@@ -283,10 +246,8 @@ WORLD void streams_oblige(void)
   }
 }
 
-WORLD void stream_finish(struct stream *s, enum rpc_status status, const char *text)
+void stream_finish(struct stream *s, enum rpc_status status, const char *text)
 {
   ck_assert_ptr_nonnull(s->call);
   ck_assert_int_eq(rpc_call_finish(s->call->call, status, text), 0);
 }
-
-#endif

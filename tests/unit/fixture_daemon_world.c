@@ -1,118 +1,24 @@
-/* A router in this process, on the test's own loop, that answers as it is told; and a link to it. Waiting is always for
- * something, and bounded: WORLD_UNTIL(w, condition). */
-#ifndef TEST_DAEMON_WORLD_H
-#define TEST_DAEMON_WORLD_H
+#include "fixture_daemon_world.h"
 
-#include <check.h>
 #include <errno.h>
-#include <mindmeld.pb-c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
-#include <uv.h>
 
-#include "carry/link/link.h"
 #include "carry/net/lookups.h"
-#include "daemon/start/own_identity.h"
-#include "proto/rpc/rpc.h"
 
-#define WORLD __attribute__((unused)) static
-
-enum { WORLD_PATIENCE_MS = 30000, WORLD_NAMES = 16 };
-
-struct world;
-
-struct fake_call {
-  struct world *w;
-  void *user;
-  struct rpc_call *call;
-  char name[300];                             /* of CreateService */
-  uint8_t challenge[IDENTITY_CHALLENGE_SIZE]; /* of the watch */
-  bool watch, create, join;
-  size_t traced; /* origins of a Trace */
-  int sending;
-  struct fake_call *prev, *next;
-};
-
-/* What the router does. */
-struct fake_router {
-  enum rpc_status watch_status; /* RPC_OK: it serves the watch */
-  bool watch_mute;              /* it never answers */
-  enum rpc_status list_status, create_status;
-  unsigned refuse_creates; /* so many are refused with create_status; 0: all, if it is not RPC_OK */
-  bool create_mute;        /* no verdict */
-  bool replaces;           /* a name that is registered already is taken over */
-  const char *token;       /* for ForwardToService; NULL: it knows no service */
-  bool first_version;      /* says nothing of itself, and lists what is registered */
-  bool drains;
-  bool challenges; /* it wants a Join */
-  enum rpc_status join_status;
-  bool join_mute;    /* no verdict, until fake_join_verdict */
-  bool traces;       /* it knows Trace, whose answers are those of fake_trace_verdict */
-  const char *takes; /* a name that goes with a Join, which no watch tells; or NULL */
-  uint32_t heartbeat_ms;
-  uint64_t stream_age_ms;
-  const char *names[WORLD_NAMES];
-  size_t name_count;
-};
-
-struct world {
-  uv_loop_t loop;
-  struct rpc_queue *queue;
-  struct rpc_server *server;
-  struct fake_router router;
-  struct fake_call *calls;
-  int port;
-  int watches, lists, creates, asks, joins, traces; /* that came */
-  uint64_t instance;                                /* that joined last */
-  bool former;                                      /* it said who it was before */
-  bool server_gone, link_gone, queue_gone;
-
-  struct own_identity identity;
-  struct lookups *lookups;
-  uint64_t answer_ms; /* of the link */
-  struct link *link;
-  struct link_events events;
-  int states, connects, losses, drains, downs, missing, renewals, joined, supersessions, losts;
-  uint8_t lost[LINK_MEMBER_SIZE]; /* the last */
-  char why[512];
-  char names[WORLD_NAMES][64]; /* the catalogue, as the link told it */
-  size_t name_count;
-  void (*on_state)(struct world *w);
-  void (*on_renewed)(struct world *w);
-  void (*on_superseded)(struct world *w);
-  void (*on_down)(struct world *w, const char *name);
-  /* Of methods that the router does not know; `m` is freed afterwards. */
-  void (*on_message)(struct fake_call *f, struct rpc_message *m);
-  void (*on_closed)(struct fake_call *f, enum rpc_status status);
-  void *user;
-};
-
-WORLD void world_impatient(uv_timer_t *t)
+void world_impatient(uv_timer_t *t)
 {
   (void)t;
   ck_abort_msg("nothing came for %d s", WORLD_PATIENCE_MS / 1000);
 }
 
-#define WORLD_UNTIL(w, condition)                                                                                      \
-  do {                                                                                                                 \
-    uv_timer_t patience_;                                                                                              \
-    ck_assert_int_eq(uv_timer_init(&(w)->loop, &patience_), 0);                                                        \
-    uv_timer_start(&patience_, world_impatient, WORLD_PATIENCE_MS, 0);                                                 \
-    while (!(condition))                                                                                               \
-      uv_run(&(w)->loop, UV_RUN_ONCE);                                                                                 \
-    uv_close((uv_handle_t *)&patience_, NULL);                                                                         \
-    uv_run(&(w)->loop, UV_RUN_NOWAIT);                                                                                 \
-  } while (0)
-
-WORLD void world_waited(uv_timer_t *t)
+static void world_waited(uv_timer_t *t)
 {
   *(bool *)t->data = true;
 }
 
-/* Lets so much time pass, for what depends on time. Timers of the loop that are due earlier have run. */
-WORLD void world_idle(struct world *w, uint64_t ms)
+void world_idle(struct world *w, uint64_t ms)
 {
   uv_timer_t timer;
   bool over = false;
@@ -125,7 +31,7 @@ WORLD void world_idle(struct world *w, uint64_t ms)
   uv_run(&w->loop, UV_RUN_NOWAIT);
 }
 
-WORLD void world_answered(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
+static void world_answered(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
   (void)text;
   ck_assert_int_eq(status, RPC_UNIMPLEMENTED);
@@ -133,10 +39,7 @@ WORLD void world_answered(enum rpc_status status, const char *text, struct rpc_m
   ++*(int *)arg;
 }
 
-/* For what must not happen: what was under way has come when this returns, however slow the machine is. The router
- * was asked something that it does not know, behind all that was said before on the link's connection, and again
- * behind what came of that. */
-WORLD void world_settle(struct world *w)
+void world_settle(struct world *w)
 {
   enum { ROUNDS = 3 };
   const struct rpc_call_options call = {.method = "/mindmeld.ControlService/Settle"};
@@ -152,8 +55,8 @@ WORLD void world_settle(struct world *w)
 
 /* ---- The router ---- */
 
-WORLD void fake_watch_send(struct world *w, struct fake_call *f, bool restart, const char **up, size_t up_count,
-                           const char **down, size_t down_count, bool draining)
+void fake_watch_send(struct world *w, struct fake_call *f, bool restart, const char **up, size_t up_count,
+                     const char **down, size_t down_count, bool draining)
 {
   Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
   Mindmeld__Service services[WORLD_NAMES], *pointers[WORLD_NAMES];
@@ -190,8 +93,7 @@ WORLD void fake_watch_send(struct world *w, struct fake_call *f, bool restart, c
   ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&news.base)), 0);
 }
 
-/* What the news of names do not say. */
-WORLD void fake_watch_tell(struct fake_call *f, const void *lost, size_t lost_size, bool superseded)
+void fake_watch_tell(struct fake_call *f, const void *lost, size_t lost_size, bool superseded)
 {
   Mindmeld__WatchServicesResponse news = MINDMELD__WATCH_SERVICES_RESPONSE__INIT;
   ProtobufCBinaryData member = {.len = lost_size, .data = (uint8_t *)(uintptr_t)lost};
@@ -204,7 +106,7 @@ WORLD void fake_watch_tell(struct fake_call *f, const void *lost, size_t lost_si
   ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&news.base)), 0);
 }
 
-WORLD struct fake_call *fake_find(struct world *w, bool watch, const char *name)
+struct fake_call *fake_find(struct world *w, bool watch, const char *name)
 {
   struct fake_call *f;
 
@@ -216,7 +118,7 @@ WORLD struct fake_call *fake_find(struct world *w, bool watch, const char *name)
   return NULL;
 }
 
-WORLD void fake_news(struct world *w, const char *up, const char *down, bool draining)
+void fake_news(struct world *w, const char *up, const char *down, bool draining)
 {
   struct fake_call *f = fake_find(w, true, NULL);
 
@@ -226,7 +128,7 @@ WORLD void fake_news(struct world *w, const char *up, const char *down, bool dra
   fake_watch_send(w, f, false, &up, up != NULL, &down, down != NULL, draining);
 }
 
-WORLD void fake_list(struct world *w, struct rpc_call *c)
+static void fake_list(struct world *w, struct rpc_call *c)
 {
   Mindmeld__ListServicesResponse list = MINDMELD__LIST_SERVICES_RESPONSE__INIT;
   Mindmeld__Service services[2 * WORLD_NAMES], *pointers[2 * WORLD_NAMES];
@@ -256,7 +158,7 @@ WORLD void fake_list(struct world *w, struct rpc_call *c)
   ck_assert_int_eq(rpc_call_finish(c, RPC_OK, NULL), 0);
 }
 
-WORLD void fake_create(struct world *w, struct fake_call *f, const struct rpc_message *m)
+static void fake_create(struct world *w, struct fake_call *f, const struct rpc_message *m)
 {
   static const struct rpc_metadata version = {"mindmeld-version", "2"};
   Mindmeld__CreateServiceRequest *request =
@@ -284,7 +186,7 @@ WORLD void fake_create(struct world *w, struct fake_call *f, const struct rpc_me
     rpc_call_send_headers(f->call, &version, 1);
 }
 
-WORLD struct fake_call *fake_joining(struct world *w)
+struct fake_call *fake_joining(struct world *w)
 {
   struct fake_call *f;
 
@@ -293,7 +195,7 @@ WORLD struct fake_call *fake_joining(struct world *w)
   return f;
 }
 
-WORLD int fake_count_watches(const struct world *w)
+int fake_count_watches(const struct world *w)
 {
   const struct fake_call *f;
   int count = 0;
@@ -305,7 +207,7 @@ WORLD int fake_count_watches(const struct world *w)
   return count;
 }
 
-WORLD void fake_join_verdict(struct fake_call *f)
+void fake_join_verdict(struct fake_call *f)
 {
   Mindmeld__JoinResponse response = MINDMELD__JOIN_RESPONSE__INIT;
   char *takes = (char *)f->w->router.takes;
@@ -320,7 +222,7 @@ WORLD void fake_join_verdict(struct fake_call *f)
   }
 }
 
-WORLD void fake_trace(struct world *w, struct fake_call *f, const struct rpc_message *m)
+static void fake_trace(struct world *w, struct fake_call *f, const struct rpc_message *m)
 {
   Mindmeld__TraceRequest *request =
       (Mindmeld__TraceRequest *)rpc_message_unpack(m, &mindmeld__trace_request__descriptor);
@@ -332,8 +234,7 @@ WORLD void fake_trace(struct world *w, struct fake_call *f, const struct rpc_mes
   w->traces++;
 }
 
-/* So many are before each. Returns for how many that was asked. */
-WORLD size_t fake_trace_verdict(struct world *w, unsigned hops)
+size_t fake_trace_verdict(struct world *w, unsigned hops)
 {
   Mindmeld__TraceResponse response = MINDMELD__TRACE_RESPONSE__INIT;
   uint32_t all[64];
@@ -357,7 +258,7 @@ WORLD size_t fake_trace_verdict(struct world *w, unsigned hops)
 }
 
 /* What a router must see in it. */
-WORLD void fake_join(struct world *w, struct fake_call *f, const struct rpc_message *m)
+static void fake_join(struct world *w, struct fake_call *f, const struct rpc_message *m)
 {
   Mindmeld__JoinRequest *request = (Mindmeld__JoinRequest *)rpc_message_unpack(m, &mindmeld__join_request__descriptor);
   struct identity_claim claim = {0};
@@ -388,14 +289,14 @@ WORLD void fake_join(struct world *w, struct fake_call *f, const struct rpc_mess
     fake_join_verdict(f);
 }
 
-WORLD void fake_verdict(struct fake_call *f)
+void fake_verdict(struct fake_call *f)
 {
   static const struct rpc_metadata version = {"mindmeld-version", "2"};
 
   ck_assert_int_eq(rpc_call_send_headers(f->call, &version, 1), 0);
 }
 
-WORLD void fake_token(struct fake_call *f, const char *token)
+void fake_token(struct fake_call *f, const char *token)
 {
   Mindmeld__CreateServiceResponse response = MINDMELD__CREATE_SERVICE_RESPONSE__INIT;
   char text[64];
@@ -407,7 +308,7 @@ WORLD void fake_token(struct fake_call *f, const char *token)
   ck_assert_int_eq(rpc_call_send(f->call, rpc_message_pack(&response.base)), 0);
 }
 
-WORLD void fake_forward(struct world *w, struct rpc_call *c)
+static void fake_forward(struct world *w, struct rpc_call *c)
 {
   Mindmeld__ForwardToServiceResponse response = MINDMELD__FORWARD_TO_SERVICE_RESPONSE__INIT;
   char token[64];
@@ -422,7 +323,7 @@ WORLD void fake_forward(struct world *w, struct rpc_call *c)
   ck_assert_int_eq(rpc_call_finish(c, RPC_OK, NULL), 0);
 }
 
-WORLD void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 {
   struct fake_call *f = arg;
   struct world *w = f->w;
@@ -461,7 +362,7 @@ WORLD void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   rpc_message_free(m);
 }
 
-WORLD void fake_sent(struct rpc_call *c, void *arg)
+static void fake_sent(struct rpc_call *c, void *arg)
 {
   struct fake_call *f = arg;
 
@@ -469,7 +370,7 @@ WORLD void fake_sent(struct rpc_call *c, void *arg)
   f->sending = 0;
 }
 
-WORLD void fake_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void fake_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   struct fake_call *f = arg;
 
@@ -481,7 +382,7 @@ WORLD void fake_closed(struct rpc_call *c, enum rpc_status status, const char *t
   free(f);
 }
 
-WORLD void fake_call_came(struct rpc_server *s, struct rpc_call *c, void *arg)
+static void fake_call_came(struct rpc_server *s, struct rpc_call *c, void *arg)
 {
   static const struct rpc_call_events events = {.message = fake_message, .sent = fake_sent, .closed = fake_closed};
   struct world *w = arg;
@@ -496,8 +397,7 @@ WORLD void fake_call_came(struct rpc_server *s, struct rpc_call *c, void *arg)
   ck_assert_int_eq(rpc_call_receive(c), 0);
 }
 
-/* On the port of before, if there was one. */
-WORLD void world_router_start(struct world *w)
+void world_router_start(struct world *w)
 {
   char address[64];
 
@@ -507,14 +407,14 @@ WORLD void world_router_start(struct world *w)
   ck_assert_int_eq(rpc_server_start(&w->server, w->queue, &options, fake_call_came, w, &w->port), 0);
 }
 
-WORLD void world_server_stopped(void *arg)
+static void world_server_stopped(void *arg)
 {
   struct world *w = arg;
 
   w->server = NULL;
 }
 
-WORLD void world_router_stop(struct world *w)
+void world_router_stop(struct world *w)
 {
   if (w->server == NULL)
     return;
@@ -525,7 +425,7 @@ WORLD void world_router_stop(struct world *w)
 
 /* ---- The link ---- */
 
-WORLD bool world_has(const struct world *w, const char *name)
+bool world_has(const struct world *w, const char *name)
 {
   for (size_t i = 0; i < w->name_count; i++) {
     if (strcmp(w->names[i], name) == 0)
@@ -534,7 +434,7 @@ WORLD bool world_has(const struct world *w, const char *name)
   return false;
 }
 
-WORLD void world_state(struct link *l, bool connected, const char *why, void *arg)
+static void world_state(struct link *l, bool connected, const char *why, void *arg)
 {
   struct world *w = arg;
 
@@ -548,7 +448,7 @@ WORLD void world_state(struct link *l, bool connected, const char *why, void *ar
     w->on_state(w);
 }
 
-WORLD void world_up(struct link *l, const struct link_service *service, void *arg)
+static void world_up(struct link *l, const struct link_service *service, void *arg)
 {
   struct world *w = arg;
 
@@ -559,7 +459,7 @@ WORLD void world_up(struct link *l, const struct link_service *service, void *ar
   snprintf(w->names[w->name_count++], sizeof w->names[0], "%s", service->name);
 }
 
-WORLD void world_forget(struct world *w, const char *name)
+static void world_forget(struct world *w, const char *name)
 {
   for (size_t i = 0; i < w->name_count; i++) {
     if (strcmp(w->names[i], name) != 0)
@@ -570,7 +470,7 @@ WORLD void world_forget(struct world *w, const char *name)
   }
 }
 
-WORLD void world_down(struct link *l, const char *name, void *arg)
+static void world_down(struct link *l, const char *name, void *arg)
 {
   struct world *w = arg;
 
@@ -581,7 +481,7 @@ WORLD void world_down(struct link *l, const char *name, void *arg)
     w->on_down(w, name);
 }
 
-WORLD void world_missing(struct link *l, const char *name, void *arg)
+static void world_missing(struct link *l, const char *name, void *arg)
 {
   struct world *w = arg;
 
@@ -590,7 +490,7 @@ WORLD void world_missing(struct link *l, const char *name, void *arg)
   world_forget(w, name);
 }
 
-WORLD void world_renewed(struct link *l, void *arg)
+static void world_renewed(struct link *l, void *arg)
 {
   struct world *w = arg;
 
@@ -600,7 +500,7 @@ WORLD void world_renewed(struct link *l, void *arg)
     w->on_renewed(w);
 }
 
-WORLD void world_lost(struct link *l, const uint8_t *member, void *arg)
+static void world_lost(struct link *l, const uint8_t *member, void *arg)
 {
   struct world *w = arg;
 
@@ -609,7 +509,7 @@ WORLD void world_lost(struct link *l, const uint8_t *member, void *arg)
   memcpy(w->lost, member, sizeof w->lost);
 }
 
-WORLD void world_joined(struct link *l, void *arg)
+static void world_joined(struct link *l, void *arg)
 {
   struct world *w = arg;
 
@@ -617,7 +517,7 @@ WORLD void world_joined(struct link *l, void *arg)
   w->joined++;
 }
 
-WORLD void world_superseded(struct link *l, void *arg)
+static void world_superseded(struct link *l, void *arg)
 {
   struct world *w = arg;
 
@@ -627,7 +527,7 @@ WORLD void world_superseded(struct link *l, void *arg)
     w->on_superseded(w);
 }
 
-WORLD void world_draining(struct link *l, void *arg)
+static void world_draining(struct link *l, void *arg)
 {
   struct world *w = arg;
 
@@ -635,7 +535,7 @@ WORLD void world_draining(struct link *l, void *arg)
   w->drains++;
 }
 
-WORLD void world_open(struct world *w)
+void world_open(struct world *w)
 {
   *w = (struct world){0};
   own_identity_make(&w->identity);
@@ -655,7 +555,7 @@ WORLD void world_open(struct world *w)
   world_router_start(w);
 }
 
-WORLD void world_link(struct world *w, const char *key)
+void world_link(struct world *w, const char *key)
 {
   char target[64];
 
@@ -672,21 +572,21 @@ WORLD void world_link(struct world *w, const char *key)
   ck_assert_int_eq(link_open(&w->link, w->lookups, w->queue, &options, &w->events, w), 0);
 }
 
-WORLD void world_link_closed(void *arg)
+void world_link_closed(void *arg)
 {
   struct world *w = arg;
 
   w->link_gone = true;
 }
 
-WORLD void world_queue_stopped(void *arg)
+static void world_queue_stopped(void *arg)
 {
   struct world *w = arg;
 
   w->queue_gone = true;
 }
 
-WORLD void world_close(struct world *w)
+void world_close(struct world *w)
 {
   if (w->link != NULL) {
     link_close(w->link, world_link_closed, w);
@@ -703,5 +603,3 @@ WORLD void world_close(struct world *w)
     ;
   ck_assert_int_eq(uv_loop_close(&w->loop), 0);
 }
-
-#endif
