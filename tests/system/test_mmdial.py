@@ -58,7 +58,10 @@ def place(module_world):
         mount.service(name, server.address)
     mount.service("gone", f"127.0.0.1:{free_port()}")
     world.servers = servers
-    return world
+    # The router waits for a name that it does not know; the tests do not wait for that one after the other.
+    with Dialled(world.directory, world.relay, "unknown") as world.unknown:
+        yield world
+        world.unknown.kill()
 
 
 @pytest.fixture
@@ -164,7 +167,6 @@ def test_signals(place, directory):
 def test_what_cannot_be(place, directory):
     """Exit status 1, and 2 if somebody has to change something first; each with a sentence."""
     router, server = place.relay, place.servers["test"]
-    unknown = Dialled(directory, router, "unknown")  # the router waits for the name for a while
     index = server.accepted
     with Dialled(directory, router, "test") as call:
         reset(server.connection(index))
@@ -186,7 +188,7 @@ def test_what_cannot_be(place, directory):
     ):
         Dialled(directory, router, service, *options).ends(2, sentence)
     assert "usage: mmdial" in run(BUILD / "mmdial", "--help") and run(BUILD / "mmdial", "-V").startswith("mmdial ")
-    unknown.ends(1, 'mmdial: unknown: service "unknown" does not exist')
+    place.unknown.ends(1, 'mmdial: unknown: service "unknown" does not exist')
 
 
 def test_a_key(world, directory):
