@@ -31,7 +31,7 @@ static const char usage[] =
     "usage: mmdial [-o opt,...] ROUTER SERVICE\n"
     "\n"
     "Dials SERVICE through the mmrouter at ROUTER, which is HOST, HOST:PORT or [V6]:PORT (port 443;\n"
-    "on loopback 7000). Sends it standard input, and writes what comes from it to standard output.\n"
+    "on loopback 7000). Sends standard input to the service, and writes its output to standard output.\n"
     "\n"
     "  -o opt,...         options, see below\n"
     "  -h, --help         print this\n"

@@ -97,7 +97,7 @@ static void copy_failed(bool reading, int error, void *arg)
   struct call *c = arg;
   char why[CALL_WHY_MAX];
 
-  snprintf(why, sizeof why, "cannot %s: %s", reading ? "read what is to be sent" : "write what came", strerror(-error));
+  snprintf(why, sizeof why, "cannot %s: %s", reading ? "read the input" : "write the output", strerror(-error));
   fail(c, why);
   tell_over(c);
 }

@@ -136,7 +136,7 @@ def test_nobody_reads_our_output(place, directory):
         call.stdout.close()
         peer.sendall(b"y")
         assert is_reset(peer)
-        call.ends(1, "test: cannot write what came: Broken pipe")
+        call.ends(1, "test: cannot write the output: Broken pipe")
 
 
 def test_signals(place, directory):
@@ -175,7 +175,7 @@ def test_what_cannot_be(place, directory):
     nowhere = f"127.0.0.1:{free_port()}"
     Dialled(directory, nowhere, "x", "-o", "dial_timeout=1").ends(1, "no router for 1 s: nothing listens at .*is the router running")
     root = os.open("/", os.O_RDONLY)
-    Dialled(directory, router, "adder", stdin=root).ends(1, "cannot read what is to be sent: Is a directory")
+    Dialled(directory, router, "adder", stdin=root).ends(1, "cannot read the input: Is a directory")
     os.close(root)
     for options, service, sentence in (
         (["-o", "key=/nowhere/key"], "x", "/nowhere/key.*No such file"),
