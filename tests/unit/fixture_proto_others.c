@@ -371,11 +371,22 @@ static void other_closed(struct rpc_call *c, enum rpc_status status, const char 
   o->first = NULL;
 }
 
+static void unknown_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+{
+  (void)c, (void)status, (void)text, (void)arg;
+}
+
 static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
 {
   static const struct rpc_call_events events = {.message = other_message, .sent = other_sent, .closed = other_closed};
   (void)s;
   (void)arg;
+  if (strcmp(rpc_call_method(c), OTHERS_UNKNOWN) == 0) {
+    static const struct rpc_call_events over = {.closed = unknown_closed};
+    rpc_call_set_arg(c, &over, NULL);
+    ck_assert_int_eq(rpc_call_finish(c, RPC_UNIMPLEMENTED, "unknown"), 0);
+    return;
+  }
   ck_assert_int_lt(remote.count, OTHERS_MAX);
   struct other *o = &remote.others[remote.count++];
   o->kind = OTHER_KINDS;

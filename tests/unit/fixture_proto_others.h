@@ -130,6 +130,9 @@ void tell_other_deaf(int other, bool deaf);
 void tell_other_cut(int other);
 struct seen seen_by(int other);
 
+/* A method that is refused at once, with RPC_UNIMPLEMENTED. */
+#define OTHERS_UNKNOWN "/t/unknown"
+
 /* ---- Before and after each test ---- */
 
 void others_start(void);

@@ -311,9 +311,25 @@ void turn_for(int ms)
   }
 }
 
-void turn_for_a_while(void)
+static void settled(enum rpc_status status, const char *text, struct rpc_message *answer, void *arg)
 {
-  turn_for(100);
+  (void)text;
+  ck_assert_int_eq(status, RPC_UNIMPLEMENTED);
+  ck_assert_ptr_null(answer);
+  *(bool *)arg = true;
+}
+
+void settle(void)
+{
+  enum { ROUNDS = 5 };
+  const struct rpc_call_options options = {.method = OTHERS_UNKNOWN};
+  for (int i = 0; i < ROUNDS; i++) {
+    struct rpc_call *call;
+    bool answered = false;
+    ck_assert_int_eq(rpc_unary(&call, here.channel, &options, rpc_message_copy("", 0), settled, &answered), 0);
+    WAIT_FOR(answered);
+    turn();
+  }
 }
 
 size_t push(int side)

@@ -91,8 +91,9 @@ void teardown(void);
 void turn(void);
 void turn_for(int ms);
 
-/* Time for what should not happen. */
-void turn_for_a_while(void);
+/* For what must not happen: what was under way has come when this returns, however slow the machine is. The others were
+ * asked something on the same connection, and again behind what came of that. */
+void settle(void);
 
 /* Gives the socket as much as it takes now. */
 size_t push(int side);

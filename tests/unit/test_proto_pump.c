@@ -419,7 +419,7 @@ START_TEST(test_what_came_is_written_after_the_stream)
   wait_for_messages(count, size);
   tell_other_finish(0, RPC_OK);
   if (original)
-    turn_for_a_while();
+    settle();
   else
     WAIT_FOR(it->ended);
   ck_assert(it->ended == !original);
@@ -444,7 +444,7 @@ START_TEST(test_what_came_when_the_stream_fails)
   ck_assert_int_eq(it->status, RPC_UNAVAILABLE);
   ck_assert(original == (counters(0).queued == 0));
   give_socket(0);
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(counters(0).bytes_written, original ? 0 : 10000);
   if (!original)
     hear(0, 0, 10000);
@@ -459,7 +459,7 @@ START_TEST(test_end_of_a_stream_without_a_socket)
   tell_other_data(0, 1000, 1);
   wait_for_messages(1, 1000);
   tell_other_finish(0, RPC_OK);
-  turn_for_a_while();
+  settle();
   ck_assert(!it->ended);
   pump_close_socket(it->pump, true);
   WAIT_FOR(it->ended);
@@ -524,7 +524,7 @@ START_TEST(test_stalled_socket_stops_the_sender)
   int quiet = 0;
   do {
     before = atomic_load(&remote.flooded);
-    turn_for_a_while();
+    turn_for(100);
     quiet = before > 0 && atomic_load(&remote.flooded) == before ? quiet + 1 : 0;
   } while (quiet < 3);
   stop_patience();

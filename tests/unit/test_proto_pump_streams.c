@@ -109,7 +109,7 @@ START_TEST(test_end_is_said_again)
   close_stream(0);
   if (!known)
     WAIT_FOR(seen_by(1).bytes == 1);
-  turn_for_a_while();
+  settle();
   ck_assert_str_eq(seen_by(1).order, known ? "" : "E");
   ck_assert_uint_eq(seen_by(1).offset, known ? 0 : 1000);
   pump_stream_half_close(sides[NEXT].stream);
@@ -150,7 +150,7 @@ START_TEST(test_half_close_behind_what_goes_again)
   tell_other_deaf(1, true);
   go_on(NEXT, 0);
   pump_stream_half_close(sides[NEXT].stream);
-  turn_for_a_while();
+  settle();
   tell_other_deaf(1, false);
   WAIT_FOR(sides[NEXT].ended);
   ck_assert_int_eq(sides[NEXT].status, RPC_OK);
@@ -291,7 +291,7 @@ START_TEST(test_detached)
   pump_detach(it->pump);
   it->current = NULL;
   ck_assert_int_eq(send(it->fd, "x", 1, MSG_NOSIGNAL), 1);
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(counters(0).bytes_read, 1000);
   if (_i == 0) {
     reset_socket(0);
@@ -314,9 +314,9 @@ START_TEST(test_queue_is_kept_while_detached)
   tell_other_fill(0, true);
   WAIT_FOR(counters(0).queued > WINDOW_MIN / 2);
   tell_other_fill(0, false);
-  turn_for_a_while();
-  uint64_t said = pump_received(it->pump);
-  ck_assert_uint_eq(said, seen_by(0).said);
+  settle();
+  uint64_t said = seen_by(0).said;
+  WAIT_FOR(pump_received(it->pump) == said);
   close_stream(0);
   if (_i == 0) {
     hear(0, 0, said);
@@ -341,12 +341,12 @@ START_TEST(test_acks_are_said_again)
   hear(0, 0, 3000);
   WAIT_FOR(seen_by(0).ack.taken == 3000);
   open_next(NEXT, "ours");
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(seen_by(1).acks, 0);
   go_on(NEXT, 0);
   WAIT_FOR(seen_by(1).ack.taken == 3000);
   ck_assert_uint_eq(seen_by(1).ack.messages, 3);
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(seen_by(1).acks, 1);
 }
 END_TEST
@@ -373,7 +373,7 @@ START_TEST(test_what_is_known_is_dropped)
   tell_other(1, data_message(3000, 1000, true, 3000));
   tell_other(1, data_message(0, 0, true, 4000));
   WAIT_FOR(seen_by(1).ack.taken == 4001);
-  turn_for_a_while();
+  settle();
   ck_assert(!sides[NEXT].ended);
   ck_assert_uint_eq(counters(0).bytes_written, 4000);
 }
@@ -418,7 +418,7 @@ START_TEST(test_former_stream_is_not_heard)
   go_on(NEXT, 0);
   tell_other(0, data_message(1000, 500, false, 1000));
   tell_other(0, _i == 0 ? data_message(9999, 500, false, 9999) : ack_message(UINT64_MAX, UINT64_MAX));
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(pump_received(it->pump), 1000);
   tell_other(1, data_message(1000, 1000, false, 1000));
   hear(0, 1000, 1000);
@@ -513,7 +513,7 @@ START_TEST(test_refused)
     tell_other(1, data_message(0, 2000, false, 0));
   WAIT_FOR(sides[NEXT].refused);
   ck_assert_str_eq(sides[NEXT].reset_reason, "no");
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(pump_received(it->pump), 1000);
   tell_other_finish(1, RPC_OK);
   WAIT_FOR(sides[NEXT].ended);
@@ -541,7 +541,7 @@ START_TEST(test_first_word_without_a_pump)
   tell_other_answer(0, _i == 2);
   tell_other_data(0, 1000, 3);
   WAIT_FOR(it->original || it->header);
-  turn_for_a_while();
+  settle();
   ck_assert_uint_eq(pump_set_queued(here.set), 0);
   const struct pump_attachment a = {.original = it->original};
   create_pump(0);
@@ -559,12 +559,12 @@ START_TEST(test_end_waits_for_the_first_message)
   tell_other_data(0, 1000, 1);
   WAIT_FOR(it->original);
   tell_other_finish(0, RPC_OK);
-  turn_for_a_while();
+  settle();
   ck_assert(!it->ended);
   const struct pump_attachment a = {.original = true};
   create_pump(0);
   use_stream(0, 0, &a);
-  turn_for_a_while();
+  settle();
   ck_assert(!it->ended);
   give_socket(0);
   WAIT_FOR(it->ended);
