@@ -1,4 +1,4 @@
-/* Who calls, and how much each may hold at once.
+/* Callers, and how much each may hold at once.
  *
  * A caller is a member, one process of ours that has shown the key whose hash it is, or else (an original client) the
  * connection that the call came on. It is known as long as it holds something: a service, a stream, a token. Pure; one
@@ -15,7 +15,7 @@
 
 struct callers;
 
-/* Who says a message: one that is given has been proven. */
+/* The sender of a message. A member that is given has proven itself by its key. */
 struct member {
   bool given;
   uint8_t id[HEADER_MEMBER_SIZE];
@@ -52,9 +52,9 @@ void callers_close(struct callers *cs); /* NULL is fine */
 /* Takes one of `kind` for this caller. 0; -ENOSPC: it holds as many as it may; -ENOMEM. */
 int callers_hold(struct callers *cs, struct caller **out, const struct member *m, const char *peer,
                  enum caller_holds kind);
-/* The same, for one who holds something already. 0 or -ENOSPC. */
+/* The same, for a caller that holds something already. 0 or -ENOSPC. */
 int callers_hold_more(struct callers *cs, struct caller *c, enum caller_holds kind);
-/* Who is this member, or NULL: it holds nothing. */
+/* The caller that is this member; NULL: it holds nothing. */
 struct caller *callers_find(const struct callers *cs, const uint8_t member[HEADER_MEMBER_SIZE]);
 /* Gives one back. The caller is gone with the last. */
 void callers_release(struct callers *cs, struct caller *c, enum caller_holds kind);
@@ -69,7 +69,7 @@ bool caller_joined(const struct caller *c);
 
 /* 16 bytes, or NULL: it is a connection. */
 const uint8_t *caller_member(const struct caller *c);
-/* Whether this may use what was given to `c`: only a member's things are its own. */
+/* Whether this sender may use what belongs to `c`. Only members have belongings of their own. */
 bool caller_matches(const struct caller *c, const struct member *m);
 
 #endif

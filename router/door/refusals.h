@@ -1,4 +1,5 @@
-/* Who was refused lately, so that the log tells of each, and nobody fills it. Pure: the clock is handed in. */
+/* Hosts that were refused lately, so that the log has a line for each, and no host fills it. Pure: the clock is handed
+ * in. */
 #ifndef ROUTER_REFUSALS_H
 #define ROUTER_REFUSALS_H
 

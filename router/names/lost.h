@@ -1,7 +1,7 @@
-/* Members that are over for good: a newer process of their identity is there, or has said so. What was lost stays lost,
- * so it is kept for whoever comes later. When there are too many, the oldest is forgotten, but not as long as the one
- * that said so is there: who announces others without end does not push out what it did not announce. A reader is only
- * a number, that of the latest it has seen. Pure; one thread.
+/* Members that are over for good, because a newer process of their identity is there or has announced it. They are kept
+ * for watchers that come later. When there are too many, the oldest is forgotten, but not while its announcer is there:
+ * so a member that announces others without end does not push out those of other announcers. A reader is only a number,
+ * that of the latest it has seen. Pure; one thread.
  */
 #ifndef ROUTER_LOST_H
 #define ROUTER_LOST_H
@@ -20,7 +20,7 @@ void lost_close(struct lost *l); /* NULL is fine */
 
 /* False: it is known already, or memory is short. */
 bool lost_add(struct lost *l, const uint8_t member[HEADER_MEMBER_SIZE]);
-/* Whether who announced it is there. Nothing, if it is not known (any more). */
+/* `held`: its announcer is there. Does nothing for a member that is not known. */
 void lost_hold(struct lost *l, const uint8_t member[HEADER_MEMBER_SIZE], bool held);
 bool lost_has(const struct lost *l, const uint8_t member[HEADER_MEMBER_SIZE]);
 

@@ -1,9 +1,9 @@
-/* Which services there are, since when, and what changed lately.
+/* The services, their times of creation, and the latest changes.
  *
- * Every name has one place in a list ordered by its latest change; what is gone stays there as a short memory. So a
- * watcher is only a number, the last change that it has seen: whatever stands behind it in the list is news, each name
- * at most once however often it changed. Who has not seen anything, or has fallen behind that memory, starts again with
- * a whole catalogue. Pure; one thread.
+ * Every name has one place in a list ordered by its latest change; names that are gone stay there for a while. So a
+ * watcher is only a number, the last change that it has seen: all entries behind it in the list are news, each name at
+ * most once however often it changed. A watcher that has seen nothing, or has fallen behind that memory, starts again
+ * with a whole catalogue. Pure; one thread.
  */
 #ifndef ROUTER_REGISTRY_H
 #define ROUTER_REGISTRY_H
@@ -50,7 +50,7 @@ void registry_close(struct registry *r); /* NULL is fine */
 int registry_add(struct registry *r, const char *name, struct registry_time created, void *owner);
 void registry_remove(struct registry *r, const char *name, const struct registry_leave *how); /* ms */
 void *registry_find(const struct registry *r, const char *name);                              /* the owner, or NULL */
-/* How it went, if it was there and is remembered; else NULL. The registry's, until it is next changed. */
+/* How a remembered name went, or NULL. The registry's, until its next change. */
 const struct registry_leave *registry_left(const struct registry *r, const char *name);
 size_t registry_count(const struct registry *r);
 /* How many changes there were so far. */
