@@ -96,7 +96,7 @@ void news_link_state(struct daemon *d, const struct link *l, bool connected, con
 
 void news_link_renewed(struct daemon *d)
 {
-  news_add(d, "connected to %s anew, in time", d->router);
+  news_add(d, "connected to %s anew, and nothing was lost", d->router);
 }
 
 void news_link_not_renewed(struct daemon *d, const char *why)
@@ -112,8 +112,9 @@ void news_link_draining(struct daemon *d)
 void news_link_superseded(struct daemon *d)
 {
   news_add_failure(
-      d, "another mmfs with the identity of this mount, started later, has taken its place: services here are not "
-         "registered any more, and their connections end; forwards go on");
+      d,
+      "a newer mmfs with the identity of this mount has taken its place: services here are no longer registered, and "
+      "their connections end; forwards go on");
 }
 
 void news_name_hidden(struct daemon *d, const char *name)

@@ -86,7 +86,7 @@ def test_files_that_change(world, directory):
     b.process.send_signal(signal.SIGHUP)
     says(b, "the first line has no key; the former contents stay in use")
     put(own["B"], "two\n")
-    eventually(lambda: "in time" in b.read("events").splitlines()[-1], what="it is connected anew")
+    eventually(lambda: "nothing was lost" in b.read("events").splitlines()[-1], what="it is connected anew")
     b.process.send_signal(signal.SIGHUP)
     says(b, "SIGHUP: nothing has changed")
     connection.close()

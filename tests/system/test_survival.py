@@ -397,7 +397,7 @@ def test_two_of_one_identity_do_not_fight(world, router, b, double):
     for _ in range(2):
         b.sees("other")
         assert older.state("web") != "online" and newer.state("web") == "online"
-    assert len([line for line in older.read("events").splitlines() if "newer" in line]) == 1
+    assert len([line for line in older.read("events").splitlines() if "a newer mmfs with this identity" in line]) == 1
 
 
 def test_another_identity_does_not_take_a_name(world, router, a, b):
