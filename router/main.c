@@ -336,7 +336,7 @@ int main(int argc, char **argv)
   standard_signals();
   heap_keep();
   notify_open(&p.notify);
-  if (options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {
+  if (router_options_parse(&p.options, argc, (const char *const *)argv, getenv("PORT"), why, sizeof why) != 0) {
     fprintf(stderr, "mmrouter: %s\n", why);
     notify_say(&p.notify, "STATUS", "%s", why);
     return EXIT_FINAL;
@@ -346,7 +346,7 @@ int main(int argc, char **argv)
     return EXIT_SUCCESS;
   }
   if (p.options.help) {
-    options_usage(usage, sizeof usage);
+    router_options_usage(usage, sizeof usage);
     fputs(usage, stdout);
     return EXIT_SUCCESS;
   }

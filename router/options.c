@@ -145,7 +145,7 @@ static bool host_valid(const char *host, size_t size)
   return true;
 }
 
-bool options_loopback(const char *listen)
+bool router_options_loopback(const char *listen)
 {
   const char *host;
   size_t size;
@@ -216,7 +216,8 @@ static bool help_wanted(int argc, const char *const argv[])
   return false;
 }
 
-int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size)
+int router_options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why,
+                         size_t why_size)
 {
   *o = (struct options){0};
   if (arguments_read(o, argc, argv, why, why_size) != 0) {
@@ -233,7 +234,7 @@ int options_parse(struct options *o, int argc, const char *const argv[], const c
     return fail(why, why_size, "--tls-cert and --tls-key need each other");
   if (o->key && o->open)
     return fail(why, why_size, "--key and --open exclude each other");
-  bool loopback = options_loopback(o->listen);
+  bool loopback = router_options_loopback(o->listen);
   if (!o->key && !o->open && !loopback)
     return fail(
         why, why_size,
@@ -244,7 +245,7 @@ int options_parse(struct options *o, int argc, const char *const argv[], const c
   return 0;
 }
 
-int options_usage(char *out, size_t size)
+int router_options_usage(char *out, size_t size)
 {
   int used = snprintf(out, size,
                       "usage: mmrouter [--listen HOST:PORT] [--tls-cert FILE --tls-key FILE] [--key FILE | --open]\n"

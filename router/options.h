@@ -23,12 +23,13 @@ struct options {
 
 /* `port` is what stands in the environment's PORT, or NULL. 0, or -1 with a sentence in `why`. `o` must stay where it
  * is. */
-int options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why, size_t why_size);
+int router_options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why,
+                         size_t why_size);
 
 /* What --help prints. Returns the length, as snprintf does. */
-int options_usage(char *out, size_t size);
+int router_options_usage(char *out, size_t size);
 
 /* Whether an address HOST:PORT is only reached from this machine. */
-bool options_loopback(const char *listen);
+bool router_options_loopback(const char *listen);
 
 #endif

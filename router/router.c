@@ -106,10 +106,10 @@ static const struct method {
 } methods[] = {
     {"/mindmeld.ProxyService/Connect", rendezvous_connect},
     {"/mindmeld.ProxyService/ProxyConnection", rendezvous_proxy},
-    {"/mindmeld.ControlService/ForwardToService", forward_ask},
-    {"/mindmeld.ControlService/CreateService", service_create},
+    {"/mindmeld.ControlService/ForwardToService", router_forward_ask},
+    {"/mindmeld.ControlService/CreateService", router_service_create},
     {"/mindmeld.ControlService/Join", join_ask},
-    {"/mindmeld.ControlService/Trace", trails_ask},
+    {"/mindmeld.ControlService/Trace", router_trails_ask},
     {"/mindmeld.ControlService/WatchServices", watch_start},
     {"/mindmeld.ControlService/ListServices", list_services},
 };
@@ -269,7 +269,7 @@ int router_set_key(struct router *r, const char *key)
   r->key = copy;
   /* No refusal yet: they may have the new one already. */
   watch_end(r, RPC_UNAVAILABLE, changed);
-  services_end(r, RPC_UNAVAILABLE, changed);
+  router_services_end(r, RPC_UNAVAILABLE, changed);
   parked_end_all(r, RPC_UNAVAILABLE, changed);
   return 0;
 }
@@ -310,7 +310,7 @@ static void router_end(struct router *r)
     rpc_timer_cancel(r->patience);
   r->patience = NULL;
   r->ending = true;
-  services_end(r, RPC_UNAVAILABLE, draining);
+  router_services_end(r, RPC_UNAVAILABLE, draining);
   watch_end(r, RPC_UNAVAILABLE, draining);
   health_wake(r);
   rpc_server_stop(r->server, on_stopped, r);
@@ -345,8 +345,8 @@ void router_drain(struct router *r, void (*done)(void *arg), void *arg)
     router_log(r, "the address is not free yet: %s", strerror(-error));
   router_log(r, "draining, %zu connections live", r->bridge_count);
   openings_refuse_all(r, RPC_UNAVAILABLE, draining);
-  dials_refuse_waiting(r, RPC_UNAVAILABLE, draining);
-  services_drain(r, RPC_UNAVAILABLE, draining);
+  router_dials_refuse_waiting(r, RPC_UNAVAILABLE, draining);
+  router_services_drain(r, RPC_UNAVAILABLE, draining);
   parked_end_all(r, RPC_UNAVAILABLE, draining);
   watch_wake(r);
   health_wake(r);

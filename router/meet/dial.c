@@ -27,7 +27,7 @@ static const char over_for_good[] = "that process is over for good";
 static void dial_leave(struct dial *d)
 {
   if (d->service)
-    service_forget(d->service, d);
+    router_service_forget(d->service, d);
   d->service = NULL;
   if (!d->queue)
     return;
@@ -45,7 +45,7 @@ static void dial_free(struct dial *d)
   free(d);
 }
 
-struct arrival dial_take(struct dial *d)
+struct arrival router_dial_take(struct dial *d)
 {
   struct arrival a = d->arrival;
   dial_leave(d);
@@ -53,7 +53,7 @@ struct arrival dial_take(struct dial *d)
   return a;
 }
 
-void dial_fail(struct dial *d, enum rpc_status status, const char *text)
+void router_dial_fail(struct dial *d, enum rpc_status status, const char *text)
 {
   struct arrival a = d->arrival;
   dial_free(d);
@@ -65,7 +65,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   (void)c;
   (void)status;
   (void)text;
-  struct arrival a = dial_take(arg);
+  struct arrival a = router_dial_take(arg);
   arrival_gone(&a);
 }
 
@@ -78,7 +78,7 @@ static void dial_fail_absent(struct dial *d)
   if (g->kind == GOAL_SERVICE)
     snprintf(sentence, sizeof sentence, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
              registry_left(d->arrival.router->registry, g->name) ? "is gone" : "does not exist");
-  dial_fail(d, RPC_NOT_FOUND, sentence);
+  router_dial_fail(d, RPC_NOT_FOUND, sentence);
 }
 
 static void on_late(void *arg)
@@ -91,10 +91,10 @@ static void on_late(void *arg)
     dial_fail_absent(d);
     return;
   }
-  snprintf(sentence, sizeof sentence, "service \"%s\" did not answer", service_name(d->service));
+  snprintf(sentence, sizeof sentence, "service \"%s\" did not answer", router_service_name(d->service));
   router_report(d->arrival.router, "%s", sentence);
   dial_leave(d);
-  dial_fail(d, RPC_DEADLINE_EXCEEDED, sentence);
+  router_dial_fail(d, RPC_DEADLINE_EXCEEDED, sentence);
 }
 
 /* ---- Where it waits ---- */
@@ -130,15 +130,16 @@ static void room_enter(struct dial *d)
   if (callers_hold_more(r->callers, d->arrival.caller, CALLER_WAITING) != 0) {
     snprintf(sentence, sizeof sentence, "a caller may wait for others with %zu streams at once",
              r->limits.waiting_per_caller);
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, sentence);
+    router_dial_fail(d, RPC_RESOURCE_EXHAUSTED, sentence);
     return;
   }
   int error = waiting_add(r->waiting, d);
   if (!error)
     return;
   callers_release(r->callers, d->arrival.caller, CALLER_WAITING);
-  dial_fail(d, RPC_RESOURCE_EXHAUSTED,
-            error == -ENOSPC ? "too many streams wait for members that are not here" : "the router is short of memory");
+  router_dial_fail(d, RPC_RESOURCE_EXHAUSTED,
+                   error == -ENOSPC ? "too many streams wait for members that are not here"
+                                    : "the router is short of memory");
 }
 
 static void service_enter(struct dial *d, struct service *s)
@@ -146,15 +147,15 @@ static void service_enter(struct dial *d, struct service *s)
   struct router *r = d->arrival.router;
   int error = d->token ? 0 : tokens_make(r->tokens, router_now(), &d->token);
   if (error) {
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED,
-              error == -ENOSPC ? "too many connections are being set up" : "the router is short of memory");
+    router_dial_fail(d, RPC_RESOURCE_EXHAUSTED,
+                     error == -ENOSPC ? "too many connections are being set up" : "the router is short of memory");
     return;
   }
   d->token->dial = d;
-  d->token->owner = service_caller(s);
+  d->token->owner = router_service_caller(s);
   d->service = s;
-  if (service_tell(s, d) != 0)
-    dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
+  if (router_service_tell(s, d) != 0)
+    router_dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
 }
 
 /* Who can take it now. */
@@ -171,10 +172,10 @@ static struct takers takers_find(const struct arrival *a, const struct goal *g)
   struct caller *c;
   if (g->kind == GOAL_SERVICE) {
     t.service = registry_find(r->registry, g->name);
-    c = t.service ? service_caller(t.service) : NULL;
+    c = t.service ? router_service_caller(t.service) : NULL;
   } else {
     c = callers_find(r->callers, g->member);
-    t.service = c ? service_latest(c) : NULL;
+    t.service = c ? router_service_latest(c) : NULL;
   }
   t.has_parked = c && !a->leg.original && parked_take(c, &t.parked);
   return t;
@@ -186,14 +187,14 @@ static void dial_settle(struct dial *d, struct service *s)
   if (s)
     service_enter(d, s);
   else if (g->kind == GOAL_MEMBER && lost_has(d->arrival.router->lost, g->member))
-    dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
+    router_dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
   else if (may_wait(&d->arrival, g))
     room_enter(d);
   else
     dial_fail_absent(d);
 }
 
-void dial_start(const struct arrival *a, const struct goal *g)
+void router_dial_start(const struct arrival *a, const struct goal *g)
 {
   struct router *r = a->router;
   struct takers t = takers_find(a, g);
@@ -213,12 +214,12 @@ void dial_start(const struct arrival *a, const struct goal *g)
   dial_settle(d, t.service);
 }
 
-void dial_move(struct dial *d)
+void router_dial_move(struct dial *d)
 {
   d->service = NULL;
   struct takers t = takers_find(&d->arrival, &d->goal);
   if (t.has_parked) {
-    struct arrival a = dial_take(d);
+    struct arrival a = router_dial_take(d);
     arrival_pair(&a, &t.parked);
   } else {
     dial_settle(d, t.service);
@@ -232,14 +233,14 @@ static void dials_move(struct router *r, const struct goal *g)
   struct dial *d;
   while ((d = waiting_first(r->waiting, g)) != NULL) {
     dial_leave(d);
-    dial_move(d);
+    router_dial_move(d);
   }
 }
 
-void dials_service_came(struct router *r, const struct service *s)
+void router_dials_service_came(struct router *r, const struct service *s)
 {
-  const struct goal name = goal_service(service_name(s));
-  const uint8_t *member = caller_member(service_caller(s));
+  const struct goal name = goal_service(router_service_name(s));
+  const uint8_t *member = caller_member(router_service_caller(s));
   dials_move(r, &name);
   if (member) {
     const struct goal process = goal_member(member);
@@ -247,27 +248,27 @@ void dials_service_came(struct router *r, const struct service *s)
   }
 }
 
-bool dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out)
+bool router_dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out)
 {
   const struct goal process = goal_member(member);
   struct dial *oldest = waiting_first(r->waiting, &process);
   if (oldest)
-    *out = dial_take(oldest);
+    *out = router_dial_take(oldest);
   return oldest != NULL;
 }
 
-void dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE])
+void router_dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE])
 {
   struct arrival a;
-  while (dials_take_waiting(r, member, &a))
+  while (router_dials_take_waiting(r, member, &a))
     arrival_refuse(&a, RPC_FAILED_PRECONDITION, over_for_good);
 }
 
-void dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text)
+void router_dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text)
 {
   struct dial *d;
   while ((d = waiting_any(r->waiting)) != NULL) {
-    struct arrival a = dial_take(d);
+    struct arrival a = router_dial_take(d);
     arrival_refuse(&a, status, text);
   }
 }

@@ -27,20 +27,20 @@ struct dial {
 };
 
 /* Takes the arrival. It gets a parked stream, or waits for dial_ms at most, or is refused at once. */
-void dial_start(const struct arrival *a, const struct goal *g);
+void router_dial_start(const struct arrival *a, const struct goal *g);
 /* The dial is in nobody's list, for its service is gone or another stands in its place, or it has left the waiting
  * room: it goes on to whoever its goal is now. */
-void dial_move(struct dial *d);
+void router_dial_move(struct dial *d);
 /* The waiting is over, wherever: the dial is freed, and what arrived is the caller's. */
-struct arrival dial_take(struct dial *d);
+struct arrival router_dial_take(struct dial *d);
 /* Ends the waiting with a status; the dial is freed. It must be in nobody's list. */
-void dial_fail(struct dial *d, enum rpc_status status, const char *text);
+void router_dial_fail(struct dial *d, enum rpc_status status, const char *text);
 
 /* For those in the waiting room. The service is registered; the member is over for good; nobody will come any more. */
-void dials_service_came(struct router *r, const struct service *s);
-void dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE]);
-void dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text);
+void router_dials_service_came(struct router *r, const struct service *s);
+void router_dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE]);
+void router_dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text);
 /* Who has waited longest for this member. False: nobody does. */
-bool dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out);
+bool router_dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out);
 
 #endif

@@ -40,7 +40,7 @@ static void forward_answer(struct router *r, struct rpc_call *c, const char *nam
   reply_answer(r, c, rpc_message_pack(&answer.base));
 }
 
-void forward_ask(struct opening *o, struct rpc_message *m)
+void router_forward_ask(struct opening *o, struct rpc_message *m)
 {
   struct router *r = opening_router(o);
   Mindmeld__ForwardToServiceRequest *request =

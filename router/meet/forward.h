@@ -4,6 +4,6 @@
 
 #include "router/door/opening.h"
 
-void forward_ask(struct opening *o, struct rpc_message *m);
+void router_forward_ask(struct opening *o, struct rpc_message *m);
 
 #endif

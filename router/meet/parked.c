@@ -79,7 +79,7 @@ void parked_start(const struct arrival *a)
     arrival_refuse(a, RPC_FAILED_PRECONDITION, "only a member that has joined, or has a service, may park streams");
     return;
   }
-  if (dials_take_waiting(r, caller_member(a->caller), &forward)) {
+  if (router_dials_take_waiting(r, caller_member(a->caller), &forward)) {
     arrival_pair(&forward, a);
     return;
   }

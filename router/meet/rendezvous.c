@@ -40,7 +40,7 @@ static void forward_arrived(const struct arrival *a, struct token *t)
   const struct goal goal = goal_service(t->service);
   rendezvous_token_lost(t, r);
   tokens_spend(r->tokens, t);
-  dial_start(a, &goal);
+  router_dial_start(a, &goal);
 }
 
 static void token_shown(const struct arrival *a, const char *token, const struct member *m)
@@ -53,7 +53,7 @@ static void token_shown(const struct arrival *a, const char *token, const struct
     router_report(r, "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
     arrival_refuse(a, RPC_PERMISSION_DENIED, "the token was given to another member");
   } else if (t->dial) {
-    struct arrival forward = dial_take(t->dial);
+    struct arrival forward = router_dial_take(t->dial);
     arrival_pair(&forward, a);
   } else if (a->leg.original) {
     forward_arrived(a, t);
@@ -108,7 +108,7 @@ static void forward_begins(struct router *r, struct rpc_call *c, const struct he
   if (!leg.first)
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   else if (arrival_start(&a, r, &leg, m))
-    dial_start(&a, &goal);
+    router_dial_start(&a, &goal);
 }
 
 static enum rpc_status malformed(const char **why, const char *sentence)

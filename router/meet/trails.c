@@ -15,7 +15,7 @@ struct trail {
   uint64_t at;
 };
 
-struct trail *trails_create(void)
+struct trail *router_trails_create(void)
 {
   return calloc(TRAILS_MAX, sizeof(struct trail));
 }
@@ -25,13 +25,13 @@ static size_t place(uint64_t dialled)
   return (size_t)((dialled ^ dialled >> 32) % TRAILS_MAX);
 }
 
-void trails_add(struct trail *table, uint64_t origin, uint64_t dialled, uint64_t now)
+void router_trails_add(struct trail *table, uint64_t origin, uint64_t dialled, uint64_t now)
 {
   if (dialled != 0)
     table[place(dialled)] = (struct trail){.dialled = dialled, .origin = origin, .at = now};
 }
 
-unsigned trails_hops(const struct trail *table, uint64_t origin, uint64_t now)
+unsigned router_trails_hops(const struct trail *table, uint64_t origin, uint64_t now)
 {
   unsigned hops = 0;
   while (origin != 0 && hops < TRAILS_HOPS_MAX) {
@@ -51,15 +51,15 @@ static void answer(struct router *r, struct rpc_call *c, const Mindmeld__TraceRe
   Mindmeld__TraceResponse response = MINDMELD__TRACE_RESPONSE__INIT;
   uint64_t now = router_now();
   for (size_t i = 0; i < request->n_origin; i++)
-    trails_add(r->trails, request->origin[i], request->dialled[i], now);
+    router_trails_add(r->trails, request->origin[i], request->dialled[i], now);
   for (size_t i = 0; i < request->n_origin; i++)
-    hops[i] = trails_hops(r->trails, request->origin[i], now);
+    hops[i] = router_trails_hops(r->trails, request->origin[i], now);
   response.n_hops = request->n_origin;
   response.hops = hops;
   reply_answer(r, c, rpc_message_pack(&response.base));
 }
 
-void trails_ask(struct opening *o, struct rpc_message *m)
+void router_trails_ask(struct opening *o, struct rpc_message *m)
 {
   struct router *r = opening_router(o);
   Mindmeld__TraceRequest *request =
@@ -70,7 +70,7 @@ void trails_ask(struct opening *o, struct rpc_message *m)
     return;
   }
   if (!r->trails)
-    r->trails = trails_create();
+    r->trails = router_trails_create();
   if (request->n_origin != request->n_dialled || request->n_origin > TRAILS_PER_CALL)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a trace has an origin for each connection, of up to 64");
   else if (!r->trails)

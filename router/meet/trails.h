@@ -13,13 +13,13 @@ enum { TRAILS_MAX = 16384, TRAILS_PER_CALL = 64, TRAILS_HOPS_MAX = 16, TRAILS_MS
 
 /* Where a connection of a target is remembered: a table of TRAILS_MAX, in which the newer takes the place of the older,
  * for TRAILS_MS. */
-void trails_add(struct trail *table, uint64_t origin, uint64_t dialled, uint64_t now);
+void router_trails_add(struct trail *table, uint64_t origin, uint64_t dialled, uint64_t now);
 /* How many connections to services lie before one that came by `origin`; it is not counted further than to
  * TRAILS_HOPS_MAX. */
-unsigned trails_hops(const struct trail *table, uint64_t origin, uint64_t now);
+unsigned router_trails_hops(const struct trail *table, uint64_t origin, uint64_t now);
 /* For free(). NULL when memory is short. */
-struct trail *trails_create(void);
+struct trail *router_trails_create(void);
 
-void trails_ask(struct opening *o, struct rpc_message *m);
+void router_trails_ask(struct opening *o, struct rpc_message *m);
 
 #endif

@@ -85,11 +85,11 @@ static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_
   struct caller *c;
   if (lost_add(r->lost, member))
     watch_wake(r);
-  dials_member_lost(r, member);
+  router_dials_member_lost(r, member);
   /* It may be gone with the last thing it holds. */
   while ((c = callers_find(r->callers, member)) && *caller_services(c)) {
-    removed_add(answer, service_name(*caller_services(c)));
-    service_end(*caller_services(c), RPC_ABORTED, taken_over);
+    removed_add(answer, router_service_name(*caller_services(c)));
+    router_service_end(*caller_services(c), RPC_ABORTED, taken_over);
   }
   if (c && caller_joined(c))
     parked_end(c, RPC_ABORTED, taken_over);

@@ -37,23 +37,23 @@ struct service {
   struct service *own_prev, *own_next; /* of its caller */
 };
 
-const char *service_name(const struct service *s)
+const char *router_service_name(const struct service *s)
 {
   return s->name;
 }
 
-struct caller *service_caller(const struct service *s)
+struct caller *router_service_caller(const struct service *s)
 {
   return s->caller;
 }
 
-struct service *service_latest(struct caller *c)
+struct service *router_service_latest(struct caller *c)
 {
   struct service *first = *caller_services(c);
   return first ? first->own_prev : NULL;
 }
 
-void service_forget(struct service *s, struct dial *d)
+void router_service_forget(struct service *s, struct dial *d)
 {
   /* The analyzer does not know that what is in a list has neighbours. */
   if (d->told) {
@@ -66,8 +66,8 @@ void service_forget(struct service *s, struct dial *d)
 
 static void service_fail_dial(struct service *s, struct dial *d, enum rpc_status status, const char *text)
 {
-  service_forget(s, d);
-  dial_fail(d, status, text);
+  router_service_forget(s, d);
+  router_dial_fail(d, status, text);
 }
 
 static struct rpc_message *token_pack(const struct dial *d)
@@ -90,13 +90,13 @@ static void service_send(struct service *s)
       continue;
     }
     s->sending = true;
-    service_forget(s, d);
+    router_service_forget(s, d);
     d->told = true;
     DL_APPEND(s->told, d);
   }
 }
 
-int service_tell(struct service *s, struct dial *d)
+int router_service_tell(struct service *s, struct dial *d)
 {
   if (s->untold_count >= s->router->limits.unsent)
     return -ENOSPC;
@@ -131,7 +131,7 @@ static void dials_go_on(struct dial *dials)
   struct dial *d;
   while ((d = dials) != NULL) {
     DL_DELETE(dials, d);
-    dial_move(d);
+    router_dial_move(d);
   }
 }
 
@@ -173,7 +173,7 @@ static void service_close(struct service *s)
   dials_go_on(dials);
 }
 
-void service_end(struct service *s, enum rpc_status status, const char *text)
+void router_service_end(struct service *s, enum rpc_status status, const char *text)
 {
   struct rpc_call *c = s->call;
   service_close(s);
@@ -190,7 +190,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
 
-void services_drain(struct router *r, enum rpc_status status, const char *text)
+void router_services_drain(struct router *r, enum rpc_status status, const char *text)
 {
   struct service *s;
   DL_FOREACH(r->services, s)
@@ -199,7 +199,7 @@ void services_drain(struct router *r, enum rpc_status status, const char *text)
   }
 }
 
-void services_end(struct router *r, enum rpc_status status, const char *text)
+void router_services_end(struct router *r, enum rpc_status status, const char *text)
 {
   struct service *s, *next;
   DL_FOREACH_SAFE(r->services, s, next)
@@ -287,7 +287,7 @@ static int service_add(struct router *r, struct rpc_call *c, const char *name, s
   router_report(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
   service_begin(s, c);
   watch_wake(r);
-  dials_service_came(r, s);
+  router_dials_service_came(r, s);
   return 0;
 }
 
@@ -330,7 +330,7 @@ static void service_start(struct router *r, struct rpc_call *c, const char *name
   callers_release(r->callers, caller, CALLER_SERVICES);
 }
 
-void service_create(struct opening *o, struct rpc_message *m)
+void router_service_create(struct opening *o, struct rpc_message *m)
 {
   struct router *r = opening_router(o);
   Mindmeld__CreateServiceRequest *request =

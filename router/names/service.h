@@ -12,25 +12,25 @@ struct router;
 struct service;
 
 /* CreateService. */
-void service_create(struct opening *o, struct rpc_message *m);
+void router_service_create(struct opening *o, struct rpc_message *m);
 
-const char *service_name(const struct service *s);
-struct caller *service_caller(const struct service *s);
+const char *router_service_name(const struct service *s);
+struct caller *router_service_caller(const struct service *s);
 
 /* The one that this caller registered last, or NULL. */
-struct service *service_latest(struct caller *c);
+struct service *router_service_latest(struct caller *c);
 
-/* Tells the service of a dial, which is its to fail from now on (dial_fail), until service_forget. -ENOSPC: too many
- * are still to be told of. */
-int service_tell(struct service *s, struct dial *d);
-void service_forget(struct service *s, struct dial *d);
+/* Tells the service of a dial, which is its to fail from now on (router_dial_fail), until router_service_forget.
+ * -ENOSPC: too many are still to be told of. */
+int router_service_tell(struct service *s, struct dial *d);
+void router_service_forget(struct service *s, struct dial *d);
 
 /* It is withdrawn, and its stream ends with a status. */
-void service_end(struct service *s, enum rpc_status status, const char *text);
+void router_service_end(struct service *s, enum rpc_status status, const char *text);
 
 /* No connection will begin any more: all dials of all services fail. */
-void services_drain(struct router *r, enum rpc_status status, const char *text);
+void router_services_drain(struct router *r, enum rpc_status status, const char *text);
 /* How the services end when the router does; the dials fail. */
-void services_end(struct router *r, enum rpc_status status, const char *text);
+void router_services_end(struct router *r, enum rpc_status status, const char *text);
 
 #endif

@@ -28,11 +28,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     asked_open = asked_open || strcmp(argv[argc], "--open") == 0;
     argc++;
   }
-  int result = options_parse(&o, argc, argv, port, why, sizeof why);
+  int result = router_options_parse(&o, argc, argv, port, why, sizeof why);
   if ((result == 0) != (why[0] == '\0'))
     abort();
   /* Nobody is let in by accident. */
-  if (result == 0 && !o.help && !o.version && !o.key && !asked_open && !options_loopback(o.listen))
+  if (result == 0 && !o.help && !o.version && !o.key && !asked_open && !router_options_loopback(o.listen))
     abort();
   free(text);
   return 0;

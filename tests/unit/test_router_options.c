@@ -92,7 +92,7 @@ START_TEST(test_row)
     argv[argc++] = word;
   struct options o;
   char why[256] = "";
-  int result = options_parse(&o, argc, argv, row->port, why, sizeof why);
+  int result = router_options_parse(&o, argc, argv, row->port, why, sizeof why);
   if (!row->listen) {
     ck_assert_int_eq(result, -1);
     ck_assert_msg(strstr(why, row->why) != NULL, "%s: %s", row->arguments, why);
@@ -116,11 +116,11 @@ START_TEST(test_age)
   char why[256];
   for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {
     const char *argv[] = {"mmrouter", "--max-stream-age", ages[i].text};
-    ck_assert_int_eq(options_parse(&o, 3, argv, NULL, why, sizeof why), 0);
+    ck_assert_int_eq(router_options_parse(&o, 3, argv, NULL, why, sizeof why), 0);
     ck_assert_uint_eq(o.stream_age_s, ages[i].seconds);
   }
   const char *none[] = {"mmrouter"};
-  ck_assert_int_eq(options_parse(&o, 1, none, NULL, why, sizeof why), 0);
+  ck_assert_int_eq(router_options_parse(&o, 1, none, NULL, why, sizeof why), 0);
   ck_assert_uint_eq(o.stream_age_s, 0);
 }
 END_TEST
@@ -131,22 +131,22 @@ START_TEST(test_help)
   char why[256], usage[4096];
   const char *help[] = {"mmrouter", "--help"}, *version[] = {"mmrouter", "--version"};
   /* Even where nothing could be served. */
-  ck_assert_int_eq(options_parse(&o, 2, help, "8080", why, sizeof why), 0);
+  ck_assert_int_eq(router_options_parse(&o, 2, help, "8080", why, sizeof why), 0);
   ck_assert(o.help);
-  ck_assert_int_eq(options_parse(&o, 2, version, "bogus", why, sizeof why), 0);
+  ck_assert_int_eq(router_options_parse(&o, 2, version, "bogus", why, sizeof why), 0);
   ck_assert(o.version);
   const char *letters[] = {"mmrouter", "-h"}, *letter[] = {"mmrouter", "-V"}, *wrong[] = {"mmrouter", "--bogus", "-h"};
-  ck_assert(options_parse(&o, 2, letters, NULL, why, sizeof why) == 0 && o.help);
-  ck_assert(options_parse(&o, 2, letter, NULL, why, sizeof why) == 0 && o.version);
-  ck_assert(options_parse(&o, 3, wrong, NULL, why, sizeof why) == 0 && o.help);
-  int size = options_usage(usage, sizeof usage);
+  ck_assert(router_options_parse(&o, 2, letters, NULL, why, sizeof why) == 0 && o.help);
+  ck_assert(router_options_parse(&o, 2, letter, NULL, why, sizeof why) == 0 && o.version);
+  ck_assert(router_options_parse(&o, 3, wrong, NULL, why, sizeof why) == 0 && o.help);
+  int size = router_options_usage(usage, sizeof usage);
   ck_assert_int_eq(size, (int)strlen(usage));
   static const char *const names[] = {"--listen HOST:PORT",       "--tls-cert",   "--tls-key", "--key", "--open",
                                       "--max-stream-age SECONDS", "-V, --version"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     ck_assert_ptr_nonnull(strstr(usage, names[i]));
   char small[10];
-  ck_assert_int_eq(options_usage(small, sizeof small), size);
+  ck_assert_int_eq(router_options_usage(small, sizeof small), size);
 }
 END_TEST
 
@@ -157,9 +157,9 @@ START_TEST(test_long_address)
   memset(address, 'a', sizeof address);
   memcpy(address + sizeof address - 3, ":1", 3);
   struct options o;
-  ck_assert_int_eq(options_parse(&o, 4, argv, NULL, why, sizeof why), -1);
+  ck_assert_int_eq(router_options_parse(&o, 4, argv, NULL, why, sizeof why), -1);
   memset(address, '9', sizeof address - 1);
-  ck_assert_int_eq(options_parse(&o, 2, argv, address, why, sizeof why), -1);
+  ck_assert_int_eq(router_options_parse(&o, 2, argv, address, why, sizeof why), -1);
 }
 END_TEST
 

@@ -9,35 +9,35 @@ enum { MANY = 4 * TRAILS_MAX };
 
 START_TEST(a_trail_is_as_long_as_it_is_known)
 {
-  struct trail *t = trails_create();
-  ck_assert_uint_eq(trails_hops(t, 1, 0), 0);
+  struct trail *t = router_trails_create();
+  ck_assert_uint_eq(router_trails_hops(t, 1, 0), 0);
   for (uint64_t i = 1; i < 6; i++)
-    trails_add(t, i, i + 1, i * 100);
-  ck_assert_uint_eq(trails_hops(t, 1, 1000), 0);
-  ck_assert_uint_eq(trails_hops(t, 4, 1000), 3);
-  ck_assert_uint_eq(trails_hops(t, 6, 1000), 5);
-  ck_assert_uint_eq(trails_hops(t, 7, 1000), 0);
+    router_trails_add(t, i, i + 1, i * 100);
+  ck_assert_uint_eq(router_trails_hops(t, 1, 1000), 0);
+  ck_assert_uint_eq(router_trails_hops(t, 4, 1000), 3);
+  ck_assert_uint_eq(router_trails_hops(t, 6, 1000), 5);
+  ck_assert_uint_eq(router_trails_hops(t, 7, 1000), 0);
   /* What is too old ends it, whatever lies before. */
-  ck_assert_uint_eq(trails_hops(t, 6, TRAILS_MS + 299), 3);
-  ck_assert_uint_eq(trails_hops(t, 6, TRAILS_MS + 500), 0);
+  ck_assert_uint_eq(router_trails_hops(t, 6, TRAILS_MS + 299), 3);
+  ck_assert_uint_eq(router_trails_hops(t, 6, TRAILS_MS + 500), 0);
   /* In whatever order it is told. */
-  trails_add(t, 12, 13, 0);
-  trails_add(t, 11, 12, 0);
-  ck_assert_uint_eq(trails_hops(t, 13, 0), 2);
+  router_trails_add(t, 12, 13, 0);
+  router_trails_add(t, 11, 12, 0);
+  ck_assert_uint_eq(router_trails_hops(t, 13, 0), 2);
   free(t);
 }
 END_TEST
 
 START_TEST(a_trail_without_an_end_is_counted_so_far)
 {
-  struct trail *t = trails_create();
-  trails_add(t, 2, 1, 0);
-  trails_add(t, 1, 2, 0);
-  ck_assert_uint_eq(trails_hops(t, 1, 0), TRAILS_HOPS_MAX);
-  trails_add(t, 0, 1, 0);
-  ck_assert_uint_eq(trails_hops(t, 2, 0), 2);
-  trails_add(t, 5, 0, 0); /* unknown */
-  ck_assert_uint_eq(trails_hops(t, 0, 0), 0);
+  struct trail *t = router_trails_create();
+  router_trails_add(t, 2, 1, 0);
+  router_trails_add(t, 1, 2, 0);
+  ck_assert_uint_eq(router_trails_hops(t, 1, 0), TRAILS_HOPS_MAX);
+  router_trails_add(t, 0, 1, 0);
+  ck_assert_uint_eq(router_trails_hops(t, 2, 0), 2);
+  router_trails_add(t, 5, 0, 0); /* unknown */
+  ck_assert_uint_eq(router_trails_hops(t, 0, 0), 0);
   free(t);
 }
 END_TEST
@@ -45,12 +45,12 @@ END_TEST
 /* The newer takes the place of the older. */
 START_TEST(it_holds_so_many)
 {
-  struct trail *t = trails_create();
+  struct trail *t = router_trails_create();
   unsigned known = 0;
   for (uint64_t i = 1; i <= MANY; i++)
-    trails_add(t, 0, i * 0x9e3779b97f4a7c15u, 0);
+    router_trails_add(t, 0, i * 0x9e3779b97f4a7c15u, 0);
   for (uint64_t i = 1; i <= MANY; i++)
-    known += trails_hops(t, i * 0x9e3779b97f4a7c15u, 0);
+    known += router_trails_hops(t, i * 0x9e3779b97f4a7c15u, 0);
   ck_assert_uint_gt(known, 0);
   ck_assert_uint_le(known, TRAILS_MAX);
   free(t);
