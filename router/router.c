@@ -9,123 +9,83 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <mindmeld.pb-c.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "router/door/callers.h"
+#include "router/door/door.h"
 #include "router/door/health.h"
 #include "router/door/opening.h"
+#include "router/door/refusals.h"
 #include "router/door/reply.h"
 #include "router/door/secret.h"
-#include "router/door/state.h"
+#include "router/meet/arrival.h"
 #include "router/meet/dial.h"
 #include "router/meet/forward.h"
+#include "router/meet/meet.h"
 #include "router/meet/parked.h"
 #include "router/meet/rendezvous.h"
-#include "router/meet/tokens.h"
 #include "router/meet/trails.h"
-#include "router/meet/waiting.h"
-#include "router/names/catalogue.h"
 #include "router/names/join.h"
-#include "router/names/lost.h"
-#include "router/names/registry.h"
+#include "router/names/list.h"
+#include "router/names/names.h"
 #include "router/names/service.h"
 #include "router/names/watch.h"
 
-/* Names that are gone are remembered for watchers that are slow. */
-enum { REGISTRY_MEMORY = 4096 };
+struct router {
+  struct rpc_queue *queue;
+  struct rpc_server *server;
+  char *key;
+  struct door *door;
+  struct openings *openings;
+  struct health *health;
+  struct names *names;
+  struct meet *meet;
+  struct refusals refusals;
+  struct rpc_timer *ageing;
+  struct rpc_timer *patience;
+  void (*done)(void *arg);
+  void *done_arg;
+};
 
 static const char draining[] = "the router is draining";
 
-uint64_t router_now(void)
+static const struct router_limits *limits_of(const struct router *r)
 {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-/* ---- Log ---- */
-
-__attribute__((format(printf, 2, 0))) static void log_write(struct router *r, const char *format, va_list values)
-{
-  char line[512];
-  vsnprintf(line, sizeof line, format, values);
-  if (r->log)
-    r->log(r->log_arg, line);
-}
-
-void router_log(struct router *r, const char *format, ...)
-{
-  va_list values;
-  va_start(values, format);
-  log_write(r, format, values);
-  va_end(values);
-}
-
-static void tell_left_out(struct router *r)
-{
-  if (r->reports.left_out > 0)
-    router_log(r, "%" PRIu64 " lines were left out: callers caused too many at once", r->reports.left_out);
-  r->reports.left_out = 0;
-}
-
-void router_report(struct router *r, const char *format, ...)
-{
-  if (!pace_allows(&r->reports, router_now(), r->limits.reports, r->limits.report_ms))
-    return;
-  tell_left_out(r);
-  va_list values;
-  va_start(values, format);
-  log_write(r, format, values);
-  va_end(values);
+  return door_limits(r->door);
 }
 
 /* ---- Calls ---- */
 
-static void list_services(struct opening *o, struct rpc_message *m)
-{
-  struct router *r = opening_router(o);
-  Mindmeld__ListServicesRequest *request =
-      (Mindmeld__ListServicesRequest *)rpc_message_unpack(m, &mindmeld__list_services_request__descriptor);
-  rpc_message_free(m);
-  if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a ListServicesRequest");
-    return;
-  }
-  mindmeld__list_services_request__free_unpacked(request, NULL);
-  reply_answer(r, opening_take(o), catalogue_list(&r->listed, r->registry));
-}
+enum room { NAMES, MEET };
 
 static const struct method {
   const char *name;
+  enum room room;
   opening_cb on_message;
 } methods[] = {
-    {"/mindmeld.ProxyService/Connect", rendezvous_connect},
-    {"/mindmeld.ProxyService/ProxyConnection", rendezvous_proxy},
-    {"/mindmeld.ControlService/ForwardToService", router_forward_ask},
-    {"/mindmeld.ControlService/CreateService", router_service_create},
-    {"/mindmeld.ControlService/Join", join_ask},
-    {"/mindmeld.ControlService/Trace", router_trails_ask},
-    {"/mindmeld.ControlService/WatchServices", watch_start},
-    {"/mindmeld.ControlService/ListServices", list_services},
+    {"/mindmeld.ProxyService/Connect", MEET, rendezvous_connect},
+    {"/mindmeld.ProxyService/ProxyConnection", MEET, rendezvous_proxy},
+    {"/mindmeld.ControlService/ForwardToService", MEET, router_forward_ask},
+    {"/mindmeld.ControlService/CreateService", NAMES, router_service_create},
+    {"/mindmeld.ControlService/Join", NAMES, join_ask},
+    {"/mindmeld.ControlService/Trace", MEET, router_trails_ask},
+    {"/mindmeld.ControlService/WatchServices", NAMES, watch_start},
+    {"/mindmeld.ControlService/ListServices", NAMES, list_ask},
 };
 
 static void tell_refusal(struct router *r, const struct rpc_call *c, const char *why)
 {
   uint64_t since, left_out = r->refusals.pace.left_out;
-  if (!refusals_tell(&r->refusals, rpc_call_peer(c), router_now(), &since))
+  if (!refusals_tell(&r->refusals, rpc_call_peer(c), door_now(), &since))
     return;
   r->refusals.pace.left_out = 0;
   if (left_out > 0)
-    router_log(r, "%" PRIu64 " more callers were refused", left_out);
+    door_log(r->door, "%" PRIu64 " callers more were refused", left_out);
   if (since > 0)
-    router_log(r, "%s is refused: %s; %" PRIu64 " more times since the last such line", rpc_call_peer(c), why, since);
+    door_log(r->door, "%s is refused: %s; %" PRIu64 " times more since the last such line", rpc_call_peer(c), why,
+             since);
   else
-    router_log(r, "%s is refused: %s", rpc_call_peer(c), why);
+    door_log(r->door, "%s is refused: %s", rpc_call_peer(c), why);
 }
 
 /* Who is not let in is cut off with the status, rather than given it: that costs less, and nothing is left of the call
@@ -151,16 +111,16 @@ static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
 {
   (void)s;
   struct router *r = arg;
-  if (health_ask(r, c) || !let_in(r, c))
+  if (health_ask(r->health, c) || !let_in(r, c))
     return;
   rpc_call_forget_metadata(c);
-  if (r->draining) {
+  if (door_phase(r->door) != DOOR_SERVING) {
     reply_refuse(c, RPC_UNAVAILABLE, "%s", draining);
     return;
   }
   for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
     if (strcmp(rpc_call_method(c), methods[i].name) == 0) {
-      opening_start(r, c, methods[i].on_message);
+      opening_start(r->openings, c, methods[i].on_message, methods[i].room == NAMES ? (void *)r->names : r->meet);
       return;
     }
   }
@@ -176,13 +136,13 @@ static void on_age(void *arg)
 {
   struct router *r = arg;
   r->ageing = NULL;
-  age_watch(r, rpc_server_end_old(r->server, r->limits.stream_age_ms, "the stream is as old as it may become"));
+  age_watch(r, rpc_server_end_old(r->server, limits_of(r)->stream_age_ms, "the stream is as old as it may become"));
 }
 
 static void age_watch(struct router *r, uint64_t ms)
 {
   if (rpc_timer_start(&r->ageing, r->queue, ms, on_age, r) != 0)
-    router_log(r, "memory is short: streams become older than they should");
+    door_log(r->door, "memory is short: streams become older than they should");
 }
 
 /* ---- Start ---- */
@@ -199,15 +159,31 @@ static void router_free(struct router *r)
 {
   if (!r)
     return;
-  tokens_close(r->tokens);
-  catalogue_forget(&r->listed);
-  registry_close(r->registry);
-  callers_close(r->callers);
-  lost_close(r->lost);
-  free(r->trails);
-  waiting_close(r->waiting);
+  meet_close(r->meet);
+  router_names_close(r->names);
+  health_close(r->health);
+  openings_close(r->openings);
+  door_close(r->door);
   key_forget(r);
   free(r);
+}
+
+static void on_connection_over(void *arg);
+
+/* Each room sees those that were opened before it. False: memory is short. */
+static bool rooms_open(struct router *r, const struct router_config *config)
+{
+  const struct door_config door = {
+      .queue = r->queue, .limits = config->limits, .log = config->log, .log_arg = config->log_arg};
+  r->door = door_open(&door);
+  if (!r->door)
+    return false;
+  r->openings = openings_open(r->door);
+  r->health = health_open(r->door);
+  r->names = router_names_open(r->door);
+  if (r->names)
+    r->meet = meet_open(r->door, r->names, on_connection_over, r);
+  return r->openings && r->health && r->meet;
 }
 
 static struct router *router_alloc(struct rpc_queue *q, const struct router_config *config)
@@ -216,26 +192,8 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   if (!r)
     return NULL;
   r->queue = q;
-  r->started = router_now();
-  r->limits = config->limits;
-  r->log = config->log;
-  r->log_arg = config->log_arg;
-  const size_t holds[CALLER_HOLDS] = {
-      [CALLER_SERVICES] = r->limits.services_per_caller,
-      [CALLER_STREAMS] = r->limits.streams_per_caller,
-      [CALLER_PARKED] = r->limits.parked_per_caller,
-      [CALLER_WAITING] = r->limits.waiting_per_caller,
-      [CALLER_TOKENS] = r->limits.tokens_per_caller,
-      [CALLER_WATCHERS] = r->limits.watchers_per_caller,
-      [CALLER_JOINED] = 1,
-  };
-  r->registry = registry_open(r->limits.services, REGISTRY_MEMORY);
-  r->callers = callers_open(holds);
-  r->tokens = tokens_open(r->limits.tokens, r->limits.token_ms, rendezvous_token_lost, r);
-  r->lost = lost_open(r->limits.lost);
-  r->waiting = waiting_open(r->limits.waiting);
   r->key = config->key ? strdup(config->key) : NULL;
-  if (r->registry && r->callers && r->tokens && r->lost && r->waiting && (r->key || !config->key))
+  if (rooms_open(r, config) && (r->key || !config->key))
     return r;
   router_free(r);
   return NULL;
@@ -251,8 +209,8 @@ int router_start(struct router **out, struct rpc_queue *q, const struct router_c
     router_free(r);
     return error;
   }
-  if (r->limits.stream_age_ms > 0)
-    age_watch(r, r->limits.stream_age_ms);
+  if (limits_of(r)->stream_age_ms > 0)
+    age_watch(r, limits_of(r)->stream_age_ms);
   *out = r;
   return 0;
 }
@@ -268,9 +226,9 @@ int router_set_key(struct router *r, const char *key)
   key_forget(r);
   r->key = copy;
   /* No refusal yet: they may have the new one already. */
-  watch_end(r, RPC_UNAVAILABLE, changed);
-  router_services_end(r, RPC_UNAVAILABLE, changed);
-  parked_end_all(r, RPC_UNAVAILABLE, changed);
+  watch_end(r->names, RPC_UNAVAILABLE, changed);
+  router_services_end(r->names, RPC_UNAVAILABLE, changed);
+  parked_end_all(r->meet, RPC_UNAVAILABLE, changed);
   return 0;
 }
 
@@ -281,6 +239,11 @@ int router_set_certificate(struct router *r, const char *cert_pem, const char *k
 
 /* ---- End ---- */
 
+static size_t connections(const struct router *r)
+{
+  return arrivals_paired(meet_arrivals(r->meet));
+}
+
 static void on_stopped(void *arg)
 {
   struct router *r = arg;
@@ -290,8 +253,8 @@ static void on_stopped(void *arg)
     rpc_timer_cancel(r->ageing);
   void (*done)(void *) = r->done;
   void *done_arg = r->done_arg;
-  tell_left_out(r);
-  router_log(r, "end");
+  door_report_left_out(r->door);
+  door_log(r->door, "end");
   router_free(r);
   done(done_arg);
 }
@@ -309,12 +272,12 @@ static void router_end(struct router *r)
   if (r->patience)
     rpc_timer_cancel(r->patience);
   r->patience = NULL;
-  r->ending = true;
-  router_services_end(r, RPC_UNAVAILABLE, draining);
-  watch_end(r, RPC_UNAVAILABLE, draining);
-  health_wake(r);
+  door_enter(r->door, DOOR_ENDING);
+  router_services_end(r->names, RPC_UNAVAILABLE, draining);
+  watch_end(r->names, RPC_UNAVAILABLE, draining);
+  health_wake(r->health);
   rpc_server_stop(r->server, on_stopped, r);
-  if (rpc_timer_start(&r->patience, r->queue, r->limits.farewell_ms, on_patience_over, r) != 0)
+  if (rpc_timer_start(&r->patience, r->queue, limits_of(r)->farewell_ms, on_patience_over, r) != 0)
     rpc_server_cancel_calls(r->server);
 }
 
@@ -322,41 +285,41 @@ static void on_drained(void *arg)
 {
   struct router *r = arg;
   r->patience = NULL;
-  router_log(r, "%zu connections did not end in time", r->bridge_count);
+  door_log(r->door, "%zu connections did not end in time", connections(r));
   router_end(r);
 }
 
 void router_drain(struct router *r, void (*done)(void *arg), void *arg)
 {
-  if (r->ending) {
+  if (door_phase(r->door) == DOOR_ENDING) {
     rpc_server_cancel_calls(r->server);
     return;
   }
-  if (r->draining) {
+  if (door_phase(r->door) == DOOR_DRAINING) {
     router_end(r);
     rpc_server_cancel_calls(r->server);
     return;
   }
-  r->draining = true;
+  door_enter(r->door, DOOR_DRAINING);
   r->done = done;
   r->done_arg = arg;
   int error = rpc_server_leave_address(r->server);
   if (error)
-    router_log(r, "the address is not free yet: %s", strerror(-error));
-  router_log(r, "draining, %zu connections live", r->bridge_count);
-  openings_refuse_all(r, RPC_UNAVAILABLE, draining);
-  router_dials_refuse_waiting(r, RPC_UNAVAILABLE, draining);
-  router_services_drain(r, RPC_UNAVAILABLE, draining);
-  parked_end_all(r, RPC_UNAVAILABLE, draining);
-  watch_wake(r);
-  health_wake(r);
-  if (r->bridge_count == 0 || rpc_timer_start(&r->patience, r->queue, r->limits.drain_ms, on_drained, r) != 0)
+    door_log(r->door, "the address is not free yet: %s", strerror(-error));
+  door_log(r->door, "draining, %zu connections live", connections(r));
+  openings_refuse_all(r->openings, RPC_UNAVAILABLE, draining);
+  router_dials_refuse_waiting(r->meet, RPC_UNAVAILABLE, draining);
+  router_services_drain(r->names, RPC_UNAVAILABLE, draining);
+  parked_end_all(r->meet, RPC_UNAVAILABLE, draining);
+  watch_wake(r->names);
+  health_wake(r->health);
+  if (connections(r) == 0 || rpc_timer_start(&r->patience, r->queue, limits_of(r)->drain_ms, on_drained, r) != 0)
     router_end(r);
 }
 
-void router_bridge_over(struct router *r)
+static void on_connection_over(void *arg)
 {
-  r->bridge_count--;
-  if (r->draining && !r->ending && r->bridge_count == 0)
+  struct router *r = arg;
+  if (door_phase(r->door) == DOOR_DRAINING && connections(r) == 0)
     router_end(r);
 }

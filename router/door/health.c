@@ -11,16 +11,16 @@
 #include <utlist.h>
 
 #include "callers.h"
+#include "door.h"
 #include "proto/rpc/rpc.h"
 #include "reply.h"
-#include "state.h"
 
 #define PREFIX "/grpc.health.v1.Health/"
 
 enum { UNTOLD = -1 };
 
 struct health_call {
-  struct router *router;
+  struct health *all;
   struct rpc_call *call;
   bool watches; /* asked by Watch */
   bool settled; /* a watch whose request was understood */
@@ -31,14 +31,20 @@ struct health_call {
   struct health_call *prev, *next;
 };
 
+struct health {
+  struct door *door;
+  struct health_call *checks, *watches; /* oldest first */
+  size_t check_count, watch_count;
+};
+
 static const struct rpc_call_events forgotten = {.closed = NULL};
 
 static int state_of(const struct health_call *h)
 {
   if (!h->known)
     return GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
-  return h->router->draining ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
-                             : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+  return door_phase(h->all->door) != DOOR_SERVING ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
+                                                  : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
 }
 
 /* The router as a whole, or one of what it serves. */
@@ -56,14 +62,14 @@ static bool is_served(const char *service)
 
 static void leave_list(struct health_call *h)
 {
-  struct router *r = h->router;
+  struct health *all = h->all;
   /* The analyzer does not know that what is in a list has neighbours. */
   if (h->settled) {
-    DL_DELETE(r->health_watches, h); /* NOLINT(clang-analyzer-core.NullDereference) */
-    r->health_watch_count--;
+    DL_DELETE(all->watches, h); /* NOLINT(clang-analyzer-core.NullDereference) */
+    all->watch_count--;
   } else {
-    DL_DELETE(r->health_checks, h); /* NOLINT(clang-analyzer-core.NullDereference) */
-    r->health_check_count--;
+    DL_DELETE(all->checks, h); /* NOLINT(clang-analyzer-core.NullDereference) */
+    all->check_count--;
   }
 }
 
@@ -86,17 +92,18 @@ static void cut_off(struct health_call *h)
   rpc_call_cancel(c, RPC_RESOURCE_EXHAUSTED, "too many health checks at once");
 }
 
-static bool room_for_watch(const struct router *r, const struct rpc_call *c)
+static bool room_for_watch(const struct health *all, const struct rpc_call *c)
 {
+  const struct router_limits *limits = door_limits(all->door);
   const char *peer = rpc_call_peer(c);
   size_t host_size = peer_host_size(peer), of_host = 0;
   const struct health_call *h;
-  DL_FOREACH(r->health_watches, h)
+  DL_FOREACH(all->watches, h)
   {
     const char *other = rpc_call_peer(h->call);
     of_host += peer_host_size(other) == host_size && memcmp(peer, other, host_size) == 0;
   }
-  return r->health_watch_count < r->limits.health_watches && of_host < r->limits.health_watches_per_host;
+  return all->watch_count < limits->health_watches && of_host < limits->health_watches_per_host;
 }
 
 /* ---- Answers ---- */
@@ -125,7 +132,7 @@ static void watch_step(struct health_call *h)
 {
   if (!h->sending && !h->ended && h->told != state_of(h))
     say_state(h, state_of(h));
-  if (h->router->ending && h->told == state_of(h))
+  if (door_phase(h->all->door) == DOOR_ENDING && h->told == state_of(h))
     end(h, RPC_UNAVAILABLE, "the router is about to stop");
 }
 
@@ -140,15 +147,15 @@ static void on_sent(struct rpc_call *c, void *arg)
 
 static void watch_begin(struct health_call *h)
 {
-  struct router *r = h->router;
-  if (!room_for_watch(r, h->call)) {
+  struct health *all = h->all;
+  if (!room_for_watch(all, h->call)) {
     end(h, RPC_RESOURCE_EXHAUSTED, "too many health checks at once");
     return;
   }
   leave_list(h);
   h->settled = true;
-  DL_APPEND(r->health_watches, h);
-  r->health_watch_count++;
+  DL_APPEND(all->watches, h);
+  all->watch_count++;
   watch_step(h);
 }
 
@@ -187,24 +194,37 @@ static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
 
 static const struct rpc_call_events events = {.message = on_message, .sent = on_sent, .closed = on_closed};
 
-bool health_ask(struct router *r, struct rpc_call *c)
+struct health *health_open(struct door *d)
+{
+  struct health *all = calloc(1, sizeof *all);
+  if (all)
+    all->door = d;
+  return all;
+}
+
+void health_close(struct health *all)
+{
+  free(all);
+}
+
+bool health_ask(struct health *all, struct rpc_call *c)
 {
   const char *method = rpc_call_method(c);
   bool watches = strcmp(method, PREFIX "Watch") == 0;
   if (!watches && strcmp(method, PREFIX "Check") != 0)
     return false;
   rpc_call_forget_metadata(c);
-  if (r->health_check_count >= r->limits.health_checks)
-    cut_off(r->health_checks);
+  if (all->check_count >= door_limits(all->door)->health_checks)
+    cut_off(all->checks);
   struct health_call *h = calloc(1, sizeof *h);
   if (!h) {
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return true;
   }
-  *h = (struct health_call){.router = r, .call = c, .watches = watches, .told = UNTOLD};
+  *h = (struct health_call){.all = all, .call = c, .watches = watches, .told = UNTOLD};
   /* The analyzer takes what was just freed for still in the list. */
-  DL_APPEND(r->health_checks, h); /* NOLINT(clang-analyzer-unix.Malloc) */
-  r->health_check_count++;
+  DL_APPEND(all->checks, h); /* NOLINT(clang-analyzer-unix.Malloc) */
+  all->check_count++;
   rpc_call_set_arg(c, &events, h);
   int error = rpc_call_receive(c);
   if (error && error != -EPIPE)
@@ -212,16 +232,16 @@ bool health_ask(struct router *r, struct rpc_call *c)
   return true;
 }
 
-void health_wake(struct router *r)
+void health_wake(struct health *all)
 {
   struct health_call *h;
-  DL_FOREACH(r->health_watches, h)
+  DL_FOREACH(all->watches, h)
   {
     watch_step(h);
   }
-  if (!r->ending)
+  if (door_phase(all->door) != DOOR_ENDING)
     return;
-  DL_FOREACH(r->health_checks, h)
+  DL_FOREACH(all->checks, h)
   {
     end(h, RPC_UNAVAILABLE, "the router is about to stop");
   }

@@ -1,6 +1,5 @@
 /* What a router holds at most, and how long it waits, unless it is told otherwise. */
 #include "limits.h"
-#include "router/names/catalogue.h"
 
 struct router_limits router_limits_default(void)
 {
@@ -20,7 +19,7 @@ struct router_limits router_limits_default(void)
       .health_checks = 256,
       .health_watches = 256,
       .health_watches_per_host = 16,
-      .page = CATALOGUE_PAGE,
+      .page = ROUTER_PAGE_MAX,
       .lost = 4096,
       .openings = 16384,
       .answers = 16384,

@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Names, and members that are over, in one message to a watcher. */
+enum { ROUTER_PAGE_MAX = 500 };
+
 /* How much there may be at once, and how long (ms) things may take. A caller is a member, or else a connection. */
 struct router_limits {
   size_t services, services_per_caller;
@@ -16,7 +19,7 @@ struct router_limits {
   size_t watchers, watchers_per_caller;
   size_t health_checks; /* that are being answered; the oldest makes room for the next */
   size_t health_watches, health_watches_per_host;
-  size_t page;                  /* names, and members that are over, in one message to a watcher: <= CATALOGUE_PAGE */
+  size_t page;                  /* names, and members that are over, in one message to a watcher: <= ROUTER_PAGE_MAX */
   size_t lost;                  /* members that are over, kept for watchers that come later */
   size_t openings;              /* calls that have not said yet what they want; the oldest makes room for the next */
   size_t answers, answer_bytes; /* answers that are under way; the oldest makes room for the next */

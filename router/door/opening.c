@@ -6,12 +6,13 @@
 
 #include <utlist.h>
 
+#include "door.h"
 #include "proto/wire/token_stream.h"
 #include "reply.h"
-#include "state.h"
 
 struct opening {
-  struct router *router;
+  struct openings *all;
+  void *room;
   struct rpc_call *call;
   opening_cb begin;
   struct rpc_timer *late;
@@ -19,19 +20,38 @@ struct opening {
   struct opening *prev, *next;
 };
 
+struct openings {
+  struct door *door;
+  struct opening *oldest;
+  size_t count;
+};
+
+struct openings *openings_open(struct door *d)
+{
+  struct openings *os = calloc(1, sizeof *os);
+  if (os)
+    os->door = d;
+  return os;
+}
+
+void openings_close(struct openings *os)
+{
+  free(os);
+}
+
 static void opening_free(struct opening *o)
 {
   if (o->late)
     rpc_timer_cancel(o->late);
-  DL_DELETE(o->router->openings, o);
-  o->router->opening_count--;
+  DL_DELETE(o->all->oldest, o);
+  o->all->count--;
   free(o->token);
   free(o);
 }
 
-struct router *opening_router(struct opening *o)
+void *opening_room(const struct opening *o)
 {
-  return o->router;
+  return o->room;
 }
 
 struct token_stream *opening_token(struct opening *o)
@@ -87,31 +107,33 @@ static void on_late(void *arg)
   opening_refuse(o, RPC_DEADLINE_EXCEEDED, "the stream did not say in time what it is for");
 }
 
-void opening_start(struct router *r, struct rpc_call *c, opening_cb begin)
+void opening_start(struct openings *os, struct rpc_call *c, opening_cb begin, void *room)
 {
+  const struct router_limits *limits = door_limits(os->door);
   /* Who means something says it at once: a crowd that says nothing does not keep others out. */
-  if (r->opening_count >= r->limits.openings)
-    opening_refuse(r->openings, RPC_RESOURCE_EXHAUSTED, "too many calls do not say what they want");
+  if (os->count >= limits->openings)
+    opening_refuse(os->oldest, RPC_RESOURCE_EXHAUSTED, "too many calls do not say what they want");
   struct opening *o = calloc(1, sizeof *o);
-  if (!o || rpc_timer_start(&o->late, r->queue, r->limits.opening_ms, on_late, o) != 0) {
+  if (!o || rpc_timer_start(&o->late, door_queue(os->door), limits->opening_ms, on_late, o) != 0) {
     free(o);
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
-  o->router = r;
+  o->all = os;
+  o->room = room;
   o->call = c;
   o->begin = begin;
   /* The analyzer takes what was just freed for still in the list. */
-  DL_APPEND(r->openings, o); /* NOLINT(clang-analyzer-unix.Malloc) */
-  r->opening_count++;
+  DL_APPEND(os->oldest, o); /* NOLINT(clang-analyzer-unix.Malloc) */
+  os->count++;
   rpc_call_set_arg(c, &events, o);
   opening_more(o);
 }
 
-void openings_refuse_all(struct router *r, enum rpc_status status, const char *text)
+void openings_refuse_all(struct openings *os, enum rpc_status status, const char *text)
 {
   struct opening *o, *next;
-  DL_FOREACH_SAFE(r->openings, o, next)
+  DL_FOREACH_SAFE(os->oldest, o, next)
   {
     opening_refuse(o, status, text);
   }

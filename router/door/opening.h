@@ -5,15 +5,22 @@
 
 #include "proto/rpc/rpc.h"
 
+struct door;
 struct opening;
-struct router;
+struct openings;
 struct token_stream;
 
 /* Receives a message, which becomes its own. It ends with one of opening_take, opening_refuse and opening_more. */
 typedef void (*opening_cb)(struct opening *o, struct rpc_message *m);
 
-void opening_start(struct router *r, struct rpc_call *c, opening_cb begin);
-struct router *opening_router(struct opening *o);
+/* Those of a door. NULL when memory is short. */
+struct openings *openings_open(struct door *d);
+/* No call may be opening any more. */
+void openings_close(struct openings *os); /* NULL is fine */
+
+/* `room` is whose method it is. */
+void opening_start(struct openings *os, struct rpc_call *c, opening_cb begin, void *room);
+void *opening_room(const struct opening *o);
 /* The token that is being put together in this call, if it is an original's. NULL when memory is short. */
 struct token_stream *opening_token(struct opening *o);
 
@@ -23,6 +30,6 @@ struct rpc_call *opening_take(struct opening *o);
 void opening_more(struct opening *o);
 void opening_refuse(struct opening *o, enum rpc_status status, const char *text);
 
-void openings_refuse_all(struct router *r, enum rpc_status status, const char *text);
+void openings_refuse_all(struct openings *os, enum rpc_status status, const char *text);
 
 #endif

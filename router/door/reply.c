@@ -9,7 +9,7 @@
 
 #include <utlist.h>
 
-#include "state.h"
+#include "door.h"
 
 enum { SENTENCE_MAX = 256 };
 
@@ -36,18 +36,37 @@ void reply_refuse(struct rpc_call *c, enum rpc_status status, const char *format
 /* ---- Answers ---- */
 
 struct answer {
-  struct router *router;
+  struct replies *all;
   struct rpc_call *call;
   size_t size;
   struct answer *prev, *next;
 };
 
+struct replies {
+  const struct router_limits *limits;
+  struct answer *oldest;
+  size_t count, bytes;
+};
+
+struct replies *replies_open(const struct router_limits *limits)
+{
+  struct replies *as = calloc(1, sizeof *as);
+  if (as)
+    as->limits = limits;
+  return as;
+}
+
+void replies_close(struct replies *as)
+{
+  free(as);
+}
+
 static void answer_forget(struct answer *a)
 {
-  struct router *r = a->router;
-  DL_DELETE(r->answers, a); /* NOLINT(clang-analyzer-core.NullDereference): what is in a list has neighbours */
-  r->answer_count--;
-  r->answer_bytes -= a->size;
+  struct replies *as = a->all;
+  DL_DELETE(as->oldest, a); /* NOLINT(clang-analyzer-core.NullDereference): what is in a list has neighbours */
+  as->count--;
+  as->bytes -= a->size;
   free(a);
 }
 
@@ -62,18 +81,18 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 static const struct rpc_call_events answering = {.closed = on_closed};
 
 /* Who asks, and takes no answer, does not fill the memory. */
-static void answers_bound(struct router *r)
+static void answers_bound(struct replies *as)
 {
-  while (r->answer_count > 1 && (r->answer_count > r->limits.answers || r->answer_bytes > r->limits.answer_bytes)) {
+  while (as->count > 1 && (as->count > as->limits->answers || as->bytes > as->limits->answer_bytes)) {
     /* The analyzer takes what was just freed for still in the list. */
-    struct rpc_call *c = r->answers->call; /* NOLINT(clang-analyzer-unix.Malloc) */
-    answer_forget(r->answers);
+    struct rpc_call *c = as->oldest->call; /* NOLINT(clang-analyzer-unix.Malloc) */
+    answer_forget(as->oldest);
     rpc_call_set_arg(c, &answered, NULL);
     rpc_call_cancel(c, RPC_RESOURCE_EXHAUSTED, "the answer was not taken in time");
   }
 }
 
-void reply_answer(struct router *r, struct rpc_call *c, struct rpc_message *m)
+void reply_answer(struct door *d, struct rpc_call *c, struct rpc_message *m)
 {
   struct answer *a = m ? malloc(sizeof *a) : NULL;
   if (!a) {
@@ -81,15 +100,16 @@ void reply_answer(struct router *r, struct rpc_call *c, struct rpc_message *m)
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
-  *a = (struct answer){.router = r, .call = c, .size = rpc_message_size(m)};
-  DL_APPEND(r->answers, a);
-  r->answer_count++;
-  r->answer_bytes += a->size;
+  struct replies *as = door_replies(d);
+  *a = (struct answer){.all = as, .call = c, .size = rpc_message_size(m)};
+  DL_APPEND(as->oldest, a);
+  as->count++;
+  as->bytes += a->size;
   rpc_call_set_arg(c, &answering, a);
   int error = rpc_call_send(c, m);
   if (error && error != -EPIPE)
     reply_finish(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   else
     reply_finish(c, RPC_OK, "");
-  answers_bound(r);
+  answers_bound(as);
 }

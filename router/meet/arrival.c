@@ -4,37 +4,66 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "meet.h"
 #include "router/door/callers.h"
+#include "router/door/door.h"
 #include "router/door/reply.h"
-#include "router/door/state.h"
+
+struct arrivals {
+  size_t streams, pairs;
+  void (*over)(void *arg);
+  void *arg;
+};
 
 struct pair {
-  struct router *router;
+  struct meet *meet;
   struct caller *callers[2];
 };
 
-static void stream_release(struct router *r, struct caller *caller)
+struct arrivals *arrivals_open(void (*over)(void *arg), void *arg)
 {
-  r->stream_count--;
-  callers_release(r->callers, caller, CALLER_STREAMS);
+  struct arrivals *as = calloc(1, sizeof *as);
+  if (!as)
+    return NULL;
+  as->over = over;
+  as->arg = arg;
+  return as;
 }
 
-bool arrival_start(struct arrival *out, struct router *r, const struct leg *leg, const struct member *m)
+void arrivals_close(struct arrivals *as)
 {
-  *out = (struct arrival){.router = r, .leg = *leg};
+  free(as);
+}
+
+size_t arrivals_paired(const struct arrivals *as)
+{
+  return as->pairs;
+}
+
+static void stream_release(struct meet *in, struct caller *caller)
+{
+  meet_arrivals(in)->streams--;
+  callers_release(meet_callers(in), caller, CALLER_STREAMS);
+}
+
+bool arrival_start(struct arrival *out, struct meet *in, const struct leg *leg, const struct member *m)
+{
+  const struct router_limits *limits = meet_limits(in);
+  struct arrivals *as = meet_arrivals(in);
+  *out = (struct arrival){.meet = in, .leg = *leg};
   struct rpc_call *c = leg->call;
   int error = -ENFILE;
-  if (r->stream_count < r->limits.streams)
-    error = callers_hold(r->callers, &out->caller, m, rpc_call_peer(c), CALLER_STREAMS);
+  if (as->streams < limits->streams)
+    error = callers_hold(meet_callers(in), &out->caller, m, rpc_call_peer(c), CALLER_STREAMS);
   if (!error) {
-    r->stream_count++;
+    as->streams++;
     return true;
   }
   rpc_message_free(leg->first);
   if (error == -ENFILE)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "this router carries %zu streams at once", r->limits.streams);
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "this router carries %zu streams at once", limits->streams);
   else if (error == -ENOSPC)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu streams at once", r->limits.streams_per_caller);
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu streams at once", limits->streams_per_caller);
   else
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   return false;
@@ -43,7 +72,7 @@ bool arrival_start(struct arrival *out, struct router *r, const struct leg *leg,
 void arrival_gone(const struct arrival *a)
 {
   rpc_message_free(a->leg.first);
-  stream_release(a->router, a->caller);
+  stream_release(a->meet, a->caller);
 }
 
 void arrival_refuse(const struct arrival *a, enum rpc_status status, const char *text)
@@ -55,22 +84,24 @@ void arrival_refuse(const struct arrival *a, enum rpc_status status, const char 
 static void on_over(void *arg)
 {
   struct pair *p = arg;
-  struct router *r = p->router;
-  stream_release(r, p->callers[0]);
-  stream_release(r, p->callers[1]);
+  struct meet *in = p->meet;
+  struct arrivals *as = meet_arrivals(in);
+  stream_release(in, p->callers[0]);
+  stream_release(in, p->callers[1]);
   free(p);
-  router_bridge_over(r);
+  as->pairs--;
+  as->over(as->arg);
 }
 
 void arrival_pair(const struct arrival *forward, const struct arrival *service)
 {
-  struct router *r = forward->router;
+  struct meet *in = forward->meet;
   struct leg legs[2] = {forward->leg, service->leg};
   /* An original has no use for a header. */
   if (service->leg.original && !forward->leg.original)
     legs[0].first = NULL;
   struct pair *p = malloc(sizeof *p);
-  if (!p || bridge_start(r->queue, &r->limits, legs, on_over, p) != 0) {
+  if (!p || bridge_start(door_queue(meet_door(in)), meet_limits(in), legs, on_over, p) != 0) {
     free(p);
     arrival_refuse(forward, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     arrival_refuse(service, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
@@ -78,6 +109,6 @@ void arrival_pair(const struct arrival *forward, const struct arrival *service)
   }
   if (!legs[0].first)
     rpc_message_free(forward->leg.first);
-  *p = (struct pair){.router = r, .callers = {forward->caller, service->caller}};
-  r->bridge_count++;
+  *p = (struct pair){.meet = in, .callers = {forward->caller, service->caller}};
+  meet_arrivals(in)->pairs++;
 }

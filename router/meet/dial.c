@@ -6,14 +6,18 @@
 #include "dial.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "meet.h"
 #include "parked.h"
 #include "router/door/callers.h"
-#include "router/door/state.h"
+#include "router/door/door.h"
 #include "router/names/join.h"
 #include "router/names/lost.h"
+#include "router/names/names.h"
+#include "router/names/registry.h"
 #include "router/names/service.h"
 #include "tokens.h"
 #include "waiting.h"
@@ -22,18 +26,29 @@ enum { SENTENCE_MAX = REGISTRY_NAME_MAX + 64 };
 
 static const char over_for_good[] = "that process is over for good";
 
+struct dial *router_dial_of(struct pending *p)
+{
+  return (struct dial *)((char *)p - offsetof(struct dial, pending));
+}
+
+void router_dial_token_lost(struct dial *d)
+{
+  d->token = NULL;
+  d->pending.token = NULL;
+}
+
 /* ---- The end of waiting ---- */
 
 static void dial_leave(struct dial *d)
 {
   if (d->service)
-    router_service_forget(d->service, d);
+    router_service_forget(d->service, &d->pending);
   d->service = NULL;
   if (!d->queue)
     return;
-  struct router *r = d->arrival.router;
-  waiting_remove(r->waiting, d);
-  callers_release(r->callers, d->arrival.caller, CALLER_WAITING); /* it still holds a stream */
+  struct meet *in = d->arrival.meet;
+  waiting_remove(meet_waiting(in), d);
+  callers_release(meet_callers(in), d->arrival.caller, CALLER_WAITING); /* it still holds a stream */
 }
 
 static void dial_free(struct dial *d)
@@ -41,7 +56,7 @@ static void dial_free(struct dial *d)
   if (d->late)
     rpc_timer_cancel(d->late);
   if (d->token)
-    tokens_spend(d->arrival.router->tokens, d->token);
+    tokens_spend(meet_tokens(d->arrival.meet), d->token);
   free(d);
 }
 
@@ -77,7 +92,7 @@ static void dial_fail_absent(struct dial *d)
   char sentence[SENTENCE_MAX] = "the member is not here";
   if (g->kind == GOAL_SERVICE)
     snprintf(sentence, sizeof sentence, "service \"%s\" %s", registry_name_valid(g->name) ? g->name : "?",
-             registry_left(d->arrival.router->registry, g->name) ? "is gone" : "does not exist");
+             registry_left(router_names_registry(meet_names(d->arrival.meet)), g->name) ? "is gone" : "does not exist");
   router_dial_fail(d, RPC_NOT_FOUND, sentence);
 }
 
@@ -92,7 +107,7 @@ static void on_late(void *arg)
     return;
   }
   snprintf(sentence, sizeof sentence, "service \"%s\" did not answer", router_service_name(d->service));
-  router_report(d->arrival.router, "%s", sentence);
+  door_report(meet_door(d->arrival.meet), "%s", sentence);
   dial_leave(d);
   router_dial_fail(d, RPC_DEADLINE_EXCEEDED, sentence);
 }
@@ -100,43 +115,43 @@ static void on_late(void *arg)
 /* ---- Where it waits ---- */
 
 /* What went lately may come again, unless its member has been there ever since: then it was withdrawn. */
-static bool went_lately(const struct router *r, const char *name, uint64_t now)
+static bool went_lately(const struct meet *in, const char *name, uint64_t now)
 {
-  const struct registry_leave *left = registry_left(r->registry, name);
-  return left && now - left->at < r->limits.gone_ms && !join_has_stayed(r, left->member, left->at);
+  const struct registry_leave *left = registry_left(router_names_registry(meet_names(in)), name);
+  return left && now - left->at < meet_limits(in)->gone_ms && !join_has_stayed(meet_names(in), left->member, left->at);
 }
 
 /* All may come to a router that has just begun. */
 static bool may_wait(const struct arrival *a, const struct goal *g)
 {
-  const struct router *r = a->router;
-  uint64_t now = router_now();
+  const struct meet *in = a->meet;
+  uint64_t now = door_now();
   if (a->leg.original)
     return false;
   if (g->kind == GOAL_MEMBER)
     return true;
-  if (now - r->started < r->limits.young_ms)
+  if (door_age(meet_door(in)) < meet_limits(in)->young_ms)
     return registry_name_valid(g->name);
-  return went_lately(r, g->name, now);
+  return went_lately(in, g->name, now);
 }
 
 static void room_enter(struct dial *d)
 {
-  struct router *r = d->arrival.router;
+  struct meet *in = d->arrival.meet;
   char sentence[SENTENCE_MAX];
   if (d->token)
-    tokens_spend(r->tokens, d->token);
+    tokens_spend(meet_tokens(in), d->token);
   d->token = NULL;
-  if (callers_hold_more(r->callers, d->arrival.caller, CALLER_WAITING) != 0) {
+  if (callers_hold_more(meet_callers(in), d->arrival.caller, CALLER_WAITING) != 0) {
     snprintf(sentence, sizeof sentence, "a caller may wait for others with %zu streams at once",
-             r->limits.waiting_per_caller);
+             meet_limits(in)->waiting_per_caller);
     router_dial_fail(d, RPC_RESOURCE_EXHAUSTED, sentence);
     return;
   }
-  int error = waiting_add(r->waiting, d);
+  int error = waiting_add(meet_waiting(in), d);
   if (!error)
     return;
-  callers_release(r->callers, d->arrival.caller, CALLER_WAITING);
+  callers_release(meet_callers(in), d->arrival.caller, CALLER_WAITING);
   router_dial_fail(d, RPC_RESOURCE_EXHAUSTED,
                    error == -ENOSPC ? "too many streams wait for members that are not here"
                                     : "the router is short of memory");
@@ -144,8 +159,8 @@ static void room_enter(struct dial *d)
 
 static void service_enter(struct dial *d, struct service *s)
 {
-  struct router *r = d->arrival.router;
-  int error = d->token ? 0 : tokens_make(r->tokens, router_now(), &d->token);
+  struct meet *in = d->arrival.meet;
+  int error = d->token ? 0 : tokens_make(meet_tokens(in), door_now(), &d->token);
   if (error) {
     router_dial_fail(d, RPC_RESOURCE_EXHAUSTED,
                      error == -ENOSPC ? "too many connections are being set up" : "the router is short of memory");
@@ -154,7 +169,8 @@ static void service_enter(struct dial *d, struct service *s)
   d->token->dial = d;
   d->token->owner = router_service_caller(s);
   d->service = s;
-  if (router_service_tell(s, d) != 0)
+  d->pending.token = d->token->text;
+  if (router_service_tell(s, &d->pending) != 0)
     router_dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
 }
 
@@ -167,14 +183,14 @@ struct takers {
 
 static struct takers takers_find(const struct arrival *a, const struct goal *g)
 {
-  const struct router *r = a->router;
+  const struct meet *in = a->meet;
   struct takers t = {.service = NULL};
   struct caller *c;
   if (g->kind == GOAL_SERVICE) {
-    t.service = registry_find(r->registry, g->name);
+    t.service = registry_find(router_names_registry(meet_names(in)), g->name);
     c = t.service ? router_service_caller(t.service) : NULL;
   } else {
-    c = callers_find(r->callers, g->member);
+    c = callers_find(meet_callers(in), g->member);
     t.service = c ? router_service_latest(c) : NULL;
   }
   t.has_parked = c && !a->leg.original && parked_take(c, &t.parked);
@@ -186,7 +202,7 @@ static void dial_settle(struct dial *d, struct service *s)
   const struct goal *g = &d->goal;
   if (s)
     service_enter(d, s);
-  else if (g->kind == GOAL_MEMBER && lost_has(d->arrival.router->lost, g->member))
+  else if (g->kind == GOAL_MEMBER && lost_has(router_names_lost(meet_names(d->arrival.meet)), g->member))
     router_dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
   else if (may_wait(&d->arrival, g))
     room_enter(d);
@@ -196,14 +212,14 @@ static void dial_settle(struct dial *d, struct service *s)
 
 void router_dial_start(const struct arrival *a, const struct goal *g)
 {
-  struct router *r = a->router;
+  struct meet *in = a->meet;
   struct takers t = takers_find(a, g);
   if (t.has_parked) {
     arrival_pair(a, &t.parked);
     return;
   }
   struct dial *d = calloc(1, sizeof *d);
-  if (!d || rpc_timer_start(&d->late, r->queue, r->limits.dial_ms, on_late, d) != 0) {
+  if (!d || rpc_timer_start(&d->late, door_queue(meet_door(in)), meet_limits(in)->dial_ms, on_late, d) != 0) {
     free(d);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
@@ -228,46 +244,46 @@ void router_dial_move(struct dial *d)
 
 /* ---- Those in the waiting room ---- */
 
-static void dials_move(struct router *r, const struct goal *g)
+static void dials_move(struct meet *in, const struct goal *g)
 {
   struct dial *d;
-  while ((d = waiting_first(r->waiting, g)) != NULL) {
+  while ((d = waiting_first(meet_waiting(in), g)) != NULL) {
     dial_leave(d);
     router_dial_move(d);
   }
 }
 
-void router_dials_service_came(struct router *r, const struct service *s)
+void router_dials_service_came(struct meet *in, const struct service *s)
 {
   const struct goal name = goal_service(router_service_name(s));
   const uint8_t *member = caller_member(router_service_caller(s));
-  dials_move(r, &name);
+  dials_move(in, &name);
   if (member) {
     const struct goal process = goal_member(member);
-    dials_move(r, &process);
+    dials_move(in, &process);
   }
 }
 
-bool router_dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out)
+bool router_dials_take_waiting(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out)
 {
   const struct goal process = goal_member(member);
-  struct dial *oldest = waiting_first(r->waiting, &process);
+  struct dial *oldest = waiting_first(meet_waiting(in), &process);
   if (oldest)
     *out = router_dial_take(oldest);
   return oldest != NULL;
 }
 
-void router_dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE])
+void router_dials_member_lost(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE])
 {
   struct arrival a;
-  while (router_dials_take_waiting(r, member, &a))
+  while (router_dials_take_waiting(in, member, &a))
     arrival_refuse(&a, RPC_FAILED_PRECONDITION, over_for_good);
 }
 
-void router_dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text)
+void router_dials_refuse_waiting(struct meet *in, enum rpc_status status, const char *text)
 {
   struct dial *d;
-  while ((d = waiting_any(r->waiting)) != NULL) {
+  while ((d = waiting_any(meet_waiting(in))) != NULL) {
     struct arrival a = router_dial_take(d);
     arrival_refuse(&a, status, text);
   }

@@ -10,21 +10,25 @@
 
 #include "arrival.h"
 #include "goal.h"
+#include "router/names/service.h"
 
-struct service;
 struct token;
 struct waiting_queue;
 
 struct dial {
   struct arrival arrival;
   struct goal goal;
-  bool told;                   /* service.c: the service knows of it */
   struct waiting_queue *queue; /* waiting.c; NULL: it is not in the waiting room */
   struct service *service;     /* NULL: it is at none */
+  struct pending pending;      /* in that service's list */
   struct token *token;         /* what the service shows to answer; NULL: there was none yet, or it expired */
   struct rpc_timer *late;
-  struct dial *prev, *next; /* service.c or waiting.c */
+  struct dial *prev, *next; /* waiting.c */
 };
+
+struct dial *router_dial_of(struct pending *p);
+/* Its token has expired. */
+void router_dial_token_lost(struct dial *d);
 
 /* Takes the arrival. It gets a parked stream, or waits for dial_ms at most, or is refused at once. */
 void router_dial_start(const struct arrival *a, const struct goal *g);
@@ -37,10 +41,10 @@ struct arrival router_dial_take(struct dial *d);
 void router_dial_fail(struct dial *d, enum rpc_status status, const char *text);
 
 /* For those in the waiting room. The service is registered; the member is over for good; nobody will come any more. */
-void router_dials_service_came(struct router *r, const struct service *s);
-void router_dials_member_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE]);
-void router_dials_refuse_waiting(struct router *r, enum rpc_status status, const char *text);
+void router_dials_service_came(struct meet *in, const struct service *s);
+void router_dials_member_lost(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE]);
+void router_dials_refuse_waiting(struct meet *in, enum rpc_status status, const char *text);
 /* Who has waited longest for this member. False: nobody does. */
-bool router_dials_take_waiting(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out);
+bool router_dials_take_waiting(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out);
 
 #endif

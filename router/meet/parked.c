@@ -10,24 +10,41 @@
 
 #include "arrival.h"
 #include "dial.h"
+#include "meet.h"
 #include "router/door/callers.h"
-#include "router/door/state.h"
+#include "router/door/limits.h"
 
 struct parked {
   struct arrival arrival;
   struct parked *prev, *next;         /* of its caller, newest first */
-  struct parked *all_prev, *all_next; /* of the router */
+  struct parked *all_prev, *all_next; /* of the room */
 };
+
+struct parking {
+  struct parked *oldest;
+  size_t count;
+};
+
+struct parking *parking_open(void)
+{
+  return calloc(1, sizeof(struct parking));
+}
+
+void parking_close(struct parking *all)
+{
+  free(all);
+}
 
 static struct arrival parked_remove(struct parked *p)
 {
   struct arrival a = p->arrival;
   struct parked **list = caller_parked(a.caller);
+  struct parking *all = meet_parking(a.meet);
   /* The analyzer does not know that what is in a list has neighbours. */
-  DL_DELETE(*list, p);                                 /* NOLINT(clang-analyzer-core.NullDereference) */
-  DL_DELETE2(a.router->parked, p, all_prev, all_next); /* NOLINT(clang-analyzer-core.NullDereference) */
-  a.router->parked_count--;
-  callers_release(a.router->callers, a.caller, CALLER_PARKED); /* it still holds a stream */
+  DL_DELETE(*list, p);                            /* NOLINT(clang-analyzer-core.NullDereference) */
+  DL_DELETE2(all->oldest, p, all_prev, all_next); /* NOLINT(clang-analyzer-core.NullDereference) */
+  all->count--;
+  callers_release(meet_callers(a.meet), a.caller, CALLER_PARKED); /* it still holds a stream */
   free(p);
   return a;
 }
@@ -56,15 +73,15 @@ static const struct rpc_call_events events = {.message = on_message, .closed = o
 
 static bool parked_has_room(const struct arrival *a)
 {
-  struct router *r = a->router;
+  const struct router_limits *limits = meet_limits(a->meet);
   char sentence[96];
-  if (r->parked_count >= r->limits.parked) {
-    snprintf(sentence, sizeof sentence, "this router keeps %zu parked streams at once", r->limits.parked);
+  if (meet_parking(a->meet)->count >= limits->parked) {
+    snprintf(sentence, sizeof sentence, "this router keeps %zu parked streams at once", limits->parked);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, sentence);
     return false;
   }
-  if (callers_hold_more(r->callers, a->caller, CALLER_PARKED) != 0) {
-    snprintf(sentence, sizeof sentence, "a caller may park %zu streams at once", r->limits.parked_per_caller);
+  if (callers_hold_more(meet_callers(a->meet), a->caller, CALLER_PARKED) != 0) {
+    snprintf(sentence, sizeof sentence, "a caller may park %zu streams at once", limits->parked_per_caller);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, sentence);
     return false;
   }
@@ -73,13 +90,13 @@ static bool parked_has_room(const struct arrival *a)
 
 void parked_start(const struct arrival *a)
 {
-  struct router *r = a->router;
+  struct parking *all = meet_parking(a->meet);
   struct arrival forward;
   if (!caller_joined(a->caller) && caller_holds(a->caller, CALLER_SERVICES) == 0) {
     arrival_refuse(a, RPC_FAILED_PRECONDITION, "only a member that has joined, or has a service, may park streams");
     return;
   }
-  if (router_dials_take_waiting(r, caller_member(a->caller), &forward)) {
+  if (router_dials_take_waiting(a->meet, caller_member(a->caller), &forward)) {
     arrival_pair(&forward, a);
     return;
   }
@@ -89,7 +106,7 @@ void parked_start(const struct arrival *a)
   int error = p ? rpc_call_receive(a->leg.call) : -ENOMEM;
   if (error && error != -EPIPE) {
     free(p);
-    callers_release(r->callers, a->caller, CALLER_PARKED);
+    callers_release(meet_callers(a->meet), a->caller, CALLER_PARKED);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
@@ -97,8 +114,8 @@ void parked_start(const struct arrival *a)
   p->arrival.leg.receiving = error == 0;
   struct parked **list = caller_parked(a->caller);
   DL_PREPEND(*list, p);
-  DL_APPEND2(r->parked, p, all_prev, all_next);
-  r->parked_count++;
+  DL_APPEND2(all->oldest, p, all_prev, all_next);
+  all->count++;
   rpc_call_set_arg(a->leg.call, &events, p);
 }
 
@@ -117,10 +134,11 @@ void parked_end(struct caller *c, enum rpc_status status, const char *text)
     arrival_refuse(&a, status, text);
 }
 
-void parked_end_all(struct router *r, enum rpc_status status, const char *text)
+void parked_end_all(struct meet *in, enum rpc_status status, const char *text)
 {
-  while (r->parked) {
-    struct arrival a = parked_remove(r->parked); /* NOLINT(clang-analyzer-unix.Malloc) */
+  struct parking *all = meet_parking(in);
+  while (all->oldest) {
+    struct arrival a = parked_remove(all->oldest); /* NOLINT(clang-analyzer-unix.Malloc) */
     arrival_refuse(&a, status, text);
   }
 }

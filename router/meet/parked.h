@@ -10,7 +10,13 @@
 
 struct arrival;
 struct caller;
-struct router;
+struct meet;
+struct parking;
+
+/* NULL when memory is short. */
+struct parking *parking_open(void);
+/* None may be parked any more. */
+void parking_close(struct parking *all); /* NULL is fine */
 
 /* Takes the arrival, a member's. Who has waited longest for that member gets it at once. */
 void parked_start(const struct arrival *a);
@@ -19,6 +25,6 @@ bool parked_take(struct caller *c, struct arrival *out);
 /* All of this caller's end. It must hold something beside them. */
 void parked_end(struct caller *c, enum rpc_status status, const char *text);
 /* Everybody's. */
-void parked_end_all(struct router *r, enum rpc_status status, const char *text);
+void parked_end_all(struct meet *in, enum rpc_status status, const char *text);
 
 #endif

@@ -16,19 +16,20 @@
 
 #include "dial.h"
 #include "first_message.h"
+#include "meet.h"
 #include "parked.h"
 #include "router/door/callers.h"
+#include "router/door/door.h"
 #include "router/door/reply.h"
-#include "router/door/state.h"
 #include "tokens.h"
 
 void rendezvous_token_lost(struct token *t, void *arg)
 {
-  struct router *r = arg;
+  struct meet *in = arg;
   if (t->dial)
-    t->dial->token = NULL;
+    router_dial_token_lost(t->dial);
   else
-    callers_release(r->callers, t->owner, CALLER_TOKENS);
+    callers_release(meet_callers(in), t->owner, CALLER_TOKENS);
 }
 
 /* ---- By token ---- */
@@ -36,21 +37,21 @@ void rendezvous_token_lost(struct token *t, void *arg)
 /* An original's forward. */
 static void forward_arrived(const struct arrival *a, struct token *t)
 {
-  struct router *r = a->router;
+  struct meet *in = a->meet;
   const struct goal goal = goal_service(t->service);
-  rendezvous_token_lost(t, r);
-  tokens_spend(r->tokens, t);
+  rendezvous_token_lost(t, in);
+  tokens_spend(meet_tokens(in), t);
   router_dial_start(a, &goal);
 }
 
 static void token_shown(const struct arrival *a, const char *token, const struct member *m)
 {
-  struct router *r = a->router;
-  struct token *t = tokens_find(r->tokens, router_now(), token);
+  struct meet *in = a->meet;
+  struct token *t = tokens_find(meet_tokens(in), door_now(), token);
   if (!t) {
     arrival_refuse(a, RPC_NOT_FOUND, "unknown or expired token");
   } else if (!caller_matches(t->owner, m)) {
-    router_report(r, "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
+    door_report(meet_door(in), "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
     arrival_refuse(a, RPC_PERMISSION_DENIED, "the token was given to another member");
   } else if (t->dial) {
     struct arrival forward = router_dial_take(t->dial);
@@ -65,7 +66,7 @@ static void token_shown(const struct arrival *a, const char *token, const struct
 void rendezvous_proxy(struct opening *o, struct rpc_message *m)
 {
   static const struct member nobody = {0};
-  struct router *r = opening_router(o);
+  struct meet *in = opening_room(o);
   struct token_stream *t = opening_token(o);
   struct rpc_message *rest = NULL;
   bool done = false;
@@ -84,7 +85,7 @@ void rendezvous_proxy(struct opening *o, struct rpc_message *m)
   memcpy(token, t->token, sizeof token);
   struct arrival a;
   const struct leg leg = {.call = opening_take(o), .original = true, .first = rest};
-  if (arrival_start(&a, r, &leg, &nobody))
+  if (arrival_start(&a, in, &leg, &nobody))
     token_shown(&a, token, &nobody);
 }
 
@@ -100,14 +101,14 @@ static struct rpc_message *header_for_partner(const struct header *h)
   return rpc_message_copy(bytes, header_pack(&shown, bytes));
 }
 
-static void forward_begins(struct router *r, struct rpc_call *c, const struct header *h, const struct member *m)
+static void forward_begins(struct meet *in, struct rpc_call *c, const struct header *h, const struct member *m)
 {
   const struct goal goal = h->has_attach ? goal_member(h->attach) : goal_service(h->service);
   const struct leg leg = {.call = c, .first = header_for_partner(h)};
   struct arrival a;
   if (!leg.first)
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-  else if (arrival_start(&a, r, &leg, m))
+  else if (arrival_start(&a, in, &leg, m))
     router_dial_start(&a, &goal);
 }
 
@@ -140,19 +141,19 @@ static enum rpc_status header_check(const struct header *h, struct member *m, co
   return RPC_OK;
 }
 
-static void header_follow(struct router *r, struct rpc_call *c, const struct header *h, const struct member *m)
+static void header_follow(struct meet *in, struct rpc_call *c, const struct header *h, const struct member *m)
 {
   const struct leg leg = {.call = c};
   struct arrival a;
   if (h->service[0] != '\0' || h->has_attach)
-    forward_begins(r, c, h, m);
-  else if (arrival_start(&a, r, &leg, m))
+    forward_begins(in, c, h, m);
+  else if (arrival_start(&a, in, &leg, m))
     h->park ? parked_start(&a) : token_shown(&a, h->token, m);
 }
 
 void rendezvous_connect(struct opening *o, struct rpc_message *m)
 {
-  struct router *r = opening_router(o);
+  struct meet *in = opening_room(o);
   struct header h;
   struct member who;
   const char *why;
@@ -161,7 +162,7 @@ void rendezvous_connect(struct opening *o, struct rpc_message *m)
   if (status == RPC_OK)
     status = header_check(&h, &who, &why);
   if (status == RPC_OK)
-    header_follow(r, opening_take(o), &h, &who);
+    header_follow(in, opening_take(o), &h, &who);
   else
     opening_refuse(o, status, why);
   explicit_bzero(&h, sizeof h);

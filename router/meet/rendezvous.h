@@ -13,7 +13,7 @@ struct token;
 void rendezvous_connect(struct opening *o, struct rpc_message *m);
 void rendezvous_proxy(struct opening *o, struct rpc_message *m);
 
-/* For tokens_open: `arg` is the router. */
+/* For tokens_open: `arg` is the room. */
 void rendezvous_token_lost(struct token *t, void *arg);
 
 #endif

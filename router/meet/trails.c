@@ -7,8 +7,9 @@
 #include <mindmeld.pb-c.h>
 #include <stdlib.h>
 
+#include "meet.h"
+#include "router/door/door.h"
 #include "router/door/reply.h"
-#include "router/door/state.h"
 
 struct trail {
   uint64_t dialled, origin; /* as Header.origin; the former was dialled for what came by the latter */
@@ -45,23 +46,25 @@ unsigned router_trails_hops(const struct trail *table, uint64_t origin, uint64_t
 }
 
 /* All are told before any is asked for: they may be of one loop. */
-static void answer(struct router *r, struct rpc_call *c, const Mindmeld__TraceRequest *request)
+static void answer(struct meet *in, struct rpc_call *c, const Mindmeld__TraceRequest *request)
 {
   uint32_t hops[TRAILS_PER_CALL];
   Mindmeld__TraceResponse response = MINDMELD__TRACE_RESPONSE__INIT;
-  uint64_t now = router_now();
+  struct trail *table = *meet_trails(in);
+  uint64_t now = door_now();
   for (size_t i = 0; i < request->n_origin; i++)
-    router_trails_add(r->trails, request->origin[i], request->dialled[i], now);
+    router_trails_add(table, request->origin[i], request->dialled[i], now);
   for (size_t i = 0; i < request->n_origin; i++)
-    hops[i] = router_trails_hops(r->trails, request->origin[i], now);
+    hops[i] = router_trails_hops(table, request->origin[i], now);
   response.n_hops = request->n_origin;
   response.hops = hops;
-  reply_answer(r, c, rpc_message_pack(&response.base));
+  reply_answer(meet_door(in), c, rpc_message_pack(&response.base));
 }
 
 void router_trails_ask(struct opening *o, struct rpc_message *m)
 {
-  struct router *r = opening_router(o);
+  struct meet *in = opening_room(o);
+  struct trail **table = meet_trails(in);
   Mindmeld__TraceRequest *request =
       (Mindmeld__TraceRequest *)rpc_message_unpack(m, &mindmeld__trace_request__descriptor);
   rpc_message_free(m);
@@ -69,13 +72,13 @@ void router_trails_ask(struct opening *o, struct rpc_message *m)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a TraceRequest");
     return;
   }
-  if (!r->trails)
-    r->trails = router_trails_create();
+  if (!*table)
+    *table = router_trails_create();
   if (request->n_origin != request->n_dialled || request->n_origin > TRAILS_PER_CALL)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a trace has an origin for each connection, of up to 64");
-  else if (!r->trails)
+  else if (!*table)
     opening_refuse(o, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   else
-    answer(r, opening_take(o), request);
+    answer(in, opening_take(o), request);
   mindmeld__trace_request__free_unpacked(request, NULL);
 }

@@ -6,11 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "router/door/limits.h"
+
 struct registry;
 struct registry_cursor;
 struct rpc_message;
 
-enum { CATALOGUE_PAGE = 500 };
+enum { CATALOGUE_PAGE = ROUTER_PAGE_MAX };
 
 /* The latest answer to ListServices. To make it takes a while when there are many services, so that all who ask before
  * the register changes share it. Zeroed before first use. */

@@ -12,13 +12,12 @@
 #include <string.h>
 
 #include "lost.h"
+#include "names.h"
 #include "proto/wire/identity.h"
 #include "router/door/callers.h"
+#include "router/door/door.h"
 #include "router/door/reply.h"
-#include "router/door/state.h"
 #include "router/door/table.h"
-#include "router/meet/dial.h"
-#include "router/meet/parked.h"
 #include "service.h"
 #include "watch.h"
 
@@ -43,7 +42,26 @@ struct claim {
   uint8_t former[HEADER_MEMBER_SIZE];
 };
 
+struct presences {
+  struct presence *by_identity;
+};
+
 static const char taken_over[] = "a newer process of this identity has taken over";
+
+struct presences *presences_open(void)
+{
+  return calloc(1, sizeof(struct presences));
+}
+
+void presences_close(struct presences *ps)
+{
+  free(ps);
+}
+
+static void unpark(struct names *n, struct caller *c, enum rpc_status status, const char *text)
+{
+  router_names_events(n)->unparked(c, status, text);
+}
 
 const uint8_t *join_identity(struct caller *c)
 {
@@ -51,11 +69,11 @@ const uint8_t *join_identity(struct caller *c)
   return p ? p->identity : NULL;
 }
 
-bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at)
+bool join_has_stayed(const struct names *n, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at)
 {
-  struct caller *c = callers_find(r->callers, member);
+  struct caller *c = callers_find(router_names_callers(n), member);
   const struct presence *p = c ? *caller_presence(c) : NULL;
-  return p && p->since <= at && !lost_has(r->lost, member);
+  return p && p->since <= at && !lost_has(router_names_lost(n), member);
 }
 
 /* ---- Members that are over ---- */
@@ -80,56 +98,58 @@ static void removed_free(Mindmeld__JoinResponse *answer)
   free((void *)answer->removed);
 }
 
-static void member_is_lost(struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], Mindmeld__JoinResponse *answer)
+static void member_is_lost(struct names *n, const uint8_t member[HEADER_MEMBER_SIZE], Mindmeld__JoinResponse *answer)
 {
+  const struct names_events *events = router_names_events(n);
   struct caller *c;
-  if (lost_add(r->lost, member))
-    watch_wake(r);
-  router_dials_member_lost(r, member);
+  if (lost_add(router_names_lost(n), member))
+    watch_wake(n);
+  events->member_lost(member, events->arg);
   /* It may be gone with the last thing it holds. */
-  while ((c = callers_find(r->callers, member)) && *caller_services(c)) {
+  while ((c = callers_find(router_names_callers(n), member)) && *caller_services(c)) {
     removed_add(answer, router_service_name(*caller_services(c)));
     router_service_end(*caller_services(c), RPC_ABORTED, taken_over);
   }
   if (c && caller_joined(c))
-    parked_end(c, RPC_ABORTED, taken_over);
+    unpark(n, c, RPC_ABORTED, taken_over);
 }
 
 /* ---- Presences ---- */
 
-static struct presence *presence_find(const struct router *r, const uint8_t *identity)
+static struct presence *presence_find(const struct names *n, const uint8_t *identity)
 {
   struct presence *p;
-  HASH_FIND(hh, r->presences, identity, IDENTITY_SIZE, p);
+  HASH_FIND(hh, router_names_presences(n)->by_identity, identity, IDENTITY_SIZE, p);
   return p;
 }
 
 /* What it said of another is remembered at least as long as it is there. */
-static void presence_holds(struct router *r, struct presence *p, const uint8_t *former)
+static void presence_holds(struct names *n, struct presence *p, const uint8_t *former)
 {
   if (p->has_former)
-    lost_hold(r->lost, p->former, false);
+    lost_hold(router_names_lost(n), p->former, false);
   p->has_former = former != NULL;
   if (!former)
     return;
   memcpy(p->former, former, sizeof p->former);
-  lost_hold(r->lost, former, true);
+  lost_hold(router_names_lost(n), former, true);
 }
 
 /* What is parked is good as long as its member has a service or has joined. */
-static void caller_leaves(struct router *r, struct caller *c)
+static void caller_leaves(struct names *n, struct caller *c)
 {
   *caller_presence(c) = NULL;
   if (caller_holds(c, CALLER_SERVICES) == 0)
-    parked_end(c, RPC_FAILED_PRECONDITION, "its member is not there any more");
-  callers_release(r->callers, c, CALLER_JOINED);
+    unpark(n, c, RPC_FAILED_PRECONDITION, "its member is not there any more");
+  callers_release(router_names_callers(n), c, CALLER_JOINED);
 }
 
-void join_over(struct router *r, struct presence *p)
+void join_over(struct names *n, struct presence *p)
 {
-  HASH_DEL(r->presences, p); /* NOLINT(clang-analyzer-core.NullDereference): what is in a table has neighbours */
-  presence_holds(r, p, NULL);
-  caller_leaves(r, p->caller);
+  struct presences *ps = router_names_presences(n);
+  HASH_DEL(ps->by_identity, p); /* NOLINT(clang-analyzer-core.NullDereference): what is in a table has neighbours */
+  presence_holds(n, p, NULL);
+  caller_leaves(n, p->caller);
   free(p);
 }
 
@@ -138,7 +158,7 @@ static void presence_is(struct presence *p, const struct claim *claim, struct ca
 {
   memcpy(p->member, claim->member.id, sizeof p->member);
   p->instance = claim->signed_part.instance;
-  p->since = router_now();
+  p->since = door_now();
   p->caller = caller;
   p->watcher = w;
   *caller_presence(caller) = p;
@@ -146,13 +166,13 @@ static void presence_is(struct presence *p, const struct claim *claim, struct ca
 }
 
 /* 0 or -ENOMEM. */
-static int presence_add(struct router *r, const struct claim *claim, struct caller *caller, struct watcher *w)
+static int presence_add(struct names *n, const struct claim *claim, struct caller *caller, struct watcher *w)
 {
   struct presence *p = calloc(1, sizeof *p);
   if (!p)
     return -ENOMEM;
   memcpy(p->identity, claim->signed_part.identity, sizeof p->identity);
-  HASH_ADD(hh, r->presences, identity, sizeof p->identity, p);
+  HASH_ADD(hh, router_names_presences(n)->by_identity, identity, sizeof p->identity, p);
   if (!p->hh.tbl) {
     free(p);
     return -ENOMEM;
@@ -161,7 +181,7 @@ static int presence_add(struct router *r, const struct claim *claim, struct call
   return 0;
 }
 
-static void presence_take_over(struct router *r, struct presence *p, const struct claim *claim, struct caller *caller,
+static void presence_take_over(struct names *n, struct presence *p, const struct claim *claim, struct caller *caller,
                                struct watcher *w, Mindmeld__JoinResponse *answer)
 {
   struct caller *older = p->caller;
@@ -169,66 +189,66 @@ static void presence_take_over(struct router *r, struct presence *p, const struc
   memcpy(member, p->member, sizeof member);
   watcher_is_of(p->watcher, NULL);
   watcher_supersede(p->watcher);
-  router_report(r, "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
-  member_is_lost(r, member, answer);
-  presence_holds(r, p, member);
-  caller_leaves(r, older);
+  door_report(router_names_door(n), "a newer process of an identity has taken over from %s", watcher_peer(p->watcher));
+  member_is_lost(n, member, answer);
+  presence_holds(n, p, member);
+  caller_leaves(n, older);
   presence_is(p, claim, caller, w);
 }
 
 /* The same process, by another watch. It may have lost the path of the older one, and with it what it had parked. */
-static void presence_move(struct presence *p, const struct claim *claim, struct watcher *w)
+static void presence_move(struct names *n, struct presence *p, const struct claim *claim, struct watcher *w)
 {
-  parked_end(p->caller, RPC_ABORTED, "its member has joined anew");
+  unpark(n, p->caller, RPC_ABORTED, "its member has joined anew");
   watcher_is_of(p->watcher, NULL);
   watcher_is_of(w, p);
   p->watcher = w;
-  p->since = router_now();
+  p->since = door_now();
   if (claim->signed_part.instance > p->instance)
     p->instance = claim->signed_part.instance;
 }
 
 /* 0; -ESTALE: a newer process was there; -EBUSY: the member has another identity; -ENOMEM. */
-static int presence_come(struct router *r, const struct claim *claim, struct watcher *w, Mindmeld__JoinResponse *answer)
+static int presence_come(struct names *n, const struct claim *claim, struct watcher *w, Mindmeld__JoinResponse *answer)
 {
-  struct presence *p = presence_find(r, claim->signed_part.identity);
+  struct presence *p = presence_find(n, claim->signed_part.identity);
   struct caller *caller;
-  if (lost_has(r->lost, claim->member.id))
+  if (lost_has(router_names_lost(n), claim->member.id))
     return -ESTALE;
   if (p && memcmp(p->member, claim->member.id, HEADER_MEMBER_SIZE) == 0) {
-    presence_move(p, claim, w);
+    presence_move(n, p, claim, w);
     return 0;
   }
   if (p && claim->signed_part.instance <= p->instance)
     return -ESTALE;
-  int error = callers_hold(r->callers, &caller, &claim->member, "", CALLER_JOINED);
+  int error = callers_hold(router_names_callers(n), &caller, &claim->member, "", CALLER_JOINED);
   if (error)
     return error == -ENOSPC ? -EBUSY : error;
   if (p)
-    presence_take_over(r, p, claim, caller, w, answer);
+    presence_take_over(n, p, claim, caller, w, answer);
   else
-    error = presence_add(r, claim, caller, w);
+    error = presence_add(n, claim, caller, w);
   if (error)
-    callers_release(r->callers, caller, CALLER_JOINED);
+    callers_release(router_names_callers(n), caller, CALLER_JOINED);
   return error;
 }
 
 /* ---- Requests ---- */
 
-static void claim_follow(struct router *r, struct rpc_call *c, const struct claim *claim)
+static void claim_follow(struct names *n, struct rpc_call *c, const struct claim *claim)
 {
   Mindmeld__JoinResponse answer = MINDMELD__JOIN_RESPONSE__INIT;
-  struct watcher *w = watch_challenged(r, claim->signed_part.challenge);
+  struct watcher *w = watch_challenged(n, claim->signed_part.challenge);
   if (!w) {
     reply_refuse(c, RPC_PERMISSION_DENIED, "no open watch was given that challenge, or it was used");
     return;
   }
   if (!identity_verify(&claim->signed_part, claim->signature)) {
-    router_report(r, "%s joined with a wrong signature", rpc_call_peer(c));
+    door_report(router_names_door(n), "%s joined with a wrong signature", rpc_call_peer(c));
     reply_refuse(c, RPC_PERMISSION_DENIED, "the signature is not this identity's");
     return;
   }
-  switch (presence_come(r, claim, w, &answer)) {
+  switch (presence_come(n, claim, w, &answer)) {
   case 0:
     break;
   case -ESTALE:
@@ -242,10 +262,10 @@ static void claim_follow(struct router *r, struct rpc_call *c, const struct clai
     return;
   }
   if (claim->former_given && memcmp(claim->former, claim->member.id, sizeof claim->former) != 0) {
-    member_is_lost(r, claim->former, &answer);
-    presence_holds(r, presence_find(r, claim->signed_part.identity), claim->former);
+    member_is_lost(n, claim->former, &answer);
+    presence_holds(n, presence_find(n, claim->signed_part.identity), claim->former);
   }
-  reply_answer(r, c, rpc_message_pack(&answer.base));
+  reply_answer(router_names_door(n), c, rpc_message_pack(&answer.base));
   removed_free(&answer);
 }
 
@@ -285,7 +305,7 @@ static enum rpc_status claim_read(struct claim *out, const Mindmeld__JoinRequest
 
 void join_ask(struct opening *o, struct rpc_message *m)
 {
-  struct router *r = opening_router(o);
+  struct names *n = opening_room(o);
   Mindmeld__JoinRequest *request = (Mindmeld__JoinRequest *)rpc_message_unpack(m, &mindmeld__join_request__descriptor);
   rpc_message_free(m);
   if (!request) {
@@ -297,7 +317,7 @@ void join_ask(struct opening *o, struct rpc_message *m)
   enum rpc_status status = claim_read(&claim, request, &why);
   mindmeld__join_request__free_unpacked(request, NULL);
   if (status == RPC_OK)
-    claim_follow(r, opening_take(o), &claim);
+    claim_follow(n, opening_take(o), &claim);
   else
     opening_refuse(o, status, why);
 }

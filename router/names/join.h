@@ -10,15 +10,22 @@
 #include "router/door/opening.h"
 
 struct caller;
+struct names;
 struct presence;
+struct presences;
+
+/* NULL when memory is short. */
+struct presences *presences_open(void);
+/* Nobody may have joined any more. */
+void presences_close(struct presences *ps); /* NULL is fine */
 
 /* Join. */
 void join_ask(struct opening *o, struct rpc_message *m);
 /* Its watch has closed. */
-void join_over(struct router *r, struct presence *p);
+void join_over(struct names *n, struct presence *p);
 
 /* Whether this member is there, and was before `at` (ms). */
-bool join_has_stayed(const struct router *r, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at);
+bool join_has_stayed(const struct names *n, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at);
 
 /* The identity (32 bytes) that a caller has joined as, or NULL. */
 const uint8_t *join_identity(struct caller *c);

@@ -13,29 +13,41 @@
 
 #include "join.h"
 #include "lost.h"
+#include "names.h"
 #include "proto/wire/identity.h"
 #include "registry.h"
 #include "router/door/callers.h"
+#include "router/door/door.h"
 #include "router/door/reply.h"
-#include "router/door/state.h"
-#include "router/meet/dial.h"
-#include "router/meet/parked.h"
-#include "router/meet/tokens.h"
 #include "watch.h"
 
 struct service {
-  struct router *router;
+  struct names *names;
   struct rpc_call *call;
   struct caller *caller;
   char name[REGISTRY_NAME_MAX + 1];
   bool joined; /* as the identity that its member had when it registered */
   uint8_t identity[IDENTITY_SIZE];
-  struct dial *untold, *told;
+  struct pending *untold, *told;
   size_t untold_count;
   bool sending;
   struct service *prev, *next;
   struct service *own_prev, *own_next; /* of its caller */
 };
+
+struct services {
+  struct service *oldest;
+};
+
+struct services *router_services_open(void)
+{
+  return calloc(1, sizeof(struct services));
+}
+
+void router_services_close(struct services *ss)
+{
+  free(ss);
+}
 
 const char *router_service_name(const struct service *s)
 {
@@ -53,108 +65,108 @@ struct service *router_service_latest(struct caller *c)
   return first ? first->own_prev : NULL;
 }
 
-void router_service_forget(struct service *s, struct dial *d)
+void router_service_forget(struct service *s, struct pending *p)
 {
   /* The analyzer does not know that what is in a list has neighbours. */
-  if (d->told) {
-    DL_DELETE(s->told, d); /* NOLINT(clang-analyzer-core.NullDereference) */
+  if (p->told) {
+    DL_DELETE(s->told, p); /* NOLINT(clang-analyzer-core.NullDereference) */
   } else {
-    DL_DELETE(s->untold, d); /* NOLINT(clang-analyzer-core.NullDereference) */
+    DL_DELETE(s->untold, p); /* NOLINT(clang-analyzer-core.NullDereference) */
     s->untold_count--;
   }
 }
 
-static void service_fail_dial(struct service *s, struct dial *d, enum rpc_status status, const char *text)
+static void service_fail(struct service *s, struct pending *p, enum rpc_status status, const char *text)
 {
-  router_service_forget(s, d);
-  router_dial_fail(d, status, text);
+  router_service_forget(s, p);
+  router_names_events(s->names)->failed(p, status, text);
 }
 
-static struct rpc_message *token_pack(const struct dial *d)
+static struct rpc_message *token_pack(const struct pending *p)
 {
   Mindmeld__CreateServiceResponse answer = MINDMELD__CREATE_SERVICE_RESPONSE__INIT;
-  answer.token = d->token->text;
+  answer.token = (char *)p->token; /* packing only reads it */
   return rpc_message_pack(&answer.base);
 }
 
 static void service_send(struct service *s)
 {
   while (s->untold && !s->sending) {
-    struct dial *d = s->untold;
-    struct rpc_message *m = d->token ? token_pack(d) : NULL;
+    struct pending *p = s->untold;
+    struct rpc_message *m = p->token ? token_pack(p) : NULL;
     int error = m ? rpc_call_send(s->call, m) : -ENOMEM;
     if (error == -EPIPE)
       return;
     if (error) {
-      service_fail_dial(s, d, RPC_RESOURCE_EXHAUSTED, "the service could not be told");
+      service_fail(s, p, RPC_RESOURCE_EXHAUSTED, "the service could not be told");
       continue;
     }
     s->sending = true;
-    router_service_forget(s, d);
-    d->told = true;
-    DL_APPEND(s->told, d);
+    router_service_forget(s, p);
+    p->told = true;
+    DL_APPEND(s->told, p);
   }
 }
 
-int router_service_tell(struct service *s, struct dial *d)
+int router_service_tell(struct service *s, struct pending *p)
 {
-  if (s->untold_count >= s->router->limits.unsent)
+  if (s->untold_count >= router_names_limits(s->names)->unsent)
     return -ENOSPC;
-  d->told = false;
-  DL_APPEND(s->untold, d);
+  p->told = false;
+  DL_APPEND(s->untold, p);
   s->untold_count++;
   service_send(s);
   return 0;
 }
 
-static void service_fail_dials(struct service *s, enum rpc_status status, const char *text)
+static void service_fail_pending(struct service *s, enum rpc_status status, const char *text)
 {
   while (s->untold)
-    service_fail_dial(s, s->untold, status, text);
+    service_fail(s, s->untold, status, text);
   while (s->told)
-    service_fail_dial(s, s->told, status, text);
+    service_fail(s, s->told, status, text);
 }
 
 /* All, oldest first. */
-static struct dial *service_take_dials(struct service *s)
+static struct pending *service_take_pending(struct service *s)
 {
-  struct dial *dials = s->told;
-  DL_CONCAT(dials, s->untold);
+  struct pending *pending = s->told;
+  DL_CONCAT(pending, s->untold);
   s->told = s->untold = NULL;
   s->untold_count = 0;
-  return dials;
+  return pending;
 }
 
 /* To whoever may take them now. */
-static void dials_go_on(struct dial *dials)
+static void pending_go_on(const struct names *n, struct pending *pending)
 {
-  struct dial *d;
-  while ((d = dials) != NULL) {
-    DL_DELETE(dials, d);
-    router_dial_move(d);
+  struct pending *p;
+  while ((p = pending) != NULL) {
+    DL_DELETE(pending, p);
+    router_names_events(n)->left(p);
   }
 }
 
 /* One that has joined may park streams without a service. */
-static void caller_loses_service(struct router *r, struct caller *c)
+static void caller_loses_service(struct names *n, struct caller *c)
 {
   if (caller_holds(c, CALLER_SERVICES) == 1 && !caller_joined(c))
-    parked_end(c, RPC_FAILED_PRECONDITION, "its member has no service any more");
-  callers_release(r->callers, c, CALLER_SERVICES);
+    router_names_events(n)->unparked(c, RPC_FAILED_PRECONDITION, "its member has no service any more");
+  callers_release(router_names_callers(n), c, CALLER_SERVICES);
 }
 
 static void service_remove(struct service *s)
 {
-  struct router *r = s->router;
-  struct registry_leave how = {.at = router_now()};
+  struct names *n = s->names;
+  struct registry_leave how = {.at = door_now()};
   if (caller_member(s->caller))
     memcpy(how.member, caller_member(s->caller), sizeof how.member);
-  registry_remove(r->registry, s->name, &how);
-  watch_wake(r);
-  DL_DELETE(r->services, s);
+  registry_remove(router_names_registry(n), s->name, &how);
+  watch_wake(n);
+  DL_DELETE(router_names_services(n)->oldest, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);
-  caller_loses_service(r, s->caller);
-  router_report(r, "service \"%s\" is gone", s->name);
+  caller_loses_service(n, s->caller);
+  door_report(router_names_door(n), "service \"%s\" is gone", s->name);
   free(s);
 }
 
@@ -168,9 +180,10 @@ static void on_sent(struct rpc_call *c, void *arg)
 
 static void service_close(struct service *s)
 {
-  struct dial *dials = service_take_dials(s);
+  struct pending *pending = service_take_pending(s);
+  struct names *n = s->names;
   service_remove(s);
-  dials_go_on(dials);
+  pending_go_on(n, pending);
 }
 
 void router_service_end(struct service *s, enum rpc_status status, const char *text)
@@ -190,21 +203,21 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
 
-void router_services_drain(struct router *r, enum rpc_status status, const char *text)
+void router_services_drain(struct names *n, enum rpc_status status, const char *text)
 {
   struct service *s;
-  DL_FOREACH(r->services, s)
+  DL_FOREACH(router_names_services(n)->oldest, s)
   {
-    service_fail_dials(s, status, text);
+    service_fail_pending(s, status, text);
   }
 }
 
-void router_services_end(struct router *r, enum rpc_status status, const char *text)
+void router_services_end(struct names *n, enum rpc_status status, const char *text)
 {
   struct service *s, *next;
-  DL_FOREACH_SAFE(r->services, s, next)
+  DL_FOREACH_SAFE(router_names_services(n)->oldest, s, next)
   {
-    service_fail_dials(s, status, text);
+    service_fail_pending(s, status, text);
     reply_refuse(s->call, status, "%s", text);
     service_remove(s);
   }
@@ -250,52 +263,52 @@ static void service_begin(struct service *s, struct rpc_call *c)
 static void service_move(struct service *s, struct caller *to)
 {
   struct caller *from = s->caller;
-  struct router *r = s->router;
+  struct names *n = s->names;
   DL_DELETE2(*caller_services(from), s, own_prev, own_next);
   DL_APPEND2(*caller_services(to), s, own_prev, own_next);
   s->caller = to;
-  caller_loses_service(r, from);
+  caller_loses_service(n, from);
 }
 
 /* The name stays as it is: those who watch see nothing of this. */
 static void service_replace(struct service *s, struct rpc_call *c, struct caller *caller)
 {
   struct rpc_call *older = s->call;
-  struct dial *dials = service_take_dials(s);
+  struct pending *pending = service_take_pending(s);
   if (s->caller != caller)
     service_move(s, caller);
   service_begin(s, c);
   reply_refuse(older, RPC_ABORTED, "a newer registration has taken over");
-  router_report(s->router, "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
-  dials_go_on(dials);
+  door_report(router_names_door(s->names), "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
+  pending_go_on(s->names, pending);
 }
 
 /* The caller holds a service for it. 0, -ENOSPC, -ENOMEM. */
-static int service_add(struct router *r, struct rpc_call *c, const char *name, struct caller *caller)
+static int service_add(struct names *n, struct rpc_call *c, const char *name, struct caller *caller)
 {
   struct service *s = calloc(1, sizeof *s);
-  int error = s ? registry_add(r->registry, name, now(), s) : -ENOMEM;
+  int error = s ? registry_add(router_names_registry(n), name, now(), s) : -ENOMEM;
   if (error) {
     free(s);
     return error;
   }
-  s->router = r;
+  s->names = n;
   s->caller = caller;
   memcpy(s->name, name, strlen(name) + 1);
-  DL_APPEND(r->services, s);
+  DL_APPEND(router_names_services(n)->oldest, s);
   DL_APPEND2(*caller_services(caller), s, own_prev, own_next);
-  router_report(r, "service \"%s\" registered by %s", name, rpc_call_peer(c));
+  door_report(router_names_door(n), "service \"%s\" registered by %s", name, rpc_call_peer(c));
   service_begin(s, c);
-  watch_wake(r);
-  router_dials_service_came(r, s);
+  watch_wake(n);
+  router_names_events(n)->service_came(s, router_names_events(n)->arg);
   return 0;
 }
 
-static void service_start(struct router *r, struct rpc_call *c, const char *name, const struct member *m)
+static void service_start(struct names *n, struct rpc_call *c, const char *name, const struct member *m)
 {
-  struct service *older = registry_find(r->registry, name);
-  struct caller *caller = m->given ? callers_find(r->callers, m->id) : NULL;
-  if (m->given && lost_has(r->lost, m->id)) {
+  struct service *older = registry_find(router_names_registry(n), name);
+  struct caller *caller = m->given ? callers_find(router_names_callers(n), m->id) : NULL;
+  if (m->given && lost_has(router_names_lost(n), m->id)) {
     reply_refuse(c, RPC_FAILED_PRECONDITION, "a newer process of this identity has taken over");
     return;
   }
@@ -307,9 +320,10 @@ static void service_start(struct router *r, struct rpc_call *c, const char *name
     reply_refuse(c, RPC_ALREADY_EXISTS, "service \"%s\" already exists", name);
     return;
   }
-  int error = callers_hold(r->callers, &caller, m, rpc_call_peer(c), CALLER_SERVICES);
+  int error = callers_hold(router_names_callers(n), &caller, m, rpc_call_peer(c), CALLER_SERVICES);
   if (error == -ENOSPC) {
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu services at once", r->limits.services_per_caller);
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu services at once",
+                 router_names_limits(n)->services_per_caller);
     return;
   }
   if (error) {
@@ -320,19 +334,20 @@ static void service_start(struct router *r, struct rpc_call *c, const char *name
     service_replace(older, c, caller);
     return;
   }
-  error = service_add(r, c, name, caller);
+  error = service_add(n, c, name, caller);
   if (!error)
     return;
   if (error == -ENOSPC)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu services at once", r->limits.services);
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu services at once",
+                 router_names_limits(n)->services);
   else
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-  callers_release(r->callers, caller, CALLER_SERVICES);
+  callers_release(router_names_callers(n), caller, CALLER_SERVICES);
 }
 
 void router_service_create(struct opening *o, struct rpc_message *m)
 {
-  struct router *r = opening_router(o);
+  struct names *n = opening_room(o);
   Mindmeld__CreateServiceRequest *request =
       (Mindmeld__CreateServiceRequest *)rpc_message_unpack(m, &mindmeld__create_service_request__descriptor);
   rpc_message_free(m);
@@ -350,6 +365,6 @@ void router_service_create(struct opening *o, struct rpc_message *m)
   else if (error)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a member has 16 bytes, and its key 32");
   else
-    service_start(r, opening_take(o), request->name, &member);
+    service_start(n, opening_take(o), request->name, &member);
   mindmeld__create_service_request__free_unpacked(request, NULL);
 }

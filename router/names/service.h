@@ -4,12 +4,26 @@
 #ifndef ROUTER_SERVICE_H
 #define ROUTER_SERVICE_H
 
+#include <stdbool.h>
+
 #include "router/door/opening.h"
 
 struct caller;
-struct dial;
-struct router;
+struct names;
 struct service;
+struct services;
+
+/* A dial, as its service sees it. */
+struct pending {
+  const char *token; /* what the service is told of it, and shows to answer; NULL: it has expired */
+  bool told;
+  struct pending *prev, *next; /* the service's */
+};
+
+/* NULL when memory is short. */
+struct services *router_services_open(void);
+/* No service may be there any more. */
+void router_services_close(struct services *ss); /* NULL is fine */
 
 /* CreateService. */
 void router_service_create(struct opening *o, struct rpc_message *m);
@@ -20,17 +34,17 @@ struct caller *router_service_caller(const struct service *s);
 /* The one that this caller registered last, or NULL. */
 struct service *router_service_latest(struct caller *c);
 
-/* Tells the service of a dial, which is its to fail from now on (router_dial_fail), until router_service_forget.
- * -ENOSPC: too many are still to be told of. */
-int router_service_tell(struct service *s, struct dial *d);
-void router_service_forget(struct service *s, struct dial *d);
+/* Tells the service of a dial, which stays in its list until router_service_forget, or until one of the events `failed`
+ * and `left`. -ENOSPC: the service was not told of too many others yet. */
+int router_service_tell(struct service *s, struct pending *p);
+void router_service_forget(struct service *s, struct pending *p);
 
 /* It is withdrawn, and its stream ends with a status. */
 void router_service_end(struct service *s, enum rpc_status status, const char *text);
 
 /* No connection will begin any more: all dials of all services fail. */
-void router_services_drain(struct router *r, enum rpc_status status, const char *text);
+void router_services_drain(struct names *n, enum rpc_status status, const char *text);
 /* How the services end when the router does; the dials fail. */
-void router_services_end(struct router *r, enum rpc_status status, const char *text);
+void router_services_end(struct names *n, enum rpc_status status, const char *text);
 
 #endif

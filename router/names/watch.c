@@ -10,15 +10,16 @@
 #include "catalogue.h"
 #include "join.h"
 #include "lost.h"
+#include "names.h"
 #include "proto/wire/identity.h"
 #include "registry.h"
 #include "router/door/callers.h"
+#include "router/door/door.h"
 #include "router/door/reply.h"
-#include "router/door/state.h"
 #include "router/door/table.h"
 
 struct watcher {
-  struct router *router;
+  struct watchers *all;
   struct rpc_call *call;
   struct caller *caller; /* holds CALLER_WATCHERS for it */
   struct registry_cursor cursor;
@@ -37,7 +38,31 @@ struct watcher {
   UT_hash_handle hh; /* by challenge */
 };
 
+struct watchers {
+  struct names *names;
+  struct door *door;
+  struct watcher *oldest;
+  struct watcher *challenged;
+  size_t count;
+  struct rpc_timer *beat;
+};
+
 enum { CHALLENGE_SIZE = IDENTITY_CHALLENGE_SIZE };
+
+struct watchers *watchers_open(struct names *n)
+{
+  struct watchers *all = calloc(1, sizeof *all);
+  if (!all)
+    return NULL;
+  all->names = n;
+  all->door = router_names_door(n);
+  return all;
+}
+
+void watchers_close(struct watchers *all)
+{
+  free(all);
+}
 
 static void watcher_finish(struct watcher *w, enum rpc_status status, const char *text)
 {
@@ -47,27 +72,30 @@ static void watcher_finish(struct watcher *w, enum rpc_status status, const char
 
 static void watcher_send(struct watcher *w)
 {
-  const struct router *r = w->router;
+  const struct watchers *all = w->all;
+  const struct router_limits *limits = door_limits(all->door);
+  const struct registry *registry = router_names_registry(all->names);
+  const struct lost *over = router_names_lost(all->names);
   const uint8_t *lost[CATALOGUE_PAGE];
-  const size_t page = r->limits.page < CATALOGUE_PAGE ? r->limits.page : CATALOGUE_PAGE;
+  const size_t page = limits->page < CATALOGUE_PAGE ? limits->page : CATALOGUE_PAGE;
   uint64_t lost_seen = w->lost_seen;
   const struct catalogue_notes notes = {
-      .draining = r->draining,
+      .draining = door_phase(all->door) != DOOR_SERVING,
       .superseded = w->superseded,
-      .heartbeat_ms = (uint32_t)r->limits.heartbeat_ms,
-      .stream_age_ms = w->greeted ? 0 : r->limits.stream_age_ms,
+      .heartbeat_ms = (uint32_t)limits->heartbeat_ms,
+      .stream_age_ms = w->greeted ? 0 : limits->stream_age_ms,
       .challenge = w->greeted ? NULL : w->challenge,
       .lost = lost,
-      .lost_count = lost_read(r->lost, &lost_seen, lost, page),
+      .lost_count = lost_read(over, &lost_seen, lost, page),
   };
   bool complete;
-  struct rpc_message *m = catalogue_news(r->registry, &w->cursor, page, &notes, &complete);
+  struct rpc_message *m = catalogue_news(registry, &w->cursor, page, &notes, &complete);
   int error = m ? rpc_call_send(w->call, m) : -ENOMEM;
   if (error == 0) {
     w->sending = w->greeted = true;
     w->superseded = false;
     w->lost_seen = lost_seen;
-    w->news = !complete || lost_unseen(r->lost, lost_seen);
+    w->news = !complete || lost_unseen(over, lost_seen);
   } else if (error != -EPIPE) {
     watcher_finish(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   }
@@ -92,22 +120,23 @@ static void on_sent(struct rpc_call *c, void *arg)
 static void challenge_drop(struct watcher *w)
 {
   if (w->challenged)
-    HASH_DEL(w->router->challenged, w); /* NOLINT(clang-analyzer-core.NullDereference): it has neighbours */
+    HASH_DEL(w->all->challenged, w); /* NOLINT(clang-analyzer-core.NullDereference): it has neighbours */
   w->challenged = false;
 }
 
 static bool challenge_draw(struct watcher *w)
 {
   identity_random(w->challenge, sizeof w->challenge);
-  HASH_ADD(hh, w->router->challenged, challenge, CHALLENGE_SIZE, w);
+  HASH_ADD(hh, w->all->challenged, challenge, CHALLENGE_SIZE, w);
   w->challenged = w->hh.tbl != NULL;
   return w->challenged;
 }
 
-struct watcher *watch_challenged(struct router *r, const uint8_t *challenge)
+struct watcher *watch_challenged(struct names *n, const uint8_t *challenge)
 {
+  struct watchers *all = router_names_watchers(n);
   struct watcher *w;
-  HASH_FIND(hh, r->challenged, challenge, CHALLENGE_SIZE, w);
+  HASH_FIND(hh, all->challenged, challenge, CHALLENGE_SIZE, w);
   if (w)
     challenge_drop(w);
   return w;
@@ -135,64 +164,66 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   (void)status;
   (void)text;
   struct watcher *w = arg;
-  struct router *r = w->router;
+  struct watchers *all = w->all;
   challenge_drop(w);
-  DL_DELETE(r->watchers, w);
-  r->watcher_count--;
-  if (r->beat && r->watcher_count == 0) {
-    rpc_timer_cancel(r->beat);
-    r->beat = NULL;
+  DL_DELETE(all->oldest, w);
+  all->count--;
+  if (all->beat && all->count == 0) {
+    rpc_timer_cancel(all->beat);
+    all->beat = NULL;
   }
   struct presence *presence = w->presence;
-  callers_release(r->callers, w->caller, CALLER_WATCHERS);
+  callers_release(door_callers(all->door), w->caller, CALLER_WATCHERS);
   free(w);
   if (presence)
-    join_over(r, presence);
+    join_over(all->names, presence);
 }
 
 static const struct rpc_call_events events = {.sent = on_sent, .closed = on_closed};
 
-void watch_wake(struct router *r)
+void watch_wake(struct names *n)
 {
   struct watcher *w;
-  DL_FOREACH(r->watchers, w)
+  DL_FOREACH(router_names_watchers(n)->oldest, w)
   {
     w->news = true;
     watcher_step(w);
   }
 }
 
-static int beat_start(struct router *r);
+static int beat_start(struct watchers *all);
 
 static void on_beat(void *arg)
 {
-  struct router *r = arg;
-  r->beat = NULL;
-  watch_wake(r);
+  struct watchers *all = arg;
+  all->beat = NULL;
+  watch_wake(all->names);
   /* A watcher without heartbeats comes again, and with it the timer. */
-  beat_start(r);
+  beat_start(all);
 }
 
-static int beat_start(struct router *r)
+static int beat_start(struct watchers *all)
 {
   /* Somewhat faster than promised. */
-  return rpc_timer_start(&r->beat, r->queue, r->limits.heartbeat_ms * 9 / 10, on_beat, r);
+  return rpc_timer_start(&all->beat, door_queue(all->door), door_limits(all->door)->heartbeat_ms * 9 / 10, on_beat,
+                         all);
 }
 
 /* Who watches: nobody has said yet who that is but the connection. NULL: it is refused. */
-static struct caller *caller_of(struct router *r, struct rpc_call *c)
+static struct caller *caller_of(struct watchers *all, struct rpc_call *c)
 {
+  const struct router_limits *limits = door_limits(all->door);
   const struct member nobody = {.given = false};
   struct caller *caller;
-  if (r->watcher_count >= r->limits.watchers) {
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu watchers at once", r->limits.watchers);
+  if (all->count >= limits->watchers) {
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router may have %zu watchers at once", limits->watchers);
     return NULL;
   }
-  int error = callers_hold(r->callers, &caller, &nobody, rpc_call_peer(c), CALLER_WATCHERS);
+  int error = callers_hold(door_callers(all->door), &caller, &nobody, rpc_call_peer(c), CALLER_WATCHERS);
   if (error == 0)
     return caller;
   if (error == -ENOSPC)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may watch %zu times at once", r->limits.watchers_per_caller);
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may watch %zu times at once", limits->watchers_per_caller);
   else
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   return NULL;
@@ -200,7 +231,8 @@ static struct caller *caller_of(struct router *r, struct rpc_call *c)
 
 void watch_start(struct opening *o, struct rpc_message *m)
 {
-  struct router *r = opening_router(o);
+  struct names *n = opening_room(o);
+  struct watchers *all = router_names_watchers(n);
   Mindmeld__WatchServicesRequest *request =
       (Mindmeld__WatchServicesRequest *)rpc_message_unpack(m, &mindmeld__watch_services_request__descriptor);
   rpc_message_free(m);
@@ -210,25 +242,25 @@ void watch_start(struct opening *o, struct rpc_message *m)
   }
   mindmeld__watch_services_request__free_unpacked(request, NULL);
   struct rpc_call *c = opening_take(o);
-  struct caller *caller = caller_of(r, c);
+  struct caller *caller = caller_of(all, c);
   if (!caller)
     return;
   struct watcher *w = calloc(1, sizeof *w);
   if (w)
-    w->router = r;
-  if (!w || !challenge_draw(w) || (!r->beat && beat_start(r) != 0)) {
+    w->all = all;
+  if (!w || !challenge_draw(w) || (!all->beat && beat_start(all) != 0)) {
     if (w)
       challenge_drop(w);
     free(w);
-    callers_release(r->callers, caller, CALLER_WATCHERS);
+    callers_release(door_callers(all->door), caller, CALLER_WATCHERS);
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
   w->call = c;
   w->caller = caller;
   w->news = true;
-  DL_APPEND(r->watchers, w);
-  r->watcher_count++;
+  DL_APPEND(all->oldest, w);
+  all->count++;
   rpc_call_set_arg(c, &events, w);
   int error = rpc_call_send_headers(c, NULL, 0);
   if (error && error != -EPIPE)
@@ -236,10 +268,10 @@ void watch_start(struct opening *o, struct rpc_message *m)
   watcher_step(w);
 }
 
-void watch_end(struct router *r, enum rpc_status status, const char *text)
+void watch_end(struct names *n, enum rpc_status status, const char *text)
 {
   struct watcher *w;
-  DL_FOREACH(r->watchers, w)
+  DL_FOREACH(router_names_watchers(n)->oldest, w)
   {
     w->end = status;
     w->end_text = text;

@@ -5,14 +5,21 @@
 
 #include "router/door/opening.h"
 
+struct names;
 struct presence;
 struct watcher;
+struct watchers;
+
+/* NULL when memory is short. */
+struct watchers *watchers_open(struct names *n);
+/* Nobody may watch any more. */
+void watchers_close(struct watchers *all); /* NULL is fine */
 
 /* WatchServices. */
 void watch_start(struct opening *o, struct rpc_message *m);
 
 /* Who was given this challenge (32 bytes), which is good once; NULL: nobody who is still there. */
-struct watcher *watch_challenged(struct router *r, const uint8_t *challenge);
+struct watcher *watch_challenged(struct names *n, const uint8_t *challenge);
 /* Whose watch it is: join_over is told of its end. NULL: nobody's any more. */
 void watcher_is_of(struct watcher *w, struct presence *p);
 const char *watcher_peer(const struct watcher *w);
@@ -20,9 +27,9 @@ const char *watcher_peer(const struct watcher *w);
 void watcher_supersede(struct watcher *w);
 
 /* The register changed, members were lost, or the router began to drain. */
-void watch_wake(struct router *r);
+void watch_wake(struct names *n);
 
 /* Ends all watchers, each after the news that there are. `text` must live as long as the router. */
-void watch_end(struct router *r, enum rpc_status status, const char *text);
+void watch_end(struct names *n, enum rpc_status status, const char *text);
 
 #endif

@@ -1,6 +1,6 @@
 /* A real router: connections that go on with one process, and dials of what is not here yet. */
 #include "fixture_router_clients.h"
-#include "router/door/state.h"
+#include "router/door/door.h"
 #include "runner.h"
 
 enum { BULK = 256 * 1024, FOREVER = 3600000, ALL_IN_TURN = 8, ATTACKS = 600 };
@@ -472,8 +472,8 @@ START_TEST(test_gone_and_joined_since)
   fixture_open_with(&f, &limits, NULL);
   stream_drop(created(&f, "web", member_s));
   FIXTURE_UNTIL(&f, list(&f).services == 0);
-  uint64_t then = router_now();
-  FIXTURE_UNTIL(&f, router_now() > then);
+  uint64_t then = door_now();
+  FIXTURE_UNTIL(&f, door_now() > then);
   struct stream *watch = member_joins(&f, member_s, 1, 1);
   struct stream *a = waits(dial(&f, "web", member_f));
   struct stream *web = created(&f, "web", member_s);

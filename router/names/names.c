@@ -1,0 +1,111 @@
+/* The parts of the room, made and freed. */
+#include "names.h"
+
+#include <stdlib.h>
+
+#include "catalogue.h"
+#include "join.h"
+#include "lost.h"
+#include "registry.h"
+#include "router/door/door.h"
+#include "service.h"
+#include "watch.h"
+
+/* Names that are gone are remembered for watchers that are slow. */
+enum { REGISTRY_MEMORY = 4096 };
+
+struct names {
+  struct door *door;
+  struct names_events events;
+  struct registry *registry;
+  struct lost *lost;
+  struct services *services;
+  struct presences *presences;
+  struct watchers *watchers;
+  struct catalogue_kept listed;
+};
+
+struct names *router_names_open(struct door *d)
+{
+  struct names *n = calloc(1, sizeof *n);
+  if (!n)
+    return NULL;
+  n->door = d;
+  n->registry = registry_open(door_limits(d)->services, REGISTRY_MEMORY);
+  n->lost = lost_open(door_limits(d)->lost);
+  n->services = router_services_open();
+  n->presences = presences_open();
+  n->watchers = watchers_open(n);
+  if (n->registry && n->lost && n->services && n->presences && n->watchers)
+    return n;
+  router_names_close(n);
+  return NULL;
+}
+
+void router_names_close(struct names *n)
+{
+  if (!n)
+    return;
+  catalogue_forget(&n->listed);
+  watchers_close(n->watchers);
+  presences_close(n->presences);
+  router_services_close(n->services);
+  lost_close(n->lost);
+  registry_close(n->registry);
+  free(n);
+}
+
+void router_names_listen(struct names *n, const struct names_events *events)
+{
+  n->events = *events;
+}
+
+struct door *router_names_door(const struct names *n)
+{
+  return n->door;
+}
+
+struct callers *router_names_callers(const struct names *n)
+{
+  return door_callers(n->door);
+}
+
+const struct router_limits *router_names_limits(const struct names *n)
+{
+  return door_limits(n->door);
+}
+
+const struct names_events *router_names_events(const struct names *n)
+{
+  return &n->events;
+}
+
+struct registry *router_names_registry(const struct names *n)
+{
+  return n->registry;
+}
+
+struct lost *router_names_lost(const struct names *n)
+{
+  return n->lost;
+}
+
+struct services *router_names_services(const struct names *n)
+{
+  return n->services;
+}
+
+struct presences *router_names_presences(const struct names *n)
+{
+  return n->presences;
+}
+
+struct watchers *router_names_watchers(const struct names *n)
+{
+  return n->watchers;
+}
+
+struct catalogue_kept *router_names_listed(struct names *n)
+{
+  return &n->listed;
+}
