@@ -1,4 +1,4 @@
-"""A router behind a front that passes HTTP/2 on, as the README says how: a front lets only so many streams on one connection, and a mount has more."""
+"""A router behind a front that passes HTTP/2 on, as mmrouter(1) says how: a front lets only so many streams on one connection, and a mount has more."""
 import contextlib
 import signal
 
