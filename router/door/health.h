@@ -1,5 +1,5 @@
-/* Health checks (grpc.health.v1): whether the router takes new work. They are answered without a key, so that what
- * watches over it needs none, and are bounded apart from all else, so that strangers take nothing from others. */
+/* Health checks (grpc.health.v1): whether the router takes new work. They are answered without a key, so that
+ * monitors need none, and have bounds of their own, so that strangers take nothing from other callers. */
 #ifndef ROUTER_HEALTH_H
 #define ROUTER_HEALTH_H
 

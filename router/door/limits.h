@@ -1,4 +1,4 @@
-/* What bounds a router. */
+/* The limits of a router. */
 #ifndef ROUTER_LIMITS_H
 #define ROUTER_LIMITS_H
 
@@ -29,7 +29,7 @@ struct router_limits {
   uint64_t opening_ms; /* from the start of a call to its first message */
   uint64_t token_ms;
   uint64_t dial_ms;  /* from a dial, or an attachment, to its partner's answer */
-  uint64_t gone_ms;  /* a service that went so lately may come again: who dials it waits */
+  uint64_t gone_ms;  /* a service that went so lately may come again: its dials wait */
   uint64_t young_ms; /* all may still come to a router that is so young */
   uint64_t heartbeat_ms;
   uint64_t reset_ms;      /* what is under way to the partner of a broken stream */

@@ -1,5 +1,5 @@
-/* The beginning of every call: nothing is known of it until its first message, so such calls are bounded in number and
- * in time. */
+/* The beginning of every call. Until its first message a call may be of anybody, so such calls are bounded in number
+ * and in time. */
 #ifndef ROUTER_OPENING_H
 #define ROUTER_OPENING_H
 

@@ -1,4 +1,4 @@
-/* How calls are answered that nothing more is kept about: the caller may forget the call when these return. */
+/* Answers to calls of which no state is kept: the caller may forget the call when these return. */
 #ifndef ROUTER_REPLY_H
 #define ROUTER_REPLY_H
 

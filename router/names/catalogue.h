@@ -14,8 +14,8 @@ struct rpc_message;
 
 enum { CATALOGUE_PAGE = ROUTER_PAGE_MAX };
 
-/* The latest answer to ListServices. To make it takes a while when there are many services, so that all who ask before
- * the register changes share it. Zeroed before first use. */
+/* The latest answer to ListServices. Making it takes a while when there are many services, so all callers share it
+ * until the register changes. Zeroed before first use. */
 struct catalogue_kept {
   struct rpc_message *list;
   uint64_t change; /* the register's, when it was made */
@@ -25,7 +25,7 @@ struct catalogue_kept {
 struct rpc_message *catalogue_list(struct catalogue_kept *kept, const struct registry *r);
 void catalogue_forget(struct catalogue_kept *kept);
 
-/* What a watcher is told beside the names. */
+/* News for a watcher beside the names. */
 struct catalogue_notes {
   bool draining, superseded;
   uint32_t heartbeat_ms;
@@ -35,8 +35,8 @@ struct catalogue_notes {
   size_t lost_count; /* up to CATALOGUE_PAGE */
 };
 
-/* What a watcher has not seen, up to `max` names, which is CATALOGUE_PAGE or less; moves its cursor. *complete: that
- * was all. NULL when memory is short. */
+/* The changes that a watcher has not seen, up to `max` names, which is CATALOGUE_PAGE or less; moves its cursor.
+ * *complete: that was all. NULL when memory is short. */
 struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c, size_t max,
                                    const struct catalogue_notes *notes, bool *complete);
 

@@ -1,6 +1,6 @@
-/* Which process there is of each identity. It has proven who it is, by its signature of the challenge that its watch
- * was given, and is there as long as that watch. Of two, the one with the higher instance stays: the other is told, its
- * services and parked streams end, and it is lost for good. */
+/* The present process of each identity. A process joins by signing the challenge of its watch, and is present as long
+ * as that watch. Of two processes the one with the higher instance stays: the other one is told, its services and
+ * parked streams end, and it is lost for good. */
 #ifndef ROUTER_JOIN_H
 #define ROUTER_JOIN_H
 

@@ -1,6 +1,6 @@
 /* A registered service: it lives as long as its CreateService stream, on which it is told of each connection that waits
- * for it. Its member, or another of the same identity, may register it anew, also when the older stream is dead without
- * our knowing it: then the newer one has the name at once, and is told of all that wait. */
+ * for it. Its member, or another of the same identity, may register it anew, even if the older stream is dead and the
+ * router does not know it: the newer one has the name at once, and is told of all waiting dials. */
 #ifndef ROUTER_SERVICE_H
 #define ROUTER_SERVICE_H
 
@@ -39,7 +39,7 @@ struct service *router_service_latest(struct caller *c);
 int router_service_tell(struct service *s, struct pending *p);
 void router_service_forget(struct service *s, struct pending *p);
 
-/* It is withdrawn, and its stream ends with a status. */
+/* Withdraws the service; its stream ends with a status. */
 void router_service_end(struct service *s, enum rpc_status status, const char *text);
 
 /* No connection will begin any more: all dials of all services fail. */
