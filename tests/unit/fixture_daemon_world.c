@@ -319,8 +319,10 @@ static void fake_forward(struct world *w, struct rpc_call *c)
   }
   snprintf(token, sizeof token, "%s", w->router.token);
   response.token = token;
-  ck_assert_int_eq(rpc_call_send(c, rpc_message_pack(&response.base)), 0);
-  ck_assert_int_eq(rpc_call_finish(c, RPC_OK, NULL), 0);
+  int error = rpc_call_send(c, rpc_message_pack(&response.base));
+  ck_assert(error == 0 || error == -EPIPE); /* the question may have been taken back */
+  if (error == 0)
+    ck_assert_int_eq(rpc_call_finish(c, RPC_OK, NULL), 0);
 }
 
 static void fake_message(struct rpc_call *c, struct rpc_message *m, void *arg)
