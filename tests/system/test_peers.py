@@ -129,6 +129,9 @@ def test_a_service_that_is_silent(dialled, bystander):
     assert len([message for message in raw.heard if message.HasField("ack")]) == 1
     raw.say(data(10, eof=True))
     assert hear(near) == b"x" * 10
+    near.shutdown(socket.SHUT_WR)
+    eventually(lambda: any(message.eof for message in raw.heard), what="the end is said")
+    raw.end()
 
 
 @pytest.mark.parametrize("messages", BROKEN.values(), ids=BROKEN.keys())
