@@ -17,6 +17,7 @@ enum {
   FIELD_OFFSET = 6,
   FIELD_REFUSED = 7,
   FIELD_WINDOW = 8,
+  FIELD_LAST = FIELD_WINDOW,
 };
 enum { ACK_TAKEN = 1, ACK_MESSAGES = 2, ACK_HELD_US = 3, ACK_QUEUED = 4, ACK_LIMIT = 5 };
 
@@ -101,6 +102,7 @@ int payload_parse(const struct iovec *parts, size_t count, struct payload *out)
   int result;
   *out = (struct payload){0};
   while ((result = wire_next(&w, &field)) > 0) {
+    out->fields += field.number <= FIELD_LAST;
     take_field(out, &field);
     if (field.number == FIELD_ACK && field.type == WIRE_BYTES && take_ack(parts, count, &field, out) != 0)
       return -EBADMSG;

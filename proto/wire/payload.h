@@ -16,6 +16,7 @@ enum { PAYLOAD_PREFIX_MAX = 32, PAYLOAD_ACK_MAX = 64 };
 /* Offsets are into the message. A field that occurs twice: the last one counts, as in protobuf; unknown fields are
  * passed over. */
 struct payload {
+  unsigned fields; /* of those that are known, how many stand in it */
   bool has_data, has_header, has_reset, has_refused, has_ack, has_offset, has_window, eof;
   size_t data_at, data_size;
   size_t header_at, header_size;

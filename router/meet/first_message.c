@@ -45,8 +45,7 @@ static enum rpc_status header_find(const struct iovec *parts, size_t count, stru
   struct payload payload;
   if (payload_parse(parts, count, &payload) != 0)
     return malformed(why, "the message is not a Payload");
-  if (!payload.has_header || payload.has_data || payload.has_reset || payload.has_refused || payload.has_ack ||
-      payload.has_offset || payload.eof)
+  if (!payload.has_header || payload.fields != 1)
     return malformed(why, "a connection begins with a header, alone in its message");
   if (payload.header_size > HEADER_SIZE_MAX)
     return malformed(why, "the header is too long");

@@ -128,8 +128,9 @@ START_TEST(test_wrong_beginnings)
   /* A header stands alone. */
   const struct header dials = header_of_dial("web", member_f, 'c');
   uint8_t bytes[HEADER_SIZE_MAX + 8];
-  static const char *const beside[] = {"\x12\x01x", "\x18\x01", "\x22\x00", "\x2a\x02\x08\x01", "\x30\x09", "\x3a\x00"};
-  static const size_t beside_size[] = {3, 2, 2, 4, 2, 2};
+  static const char *const beside[] = {"\x12\x01x", "\x18\x01", "\x22\x00", "\x2a\x02\x08\x01",
+                                       "\x30\x09",  "\x3a\x00", "\x40\x09"};
+  static const size_t beside_size[] = {3, 2, 2, 4, 2, 2, 2};
   for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
     size_t size = header_pack(&dials, bytes);
     memcpy(bytes + size, beside[i], beside_size[i]);
