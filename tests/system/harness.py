@@ -163,6 +163,7 @@ def surroundings(directory):
         "XDG_STATE_HOME": str(pathlib.Path(directory) / "xdg-state"),
         "ASAN_OPTIONS": add("ASAN_OPTIONS", f"{path}:exitcode=99"),
         "UBSAN_OPTIONS": add("UBSAN_OPTIONS", f"{path}:print_stacktrace=1"),
+        "LSAN_OPTIONS": add("LSAN_OPTIONS", f"suppressions={suppressions}/lsan"),
         "TSAN_OPTIONS": add("TSAN_OPTIONS", f"{path}:exitcode=98:suppressions={suppressions}/tsan"),
     }
 
