@@ -1,6 +1,6 @@
 /* The names that the router told, kept to see what is new in what it tells next. Private to the link. */
-#ifndef DAEMON_KNOWN_NAMES_H
-#define DAEMON_KNOWN_NAMES_H
+#ifndef CARRY_KNOWN_NAMES_H
+#define CARRY_KNOWN_NAMES_H
 
 #include <stdbool.h>
 #include <stdint.h>

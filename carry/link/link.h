@@ -10,8 +10,8 @@
  * A router that does not know WatchServices is an original: then the channel is opened again without keepalive, and
  * ListServices is polled.
  */
-#ifndef DAEMON_LINK_H
-#define DAEMON_LINK_H
+#ifndef CARRY_LINK_H
+#define CARRY_LINK_H
 
 #include <stdbool.h>
 #include <stddef.h>

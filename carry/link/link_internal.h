@@ -3,8 +3,8 @@
  * link_join.c says. link_news.c tells what a watch told. link_info.c tells what there is of the link. link_ask.c has
  * the questions that others have. On the loop's thread.
  */
-#ifndef DAEMON_LINK_INTERNAL_H
-#define DAEMON_LINK_INTERNAL_H
+#ifndef CARRY_LINK_INTERNAL_H
+#define CARRY_LINK_INTERNAL_H
 
 #include <uv.h>
 

@@ -3,8 +3,8 @@
  * Bytes that came or were acknowledged are counted from time to time: a line in use carries more than pings and
  * heartbeats, and a slow line carries little.
  */
-#ifndef DAEMON_LINK_LINE_H
-#define DAEMON_LINK_LINE_H
+#ifndef CARRY_LINK_LINE_H
+#define CARRY_LINK_LINE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* Tells when this machine's way to the router may have changed: by an address, a route or an interface, or because the
  * machine slept. On the loop's thread; nothing here waits.
  */
-#ifndef DAEMON_NETWORK_H
-#define DAEMON_NETWORK_H
+#ifndef CARRY_NETWORK_H
+#define CARRY_NETWORK_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Why the router cannot be reached, as one sentence that says what to do. Pure. */
-#ifndef DAEMON_TROUBLE_H
-#define DAEMON_TROUBLE_H
+#ifndef CARRY_TROUBLE_H
+#define CARRY_TROUBLE_H
 
 #include <stdbool.h>
 

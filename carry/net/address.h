@@ -1,6 +1,6 @@
 /* Addresses as they are written in the tree, in options and on the wire. Pure; no name is resolved here. */
-#ifndef DAEMON_ADDRESS_H
-#define DAEMON_ADDRESS_H
+#ifndef CARRY_ADDRESS_H
+#define CARRY_ADDRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* Connects a socket to an address: resolves without blocking, and lets the addresses race (race.h). On the loop's
  * thread. */
-#ifndef DAEMON_DIAL_H
-#define DAEMON_DIAL_H
+#ifndef CARRY_DIAL_H
+#define CARRY_DIAL_H
 
 #include <stdint.h>
 

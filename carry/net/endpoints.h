@@ -1,6 +1,6 @@
 /* Socket addresses, several of one thing. Pure. */
-#ifndef DAEMON_ENDPOINTS_H
-#define DAEMON_ENDPOINTS_H
+#ifndef CARRY_ENDPOINTS_H
+#define CARRY_ENDPOINTS_H
 
 #include <stdbool.h>
 #include <stdint.h>

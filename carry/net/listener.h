@@ -1,6 +1,6 @@
 /* A listening socket: TCP or unix. On the loop's thread. */
-#ifndef DAEMON_LISTENER_H
-#define DAEMON_LISTENER_H
+#ifndef CARRY_LISTENER_H
+#define CARRY_LISTENER_H
 
 #include "address.h"
 

@@ -1,6 +1,6 @@
 /* The sockets of one listener, bound and listening: the part of listener.c that only makes system calls. */
-#ifndef DAEMON_LISTENER_BIND_H
-#define DAEMON_LISTENER_BIND_H
+#ifndef CARRY_LISTENER_BIND_H
+#define CARRY_LISTENER_BIND_H
 
 #include <stdint.h>
 #include <sys/types.h>

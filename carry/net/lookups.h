@@ -1,8 +1,8 @@
 /* Look-ups that may block a dial or a listener: of host names, and of the paths of unix sockets, which may lead onto a
  * file system that does not answer, or onto the tree that the loop itself serves. Each kind has threads of its own
  * (workers.h). On the loop's thread. */
-#ifndef DAEMON_LOOKUPS_H
-#define DAEMON_LOOKUPS_H
+#ifndef CARRY_LOOKUPS_H
+#define CARRY_LOOKUPS_H
 
 struct names;
 struct uv_loop_s;

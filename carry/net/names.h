@@ -4,8 +4,8 @@
  * 5 seconds at most: quick answers are always fresh, and slow ones are not asked for all the time. On the loop's
  * thread.
  */
-#ifndef DAEMON_NAMES_H
-#define DAEMON_NAMES_H
+#ifndef CARRY_NAMES_H
+#define CARRY_NAMES_H
 
 #include <stdint.h>
 

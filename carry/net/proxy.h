@@ -1,6 +1,6 @@
 /* The proxy that the environment names for the way to the router. Pure. */
-#ifndef DAEMON_PROXY_H
-#define DAEMON_PROXY_H
+#ifndef CARRY_PROXY_H
+#define CARRY_PROXY_H
 
 #include <stdbool.h>
 

@@ -2,8 +2,8 @@
  * one when an attempt has failed, or has had 250 ms, and goes on beside it; the first that is connected wins. A plain
  * state machine: the clock, the addresses and the outcome of each attempt are handed in. Times are in ms.
  */
-#ifndef DAEMON_RACE_H
-#define DAEMON_RACE_H
+#ifndef CARRY_RACE_H
+#define CARRY_RACE_H
 
 #include <stdbool.h>
 #include <stddef.h>

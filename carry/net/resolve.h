@@ -1,6 +1,6 @@
 /* From hosts to socket addresses, without blocking. On the loop's thread. */
-#ifndef DAEMON_RESOLVE_H
-#define DAEMON_RESOLVE_H
+#ifndef CARRY_RESOLVE_H
+#define CARRY_RESOLVE_H
 
 #include <stdbool.h>
 

@@ -3,8 +3,8 @@
  * runs at a time: what hangs keeps one thread, however often it is asked for. On the loop's thread, unless it says
  * otherwise.
  */
-#ifndef DAEMON_WORKERS_H
-#define DAEMON_WORKERS_H
+#ifndef CARRY_WORKERS_H
+#define CARRY_WORKERS_H
 
 #include <stdbool.h>
 

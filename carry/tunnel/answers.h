@@ -1,8 +1,8 @@
 /* The streams that answer a token. The router sends a token when it has a dial or an attachment for us, and no parked
  * stream of ours. Each stream waits a moment for that dial or attachment. On the loop's thread.
  */
-#ifndef DAEMON_ANSWERS_H
-#define DAEMON_ANSWERS_H
+#ifndef CARRY_ANSWERS_H
+#define CARRY_ANSWERS_H
 
 struct answers;
 struct carry_host;

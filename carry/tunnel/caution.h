@@ -3,8 +3,8 @@
  * A loop goes on while a question about it is on its way, so it is the number of dials without an answer that is
  * bounded. Answers that show nothing raise it, so that many honest connections are not delayed.
  */
-#ifndef DAEMON_CAUTION_H
-#define DAEMON_CAUTION_H
+#ifndef CARRY_CAUTION_H
+#define CARRY_CAUTION_H
 
 #include <stdbool.h>
 #include <stddef.h>

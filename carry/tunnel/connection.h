@@ -45,8 +45,8 @@
  * Until the version of the other side is known, an end or a reset is held back: a peer of the first version is told
  * nothing in-band; there one end ends both directions, and the end of the stream is the end of the connection.
  */
-#ifndef DAEMON_CONNECTION_H
-#define DAEMON_CONNECTION_H
+#ifndef CARRY_CONNECTION_H
+#define CARRY_CONNECTION_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* What the files of the machine share: connection.c has the machine, connection_streams.c what becomes of its streams,
  * connection_end.c how it ends. Each function here changes the connection, and returns the actions that follow.
  */
-#ifndef DAEMON_CONNECTION_INTERNAL_H
-#define DAEMON_CONNECTION_INTERNAL_H
+#ifndef CARRY_CONNECTION_INTERNAL_H
+#define CARRY_CONNECTION_INTERNAL_H
 
 #include "connection.h"
 

@@ -2,8 +2,8 @@
  * lets go of them; so their number and bytes are bounded, for each other side and in all, and the oldest is given up
  * first. On the loop's thread.
  */
-#ifndef DAEMON_DETACHED_H
-#define DAEMON_DETACHED_H
+#ifndef CARRY_DETACHED_H
+#define CARRY_DETACHED_H
 
 #include <stddef.h>
 #include <stdint.h>

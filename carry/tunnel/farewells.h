@@ -1,8 +1,8 @@
 /* Streams on which nothing but a last word is said: a refusal, a reset, the answer of a tombstone. Each is kept until
  * it ends, for two seconds at most, and they are bounded in number. On the loop's thread.
  */
-#ifndef DAEMON_FAREWELLS_H
-#define DAEMON_FAREWELLS_H
+#ifndef CARRY_FAREWELLS_H
+#define CARRY_FAREWELLS_H
 
 #include <stddef.h>
 

@@ -4,8 +4,8 @@
  * sent a header. But the mmfs that dials the target and the one that accepts the connection both know its two
  * addresses: a hash of these identifies the connection.
  */
-#ifndef DAEMON_HOPS_H
-#define DAEMON_HOPS_H
+#ifndef CARRY_HOPS_H
+#define CARRY_HOPS_H
 
 #include <stdint.h>
 

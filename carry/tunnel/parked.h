@@ -1,8 +1,8 @@
 /* The streams that wait at the router, each for one connection to any service of this daemon: a dial finds one there,
  * and reaches us without a message in between. On the loop's thread.
  */
-#ifndef DAEMON_PARKED_H
-#define DAEMON_PARKED_H
+#ifndef CARRY_PARKED_H
+#define CARRY_PARKED_H
 
 #include <stdbool.h>
 

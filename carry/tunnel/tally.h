@@ -1,8 +1,8 @@
 /* What is counted of the tunnels of each service in each role: those that live, and those that ended. Private to the
  * tunnels.
  */
-#ifndef DAEMON_TALLY_H
-#define DAEMON_TALLY_H
+#ifndef CARRY_TALLY_H
+#define CARRY_TALLY_H
 
 #include "tunnels.h"
 

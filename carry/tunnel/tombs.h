@@ -1,8 +1,8 @@
 /* Tombstones: connections that are over are remembered for a while, for another side that has not heard of the end.
  * Their number is bounded; the oldest go first. Pure: the clock (ms) is handed in.
  */
-#ifndef DAEMON_TOMBS_H
-#define DAEMON_TOMBS_H
+#ifndef CARRY_TOMBS_H
+#define CARRY_TOMBS_H
 
 #include <stdbool.h>
 #include <stddef.h>

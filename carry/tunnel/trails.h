@@ -2,8 +2,8 @@
  * a loop may lead through mounts that do not recognise each other's connections. Where too many are dialled without an
  * answer, a target is dialled only once its connection was asked for. Private to the tunnels; on the loop's thread.
  */
-#ifndef DAEMON_TRAILS_H
-#define DAEMON_TRAILS_H
+#ifndef CARRY_TRAILS_H
+#define CARRY_TRAILS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * A tunnel joins a local socket and streams to the router, which come and go; what happens when is decided by the state
  * machine of connection.h.
  */
-#ifndef DAEMON_TUNNELS_H
-#define DAEMON_TUNNELS_H
+#ifndef CARRY_TUNNELS_H
+#define CARRY_TUNNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * becomes of it, tunnel_act.c what it does, tunnel_info.c what is told of it, tally.c what is counted, detached.c what
  * is held. On the loop's thread.
  */
-#ifndef DAEMON_TUNNELS_INTERNAL_H
-#define DAEMON_TUNNELS_INTERNAL_H
+#ifndef CARRY_TUNNELS_INTERNAL_H
+#define CARRY_TUNNELS_INTERNAL_H
 
 #include <uv.h>
 
