@@ -105,9 +105,10 @@ def test_a_hole_swallows_until_it_is_filled():
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_stays_behind(sign):
     script = """
-import netlab, time
+import netlab, subprocess, time
 with netlab.Lab(netlab.Link(0, 0.01), netlab.Link(0, 0.01)) as lab:
-    left = lab.s.popen("sleep", "100")
+    left = lab.s.popen("sh", "-c", "echo there; exec sleep 100", stdout=subprocess.PIPE)
+    left.stdout.readline()  # before that it may not be in the namespace yet
     print(lab.guard.pid, lab.sr.process.pid, lab.rf.process.pid, left.pid, flush=True)
     time.sleep(100)
 """
