@@ -208,7 +208,15 @@ static void begin(struct address *out, const char **why)
   *why = "";
 }
 
-int address_parse_target(const char *text, struct address *out, const char **why)
+/* What a port alone means, and what lacks its host. */
+struct form {
+  const char *host; /* of a port alone */
+  uint16_t port_least;
+  bool star; /* "*:80" lacks a host, too */
+  const char *lacks_host;
+};
+
+static int parse_form(const struct form *form, const char *text, struct address *out, const char **why)
 {
   const char *port = NULL;
   int rc;
@@ -220,42 +228,41 @@ int address_parse_target(const char *text, struct address *out, const char **why
     return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
   if (text[0] == '/')
     return refuse(-EINVAL, why, "this is only a path: write unix:/PATH");
-  if (lacks_host(text))
-    return refuse(-EINVAL, why, "the host is missing: write PORT for localhost, or HOST:PORT");
+  if (lacks_host(text) || (form->star && text[0] == '*'))
+    return refuse(-EINVAL, why, form->lacks_host);
   if (all(text, strlen(text), is_digit)) {
-    strncpy(out->host, "localhost", sizeof(out->host) - 1);
-    return parse_port(text, 1, &out->port, why);
+    strncpy(out->host, form->host, sizeof(out->host) - 1);
+    return parse_port(text, form->port_least, &out->port, why);
   }
   rc = parse_tcp(text, out, &port, why);
   if (rc != 0)
     return rc;
-  return parse_port(port != NULL ? port : "", 1, &out->port, why);
+  return parse_port(port != NULL ? port : "", form->port_least, &out->port, why);
+}
+
+int address_parse_target(const char *text, struct address *out, const char **why)
+{
+  static const struct form target = {
+      .host = "localhost",
+      .port_least = 1,
+      .lacks_host = "the host is missing: write PORT for localhost, or HOST:PORT",
+  };
+
+  return parse_form(&target, text, out, why);
 }
 
 int address_parse_listener(const char *text, struct address *out, const char **why)
 {
-  const char *port = NULL;
-  int rc;
+  static const struct form listener = {
+      .host = "127.0.0.1",
+      .port_least = 0,
+      .star = true,
+      .lacks_host =
+          "the host is missing: write PORT for 127.0.0.1, 0.0.0.0:PORT for all v4 addresses, or [::]:PORT for "
+          "all v6 ones",
+  };
 
-  begin(out, why);
-  if (text[0] == '\0')
-    return refuse(-EINVAL, why, "empty: write PORT, HOST:PORT or unix:/PATH");
-  if (is_unix(text))
-    return parse_unix(text + sizeof(unix_prefix) - 1, out, why);
-  if (text[0] == '/')
-    return refuse(-EINVAL, why, "this is only a path: write unix:/PATH");
-  if (lacks_host(text) || text[0] == '*')
-    return refuse(-EINVAL, why,
-                  "the host is missing: write PORT for 127.0.0.1, 0.0.0.0:PORT for all v4 addresses, or [::]:PORT for "
-                  "all v6 ones");
-  if (all(text, strlen(text), is_digit)) {
-    strncpy(out->host, "127.0.0.1", sizeof(out->host) - 1);
-    return parse_port(text, 0, &out->port, why);
-  }
-  rc = parse_tcp(text, out, &port, why);
-  if (rc != 0)
-    return rc;
-  return parse_port(port != NULL ? port : "", 0, &out->port, why);
+  return parse_form(&listener, text, out, why);
 }
 
 int address_parse_router(const char *text, uint16_t port, struct address *out, const char **why)
