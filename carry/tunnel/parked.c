@@ -1,6 +1,6 @@
-/* A slot for each stream. One that was taken is replaced at once, and one that was lost or refused a little later,
- * together with all that were lost until then: the router may have no room for it, and nothing depends on it, since
- * without a parked stream the router asks for one. For the same reason nobody is told.
+/* A stream that was taken is replaced at once. One that was lost or refused is replaced a little later, together with
+ * all that were lost until then: the router may have no room for it, and nothing depends on it, since without a parked
+ * stream the router asks for one. For the same reason nobody is told.
  *
  * Where streams are cut at some age, a connection's is renewed by the side that dialled, which does not know how long
  * ours had waited before it was dialled. So one that waits is replaced while it is young.
@@ -10,12 +10,11 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <uv.h>
 
 #include "carry_host.h"
 #include "proto/pump/pump.h"
 #include "proto/wire/header.h"
+#include "waiting.h"
 
 enum {
   RETRY_MIN_MS = 100,
@@ -23,229 +22,171 @@ enum {
   YOUNG = 16, /* one part of so many of the greatest age */
 };
 
-struct slot {
-  struct parked *owner;
-  struct pump_stream *stream; /* NULL: empty */
-  uint64_t opened_ms;
-};
-
 struct parked {
-  uv_loop_t *loop;
-  const struct carry_host *host;
+  struct waiting_set set;
   parked_taken_cb taken;
   void *arg;
   bool on;
-  struct slot slots[PARKED_COUNT];
-  uv_timer_t timer; /* runs while empty slots wait to be filled */
-  uv_timer_t age_timer;
-  int open_handles;
+  uv_timer_t retry; /* runs while fewer wait than should */
   uint64_t retry_ms;
   void (*closed)(void *arg);
   void *closed_arg;
 };
 
-static void timer_fired(uv_timer_t *timer);
+/* ---- One more ---- */
+
+static void retry_fired(uv_timer_t *timer);
 
 static void fill_later(struct parked *p)
 {
-  if (uv_is_active((uv_handle_t *)&p->timer))
+  if (uv_is_active((uv_handle_t *)&p->retry))
     return;
-  uv_timer_start(&p->timer, timer_fired, p->retry_ms, 0);
+  uv_timer_start(&p->retry, retry_fired, p->retry_ms, 0);
   p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;
 }
 
-static void empty(struct slot *s)
+static uint64_t young_ms(const struct parked *p)
 {
-  struct pump_stream *stream = s->stream;
+  uint64_t age = p->set.host->way(p->set.host).stream_age_ms;
+  if (age == 0)
+    return WAITING_FOR_EVER;
+  return age > YOUNG ? age / YOUNG : 1;
+}
 
-  s->stream = NULL;
-  if (stream != NULL)
-    pump_stream_close(stream);
+static int add(struct parked *p)
+{
+  const struct header header = {.park = true};
+  struct waiting *w = malloc(sizeof *w);
+  int error = w != NULL ? waiting_open_stream(&p->set, w, &header, young_ms(p)) : -ENOMEM;
+  if (error != 0) {
+    free(w);
+    fill_later(p);
+  }
+  return error;
+}
+
+static void fill(struct parked *p)
+{
+  while (p->set.count < PARKED_COUNT && add(p) == 0)
+    ;
+}
+
+static void retry_fired(uv_timer_t *timer)
+{
+  fill(timer->data);
+}
+
+/* ---- What becomes of one ---- */
+
+static void drop(struct waiting *w)
+{
+  pump_stream_close(waiting_take(w));
+  free(w);
+}
+
+static void taken(struct waiting *w, const struct header *h)
+{
+  struct parked *p = w->set->owner;
+  struct pump_stream *s = waiting_take(w);
+  free(w);
+  p->taken(s, h, p->arg);
+  if (p->on)
+    add(p);
 }
 
 /* A router that kept it for long is asked again soon: it may cut every stream at some age. */
-static void lost(struct slot *s)
+static void lost(struct waiting *w)
 {
-  struct parked *p = s->owner;
-
-  if (uv_now(p->loop) - s->opened_ms >= RETRY_MAX_MS)
+  struct parked *p = w->set->owner;
+  if (uv_now(p->set.loop) - w->since_ms >= RETRY_MAX_MS)
     p->retry_ms = RETRY_MIN_MS;
-  empty(s);
+  drop(w);
   fill_later(p);
-}
-
-/* ---- What the streams tell. ---- */
-
-static void fill(struct slot *s);
-
-static void on_header(struct pump_stream *stream, const struct header *h, void *arg)
-{
-  struct slot *s = arg;
-  struct parked *p = s->owner;
-
-  s->stream = NULL;
-  p->taken(stream, h, p->arg);
-  if (p->on)
-    fill(s);
-}
-
-/* An original has no use for a parked stream: the router is wrong. */
-static void on_original(struct pump_stream *stream, void *arg)
-{
-  (void)stream;
-  lost(arg);
-}
-
-static void on_reset(struct pump_stream *stream, const char *code, const char *reason, void *arg)
-{
-  (void)stream, (void)code, (void)reason;
-  lost(arg);
-}
-
-static void on_refused(struct pump_stream *stream, const char *reason, void *arg)
-{
-  (void)stream, (void)reason;
-  lost(arg);
-}
-
-static void on_ended(struct pump_stream *stream, enum rpc_status status, const char *text, void *arg)
-{
-  (void)stream, (void)status, (void)text;
-  lost(arg);
-}
-
-static const struct pump_stream_events stream_events = {
-    .header = on_header, .original = on_original, .reset = on_reset, .refused = on_refused, .ended = on_ended};
-
-/* ---- The slots. ---- */
-
-static void fill(struct slot *s)
-{
-  struct parked *p = s->owner;
-  const struct header header = {.park = true};
-
-  s->opened_ms = uv_now(p->loop);
-  if (p->host->open_stream(p->host, &s->stream, &header, false, &stream_events, s) != 0) {
-    s->stream = NULL;
-    fill_later(p);
-  }
-}
-
-static void fill_all(struct parked *p)
-{
-  for (size_t i = 0; i < PARKED_COUNT; i++) {
-    if (p->slots[i].stream == NULL)
-      fill(&p->slots[i]);
-  }
-}
-
-static void timer_fired(uv_timer_t *timer)
-{
-  fill_all(timer->data);
 }
 
 /* The new one is on its way before the old one goes. A dial that the router puts on the old one in that moment is lost
  * with it, and dialled again. */
-static void replace(struct slot *s)
+static void replace(struct waiting *w)
 {
-  struct pump_stream *former = s->stream;
-
-  fill(s);
-  if (former != NULL)
-    pump_stream_close(former);
+  add(w->set->owner);
+  drop(w);
 }
 
-static void age_timer_fired(uv_timer_t *timer)
+static void came(struct waiting *w, const struct waiting_news *news)
 {
-  struct parked *p = timer->data;
-  uint64_t age = p->host->way(p->host).stream_age_ms;
-
-  for (size_t i = 0; i < PARKED_COUNT && age > 0; i++) {
-    if (p->slots[i].stream != NULL && uv_now(p->loop) - p->slots[i].opened_ms >= age / YOUNG)
-      replace(&p->slots[i]);
-  }
-}
-
-static void watch_age(struct parked *p)
-{
-  uint64_t age = p->host->way(p->host).stream_age_ms;
-
-  if (age > 0)
-    uv_timer_start(&p->age_timer, age_timer_fired, age / YOUNG / 4, age / YOUNG / 4);
+  if (news->what == WAITING_HEADER)
+    taken(w, news->header);
+  else if (news->what == WAITING_DUE)
+    replace(w);
   else
-    uv_timer_stop(&p->age_timer);
+    lost(w); /* an original has no use for a parked stream, either: the router is wrong */
 }
 
-static void empty_all(struct parked *p)
+/* ---- How many wait ---- */
+
+static void drop_all(struct parked *p)
 {
-  uv_timer_stop(&p->timer);
-  uv_timer_stop(&p->age_timer);
-  for (size_t i = 0; i < PARKED_COUNT; i++)
-    empty(&p->slots[i]);
+  uv_timer_stop(&p->retry);
+  while (p->set.oldest != NULL)
+    drop(p->set.oldest); /* NOLINT(clang-analyzer-unix.Malloc): what was freed is not in the list any more */
 }
 
 void parked_update(struct parked *p, bool wanted)
 {
-  struct carry_way way = p->host->way(p->host);
+  struct carry_way way = p->set.host->way(p->set.host);
   bool on = wanted && way.up && !way.original;
-
   if (on == p->on)
     return;
   p->on = on;
   p->retry_ms = RETRY_MIN_MS;
-  if (!on) {
-    empty_all(p);
-    return;
-  }
-  fill_all(p);
-  watch_age(p);
+  if (on)
+    fill(p);
+  else
+    drop_all(p);
 }
 
 void parked_renew(struct parked *p)
 {
   if (!p->on)
     return;
-  for (size_t i = 0; i < PARKED_COUNT; i++)
-    replace(&p->slots[i]);
-  watch_age(p);
+  for (size_t left = p->set.count; left > 0; left--)
+    replace(p->set.oldest); /* NOLINT(clang-analyzer-unix.Malloc): the same */
+  fill(p);
 }
 
-/* ---- Open and close. ---- */
+/* ---- Open and close ---- */
 
-int parked_open(struct parked **out, struct uv_loop_s *loop, const struct carry_host *host, parked_taken_cb taken,
+int parked_open(struct parked **out, struct uv_loop_s *loop, const struct carry_host *host, parked_taken_cb taken_cb,
                 void *arg)
 {
-  struct parked *p = calloc(1, sizeof *p);
-  int err;
-
+  struct parked *p = malloc(sizeof *p);
   if (p == NULL)
     return -ENOMEM;
-  *p = (struct parked){.loop = loop, .host = host, .taken = taken, .arg = arg};
-  for (size_t i = 0; i < PARKED_COUNT; i++)
-    p->slots[i].owner = p;
-  err = uv_timer_init(loop, &p->timer);
-  if (err == 0)
-    err = uv_timer_init(loop, &p->age_timer);
-  if (err != 0) {
+  *p = (struct parked){.set = {.loop = loop, .host = host, .came = came, .owner = p}, .taken = taken_cb, .arg = arg};
+  p->retry.data = p;
+  int error = uv_timer_init(loop, &p->retry);
+  if (error == 0)
+    error = waiting_set_open(&p->set);
+  if (error != 0)
     free(p);
-    return err;
-  }
-  p->timer.data = p->age_timer.data = p;
-  p->open_handles = 2;
-  *out = p;
-  return 0;
+  else
+    *out = p;
+  return error;
 }
 
-static void timer_closed(uv_handle_t *handle)
+static void retry_closed(uv_handle_t *handle)
 {
   struct parked *p = handle->data;
   void (*closed)(void *) = p->closed;
   void *arg = p->closed_arg;
-
-  if (--p->open_handles > 0)
-    return;
   free(p);
   closed(arg);
+}
+
+static void set_closed(void *owner)
+{
+  struct parked *p = owner;
+  uv_close((uv_handle_t *)&p->retry, retry_closed);
 }
 
 void parked_close(struct parked *p, void (*closed)(void *arg), void *arg)
@@ -253,7 +194,6 @@ void parked_close(struct parked *p, void (*closed)(void *arg), void *arg)
   p->on = false;
   p->closed = closed;
   p->closed_arg = arg;
-  empty_all(p);
-  uv_close((uv_handle_t *)&p->timer, timer_closed);
-  uv_close((uv_handle_t *)&p->age_timer, timer_closed);
+  drop_all(p);
+  waiting_set_close(&p->set, set_closed);
 }
