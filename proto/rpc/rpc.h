@@ -18,6 +18,7 @@
 
 #include "proto/wire/status.h"
 
+struct home;
 struct uv_loop_s;
 struct ProtobufCMessage;
 struct ProtobufCMessageDescriptor;
@@ -52,6 +53,8 @@ int rpc_queue_create(struct rpc_queue **out);
 void rpc_queue_run(struct rpc_queue *q);
 /* Makes the loop's thread the home thread. Call on that thread, before anything else is done with the queue. */
 int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop);
+/* The way to that thread, which is the queue's, until rpc_queue_stop. NULL: it is not attached. */
+struct home *rpc_queue_home(struct rpc_queue *q);
 /* Every call, server and timer of the queue must be closed first. On a run queue: makes rpc_queue_run return. On an
  * attached queue: ends its thread (waits for it) and closes its loop handle; `stopped` runs on the loop when that is
  * done. */

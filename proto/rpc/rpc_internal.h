@@ -5,13 +5,14 @@
 
 #include <grpc/grpc.h>
 
+#include "proto/host/errand.h"
 #include "rpc.h"
 
 /* Handed to grpc_call_start_batch. `complete` runs on the thread that takes completions, and must not block. */
 struct rpc_tag {
+  struct errand errand; /* on its way to the home thread, or until no lock is held */
   void (*complete)(struct rpc_tag *tag, bool ok);
   void (*on_home)(struct rpc_tag *tag, bool ok); /* set by rpc_queue_deliver */
-  struct rpc_tag *next;                          /* in the inbox of the home thread */
   bool ok;
 };
 

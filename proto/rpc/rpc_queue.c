@@ -2,11 +2,10 @@
  *
  * Every tag is a struct rpc_tag. The thread that takes completions calls tag->complete; what belongs on the home thread
  * is delivered to it there. In a run queue that is the same thread, and nothing is handed over. In an attached queue it
- * goes through an inbox, and the loop is woken when the inbox was empty. It looks there after each turn. What its own
- * thread puts there needs no waking, only that the loop does not sleep before.
+ * is the loop's home (proto/host/home.h).
  *
- * Posts use the inbox in both. A run queue sleeps in gRPC and can only be woken by a completion; gRPC's public
- * interface has one that any thread can cause: the end of a watch over a channel whose state never changes.
+ * A run queue has an inbox of its own, for posts. It sleeps in gRPC and can only be woken by a completion; gRPC's
+ * public interface has one that any thread can cause: the end of a watch over a channel whose state never changes.
  */
 #include "rpc_internal.h"
 
@@ -25,26 +24,24 @@
 #include <openssl/crypto.h>
 #include <uv.h>
 
+#include "proto/host/home.h"
 #include "rpc_nudge.h"
 #include "rpc_timers.h"
 #include "rpc_tsan.h"
 
-enum { TURNS_MAX = 8, NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000 };
 
 struct rpc_queue {
   grpc_completion_queue *cq;
   pthread_mutex_t lock; /* over the inbox, and between a wake and the shutdown */
-  struct rpc_tag *inbox, **inbox_end;
+  struct errands inbox; /* run queues */
   bool stopping;
   void (*stopped)(void *arg);
   void *stopped_arg;
 
-  bool attached;
-  uv_async_t async;
-  uv_check_t turned;
-  uv_idle_t awake; /* active while the loop's own thread has put something into the inbox */
-  int open_handles;
-  pthread_t thread, home;
+  struct home *home; /* attached queues; and NULL */
+  unsigned open_handles;
+  pthread_t thread;
 
   grpc_channel *bell; /* run queues: leads nowhere */
   struct rpc_tag wake_tag;
@@ -55,7 +52,7 @@ struct rpc_queue {
 };
 
 struct post {
-  struct rpc_tag tag;
+  struct errand errand;
   void (*cb)(void *arg);
   void *arg;
 };
@@ -123,7 +120,7 @@ int rpc_queue_create(struct rpc_queue **out)
     free(q);
     return -error;
   }
-  q->inbox_end = &q->inbox;
+  errands_start(&q->inbox);
   gpr_set_log_function(log_nothing);
   /* The system's resolver knows what users expect (nsswitch, /etc/hosts); the one that gRPC prefers does not, and leaks
    * with each localhost. There is no other way to choose. */
@@ -180,52 +177,31 @@ uint32_t rpc_queue_mark(struct rpc_queue *q)
 
 static void wake_complete(struct rpc_tag *tag, bool ok);
 
-static void stay_awake(uv_idle_t *idle)
-{
-  (void)idle;
-}
-
-static int inbox_put(struct rpc_queue *q, struct rpc_tag *tag, bool unless_stopping)
+static int inbox_put(struct rpc_queue *q, struct errand *e)
 {
   pthread_mutex_lock(&q->lock);
-  if (q->stopping && unless_stopping) {
-    pthread_mutex_unlock(&q->lock);
-    return -ECANCELED;
-  }
-  bool was_empty = !q->inbox;
-  tag->next = NULL;
-  *q->inbox_end = tag;
-  q->inbox_end = &tag->next;
-  if (was_empty && q->attached) {
-    if (pthread_equal(pthread_self(), q->home))
-      uv_idle_start(&q->awake, stay_awake);
-    else
-      uv_async_send(&q->async);
-  } else if (was_empty && !q->stopping) {
-    q->wake_tag.complete = wake_complete;
-    rpc_tag_hand_over(&q->wake_tag);
-    grpc_channel_watch_connectivity_state(q->bell, GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_inf_past(GPR_CLOCK_MONOTONIC),
-                                          q->cq, &q->wake_tag);
+  bool stopping = q->stopping, was_empty = q->inbox.first == NULL;
+  if (!stopping && q->home != NULL) {
+    home_send(q->home, e);
+  } else if (!stopping) {
+    errands_add(&q->inbox, e);
+    if (was_empty) {
+      q->wake_tag.complete = wake_complete;
+      rpc_tag_hand_over(&q->wake_tag);
+      grpc_channel_watch_connectivity_state(q->bell, GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_inf_past(GPR_CLOCK_MONOTONIC),
+                                            q->cq, &q->wake_tag);
+    }
   }
   pthread_mutex_unlock(&q->lock);
-  return 0;
+  return stopping ? -ECANCELED : 0;
 }
 
-/* False: nothing was there. */
-static bool inbox_serve(struct rpc_queue *q)
+static void inbox_serve(struct rpc_queue *q)
 {
   pthread_mutex_lock(&q->lock);
-  struct rpc_tag *tag = q->inbox;
-  q->inbox = NULL;
-  q->inbox_end = &q->inbox;
+  struct errand *first = errands_take(&q->inbox);
   pthread_mutex_unlock(&q->lock);
-  bool any = tag != NULL;
-  while (tag) {
-    struct rpc_tag *next = tag->next;
-    tag->on_home(tag, tag->ok);
-    tag = next;
-  }
-  return any;
+  errands_run(first);
 }
 
 static void wake_complete(struct rpc_tag *tag, bool ok)
@@ -234,22 +210,28 @@ static void wake_complete(struct rpc_tag *tag, bool ok)
   inbox_serve((struct rpc_queue *)((char *)tag - offsetof(struct rpc_queue, wake_tag)));
 }
 
+static void tag_on_home(struct errand *e)
+{
+  struct rpc_tag *tag = (struct rpc_tag *)e;
+  tag->on_home(tag, tag->ok);
+}
+
 void rpc_queue_deliver(struct rpc_queue *q, struct rpc_tag *tag, bool ok, void (*on_home)(struct rpc_tag *tag, bool ok))
 {
-  if (!q->attached) {
+  if (q->home == NULL) {
     on_home(tag, ok);
     return;
   }
   tag->on_home = on_home;
   tag->ok = ok;
-  inbox_put(q, tag, false);
+  tag->errand.run = tag_on_home;
+  home_send(q->home, &tag->errand);
 }
 
-static void post_on_home(struct rpc_tag *tag, bool ok)
+static void post_on_home(struct errand *e)
 {
-  struct post post = *(struct post *)tag;
-  (void)ok;
-  free(tag);
+  struct post post = *(struct post *)e;
+  free(e);
   post.cb(post.arg);
 }
 
@@ -258,8 +240,8 @@ int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg)
   struct post *post = malloc(sizeof *post);
   if (!post)
     return -ENOMEM;
-  *post = (struct post){.tag = {.on_home = post_on_home, .ok = true}, .cb = cb, .arg = arg};
-  int error = inbox_put(q, &post->tag, true);
+  *post = (struct post){.errand.run = post_on_home, .cb = cb, .arg = arg};
+  int error = inbox_put(q, &post->errand);
   if (error)
     free(post);
   return error;
@@ -269,7 +251,7 @@ int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg)
 
 int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg)
 {
-  return q->attached ? -ENOTSUP : rpc_timers_add(&q->timers, out, uv_hrtime() + ms * NS_PER_MS, cb, arg);
+  return q->home != NULL ? -ENOTSUP : rpc_timers_add(&q->timers, out, uv_hrtime() + ms * NS_PER_MS, cb, arg);
 }
 
 void rpc_timer_cancel(struct rpc_timer *t)
@@ -325,11 +307,20 @@ static void *take_completions(void *arg)
   }
 }
 
-static void handle_closed(uv_handle_t *handle)
+static void one_closed(struct rpc_queue *q)
 {
-  struct rpc_queue *q = handle->data;
   if (--q->open_handles == 0 && q->stopped)
     q->stopped(q->stopped_arg);
+}
+
+static void clock_closed(uv_handle_t *clock)
+{
+  one_closed(clock->data);
+}
+
+static void home_closed(void *arg)
+{
+  one_closed(arg);
 }
 
 static void nudge_time(uv_timer_t *timer)
@@ -338,55 +329,29 @@ static void nudge_time(uv_timer_t *timer)
   q->nudge();
 }
 
-static void async_woken(uv_async_t *async)
-{
-  (void)async;
-}
-
-/* What is put there meanwhile is served at once, but not before the sockets for ever. */
-static void loop_turned(uv_check_t *check)
-{
-  struct rpc_queue *q = check->data;
-  bool stopping = q->stopping; /* nothing is delivered any more: the thread is gone */
-  int turns = 0;
-  while (turns < TURNS_MAX && inbox_serve(q))
-    turns++;
-  if (turns < TURNS_MAX)
-    uv_idle_stop(&q->awake);
-  if (!stopping)
-    return;
-  uv_close((uv_handle_t *)&q->async, handle_closed);
-  uv_close((uv_handle_t *)&q->turned, handle_closed);
-  uv_close((uv_handle_t *)&q->awake, handle_closed);
-  uv_close((uv_handle_t *)&q->nudge_clock, handle_closed);
-}
-
 int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop)
 {
   int error = pthread_create(&q->thread, NULL, take_completions, q);
   if (error)
     return -error;
-  error = uv_async_init(loop, &q->async, async_woken);
+  error = home_open(&q->home, loop);
   if (error) {
     q->stopping = true;
     grpc_completion_queue_shutdown(q->cq);
     pthread_join(q->thread, NULL);
     return error;
   }
-  q->async.data = q;
-  uv_check_init(loop, &q->turned);
-  q->turned.data = q;
-  uv_check_start(&q->turned, loop_turned);
-  uv_idle_init(loop, &q->awake);
-  q->awake.data = q;
   uv_timer_init(loop, &q->nudge_clock);
   q->nudge_clock.data = q;
   if (q->nudge != NULL)
     uv_timer_start(&q->nudge_clock, nudge_time, RPC_NUDGE_MS, RPC_NUDGE_MS);
-  q->open_handles = 4;
-  q->home = pthread_self();
-  q->attached = true;
+  q->open_handles = 2;
   return 0;
+}
+
+struct home *rpc_queue_home(struct rpc_queue *q)
+{
+  return q->home;
 }
 
 void rpc_queue_stop(struct rpc_queue *q, void (*stopped)(void *arg), void *arg)
@@ -397,8 +362,9 @@ void rpc_queue_stop(struct rpc_queue *q, void (*stopped)(void *arg), void *arg)
   q->stopped = stopped;
   q->stopped_arg = arg;
   grpc_completion_queue_shutdown(q->cq);
-  if (!q->attached)
+  if (q->home == NULL)
     return;
   pthread_join(q->thread, NULL);
-  uv_async_send(&q->async);
+  uv_close((uv_handle_t *)&q->nudge_clock, clock_closed);
+  home_close(q->home, home_closed, q);
 }
