@@ -255,6 +255,16 @@ void poller_turn(struct poller *p, int wait_ms)
   serve_again(p);
 }
 
+int poller_fd(const struct poller *p)
+{
+  return p->epoll;
+}
+
+bool poller_goes_on(const struct poller *p)
+{
+  return p->again.again_next != &p->again;
+}
+
 void poller_run(struct poller *p)
 {
   while (!atomic_load(&p->stopped))

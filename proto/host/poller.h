@@ -7,6 +7,7 @@
 #ifndef PROTO_POLLER_H
 #define PROTO_POLLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -48,8 +49,12 @@ void poller_close(struct poller *p);
 
 /* One turn: waits at most `wait_ms` (-1: as long as it takes) until there is something to do, and does it. */
 void poller_turn(struct poller *p, int wait_ms);
-void poller_run(struct poller *p);  /* turns until it is stopped */
-void poller_stop(struct poller *p); /* poller_run returns after its turn, or at once if it is called later */
+/* For a loop of another kind that takes turns (see nest.h): readable while something is to be done, but for those that
+ * are to be called again, and for deadlines. */
+int poller_fd(const struct poller *p);
+bool poller_goes_on(const struct poller *p); /* some are to be called again */
+void poller_run(struct poller *p);           /* turns until it is stopped */
+void poller_stop(struct poller *p);          /* poller_run returns after its turn, or at once if it is called later */
 
 /* `events` as for epoll_ctl, EPOLLET included. 0, or a negative errno. */
 int poller_add(struct poller *p, int fd, uint32_t events, struct poller_watch *w);

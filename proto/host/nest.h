@@ -1,0 +1,15 @@
+/* A poller nested in a libuv loop, which takes its turns: sockets are watched as epoll does it, without a handle and
+ * several system calls for each. On the loop's thread. Deadlines are not served: there are libuv's timers. */
+#ifndef PROTO_NEST_H
+#define PROTO_NEST_H
+
+struct nest;
+struct poller;
+struct uv_loop_s;
+
+int nest_open(struct nest **out, struct uv_loop_s *loop); /* 0, or a negative errno */
+struct poller *nest_poller(struct nest *n);
+/* Nothing is watched any more. `closed` runs on the loop, when it is freed. */
+void nest_close(struct nest *n, void (*closed)(void *arg), void *arg);
+
+#endif
