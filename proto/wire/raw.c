@@ -72,6 +72,16 @@ int raw_head_read(const uint8_t head[RAW_HEAD_SIZE], struct raw_head *out)
   return raw_can_begin(head, RAW_HEAD_SIZE) && fits && out->counter > 0 ? 0 : -EBADMSG;
 }
 
+int raw_preamble_size(const uint8_t *bytes, size_t size)
+{
+  struct raw_head head;
+  if (!raw_can_begin(bytes, size))
+    return -EBADMSG;
+  if (size < RAW_HEAD_SIZE)
+    return 0;
+  return raw_head_read(bytes, &head) == 0 ? (int)(RAW_HEAD_SIZE + head.sealed) : -EBADMSG;
+}
+
 static void make_nonce(uint8_t out[NONCE_SIZE], const struct raw_place *place)
 {
   put(out, 8, place->counter);

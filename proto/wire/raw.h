@@ -37,7 +37,8 @@ struct raw_keys {
 void raw_keys_derive(struct raw_keys *out, const uint8_t secret[RAW_SECRET_SIZE]);
 void raw_keys_wipe(struct raw_keys *keys);
 
-/* ---- Preambles: from the client. An empty one is a greeting: another follows later on the same connection. ---- */
+/* ---- Preambles: from the client. An empty one is a greeting: another follows later on the same connection. One of
+ * the byte 0 alone is a question, which the router answers with the status RPC_OK if raw streams work. ---- */
 
 struct raw_head {
   uint8_t watch[RAW_WATCH_SIZE];
@@ -49,6 +50,10 @@ struct raw_head {
 bool raw_can_begin(const void *bytes, size_t size);
 /* 0, or -EBADMSG. Nothing in a head is to be believed before the preamble is open. */
 int raw_head_read(const uint8_t head[RAW_HEAD_SIZE], struct raw_head *out);
+
+/* How many bytes a whole preamble has that begins with these; 0: more of them must be known; or -EBADMSG, as soon as
+ * they cannot be the beginning of one. */
+int raw_preamble_size(const uint8_t *bytes, size_t size);
 
 /* `size` is RAW_FIRST_MAX at most. Returns the size of the whole. */
 size_t raw_preamble_seal(uint8_t out[RAW_PREAMBLE_MAX], const struct raw_keys *keys,

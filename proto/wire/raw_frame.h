@@ -8,8 +8,7 @@
 
 enum {
   RAW_FRAME_LENGTH_SIZE = 4,
-  RAW_FRAME_DATA_MAX = 1 << 20,              /* of the data in one */
-  RAW_FRAME_MAX = RAW_FRAME_DATA_MAX + 4096, /* of the Payload */
+  RAW_FRAME_MAX = 1 << 20, /* of the Payload */
 };
 
 /* `size` is from 1 to RAW_FRAME_MAX. */

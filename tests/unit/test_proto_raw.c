@@ -157,6 +157,26 @@ START_TEST(beginnings)
 }
 END_TEST
 
+START_TEST(size_of_a_beginning)
+{
+  struct raw_keys keys = keys_of(0);
+  uint8_t bytes[RAW_PREAMBLE_MAX];
+  size_t whole = raw_preamble_seal(bytes, &keys, watch, 5, "first", 5);
+  for (size_t i = 0; i <= whole; i++)
+    ck_assert_int_eq(raw_preamble_size(bytes, i), i < RAW_HEAD_SIZE ? 0 : (int)whole);
+  for (size_t i = 0; i < RAW_MAGIC_SIZE; i++) {
+    bytes[i] ^= 1;
+    ck_assert_int_eq(raw_preamble_size(bytes, i), 0);
+    ck_assert_int_eq(raw_preamble_size(bytes, i + 1), -EBADMSG);
+    ck_assert_int_eq(raw_preamble_size(bytes, whole), -EBADMSG);
+    bytes[i] ^= 1;
+  }
+  bytes[RAW_MAGIC_SIZE] = 0xff;
+  ck_assert_int_eq(raw_preamble_size(bytes, RAW_HEAD_SIZE - 1), 0);
+  ck_assert_int_eq(raw_preamble_size(bytes, RAW_HEAD_SIZE), -EBADMSG);
+}
+END_TEST
+
 START_TEST(preamble_of_another)
 {
   struct raw_keys keys = keys_of(0), others = keys_of(1), back = swapped(&keys);
@@ -320,6 +340,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, each_byte_of_a_preamble_counts);
   tcase_add_test(tcase, heads_that_cannot_be);
   tcase_add_test(tcase, beginnings);
+  tcase_add_test(tcase, size_of_a_beginning);
   tcase_add_test(tcase, preamble_of_another);
   tcase_add_test(tcase, status_there_and_back);
   tcase_add_test(tcase, word_has_its_bytes);
