@@ -5,6 +5,8 @@
         lab.f.run("ping", "-c", "1", lab.r.address)
         lab.sr.hole()
 
+    with Alone(settings={"ipv4/tcp_congestion_control": "reno"}) as host:  # one host, with nothing but its own loopback
+
 R passes packets on between the two links, so S and F also reach each other without any tunnel. The namespaces have no names: a
 guard process holds them, and when its input ends, be it because the lab is closed or because this process was killed, it ends
 what runs in them, and they are gone.
@@ -44,6 +46,10 @@ class Link:
     loss: float = 0.0  # of each packet, each way
     queue: float | None = None  # seconds
     mtu: int = 1500
+
+    def carries(self):
+        """Bytes a second of TCP's at most: a packet has 40 bytes of headers, and 12 of time stamps."""
+        return self.rate / 8 * (self.mtu - 52) / self.mtu
 
     def queue_bytes(self):
         seconds = max(2 * self.rtt, 0.05) if self.queue is None else self.queue
@@ -132,28 +138,27 @@ class Relay:
         self.process.stdout.close()
 
 
-class Lab:
-    def __init__(self, sr, rf, seed=1, program=None, settings=None):
-        program = program or BUILD / "tests" / "netlab_relay"
+class Hosts:
+    """Hosts with nothing but their loopback, and what was joined to them, until it is closed."""
+
+    def __init__(self, named, settings):
         self.closing = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             end_by_exception()
-            self.guard = self.hold()
+            self.guard = self.hold(len(named))
             spaces = [f"/proc/{self.guard.pid}/fd/{number}" for number in self.guard.stdout.readline().split()]
-            if len(spaces) != 3:
+            if len(spaces) != len(named):
                 raise OSError("no network namespaces: it needs root")
-            self.s, self.r, self.f = self.hosts = [Host(*host) for host in zip("SRF", spaces, ("10.0.1.1", "10.0.0.1", "10.0.2.1"))]
+            self.hosts = [Host(name, space, address) for (name, address), space in zip(named, spaces)]
             for host in self.hosts:
-                self.prepare(host, {**SETTINGS, **(settings or {})})
-            self.r.run("ip", "address", "add", "10.0.0.1/32", "dev", "lo")
-            self.sr = self.join(program, sr, seed, self.s, "10.0.1.2")
-            self.rf = self.join(program, rf, seed + 1000, self.f, "10.0.2.2")
+                self.prepare(host, settings)
             undo.pop_all()
 
-    def hold(self):
+    def hold(self, count):
         guard = subprocess.Popen(
-            [sys.executable, "-S", __file__, "guard"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-S", __file__, "guard", str(count)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )
 
         def end():
@@ -169,6 +174,36 @@ class Lab:
         script = "".join(f"[ ! -e /proc/sys/net/{name} ] || echo '{value}' > /proc/sys/net/{name} || exit 1\n" for name, value in settings.items())
         host.run("sh", "-c", script)
 
+    def close(self):
+        """Ends what runs in the namespaces, with SIGTERM first."""
+        self.closing.close()
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Alone(Hosts):
+    """One host, whose only address is that of its loopback, with settings of its own and the kernel's for all else."""
+
+    def __init__(self, settings):
+        super().__init__([("alone", "127.0.0.1")], settings)
+
+    def __enter__(self):
+        return self.hosts[0]
+
+
+class Lab(Hosts):
+    def __init__(self, sr, rf, seed=1, program=None, settings=None):
+        program = program or BUILD / "tests" / "netlab_relay"
+        super().__init__([("S", "10.0.1.1"), ("R", "10.0.0.1"), ("F", "10.0.2.1")], {**SETTINGS, **(settings or {})})
+        self.s, self.r, self.f = self.hosts
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self.r.run("ip", "address", "add", "10.0.0.1/32", "dev", "lo")
+            self.sr = self.join(program, sr, seed, self.s, "10.0.1.2")
+            self.rf = self.join(program, rf, seed + 1000, self.f, "10.0.2.2")
+            undo.pop_all()
+
     def join(self, program, link, seed, outer, towards):
         """The devices are called after the host at the other end."""
         inward, outward = "r", outer.name.lower()
@@ -181,15 +216,8 @@ class Lab:
         outer.run("ip", "route", "add", "default", "via", towards, "src", outer.address)
         return relay
 
-    def close(self):
-        """Ends what runs in the namespaces, with SIGTERM first."""
-        self.closing.close()
-
     def __enter__(self):
         return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def end_by_exception():
@@ -226,12 +254,12 @@ def end_all(spaces, patience=5):
         time.sleep(0.05)
 
 
-def guard():
-    spaces = [make_space() for _ in range(3)]
+def guard(count):
+    spaces = [make_space() for _ in range(count)]
     print(*spaces, flush=True)
     sys.stdin.read()
     end_all({os.fstat(space).st_ino for space in spaces})
 
 
 if __name__ == "__main__":
-    guard()
+    guard(int(sys.argv[2]))
