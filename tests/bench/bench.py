@@ -1,14 +1,15 @@
 """How fast mindmeld is, and what it costs, beside others that do the same: one table, from rounds in which all take turns.
 
-    bench.py [PART...] [--rounds N] [--ways NAME,...] [--json FILE] [--markdown] [--into FOLDER]
-    bench.py --show FILE [--markdown] [--into FOLDER]
+    bench.py [PART...] [--rounds N] [--ways NAME,...] [--json FILE] [--markdown | --goals] [--into FOLDER]
+    bench.py --show FILE... [--markdown | --goals] [--into FOLDER]
 
-A part is a module here with `measure(bench)`. It makes tables with `bench.table()` and fills them; each figure is kept per
+A part is a function of a module here. It makes tables with `bench.table()` and fills them; each figure is kept per
 round, so that medians and spreads are made when the table is printed. Whatever was started has ended when this ends.
 """
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib
 import json
 import os
@@ -24,13 +25,23 @@ import time
 
 import processes
 import ways
-from report import Column, Table, markdown, summary, text
+from report import Column, Table, goals_text, markdown, summary, text
 
-PARTS = ("loopback", "memory", "scale", "long")
-ASKED = ("retention",)  # only when they are asked for
+PARTS = {  # by name: the module, its function, and what that is told besides
+    "loopback": ("loopback", "measure"),
+    "reno": ("loopback", "measure_reno"),
+    "memory": ("memory", "measure"),
+    "scale": ("scale", "measure"),
+    "long": ("long", "measure"),
+}
+ASKED = {  # only when they are asked for
+    "retention": ("retention", "measure"),
+    "profile": ("spent", "measure"),
+    **{name: ("long", "measure_one", name) for name in ("long-100", "long-500", "long-10", "long-lossy", "long-lossy-reno")},
+}
 BEGIN, END = "<!-- bench -->", "<!-- end of bench -->"
 PLACES = {"README.md": summary, "tests/bench/FIGURES.md": markdown}  # of a checkout, and what is put there
-WHOLE = 36 * 60  # seconds that everything together may take
+WHOLE = 75 * 60  # seconds that everything together may take
 LOAD = ways.BUILD / "tests" / "load"
 
 
@@ -95,6 +106,7 @@ class Bench:
         self.given_rounds = options.rounds
         self.names = set(options.ways.split(",")) if options.ways else None
         self.tables = []
+        self.texts = []  # what is printed beside the tables
         self.begin = time.monotonic()
         self.started = 0
 
@@ -197,7 +209,8 @@ def machine():
     congestion = "?"
     with contextlib.suppress(OSError):
         congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, Linux {platform.release()}, TCP {congestion}"
+    busy = f", load {os.getloadavg()[0]:.1f} before" if os.getloadavg()[0] >= 0.5 else ""
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, Linux {platform.release()}, TCP {congestion}{busy}"
 
 
 def unmount_below(directory):
@@ -224,11 +237,13 @@ def measure(options):
     end_by_exception()
     directory = tempfile.mkdtemp(prefix="mindmeld-bench.")
     bench = Bench(directory, options)
+    here = machine()
     versions = {kind.name: kind.version_text() for kind in bench.kinds() if kind is not ways.Direct}
     stopped = None
     try:
         for part in options.parts or PARTS:
-            importlib.import_module(part).measure(bench)
+            module, function, *more = {**PARTS, **ASKED}[part]
+            getattr(importlib.import_module(module), function)(bench, *more)
     except (KeyboardInterrupt, SystemExit) as end:
         stopped = end
     finally:
@@ -239,11 +254,12 @@ def measure(options):
         shutil.rmtree(directory, ignore_errors=True)
     result = {
         "date": datetime.date.today().isoformat(),
-        "machine": machine(),
+        "machine": here,
         "versions": versions,
         "not_found": bench.not_found(),
         "seconds": round(time.monotonic() - bench.begin),
         "tables": [table.plain() for table in bench.tables],
+        "texts": bench.texts,
     }
     return result, stopped
 
@@ -257,6 +273,12 @@ def around(path):
     return before + begin, end + after
 
 
+def joined(one, other):
+    """What two runs measured; of a table that is in both, the later one."""
+    tables = {table["name"]: table for result in (one, other) for table in result["tables"]}
+    return {**other, "versions": {**one["versions"], **other["versions"]}, "seconds": one["seconds"] + other["seconds"], "tables": list(tables.values()), "texts": one["texts"] + other["texts"]}
+
+
 def put_into(folder, result):
     for name, words in PLACES.items():
         before, after = around(folder / name)
@@ -265,7 +287,7 @@ def put_into(folder, result):
 
 def main():
     arguments = argparse.ArgumentParser(description="mindmeld beside its peers.")
-    arguments.add_argument("parts", metavar="PART", nargs="*", help="loopback, long, memory, scale; quick: all of them, but short; retention: beside itself without it")
+    arguments.add_argument("parts", metavar="PART", nargs="*", help=f"{', '.join(PARTS)}; quick: all of them, but short; by themselves: {', '.join(ASKED)}")
     arguments.add_argument("--rounds", type=int)
     arguments.add_argument("--ways", help="only these peers, by name, with commas between them")
     arguments.add_argument("--json", metavar="FILE", help="write everything, each round, to FILE")
@@ -273,7 +295,8 @@ def main():
     arguments.add_argument(
         "--into", metavar="FOLDER", type=pathlib.Path, help=f"put them into this checkout, between {BEGIN} and {END}: " + ", ".join(PLACES)
     )
-    arguments.add_argument("--show", metavar="FILE", help="measure nothing: print what --json wrote")
+    arguments.add_argument("--goals", action="store_true", help="print only which goals are reached")
+    arguments.add_argument("--show", metavar="FILE", nargs="+", help="measure nothing: print what --json wrote; of a table that is in several files, the last")
     options = arguments.parse_args()
     options.quick = "quick" in options.parts
     options.parts = [part for part in options.parts if part != "quick"]
@@ -283,14 +306,14 @@ def main():
         around(options.into / name)
     stopped = None
     if options.show:
-        result = json.loads(pathlib.Path(options.show).read_text())
+        result = functools.reduce(joined, (json.loads(pathlib.Path(name).read_text()) for name in options.show))
     else:
         result, stopped = measure(options)
         if options.json:
             pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     if options.into:
         put_into(options.into, result)
-    print((markdown if options.markdown else text)(result))
+    print("\n".join(goals_text(result)[1:]) if options.goals else (markdown if options.markdown else text)(result))
     if stopped:
         sys.exit("bench: interrupted; this is what was measured until then")
     if any("mindmeld" in table["absent"] for table in result["tables"]):

@@ -1,8 +1,16 @@
-"""Everything on this machine: what the programs cost when the network costs nothing."""
+"""Everything on this machine: what the programs cost when the network costs nothing. TCP's congestion control decides there, since
+what paces needs timers: so there is a second table, of a network namespace in which everybody has Reno, which does not pace."""
 import contextlib
+import pathlib
+import sys
 
 from bench import load
+from goals import Goal, no_worse
 from ways import HERE
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "netlab"))
+
+from netlab import Alone
 
 COLUMNS = (
     ("out1", "1 stream", "MB/s"),
@@ -16,19 +24,24 @@ COLUMNS = (
     ("rate1", "1 client", "conn/s"),
     ("rate16", "16 clients", "conn/s"),
 )
-OTHERS = ("rathole", "frp", "frp mux", "chisel", "ssh")
 GOALS = (
-    ("1 stream / haproxy", "out1", ("haproxy",), "least", 1.15),
-    ("reverse / haproxy", "in1", ("haproxy",), "least", 1.15),
-    ("8 streams / haproxy", "out8", ("haproxy",), "least", 1.05),
-    ("1 stream / the best of rathole, frp, chisel, ssh", "out1", OTHERS, "least", 1.2),
-    ("8 streams / the best of rathole, frp, chisel, ssh", "out8", OTHERS, "least", 1.2),
-    ("CPU per GB, 1 stream / haproxy", "cpu1", ("haproxy",), "most", 1.0),
-    ("CPU per GB, 8 streams / haproxy", "cpu8", ("haproxy",), "most", 1.0),
-    ("64 B round trip / haproxy", "ping50", ("haproxy",), "most", 1.15),
-    ("time to first byte / frp", "first", ("frp",), "most", 0.6),
-    ("connections, 16 clients / haproxy", "rate16", ("haproxy",), "least", 0.95),
-    ("connections, 1 client / haproxy", "rate1", ("haproxy",), "least", 0.8),
+    *(Goal(f"{words} / haproxy", (key,), least=least, over=("haproxy",)) for words, key, least in
+      (("1 stream", "out1", 1.5), ("reverse", "in1", 1.5), ("8 streams", "out8", 1.4))),
+    *(Goal(f"{words} / rathole", (key,), least=1.4, over=("rathole",)) for words, key in (("1 stream", "out1"), ("8 streams", "out8"))),
+    *(Goal(f"CPU per GB, {words} / haproxy", (key,), most=most, over=("haproxy",)) for words, key, most in
+      (("1 stream", "cpu1", 0.8), ("8 streams", "cpu8", 0.75))),
+    *(Goal(f"{words} / {other}", (key,), most=most, over=(other,)) for words, key, other, most in
+      (("64 B there and back p50", "ping50", "rathole", 1.05), ("64 B there and back p50", "ping50", "haproxy", 0.85),
+       ("first byte", "first", "rathole", 1.0), ("first byte", "first", "haproxy", 0.7))),
+    *(Goal(f"connections/s, {words} / {other}", (key,), least=least, over=(other,)) for words, key, other, least in
+      (("1 client", "rate1", "rathole", 1.0), ("16 clients", "rate16", "rathole", 0.95),
+       ("1 client", "rate1", "haproxy", 1.3), ("16 clients", "rate16", "haproxy", 1.0))),
+    no_worse(COLUMNS),
+)
+GOALS_RENO = (
+    *(Goal(f"{words} / haproxy", (key,), least=least, over=("haproxy",)) for words, key, least in
+      (("1 stream", "out1", 0.95), ("reverse", "in1", 0.95), ("8 streams", "out8", 1.0))),
+    no_worse(COLUMNS),
 )
 TITLE = (
     "Loopback. Bulk: 64 KiB written at a time, out of 16 MiB of random bytes, 256 KiB of room to read. CPU: seconds that all processes of the way "
@@ -36,15 +49,26 @@ TITLE = (
 )
 
 
+TITLE_RENO = "Loopback, everybody on Reno: the same, in a network namespace whose TCP has no other congestion control by itself."
+
+
 def measure(bench):
-    table = bench.table("loopback", TITLE, COLUMNS, goals=GOALS)
+    measure_on(bench, HERE, bench.table("loopback", TITLE, COLUMNS, goals=GOALS))
+
+
+def measure_reno(bench):
+    with Alone({"ipv4/tcp_congestion_control": "reno"}) as host:
+        measure_on(bench, (host,) * 3, bench.table("reno", TITLE_RENO, COLUMNS, goals=GOALS_RENO))
+
+
+def measure_on(bench, hosts, table):
     seconds, warm_up = bench.choose(1.2, 0.4), bench.choose(0.5, 0.3)
     with contextlib.ExitStack() as stack:
-        server, target = stack.enter_context(bench.server(HERE[0]))
+        server, target = stack.enter_context(bench.server(hosts[0]))
         running = []
         for kind in bench.kinds():
-            bench.tell(f"loopback: {kind.name}")
-            running.append(stack.enter_context(bench.way(kind, HERE, target, table)))
+            bench.tell(f"{table.name}: {kind.name}")
+            running.append(stack.enter_context(bench.way(kind, hosts, target, table)))
         running = list(filter(None, running))
 
         def bulk(one, way, streams, *keys):

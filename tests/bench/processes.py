@@ -33,13 +33,18 @@ def family(pid, known=None):
     return found
 
 
-def processor_seconds(pids):
-    total = 0
+def used(pids):
+    """Seconds of the processor: as a user, and in the kernel."""
+    ticks = [0, 0]
     for pid in pids:
         with contextlib.suppress(OSError):
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+            ticks = [total + int(field) for total, field in zip(ticks, fields[11:13])]
+    return [total / os.sysconf("SC_CLK_TCK") for total in ticks]
+
+
+def processor_seconds(pids):
+    return sum(used(pids))
 
 
 def memory(pid):

@@ -3,12 +3,17 @@ import dataclasses
 import statistics
 import textwrap
 
-OURS = "mindmeld"
+import goals
+from goals import GRPC, OURS, ratio
+
 WIDTH = 120
-SHORT = (  # what somebody who chooses looks at first: table, column, title
+SHORT = (  # what somebody who chooses looks at first: table, column, words
     ("loopback", "out1", "1 stream, MB/s"),
     ("loopback", "out8", "8 streams, MB/s"),
     ("loopback", "cpu1", "CPU s/GB"),
+    ("reno", "out1", "1 stream, all on Reno, MB/s"),
+    ("reno", "out8", "8 streams, all on Reno, MB/s"),
+    ("reno", "cpu1", "CPU s/GB, all on Reno"),
     ("loopback", "ping50", "64 B there and back, µs"),
     ("loopback", "first", "first byte, µs"),
     ("loopback", "rate16", "connections/s"),
@@ -29,7 +34,7 @@ class Column:
 
 
 class Table:
-    """`compare` says whether ratios make sense; goals are (words, key, over, "least" | "most", value): see goal_line."""
+    """`compare` says whether ratios make sense."""
 
     def __init__(self, name, title, columns, notes=(), compare=True, goals=()):
         self.name, self.title, self.columns = name, title, columns
@@ -46,7 +51,7 @@ class Table:
             "title": self.title,
             "notes": self.notes,
             "compare": self.compare,
-            "goals": self.goals,
+            "goals": [dataclasses.asdict(goal) for goal in self.goals],
             "columns": [dataclasses.asdict(column) for column in self.columns],
             "figures": {
                 way: {
@@ -73,11 +78,6 @@ def cell(figure):
     return f"{number(figure['median'])} ±{100 * half:.0f}%"
 
 
-def ratio(table, way, key, over):
-    ours, theirs = (table["figures"].get(name, {}).get(key) for name in (way, over))
-    return ours["median"] / theirs["median"] if ours and theirs and theirs["median"] else None
-
-
 def loses(value, column):
     return value is not None and (round(value, 2) < 1 if column["better"] == "more" else round(value, 2) > 1)
 
@@ -93,24 +93,9 @@ def blocks(table):
     ratios = []
     if table["compare"] and OURS in table["figures"]:
         for way in table["figures"]:
-            if way != OURS:
+            if way not in (OURS, GRPC):
                 ratios.append([f"/ {way}", *(ratio_cell(ratio(table, OURS, c["key"], way), c) for c in columns)])
     return medians, ratios
-
-
-def goal_line(table, goal):
-    """Ours over somebody's, or against a number if there is nobody to compare with; `over` may name several, and the best of them counts."""
-    words, key, over, kind, wanted = goal
-    if over:
-        found = [value for name in over if (value := ratio(table, OURS, key, name)) is not None]
-        value = (min if kind == "least" else max)(found) if found else None
-    else:
-        figure = table["figures"].get(OURS, {}).get(key)
-        value = figure["median"] if figure else None
-    if value is None:
-        return f"{words}: not measured (at {kind} {wanted:g})"
-    reached = value >= wanted if kind == "least" else value <= wanted
-    return f"{words}: {number(value)} (at {kind} {wanted:g}){'' if reached else ' MISSED'}"
 
 
 def lines_of(rows, heads, widths):
@@ -155,23 +140,38 @@ def head(result):
 def text(result):
     out = [line for words in head(result) for line in textwrap.wrap(words, WIDTH)]
     for table in result["tables"]:
-        out += text_table(table) + [""]
+        out += [*(text_table(table) if table["columns"] else []), ""]
         for words in remarks(table):
             out += textwrap.wrap(words, WIDTH)
-        out += [f"goal: {goal_line(table, goal)}" for goal in table["goals"]]
-    return "\n".join([*out, "", f"took {result['seconds']} s"])
+    return "\n".join([*out, *result["texts"], *goals_text(result), "", f"took {result['seconds']} s"])
 
 
-def markdown_rows(heads, rows):
+GOAL_HEADS = ["", "goal", "wanted", "measured", ""]
+
+
+def goals_text(result):
+    rows = [list(row) for row in goals.all_of(result["tables"], number)]
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in [GOAL_HEADS, *rows]) for i in range(len(GOAL_HEADS))]
+    return ["", *("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in [GOAL_HEADS, *rows])]
+
+
+def goals_markdown(result):
+    rows = [list(row) for row in goals.all_of(result["tables"], number)]
+    return ["", *markdown_rows(GOAL_HEADS, rows, "---")] if rows else []
+
+
+def markdown_rows(heads, rows, others="---:"):
     def line(cells):
         return "| " + " | ".join(cells) + " |"
 
-    return [line(heads), line(["---"] + ["---:"] * (len(heads) - 1)), *map(line, rows)]
+    return [line(heads), line(["---"] + [others] * (len(heads) - 1)), *map(line, rows)]
 
 
 def markdown(result):
     out = [" ".join(head(result))]
-    for table in result["tables"]:
+    for table in filter(lambda table: table["columns"], result["tables"]):
         medians, ratios = blocks(table)
         heads = [", ".join(filter(None, (c["title"], c["unit"]))) for c in table["columns"]]
         out += ["", title(table), "", *markdown_rows(["", *heads], medians)]
@@ -179,15 +179,16 @@ def markdown(result):
             out += ["", *markdown_rows([f"{OURS} /", *heads], [[row[0][2:], *row[1:]] for row in ratios])]
         for words in remarks(table):
             out += ["", words]
-    return "\n".join(out)
+    return "\n".join(out + goals_markdown(result))
 
 
 def summary(result):
-    """One table of the columns in SHORT: those of them that were measured."""
+    """One table of the figures in SHORT that were measured, a line each."""
     tables = {table["name"]: table for table in result["tables"]}
     picked = [(tables[name], key, words) for name, key, words in SHORT if name in tables]
     known = list(dict.fromkeys(way for table in result["tables"] for way in table["figures"]))
     ways = [way for way in known if any(key in table["figures"].get(way, {}) for table, key, _ in picked)]
+    others = [way for way in SHORT_OVER if way in ways]
 
     def median(table, way, key):
         figure = table["figures"].get(way, {}).get(key)
@@ -196,6 +197,6 @@ def summary(result):
     def against(table, way, key):
         return ratio_cell(ratio(table, OURS, key, way), next(c for c in table["columns"] if c["key"] == key))
 
-    rows = [[way, *(median(table, way, key) for table, key, _ in picked)] for way in ways]
-    rows += [[f"{OURS} / {way}", *(against(table, way, key) for table, key, _ in picked)] for way in SHORT_OVER if way in ways]
-    return "\n".join([" ".join(head(result)[:1] + [f"Medians; <: {OURS} is behind."]), "", *markdown_rows(["", *(words for *_, words in picked)], rows)])
+    rows = [[words, *(median(table, way, key) for way in ways), *(against(table, way, key) for way in others)] for table, key, words in picked]
+    heads = ["", *ways, *(f"{OURS} / {way}" for way in others)]
+    return "\n".join([" ".join(head(result)[:1] + [f"Medians; <: {OURS} is behind."]), "", *markdown_rows(heads, rows)])

@@ -7,6 +7,7 @@ import pathlib
 
 import processes
 from bench import load
+from goals import Goal
 from scale import hold
 from ways import HERE, Mindmeld
 
@@ -29,7 +30,7 @@ class Unretained(Mindmeld):
 
 
 GOALS = tuple(
-    (f"{words} / without retention", key, (Unretained.name,), "least", 0.95)
+    Goal(f"{words} / without retention", (key,), least=0.95, over=(Unretained.name,))
     for words, key in (("1 stream", "out1"), ("reverse", "in1"), ("8 streams", "out8"))
 )
 TITLE = (

@@ -15,6 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 
+from goals import BEFORE, GRPC, OURS
 from harness import BUILD, Mount, Program, eventually, free_port, is_mounted
 
 SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -121,10 +122,10 @@ class Direct(Way):
 class Tree(Mount):
     """A mount of a daemon on some host."""
 
-    def __init__(self, build, host, directory, name, router):
+    def __init__(self, build, host, directory, name, router, options):
         self.path = directory / f"{name}.mnt"
         self.path.mkdir(exist_ok=True)
-        Program.__init__(self, directory, name, host.command(build / "mmfs", "-f", "-o", "insecure", router, self.path))
+        Program.__init__(self, directory, name, host.command(build / "mmfs", "-f", "-o", options, router, self.path))
 
     def wait(self):
         eventually(lambda: is_mounted(self.path) or not self.alive(), what=f"{self.path} is mounted")
@@ -132,12 +133,19 @@ class Tree(Mount):
 
 
 class Mindmeld(Way):
-    name = "mindmeld"
+    name = OURS
     build = BUILD
 
     @classmethod
+    def said(cls, option):
+        return subprocess.run([cls.build / "mmfs", option], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    @classmethod
     def version_text(cls):
-        return subprocess.run([BUILD / "mmfs", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
+        return cls.said("--version").split()[-1]
+
+    def options(self):
+        return "insecure"
 
     def set_up(self):
         address = alone(self.r)
@@ -146,12 +154,28 @@ class Mindmeld(Way):
         )
         eventually(lambda: "listening" in self.programs["R"].text(), what="the router listens")
         for at, host in (("S", self.s), ("F", self.f)):
-            self.programs[at] = Tree(self.build, host, self.directory, f"mmfs-{at}", address)
+            self.programs[at] = Tree(self.build, host, self.directory, f"mmfs-{at}", address, self.options())
         for at in "SF":
             self.programs[at].wait()
         self.programs["S"].service("bench", self.target)
         self.entry = alone(self.f)
         self.programs["F"].forward("bench", self.entry)
+
+
+class Grpc(Mindmeld):
+    """What is left where only HTTP/2 passes."""
+
+    name = GRPC
+
+    def options(self):
+        return "insecure,raw=off" if "raw=" in self.said("--help") else "insecure"
+
+
+class Before(Mindmeld):
+    """Another build of it, whose folder is in MM_BEFORE: what a change has cost."""
+
+    name = BEFORE
+    build = pathlib.Path(os.environ.get("MM_BEFORE", "/nonexistent"))
 
 
 class Haproxy(Way):
@@ -296,4 +320,4 @@ class Chisel(Way):
         return entry
 
 
-WAYS = (Direct, Mindmeld, Haproxy, Socat, Ssh, Frp, FrpMux, Rathole, Chisel)
+WAYS = (Direct, Mindmeld, Grpc, *([Before] if Before.build.is_dir() else []), Haproxy, Socat, Ssh, Frp, FrpMux, Rathole, Chisel)
