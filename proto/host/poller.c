@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "errand.h"
+
 enum { BATCH_MAX = 64 };
 
 struct poller {
@@ -26,7 +28,7 @@ struct poller {
   struct poller_delay *delays;
   atomic_bool stopped;
   pthread_mutex_t lock; /* of the errands */
-  struct poller_errand *errands, **errands_end;
+  struct errands errands;
 };
 
 static uint64_t now_ms(void)
@@ -44,13 +46,11 @@ static void wake(struct poller *p)
   (void)!write(p->wake, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-void poller_post(struct poller *p, struct poller_errand *e)
+void poller_post(struct poller *p, struct errand *e)
 {
-  e->next = NULL;
   pthread_mutex_lock(&p->lock);
-  bool is_first = p->errands == NULL;
-  *p->errands_end = e;
-  p->errands_end = &e->next;
+  bool is_first = p->errands.first == NULL;
+  errands_add(&p->errands, e);
   if (is_first)
     wake(p); /* under the lock: the poller may be closed once the errand has run */
   pthread_mutex_unlock(&p->lock);
@@ -65,15 +65,9 @@ void poller_stop(struct poller *p)
 static void run_errands(struct poller *p)
 {
   pthread_mutex_lock(&p->lock);
-  struct poller_errand *e = p->errands;
-  p->errands = NULL;
-  p->errands_end = &p->errands;
+  struct errand *first = errands_take(&p->errands);
   pthread_mutex_unlock(&p->lock);
-  while (e != NULL) {
-    struct poller_errand *next = e->next;
-    e->run(e);
-    e = next;
-  }
+  errands_run(first);
 }
 
 /* ---- Rings: what is in one can be taken out without its head ---- */
@@ -276,7 +270,7 @@ int poller_open(struct poller **out)
   struct poller *p = calloc(1, sizeof *p);
   if (p == NULL)
     return -ENOMEM;
-  p->errands_end = &p->errands;
+  errands_start(&p->errands);
   ring_empty(&p->again);
   p->waker.ready = woken;
   p->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -297,7 +291,7 @@ int poller_open(struct poller **out)
 
 void poller_close(struct poller *p)
 {
-  while (p->errands != NULL)
+  while (p->errands.first != NULL)
     run_errands(p);
   close(p->epoll);
   close(p->wake);

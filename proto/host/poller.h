@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+struct errand;
 struct poller;
 
 /* Embedded in what watches a descriptor; zeroed but for `ready`. It may be freed once it is removed, also inside of a
@@ -20,13 +21,6 @@ struct poller_watch {
   /* `events` as epoll tells them; 0: poller_again asked for it. */
   void (*ready)(struct poller_watch *w, uint32_t events);
   struct poller_watch *again_prev, *again_next; /* the poller's own */
-};
-
-/* Something to do on the poller's thread; the poster's memory, which it may reuse or free as soon as `run` is called.
- */
-struct poller_errand {
-  void (*run)(struct poller_errand *e);
-  struct poller_errand *next; /* the poller's own */
 };
 
 /* One of the deadlines of a delay; zeroed before first use. */
@@ -67,9 +61,8 @@ void poller_remove(struct poller *p, int fd, struct poller_watch *w);
 /* `ready` is called in the next turn, once, with events 0; or with real ones, should there be any by then. */
 void poller_again(struct poller *p, struct poller_watch *w);
 
-/* Any thread. Errands run in the order in which they were posted; one that is posted must not be posted again before
- * its `run` is called. */
-void poller_post(struct poller *p, struct poller_errand *e);
+/* Any thread. `run` is called on the poller's, in the order in which they were posted (errand.h). */
+void poller_post(struct poller *p, struct errand *e);
 
 void poller_delay_add(struct poller *p, struct poller_delay *d);
 /* Forgets its deadlines with it. Not inside a `due`. */

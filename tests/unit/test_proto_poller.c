@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/host/errand.h"
 #include "proto/host/poller.h"
 
 #include "runner.h"
@@ -238,13 +239,13 @@ END_TEST
 /* ---- Errands ---- */
 
 struct count {
-  struct poller_errand errand;
+  struct errand errand;
   int thread, number;
 };
 
 static int ran[THREADS], out_of_order, threads_done;
 
-static void count(struct poller_errand *e)
+static void count(struct errand *e)
 {
   struct count *c = (struct count *)e;
   out_of_order += c->number != ran[c->thread];
@@ -298,15 +299,15 @@ START_TEST(test_stop_from_another_thread)
 END_TEST
 
 static int closing_ran;
-static struct poller_errand second;
+static struct errand second;
 
-static void run_second(struct poller_errand *e)
+static void run_second(struct errand *e)
 {
   (void)e;
   closing_ran++;
 }
 
-static void run_first(struct poller_errand *e)
+static void run_first(struct errand *e)
 {
   (void)e;
   closing_ran++;
@@ -316,7 +317,7 @@ static void run_first(struct poller_errand *e)
 
 START_TEST(test_errands_that_are_left_run_at_the_end)
 {
-  struct poller_errand first = {.run = run_first};
+  struct errand first = {.run = run_first};
   poller_post(poller, &first);
   poller_close(poller);
   ck_assert_int_eq(closing_ran, 2);
