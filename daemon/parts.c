@@ -46,7 +46,7 @@ static int open_below(struct daemon *d)
     }
   }
   if (err == 0)
-    err = pump_set_open(&d->pumps, d->queue, &d->loop, &limits);
+    err = pump_set_open(&d->pumps, rpc_queue_home(d->queue), &d->loop, &limits);
   if (err == 0)
     err = lookups_open(&d->lookups, &d->loop);
   if (err == 0)

@@ -168,7 +168,7 @@ static int open_parts(struct carrier *c, const struct settings *s, const char *k
     c->queue = NULL;
     return error;
   }
-  error = pump_set_open(&c->pumps, c->queue, c->loop, &limits);
+  error = pump_set_open(&c->pumps, rpc_queue_home(c->queue), c->loop, &limits);
   if (error == 0)
     error = lookups_open(&c->lookups, c->loop);
   if (error == 0)

@@ -11,6 +11,7 @@
 #include "mindmeld.pb-c.h"
 #include "proto/pump/pump.h"
 #include "proto/rpc/rpc.h"
+#include "proto/rpc/rpc_stream.h"
 #include "proto/wire/header.h"
 
 enum { TOKEN_MS = 10000, TRACE_MS = 2000 /* dials may wait for it */ };
@@ -51,13 +52,16 @@ static int open_stream(const struct carry_host *host, struct pump_stream **out, 
 {
   struct link *l = of(host)->link;
   struct header whole = *header;
-  const struct pump_stream_options options = {
-      .channel = link_channel(l), .original_router = original, .header = &whole};
+  const struct pump_stream_options options = {.original_router = original, .header = &whole};
+  struct stream *stream;
 
+  int err = rpc_stream_create(&stream, link_channel(l), original);
+  if (err != 0)
+    return err;
   whole.has_member = whole.has_member_key = true;
   memcpy(whole.member, link_member(l), sizeof whole.member);
   memcpy(whole.member_key, link_member_key(l), sizeof whole.member_key);
-  int err = pump_stream_open(out, of(host)->pumps, &options, events, arg);
+  err = pump_stream_open(out, of(host)->pumps, stream, &options, events, arg);
   explicit_bzero(&whole, sizeof whole);
   return err;
 }

@@ -7,17 +7,25 @@
 
 #include "pump_internal.h"
 
-#define PUMP_OF(tag, member) ((struct pump *)((char *)(tag)-offsetof(struct pump, member)))
+static struct pump *pump_of(struct errand *e)
+{
+  return (struct pump *)((char *)e - offsetof(struct pump, errand));
+}
+
+static void deliver(struct pump *p, void (*run)(struct errand *e))
+{
+  p->errand.run = run;
+  home_send(p->set->home, &p->errand);
+}
 
 void pump_ref(struct pump *p)
 {
   atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
 }
 
-static void free_on_loop(struct rpc_tag *tag, bool ok)
+static void free_on_loop(struct errand *e)
 {
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, loop_tag);
+  struct pump *p = pump_of(e);
   pump_up_free(p);
   pump_down_free(p);
   pump_ack_free(p);
@@ -29,7 +37,7 @@ static void free_on_loop(struct rpc_tag *tag, bool ok)
 void pump_unref(struct pump *p)
 {
   if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
-    rpc_queue_deliver(p->set->queue, &p->loop_tag, true, free_on_loop);
+    deliver(p, free_on_loop);
 }
 
 /* ---- Events ---- */
@@ -51,15 +59,14 @@ static void tell_remote_eof(struct pump *p)
   p->events->remote_eof(p, p->arg);
 }
 
-static void events_on_loop(struct rpc_tag *tag, bool ok)
+static void events_on_loop(struct errand *e)
 {
   static void (*const tellers[PUMP_EVENTS])(struct pump * p) = {
       [PUMP_LOCAL_EOF] = tell_local_eof,
       [PUMP_SOCKET_FAILED] = tell_socket_failed,
       [PUMP_REMOTE_EOF] = tell_remote_eof,
   };
-  (void)ok;
-  struct pump *p = PUMP_OF(tag, loop_tag);
+  struct pump *p = pump_of(e);
   unsigned due = atomic_exchange(&p->untold, 0);
   for (size_t i = 0; i < PUMP_EVENTS && !p->closed; i++)
     if (due & 1U << i)
@@ -71,7 +78,7 @@ void pump_tell(struct pump *p, enum pump_event event)
 {
   pump_ref(p);
   if (atomic_fetch_or(&p->untold, 1U << event) == 0)
-    rpc_queue_deliver(p->set->queue, &p->loop_tag, true, events_on_loop);
+    deliver(p, events_on_loop);
   else
     pump_unref(p);
 }
@@ -121,8 +128,7 @@ static void make_current(struct pump *p, struct pump_stream *s, const struct pum
     struct header answer = *a->answer;
     answer.received = p->down.sequence.received;
     answer.limit = pump_limit(p);
-    grpc_byte_buffer_destroy(s->out.header_due);
-    s->out.header_due = pump_say_header(&answer);
+    pump_say_header(s, &answer);
     explicit_bzero(&answer, sizeof answer);
   }
   pump_ack_restart(p);

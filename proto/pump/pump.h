@@ -4,10 +4,10 @@
  * waits for the socket. A stream is one way to the other end. A pump has one current stream, or none; on a new one both
  * directions go on where they stopped.
  *
- * Two threads work on a pump. The loop's thread reads the socket and sends; the queue's own thread takes messages and
- * writes them to the socket. Each direction has a lock of its own. All functions here must be called on the loop's
- * thread; all events come there, and never inside a function. Pumps and streams move bytes and report; their owner
- * decides what an end or a failure means.
+ * Two threads may work on a pump. The loop's thread reads the socket and sends; a thread that the stream's kind may
+ * have takes messages and writes them to the socket. Each direction has a lock of its own. All functions here must be
+ * called on the loop's thread; all events come there, and never inside a function. Pumps and streams move bytes and
+ * report; their owner decides what an end or a failure means.
  */
 #ifndef PROTO_PUMP_H
 #define PROTO_PUMP_H
@@ -19,11 +19,11 @@
 #include "proto/wire/status.h"
 
 struct header;
+struct home;
 struct pump;
 struct pump_set;
 struct pump_stream;
-struct rpc_channel;
-struct rpc_queue;
+struct stream;
 struct uv_loop_s;
 
 struct pump_limits {
@@ -34,7 +34,7 @@ struct pump_limits {
 
 /* What the pumps and streams of one loop share: the epoll set of their sockets, the pool of read buffers, the budget.
  */
-int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop, const struct pump_limits *limits);
+int pump_set_open(struct pump_set **out, struct home *home, struct uv_loop_s *loop, const struct pump_limits *limits);
 /* Every pump and every stream must be closed before. `closed` runs on the loop, when the set is freed. */
 void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg);
 uint64_t pump_set_windows(const struct pump_set *set); /* bytes of the budget that the windows have now */
@@ -59,15 +59,14 @@ struct pump_stream_events {
 };
 
 struct pump_stream_options {
-  struct rpc_channel *channel;
-  bool original_router;        /* ProxyConnection, the token inside the data; else Connect */
-  const struct header *header; /* what the stream begins with; copied. Of it an original router gets the token only */
+  bool original_router;        /* gets the token only, inside the data, and its other side speaks the first version */
+  const struct header *header; /* what the stream begins with; copied */
 };
 
-/* Opens a stream and sends its header. Until the stream is a pump's, only the other side's first word is read: a
- * header, a refusal or a reset. Data of a first version waits in the stream. */
-int pump_stream_open(struct pump_stream **out, struct pump_set *set, const struct pump_stream_options *options,
-                     const struct pump_stream_events *events, void *arg);
+/* Starts a stream, of any kind, with its header. Takes `stream`, even on failure. Until the stream is a pump's, only
+ * the other side's first word is read: a header, a refusal or a reset. Data of a first version waits in the stream. */
+int pump_stream_open(struct pump_stream **out, struct pump_set *set, struct stream *stream,
+                     const struct pump_stream_options *options, const struct pump_stream_events *events, void *arg);
 /* From now on events go there. */
 void pump_stream_hand_over(struct pump_stream *s, const struct pump_stream_events *events, void *arg);
 /* Answers the other side's header, before all else, on a stream that does not become a pump's. */

@@ -1,4 +1,4 @@
-/* Stream to socket. The bytes go out from the very slices they arrived in, past the few bytes that name the field.
+/* Stream to socket. The bytes go out from the very memory they arrived in, past the few bytes that name the field.
  *
  * With a window at the other side the next message is asked for at once, and what the socket does not take is queued:
  * the window bounds that, and nothing that is said waits behind data that nobody reads, be it an ack, a reset or an
@@ -62,7 +62,7 @@ static void pop(struct pump *p)
   p->down.first = m->next;
   if (m->charged)
     refund(p, m->left + WINDOW_MESSAGE_COST);
-  grpc_byte_buffer_destroy(m->buffer);
+  message_free(m->message);
   free(m);
 }
 
@@ -81,60 +81,45 @@ void pump_down_free(struct pump *p)
   pthread_mutex_destroy(&p->down.lock);
 }
 
-static size_t parts_of(const grpc_byte_buffer *b, struct iovec *parts, size_t max, size_t slice, size_t used)
-{
-  const grpc_slice_buffer *slices = &b->data.raw.slice_buffer;
-  size_t count = 0;
-  for (; slice < slices->count && count < max; slice++, used = 0) {
-    parts[count].iov_base = GRPC_SLICE_START_PTR(slices->slices[slice]) + used;
-    parts[count++].iov_len = GRPC_SLICE_LENGTH(slices->slices[slice]) - used;
-  }
-  return count;
-}
-
-size_t pump_down_parts(const grpc_byte_buffer *b, struct iovec *parts, size_t max)
-{
-  return parts_of(b, parts, max, 0, 0);
-}
-
 static void advance(struct pump_message *m, size_t n)
 {
-  const grpc_slice_buffer *slices = &m->buffer->data.raw.slice_buffer;
   while (n > 0) {
-    size_t here = GRPC_SLICE_LENGTH(slices->slices[m->slice]) - m->slice_used;
+    size_t here = m->message->parts[m->part].size - m->part_used;
     if (n < here) {
-      m->slice_used += n;
+      m->part_used += n;
       return;
     }
     n -= here;
-    m->slice++;
-    m->slice_used = 0;
+    m->part++;
+    m->part_used = 0;
   }
 }
 
 /* What of a message is still to be written, cut to it. Returns how many parts. */
 static size_t unwritten(const struct pump_message *m, struct iovec *parts, size_t max)
 {
-  size_t count = parts_of(m->buffer, parts, max, m->slice, m->slice_used), size = 0;
-  for (size_t i = 0; i < count; i++) {
-    if (parts[i].iov_len > m->left - size)
-      parts[i].iov_len = m->left - size;
-    size += parts[i].iov_len;
+  size_t count = 0, left = m->left, used = m->part_used;
+  for (size_t i = m->part; left > 0 && count < max; i++, used = 0) {
+    const struct bytes *b = &m->message->parts[i];
+    size_t here = b->size - used < left ? b->size - used : left;
+    parts[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)(b->at + used), .iov_len = here};
+    left -= here;
   }
   return count;
 }
 
+/* Without memory for it, it stays as it is. */
 static void make_small(struct pump_message *m)
 {
   struct iovec parts[PUMP_PARTS_MAX];
-  size_t count = unwritten(m, parts, PUMP_PARTS_MAX), at = 0;
-  grpc_slice slice = grpc_slice_malloc(m->left);
-  for (size_t i = 0; i < count; at += parts[i++].iov_len)
-    memcpy(GRPC_SLICE_START_PTR(slice) + at, parts[i].iov_base, parts[i].iov_len);
-  grpc_byte_buffer_destroy(m->buffer);
-  m->buffer = grpc_raw_byte_buffer_create(&slice, 1);
-  grpc_slice_unref(slice);
-  m->slice = m->slice_used = 0;
+  uint8_t bytes[PUMP_COPY_MAX];
+  payload_copy(parts, unwritten(m, parts, PUMP_PARTS_MAX), 0, m->left, bytes);
+  struct message *small = message_copy(bytes, m->left);
+  if (small == NULL)
+    return;
+  message_free(m->message);
+  m->message = small;
+  m->part = m->part_used = 0;
 }
 
 /* The last message is the only one that may not be charged yet. */
@@ -145,18 +130,18 @@ void pump_down_keep(struct pump *p)
     return;
   m->charged = true;
   charge(p, m->left + WINDOW_MESSAGE_COST);
-  if (m->left > 0 && m->left <= PUMP_COPY_MAX && m->buffer->data.raw.slice_buffer.count <= PUMP_PARTS_MAX)
+  if (m->left > 0 && m->left <= PUMP_COPY_MAX && m->message->count <= PUMP_PARTS_MAX)
     make_small(m);
 }
 
 /* ---- Arriving ---- */
 
-static bool append(struct pump *p, grpc_byte_buffer *buffer, const struct payload *payload, uint64_t skip)
+static bool append(struct pump *p, struct message *message, const struct payload *payload, uint64_t skip)
 {
   struct pump_message *m = calloc(1, sizeof *m);
   if (m == NULL)
     return false;
-  m->buffer = buffer;
+  m->message = message;
   m->eof = payload->eof;
   if (payload->has_data) {
     advance(m, payload->data_at + (size_t)skip);
@@ -180,7 +165,7 @@ static bool is_too_much(const struct pump *p, uint64_t size)
                         set->limits.budget);
 }
 
-const char *pump_down_take(struct pump *p, grpc_byte_buffer *buffer, const struct payload *payload)
+const char *pump_down_take(struct pump *p, struct message *message, const struct payload *payload)
 {
   if (payload->has_window && p->down.queueing && !p->down.drop)
     take_window(p, payload->window);
@@ -194,12 +179,12 @@ const char *pump_down_take(struct pump *p, grpc_byte_buffer *buffer, const struc
     why = "the other side did not go on where it stopped";
   else if (news > 0 && !p->down.drop && is_too_much(p, size - skip))
     why = "the other side sent more than its limit allows";
-  else if (news > 0 && !p->down.drop && !append(p, buffer, payload, skip))
+  else if (news > 0 && !p->down.drop && !append(p, message, payload, skip))
     why = "memory is short";
   if (why != NULL)
     p->down.sequence = before;
   if (why != NULL || news == 0 || p->down.drop)
-    grpc_byte_buffer_destroy(buffer);
+    message_free(message);
   return why;
 }
 
@@ -279,7 +264,7 @@ static bool may_receive(const struct pump *p)
 void pump_down_run(struct pump *p)
 {
   struct pump_stream *s = p->stream;
-  if (s != NULL && s->original && s->in.status_known && s->status != GRPC_STATUS_OK)
+  if (s != NULL && s->original && s->in.status_known && s->status != RPC_OK)
     pump_down_drop(p);
   pump_down_write(p);
   if (s == NULL)

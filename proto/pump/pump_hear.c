@@ -9,17 +9,9 @@
 #include "mindmeld.pb-c.h"
 #include "pump_internal.h"
 
-static void message_complete(struct rpc_tag *tag, bool ok);
-
-void pump_hear_init(struct pump_stream *s)
-{
-  s->in.tag.complete = message_complete;
-}
-
 void pump_hear_free(struct pump_stream *s)
 {
-  grpc_byte_buffer_destroy(s->in.arriving);
-  grpc_byte_buffer_destroy(s->in.first);
+  message_free(s->in.first);
   free(s->in.header);
   free(s->in.code);
   free(s->in.reason);
@@ -27,22 +19,19 @@ void pump_hear_free(struct pump_stream *s)
 
 void pump_hear(struct pump_stream *s)
 {
-  grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
-  op.data.recv_message.recv_message = &s->in.arriving;
   s->in.receiving = true;
   pump_stream_ref(s);
-  if (rpc_start_batch(s->call, &op, 1, &s->in.tag) != 0) {
-    s->in.receiving = false;
-    s->in.over = true;
-    grpc_call_cancel(s->call, NULL);
-    pump_stream_unref(s);
-  }
+  if (s->stream->kind->hear(s->stream))
+    return;
+  s->in.receiving = false;
+  s->in.over = true;
+  pump_stream_unref(s);
 }
 
 static void fail(struct pump_stream *s, const char *why)
 {
   s->in.over = s->in.last = true;
-  grpc_call_cancel_with_status(s->call, GRPC_STATUS_INTERNAL, why, NULL);
+  s->stream->kind->cancel(s->stream, RPC_INTERNAL, why);
 }
 
 /* ---- Words ---- */
@@ -79,11 +68,11 @@ static bool keep_header(struct pump_stream *s, const struct payload *m, const st
   return true;
 }
 
-/* `parts`: room for `count`, which is how many the message has. */
-static bool parse(struct pump_stream *s, const grpc_byte_buffer *buffer, struct iovec *parts, size_t count, bool again,
+/* `parts`: room for as many as the message has. */
+static bool parse(struct pump_stream *s, const struct message *message, struct iovec *parts, bool again,
                   struct payload *out)
 {
-  pump_down_parts(buffer, parts, count);
+  size_t count = message_iovecs(message, parts, message->count);
   if (payload_parse(parts, count, out) != 0)
     return false;
   if (again)
@@ -96,14 +85,13 @@ static bool parse(struct pump_stream *s, const grpc_byte_buffer *buffer, struct 
 }
 
 /* False: it is malformed, or memory is short. `again`: its words are known already. */
-static bool look(struct pump_stream *s, const grpc_byte_buffer *buffer, bool again, struct payload *out)
+static bool look(struct pump_stream *s, const struct message *message, bool again, struct payload *out)
 {
-  size_t count = buffer->data.raw.slice_buffer.count;
   struct iovec few[PUMP_PARTS_MAX];
-  if (count <= PUMP_PARTS_MAX)
-    return parse(s, buffer, few, count, again, out);
-  struct iovec *many = calloc(count, sizeof *many);
-  bool good = many != NULL && parse(s, buffer, many, count, again, out);
+  if (message->count <= PUMP_PARTS_MAX)
+    return parse(s, message, few, again, out);
+  struct iovec *many = calloc(message->count, sizeof *many);
+  bool good = many != NULL && parse(s, message, many, again, out);
   free(many);
   return good;
 }
@@ -119,15 +107,15 @@ static void tell_last_word(struct pump_stream *s, const struct payload *payload)
 /* ---- Messages ---- */
 
 /* Its words are told now, and what else is in it waits for a pump. */
-static void take_first(struct pump_stream *s, grpc_byte_buffer *buffer)
+static void take_first(struct pump_stream *s, struct message *message)
 {
   struct payload payload = {0};
-  bool good = look(s, buffer, false, &payload);
+  bool good = look(s, message, false, &payload);
   bool waits = good && (payload.has_data || payload.eof || payload.has_ack);
   if (waits)
-    s->in.first = buffer;
+    s->in.first = message;
   else
-    grpc_byte_buffer_destroy(buffer);
+    message_free(message);
   if (!good)
     fail(s, "the other side sent a malformed message");
   else if (!waits && !payload.has_header && !payload.has_reset && !payload.has_refused)
@@ -138,15 +126,15 @@ static void take_first(struct pump_stream *s, grpc_byte_buffer *buffer)
 
 /* Of a reset only what the socket has taken by now goes before it: who does not read would never hear of it. An end may
  * have gone before. */
-static void take(struct pump *p, struct pump_stream *s, grpc_byte_buffer *buffer, bool again, struct payload *payload)
+static void take(struct pump *p, struct pump_stream *s, struct message *message, bool again, struct payload *payload)
 {
   const char *why = NULL;
-  if (!look(s, buffer, again, payload)) {
-    grpc_byte_buffer_destroy(buffer);
+  if (!look(s, message, again, payload)) {
+    message_free(message);
     *payload = (struct payload){0};
     why = "the other side sent a malformed message";
   } else {
-    why = pump_down_take(p, buffer, payload);
+    why = pump_down_take(p, message, payload);
   }
   if (payload->has_header && !again)
     pump_ack_greet(p);
@@ -163,10 +151,10 @@ static void take(struct pump *p, struct pump_stream *s, grpc_byte_buffer *buffer
 
 void pump_hear_first(struct pump *p, struct pump_stream *s, struct payload *payload)
 {
-  grpc_byte_buffer *buffer = s->in.first;
+  struct message *message = s->in.first;
   s->in.first = NULL;
-  if (buffer != NULL)
-    take(p, s, buffer, true, payload);
+  if (message != NULL)
+    take(p, s, message, true, payload);
 }
 
 void pump_hear_follow(struct pump *p, struct pump_stream *s, const struct payload *payload)
@@ -177,28 +165,24 @@ void pump_hear_follow(struct pump *p, struct pump_stream *s, const struct payloa
     pthread_mutex_unlock(&p->up.lock);
   }
   if (payload->has_ack && pump_up_acked(p, s, &payload->ack) != 0)
-    grpc_call_cancel_with_status(s->call, GRPC_STATUS_INTERNAL, "the other side acknowledged what was never sent",
-                                 NULL);
+    s->stream->kind->cancel(s->stream, RPC_INTERNAL, "the other side acknowledged what was never sent");
   pump_ack_go(p);
 }
 
-static void message_complete(struct rpc_tag *tag, bool ok)
+void pump_hear_done(struct pump_stream *s, struct message *m)
 {
-  struct pump_stream *s = (struct pump_stream *)((char *)tag - offsetof(struct pump_stream, in.tag));
   struct payload payload = {0};
   struct pump *p = pump_stream_lock(s, PUMP_DOWN);
   bool current = p != NULL && p->stream == s;
-  grpc_byte_buffer *buffer = s->in.arriving;
-  s->in.arriving = NULL;
   s->in.receiving = false;
-  if (!ok || buffer == NULL)
+  if (m == NULL)
     s->in.over = true;
   else if (s->in.last || (p != NULL && !current))
-    grpc_byte_buffer_destroy(buffer);
+    message_free(m);
   else if (p == NULL)
-    take_first(s, buffer);
+    take_first(s, m);
   else
-    take(p, s, buffer, false, &payload);
+    take(p, s, m, false, &payload);
   if (current)
     pump_down_run(p);
   else

@@ -8,15 +8,14 @@
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
  * that pump's locks. The arm lock and the ack lock are leaves.
  *
- * References: the owner's until the close, one for each batch that is out (of the stream), one for each event on its
- * way to the loop, one while an ack waits for the clock (of the pump), one that a stream has of the pump whose locks it
- * uses. Whoever drops the last one sends pump or stream to the loop to be freed there, so that no epoll batch still
- * names it.
+ * References: the owner's until the close, one for each answer that is awaited from the kind and one for its end (of
+ * the stream), one for each event on its way to the loop, one while an ack waits for the clock (of the pump), one that
+ * a stream has of the pump whose locks it uses. Whoever drops the last one sends pump or stream to the loop to be freed
+ * there, so that no epoll batch still names it.
  */
 #ifndef PROTO_PUMP_INTERNAL_H
 #define PROTO_PUMP_INTERNAL_H
 
-#include <grpc/grpc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
@@ -24,28 +23,30 @@
 #include "proto/flow/sequence.h"
 #include "proto/flow/window.h"
 #include "proto/host/heap.h"
-#include "proto/rpc/rpc_internal.h"
+#include "proto/host/home.h"
+#include "proto/stream/message.h"
+#include "proto/stream/slab.h"
+#include "proto/stream/stream.h"
 #include "proto/wire/header.h"
 #include "proto/wire/payload.h"
 #include "pump.h"
-#include "slab.h"
 
 enum { PUMP_RESET_CODE_MAX = 32, PUMP_RESET_REASON_MAX = 256, PUMP_PARTS_MAX = 256 };
 enum { PUMP_COPY_MAX = 2 << 10 }; /* bytes that are copied rather than keep a large buffer from being used again */
 
 struct pump_set {
-  struct rpc_queue *queue;
+  struct home *home;
   struct pump_watch *watch; /* what libuv sees of the set */
   struct pump_limits limits;
   int epoll;
   pthread_t loop_thread;
-  struct slab_carver loop_carver, cq_carver; /* one for each thread that reads sockets */
-  atomic_int bulk;                           /* pumps that read large */
-  _Atomic uint64_t windows;                  /* of the budget for windows */
-  _Atomic uint64_t promised, excess;         /* of that for queues: what is granted and meant to be used; what is */
-  _Atomic uint64_t queued;                   /* in all */
-  struct pump *pumps;                        /* loop thread; freed ones leave */
-  struct pump_stream *streams;               /* too */
+  struct slab_carver loop_carver, other_carver; /* one for each thread that reads sockets */
+  atomic_int bulk;                              /* pumps that read large */
+  _Atomic uint64_t windows;                     /* of the budget for windows */
+  _Atomic uint64_t promised, excess;            /* of that for queues: what is granted and meant to be used; what is */
+  _Atomic uint64_t queued;                      /* in all */
+  struct pump *pumps;                           /* loop thread; freed ones leave */
+  struct pump_stream *streams;                  /* too */
   size_t pump_count, stream_count;
   struct heap_crowd crowd;
   void (*closed)(void *arg);
@@ -54,28 +55,24 @@ struct pump_set {
   pthread_mutex_t clock_lock;
   struct pump *waiting; /* for an ack's time */
   bool clock_runs;
-  struct rpc_tag clock_tag;
+  struct errand start_clock;
 };
 
 /* ---- Streams ---- */
 
 struct pump_stream_out {
-  struct rpc_tag tag;
-  grpc_byte_buffer *message; /* that is being sent */
   bool sending;
-  grpc_byte_buffer *header_due;
-  grpc_byte_buffer *last_due; /* a reset or a refusal */
-  bool last_waits;            /* for the data that there is */
-  bool resumes;               /* what was sent on another stream: of that there may be much */
+  struct bytes header_due; /* or none */
+  struct bytes last_due;   /* a reset or a refusal */
+  bool last_waits;         /* for the data that there is */
+  bool resumes;            /* what was sent on another stream: of that there may be much */
   bool half_close_due;
   bool over;   /* half-closed, or it failed: nothing is sent any more */
   uint64_t at; /* where the other side takes the next data to begin if it is told nothing */
 };
 
 struct pump_stream_in {
-  struct rpc_tag tag;
-  grpc_byte_buffer *arriving; /* written by gRPC */
-  grpc_byte_buffer *first;    /* what else was in the first message waits for a pump */
+  struct message *first; /* what else was in the first message waits for a pump */
   bool receiving;
   bool over; /* nothing more arrives */
   bool last; /* what came is the other side's last word; nothing is taken any more */
@@ -89,15 +86,13 @@ struct pump_stream_in {
 
 struct pump_stream {
   struct pump_set *set;
-  struct rpc_lane *lane;
-  atomic_bool begun; /* its header has left */
-  grpc_call *call;
+  struct stream *stream;
   const struct pump_stream_events *events;
   void *arg;
   atomic_int refs;
-  bool closed; /* loop thread */
-  bool told;   /* loop thread: that it has ended */
-  bool original_router;
+  bool started;
+  bool closed;                     /* loop thread */
+  bool told;                       /* loop thread: that it has ended */
   bool original;                   /* the other side is; changes with both directions locked */
   struct pump_stream *prev, *next; /* of the set */
 
@@ -106,19 +101,17 @@ struct pump_stream {
   struct pump_stream_out out; /* under its up lock */
   struct pump_stream_in in;   /* under its down lock */
 
-  struct rpc_tag metadata_tag, status_tag;
-  struct rpc_tag loop_tag; /* events on their way to the loop; in the end, to be freed there */
-  atomic_uint untold;      /* bits: events that loop_tag brings */
-  grpc_metadata_array metadata, trailers;
-  grpc_status_code status;
-  grpc_slice status_details;
+  struct errand errand; /* events on their way to the loop; in the end, to be freed there */
+  atomic_uint untold;   /* bits: events that it brings */
+  enum rpc_status status;
+  const char *status_text; /* the kind's */
 };
 
 /* ---- Pumps ---- */
 
 struct pump_up {
   pthread_mutex_t lock;
-  struct sequence_out sequence; /* the bodies are slices */
+  struct sequence_out sequence; /* the bodies are struct bytes */
   size_t read_size;
   struct window window;
   uint64_t charged;            /* what it has of the budget */
@@ -140,9 +133,9 @@ struct pump_up {
 /* A message that came, as far as it is not written yet. */
 struct pump_message {
   struct pump_message *next;
-  grpc_byte_buffer *buffer;
-  size_t slice, slice_used; /* where its data begins */
-  size_t left;              /* bytes of data */
+  struct message *message;
+  size_t part, part_used; /* where its data begins */
+  size_t left;            /* bytes of data */
   bool eof, charged;
 };
 
@@ -191,7 +184,7 @@ struct pump {
   uint64_t confirmed;      /* loop thread: of bytes_written, the peer's machine has */
   atomic_int socket_error; /* the first */
 
-  struct rpc_tag loop_tag; /* as a stream's */
+  struct errand errand; /* as a stream's */
   atomic_uint untold;
 };
 
@@ -256,35 +249,29 @@ ssize_t pump_unix_read(struct pump *p, void *room, size_t size);
 /* From now on its end is an orderly one. */
 void pump_unix_let_go(struct pump *p);
 
-/* ---- pump_say.c: with the stream's up lock held ---- */
+/* ---- pump_say.c: with the stream's up lock held. What comes to `later` is run when no lock is held. ---- */
 
-/* A completion of something else that turned up on the way is given back: to be completed once no lock is held. */
-struct rpc_stray {
-  struct rpc_tag *tag;
-  bool ok;
-};
-void pump_complete_stray(struct rpc_stray stray);
 /* Something may be said on it now. */
 bool pump_say_can(const struct pump_stream *s);
-grpc_byte_buffer *pump_say_copied(const uint8_t *bytes, size_t size);
-grpc_byte_buffer *pump_say_header(const struct header *h);
 /* The first message. */
-struct rpc_stray pump_say_start(struct pump_stream *s, grpc_byte_buffer *header, const grpc_metadata *metadata,
-                                size_t metadata_count);
-struct rpc_stray pump_say(struct pump_stream *s, grpc_byte_buffer *message);
-/* And nothing more after it; NULL: nothing at all. */
-struct rpc_stray pump_say_last(struct pump_stream *s, grpc_byte_buffer *last);
+void pump_say_start(struct pump_stream *s, const void *first, size_t size, struct errand **later);
+void pump_say(struct pump_stream *s, const struct stream_say *what, struct errand **later);
+/* What is to be said before all else. When memory is short, the stream is cancelled. */
+void pump_say_header(struct pump_stream *s, const struct header *h);
 /* One word that is due and goes before data, of which there is some that was not sent yet (`data`). False: none is. */
-bool pump_say_word(struct pump_stream *s, bool data, struct rpc_stray *stray);
+bool pump_say_word(struct pump_stream *s, bool data, struct errand **later);
 /* Says what can be said. Takes the lock itself. */
 void pump_say_go(struct pump_stream *s);
+/* Answers the kind. Takes the lock itself. */
+void pump_say_done(struct pump_stream *s, bool ok);
 
 /* ---- pump_hear.c: with the stream's down lock held ---- */
 
-void pump_hear_init(struct pump_stream *s);
 void pump_hear_free(struct pump_stream *s);
 /* Asks for the next message. */
 void pump_hear(struct pump_stream *s);
+/* Answers it: `m` may be NULL. Takes the lock itself. */
+void pump_hear_done(struct pump_stream *s, struct message *m);
 /* What waited in it for the pump whose current one it is now. *payload is what pump_hear_follow needs. */
 void pump_hear_first(struct pump *p, struct pump_stream *s, struct payload *payload);
 /* Carries out what a message said of the other direction. Without locks. */
@@ -303,7 +290,7 @@ void pump_keep_rest(struct pump *p);
 
 void pump_up_init(struct pump *p);
 void pump_up_free(struct pump *p);
-struct rpc_stray pump_up_run(struct pump *p);
+void pump_up_run(struct pump *p, struct errand **later);
 /* Takes the lock itself. */
 void pump_up_go(struct pump *p);
 /* The socket failed: takes what it brought before, as far as the window lets it. Takes the lock itself. */
@@ -323,9 +310,8 @@ bool pump_up_rest(struct pump *p);
 void pump_down_init(struct pump *p);
 /* The lock is to be let go before pump_ack_go. */
 void pump_down_run(struct pump *p);
-size_t pump_down_parts(const grpc_byte_buffer *b, struct iovec *parts, size_t max);
 /* Takes a message that came on the current stream, also when it fails. NULL, or why the stream cannot go on. */
-const char *pump_down_take(struct pump *p, grpc_byte_buffer *buffer, const struct payload *payload);
+const char *pump_down_take(struct pump *p, struct message *message, const struct payload *payload);
 /* Writes what the socket takes now. */
 void pump_down_write(struct pump *p);
 /* What was left of it is in the queue. */

@@ -1,11 +1,11 @@
-/* What was read stays until the other side's socket has taken it, as slices of the slabs that it was read into. A slab
- * is used again once the last slice of it is gone: what is not taken for long, and is little, moves out of its slab.
+/* What was read stays until the other side's socket has taken it, in the slabs that it was read into. A slab is used
+ * again once nobody refers to it: what is not taken for long, and is little, moves out of its slab.
  */
 #include <string.h>
 
 #include "pump_internal.h"
 
-_Static_assert(sizeof(grpc_slice) <= SEQUENCE_BODY_SIZE, "a piece holds a slice");
+_Static_assert(sizeof(struct bytes) <= SEQUENCE_BODY_SIZE, "a piece holds them");
 
 /* To measure what keeping costs: connections do not outlive their streams then. */
 #ifdef MM_NO_RETENTION
@@ -14,23 +14,23 @@ enum { KEEPING = false };
 enum { KEEPING = true };
 #endif
 
-static grpc_slice slice_of(const struct piece *piece)
+static struct bytes bytes_of(const struct piece *piece)
 {
-  grpc_slice slice;
-  memcpy(&slice, piece->body, sizeof slice);
-  return slice;
+  struct bytes b;
+  memcpy(&b, piece->body, sizeof b);
+  return b;
 }
 
-static void drop_slice(void *body)
+static void drop_bytes(void *body)
 {
-  grpc_slice slice;
-  memcpy(&slice, body, sizeof slice);
-  grpc_slice_unref(slice);
+  struct bytes b;
+  memcpy(&b, body, sizeof b);
+  bytes_drop(&b);
 }
 
 void pump_keep_init(struct pump *p)
 {
-  sequence_out_start(&p->up.sequence, drop_slice);
+  sequence_out_start(&p->up.sequence, drop_bytes);
 }
 
 void pump_keep_free(struct pump *p)
@@ -49,14 +49,13 @@ void pump_keep_sent(struct pump *p)
 /* How many messages, from this index on, were there at the last rest and lie in one slab; and their bytes. */
 static size_t in_one_slab(struct pump *p, size_t index, uint64_t *bytes)
 {
-  const struct grpc_slice_refcount *slab = NULL;
+  const struct chunk *slab = NULL;
   size_t count = 0;
   *bytes = 0;
   for (struct piece *piece; (piece = sequence_out_kept(&p->up.sequence, index + count)) != NULL; count++) {
-    if (piece->at >= p->up.rested_at || piece->size <= PUMP_COPY_MAX ||
-        (slab != NULL && slice_of(piece).refcount != slab))
+    if (piece->at >= p->up.rested_at || piece->size <= PUMP_COPY_MAX || (slab != NULL && bytes_of(piece).owner != slab))
       break;
-    slab = slice_of(piece).refcount;
+    slab = bytes_of(piece).owner;
     *bytes += piece->size;
   }
   return count;
@@ -64,8 +63,9 @@ static size_t in_one_slab(struct pump *p, size_t index, uint64_t *bytes)
 
 static void move_out(struct piece *piece)
 {
-  grpc_slice own = slab_slice_copy(slice_of(piece));
-  memcpy(piece->body, &own, sizeof own);
+  struct bytes b = bytes_of(piece);
+  bytes_move_out(&b); /* without memory for it, it stays */
+  memcpy(piece->body, &b, sizeof b);
 }
 
 void pump_keep_rest(struct pump *p)

@@ -136,16 +136,15 @@ static void ack_time(uv_timer_t *timer)
     uv_timer_start(timer, ack_time, ACKS_DELAY_US / 1000, 0);
 }
 
-static void clock_on_loop(struct rpc_tag *tag, bool ok)
+static void clock_on_loop(struct errand *e)
 {
-  (void)ok;
-  struct pump_set *set = (struct pump_set *)((char *)tag - offsetof(struct pump_set, clock_tag));
+  struct pump_set *set = (struct pump_set *)((char *)e - offsetof(struct pump_set, start_clock));
   uv_timer_start(&set->watch->ack_clock, ack_time, ACKS_DELAY_US / 1000, 0);
 }
 
 void pump_set_start_clock(struct pump_set *set)
 {
-  rpc_queue_deliver(set->queue, &set->clock_tag, true, clock_on_loop);
+  home_send(set->home, &set->start_clock);
 }
 
 static void look_after(struct pump *p)
@@ -184,7 +183,7 @@ static void handle_closed(uv_handle_t *handle)
   close(set->epoll);
   pthread_mutex_destroy(&set->clock_lock);
   slab_carver_close(&set->loop_carver);
-  slab_carver_close(&set->cq_carver);
+  slab_carver_close(&set->other_carver);
   slab_pool_release(set->loop_carver.pool);
   void (*closed)(void *arg) = set->closed;
   void *arg = set->closed_arg;
@@ -258,7 +257,7 @@ uint64_t pump_set_queued(const struct pump_set *set)
 
 /* ---- Opening and closing ---- */
 
-int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *loop, const struct pump_limits *limits)
+int pump_set_open(struct pump_set **out, struct home *home, struct uv_loop_s *loop, const struct pump_limits *limits)
 {
   struct pump_set *set = calloc(1, sizeof *set);
   struct pump_watch *watch = calloc(1, sizeof *watch);
@@ -266,12 +265,13 @@ int pump_set_open(struct pump_set **out, struct rpc_queue *q, struct uv_loop_s *
   int error = -ENOMEM;
   if (set == NULL || watch == NULL || pool == NULL)
     goto fail;
-  set->queue = q;
+  set->home = home;
+  set->start_clock.run = clock_on_loop;
   set->watch = watch;
   set->limits = *limits;
   pthread_mutex_init(&set->clock_lock, NULL);
   set->loop_thread = pthread_self();
-  set->loop_carver.pool = set->cq_carver.pool = pool;
+  set->loop_carver.pool = set->other_carver.pool = pool;
   set->epoll = epoll_create1(EPOLL_CLOEXEC);
   if (set->epoll < 0) {
     error = -errno;

@@ -1,6 +1,6 @@
 /* Socket to stream. A read goes straight into a slab, whose used part becomes the message, which is kept until it is
- * acknowledged; the send is started at once. Usually it completes before the call returns, and the next read follows.
- * When flow control holds it back, the completion continues on the queue's thread; when the window is full, an ack
+ * acknowledged; the send is started at once. Usually it is done before the call returns, and the next read follows.
+ * When flow control holds it back, the stream's answer continues, on whatever thread; when the window is full, an ack
  * does. On a new stream what is kept goes first.
  */
 #include <errno.h>
@@ -56,42 +56,30 @@ static size_t write_prefix(struct pump *p, uint8_t out[PREFIX_MAX], const struct
   return used + payload_prefix(out + used, piece->size, piece->size == 0);
 }
 
-/* NULL: there is nothing to say. */
-static grpc_byte_buffer *message_of(struct pump *p, const struct piece *piece)
+/* What is not data, which may be nothing. An ack that was due may have gone meanwhile. */
+static void say_alone(struct pump *p, bool last, struct errand **later)
 {
   uint8_t prefix[PREFIX_MAX];
-  grpc_slice slices[2];
-  size_t size = write_prefix(p, prefix, piece);
-  if (size == 0)
-    return NULL;
-  slices[0] = grpc_slice_from_copied_buffer((const char *)prefix, size);
-  bool data = piece != NULL && piece->size > 0;
-  if (data)
-    memcpy(&slices[1], piece->body, sizeof slices[1]);
-  grpc_byte_buffer *message = grpc_raw_byte_buffer_create(slices, data ? 2 : 1);
-  grpc_slice_unref(slices[0]);
-  return message;
-}
-
-/* What is not data. An ack that was due may have gone meanwhile. */
-static struct rpc_stray say_alone(struct pump *p)
-{
-  grpc_byte_buffer *message = message_of(p, NULL);
-  return message != NULL ? pump_say(p->stream, message) : (struct rpc_stray){NULL, false};
+  struct stream_say what = {.head = prefix, .head_size = write_prefix(p, prefix, NULL), .last = last};
+  if (what.head_size > 0 || last)
+    pump_say(p->stream, &what, later);
 }
 
 /* The next message of the sequence; with it the stream is half-closed if it is the last, and that is due. */
-static struct rpc_stray say_piece(struct pump *p, const struct piece *piece)
+static void say_piece(struct pump *p, const struct piece *piece, struct errand **later)
 {
   struct pump_stream *s = p->stream;
-  grpc_byte_buffer *message = message_of(p, piece);
+  uint8_t prefix[PREFIX_MAX];
+  struct bytes body;
+  struct stream_say what = {.head = prefix, .head_size = write_prefix(p, prefix, piece)};
+  memcpy(&body, piece->body, sizeof body);
   if (piece->size > 0)
-    rpc_lane_sends(s->lane, s->call, piece->size);
+    what.body = &body;
   sequence_out_sent(&p->up.sequence);
   s->out.at = p->up.sequence.next;
+  what.last = s->out.half_close_due && s->out.last_due.size == 0 && sequence_out_peek(&p->up.sequence) == NULL;
+  pump_say(s, &what, later);
   pump_keep_sent(p);
-  bool is_last = s->out.half_close_due && s->out.last_due == NULL && sequence_out_peek(&p->up.sequence) == NULL;
-  return is_last ? pump_say_last(s, message) : pump_say(s, message);
 }
 
 static void set_bulk(struct pump *p, bool bulk)
@@ -135,12 +123,6 @@ void pump_up_free(struct pump *p)
   pthread_mutex_destroy(&p->up.lock);
 }
 
-static struct rpc_stray feed(struct pump *p)
-{
-  p->up.starved = false;
-  return pump_up_run(p);
-}
-
 /* Messages complete on two threads, and acks may overtake each other on the way from there. */
 static bool is_overtaken(const struct window *w, const struct ack *ack)
 {
@@ -155,7 +137,7 @@ static int take_ack(struct pump *p, const struct ack *ack)
 
 int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack *ack)
 {
-  struct rpc_stray stray = {NULL, false};
+  struct errand *later = NULL;
   int error = 0;
   pthread_mutex_lock(&p->up.lock);
   if (!p->up.windowed)
@@ -165,10 +147,12 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
   if (error == 0)
     sequence_out_acked(&p->up.sequence, p->up.window.acked);
   account(p);
-  if (p->up.starved && window_room(&p->up.window) > 0)
-    stray = feed(p);
+  if (p->up.starved && window_room(&p->up.window) > 0) {
+    p->up.starved = false;
+    pump_up_run(p, &later);
+  }
   pthread_mutex_unlock(&p->up.lock);
-  pump_complete_stray(stray);
+  errands_run(later);
   return error;
 }
 
@@ -210,7 +194,9 @@ void pump_up_unwindowed(struct pump *p)
 /* How much may be read now; 0: nothing, until an ack comes. */
 static size_t room_for_read(const struct pump *p)
 {
-  size_t most = p->up.read_size;
+  size_t most = p->up.read_size, message_max = p->stream->stream->kind->message_max;
+  if (most > message_max)
+    most = message_max;
   if (!p->up.windowed)
     return most;
   uint64_t room = window_room(&p->up.window);
@@ -291,25 +277,33 @@ static void discard(struct pump *p)
     read_none(p, n);
 }
 
-/* The calling thread's. What was started on the queue's thread may complete on the loop's. */
+/* The calling thread's. Besides the loop's there is at most one on which streams answer. */
 static struct slab_carver *carver_here(struct pump_set *set)
 {
-  return pthread_equal(pthread_self(), set->loop_thread) ? &set->loop_carver : &set->cq_carver;
+  return pthread_equal(pthread_self(), set->loop_thread) ? &set->loop_carver : &set->other_carver;
 }
 
-/* Of the room, as a slice. */
-static grpc_slice slice_of(struct slab_carver *carver, const void *room, size_t size)
+/* What was read into the room. -ENOMEM. */
+static int bytes_of(struct slab_carver *carver, const void *room, size_t size, struct bytes *out)
 {
-  return size <= PUMP_COPY_MAX ? grpc_slice_from_copied_buffer(room, size) : slab_carver_take(carver, size);
+  if (size <= PUMP_COPY_MAX)
+    return bytes_copy(out, room, size);
+  *out = slab_carver_take(carver, size);
+  return 0;
 }
 
 /* 0, or -ENOMEM: the connection is broken. */
 static int add_data(struct pump *p, struct slab_carver *carver, const void *room, size_t size)
 {
-  grpc_slice slice = slice_of(carver, room, size);
-  int error = sequence_out_add(&p->up.sequence, (uint32_t)size, &slice);
+  struct bytes read;
+  unsigned char body[SEQUENCE_BODY_SIZE] = {0};
+  int error = bytes_of(carver, room, size, &read);
   if (error != 0)
-    grpc_slice_unref(slice);
+    return error;
+  memcpy(body, &read, sizeof read);
+  error = sequence_out_add(&p->up.sequence, (uint32_t)size, body);
+  if (error != 0)
+    bytes_drop(&read);
   else if (p->up.windowed)
     window_sent(&p->up.window, size, pump_now_us());
   return error;
@@ -360,10 +354,10 @@ static void add_eof(struct pump *p)
 }
 
 /* What is there to be said, the most urgent first. False: nothing is. */
-static bool say_next(struct pump *p, struct rpc_stray *stray)
+static bool say_next(struct pump *p, struct errand **later)
 {
   struct pump_stream *s = p->stream;
-  if (pump_say_word(s, sequence_out_peek(&p->up.sequence) != NULL, stray))
+  if (pump_say_word(s, sequence_out_peek(&p->up.sequence) != NULL, later))
     return true;
   if (p->up.eof_due)
     add_eof(p);
@@ -371,19 +365,18 @@ static bool say_next(struct pump *p, struct rpc_stray *stray)
     return false;
   const struct piece *piece = sequence_out_peek(&p->up.sequence);
   if (piece != NULL)
-    *stray = say_piece(p, piece);
+    say_piece(p, piece, later);
   else if (s->out.half_close_due)
-    *stray = pump_say_last(s, message_of(p, NULL));
+    say_alone(p, true, later);
   return piece != NULL || s->out.half_close_due;
 }
 
-struct rpc_stray pump_up_run(struct pump *p)
+void pump_up_run(struct pump *p, struct errand **later)
 {
-  struct rpc_stray stray = {NULL, false};
   size_t bytes = 0;
   bool drained = false;
-  for (int turn = 0; pump_say_can(p->stream) && stray.tag == NULL;) {
-    if (say_next(p, &stray))
+  for (int turn = 0; pump_say_can(p->stream);) {
+    if (say_next(p, later))
       continue;
     if (p->up.stopped || p->fd < 0)
       break;
@@ -396,13 +389,12 @@ struct rpc_stray pump_up_run(struct pump *p)
       break;
     bytes += n;
   }
-  if (pump_say_can(p->stream) && stray.tag == NULL && (p->up.window_due || pump_ack_due(p)))
-    stray = say_alone(p);
+  if (pump_say_can(p->stream) && (p->up.window_due || pump_ack_due(p)))
+    say_alone(p, false, later);
   if (p->fd >= 0 && p->up.discard && !p->up.socket_over)
     discard(p);
   if (p->fd >= 0)
     pump_arm(p, 0);
-  return stray;
 }
 
 void pump_up_drain(struct pump *p)
@@ -416,8 +408,9 @@ void pump_up_drain(struct pump *p)
 
 void pump_up_go(struct pump *p)
 {
+  struct errand *later = NULL;
   pthread_mutex_lock(&p->up.lock);
-  struct rpc_stray stray = pump_up_run(p);
+  pump_up_run(p, &later);
   pthread_mutex_unlock(&p->up.lock);
-  pump_complete_stray(stray);
+  errands_run(later);
 }

@@ -39,8 +39,7 @@ struct stream_say {
  * errands_run as soon as it holds none. */
 struct stream_kind {
   /* Opens the stream, and says the first message, which is copied: a Payload with a Header, or what a router of the
-   * first version wants. STREAM_BROKEN: it could not be started, and no event follows. Otherwise `ended` follows, some
-   * day. */
+   * first version wants. Whatever it returns, `ended` follows some day. */
   enum stream_said (*start)(struct stream *s, const void *first, size_t size, struct errand **later);
   /* One message at a time: not while `said` is awaited. */
   enum stream_said (*say)(struct stream *s, const struct stream_say *what, struct errand **later);

@@ -180,7 +180,7 @@ void setup(void)
   open_target();
   ck_assert_int_eq(uv_timer_init(&w.loop, &tick), 0);
   uv_timer_start(&tick, on_tick, 2, 2);
-  ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&pumps, rpc_queue_home(w.queue), &w.loop, &limits), 0);
 }
 
 void begin(void)

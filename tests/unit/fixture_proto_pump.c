@@ -126,8 +126,10 @@ void create_pump(int side)
 
 void open_stream_with(int side, const struct header *h)
 {
-  const struct pump_stream_options options = {.channel = here.channel, .header = h};
-  ck_assert_int_eq(pump_stream_open(&sides[side].stream, here.set, &options, &stream_events, &sides[side]), 0);
+  const struct pump_stream_options options = {.header = h};
+  struct stream *stream;
+  ck_assert_int_eq(rpc_stream_create(&stream, here.channel, false), 0);
+  ck_assert_int_eq(pump_stream_open(&sides[side].stream, here.set, stream, &options, &stream_events, &sides[side]), 0);
 }
 
 void open_stream(int side, const char *token)
@@ -250,7 +252,7 @@ static void close_set(void)
 static void open_set(uint64_t window, uint64_t budget)
 {
   const struct pump_limits limits = {.window = window, .budget = budget};
-  ck_assert_int_eq(pump_set_open(&here.set, here.queue, &here.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&here.set, rpc_queue_home(here.queue), &here.loop, &limits), 0);
 }
 
 void use_limits(uint64_t window, uint64_t budget)

@@ -8,6 +8,7 @@
 #include "proto/flow/window.h"
 #include "proto/pump/pump.h"
 #include "proto/rpc/rpc.h"
+#include "proto/rpc/rpc_stream.h"
 #include "proto/wire/header.h"
 
 #include "fixture_proto_others.h"

@@ -1,6 +1,7 @@
 /* Streams with nothing but a last word on them, at a router that ends them, or does not. */
 #include "fixture_daemon_streams.h"
 
+#include "carry/host/link_host.h"
 #include "carry/tunnel/farewells.h"
 #include "proto/pump/pump.h"
 
@@ -23,7 +24,7 @@ static void setup(void)
 
   world_open(&w);
   streams_begin(&w);
-  ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&pumps, rpc_queue_home(w.queue), &w.loop, &limits), 0);
   ck_assert_int_eq(farewells_open(&farewells, &w.loop), 0);
   world_link(&w, NULL);
   WORLD_UNTIL(&w, w.connects == 1);
@@ -45,13 +46,12 @@ static const struct pump_stream_events no_events;
 
 static void take_leave(const char *reason)
 {
-  struct header header = {.park = true, .has_member = true, .has_member_key = true};
-  const struct pump_stream_options options = {.channel = link_channel(w.link), .header = &header};
+  const struct header header = {.park = true};
+  struct link_host host;
   struct pump_stream *s;
 
-  memcpy(header.member, link_member(w.link), sizeof header.member);
-  memcpy(header.member_key, link_member_key(w.link), sizeof header.member_key);
-  ck_assert_int_eq(pump_stream_open(&s, pumps, &options, &no_events, NULL), 0);
+  link_host_init(&host, w.link, pumps);
+  ck_assert_int_eq(host.host.open_stream(&host.host, &s, &header, false, &no_events, NULL), 0);
   pump_stream_send_refused(s, reason);
   farewells_add(farewells, s);
 }

@@ -120,7 +120,7 @@ static void setup(void)
   gone = false;
   sentence[0] = '\0';
   world_open(&w);
-  ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&pumps, rpc_queue_home(w.queue), &w.loop, &limits), 0);
   ck_assert_int_eq(tunnels_open(&tunnels, w.lookups, &pretended.host, pumps, &options, &events, NULL), 0);
 }
 

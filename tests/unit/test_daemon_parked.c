@@ -43,7 +43,7 @@ static void setup(void)
   taken = 0;
   world_open(&w);
   streams_begin(&w);
-  ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&pumps, rpc_queue_home(w.queue), &w.loop, &limits), 0);
 }
 
 static void begin(void)

@@ -53,7 +53,7 @@ static void setup(void)
   memset(due, 0, sizeof due);
   world_open(&w);
   streams_begin(&w);
-  ck_assert_int_eq(pump_set_open(&pumps, w.queue, &w.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&pumps, rpc_queue_home(w.queue), &w.loop, &limits), 0);
   world_link(&w, NULL);
   link_host_init(&host, w.link, pumps);
   set = (struct waiting_set){.loop = &w.loop, .host = &host.host, .came = came, .owner = &w};

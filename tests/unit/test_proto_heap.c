@@ -169,7 +169,7 @@ static void set_crowd(bool ends)
   struct pump_set *set;
   int closed = 0;
   client_start(&client);
-  ck_assert_int_eq(pump_set_open(&set, client.queue, &client.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&set, rpc_queue_home(client.queue), &client.loop, &limits), 0);
   for (int i = 0; i < CROWD; i++)
     pump_set_add_stream(set, &streams[i]);
   for (int i = 0; i < CROWD; i++)

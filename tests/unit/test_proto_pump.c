@@ -497,11 +497,13 @@ START_TEST(test_events_go_to_the_new_owner)
   const struct pump_stream_events first = {.header = hand_over};
   const struct header h = {
       .token = "silent", .has_member = true, .has_member_key = true, .member = {1}, .member_key = {2}, .park = true};
-  const struct pump_stream_options options = {.channel = here.channel, .header = &h};
+  const struct pump_stream_options options = {.header = &h};
+  struct stream *stream;
   const struct pump_attachment attachment = {0};
   bool handed_over = false;
   create_pump(0);
-  ck_assert_int_eq(pump_stream_open(&it->stream, here.set, &options, &first, &handed_over), 0);
+  ck_assert_int_eq(rpc_stream_create(&stream, here.channel, false), 0);
+  ck_assert_int_eq(pump_stream_open(&it->stream, here.set, stream, &options, &first, &handed_over), 0);
   WAIT_FOR(seen_by(0).begun);
   tell_other_answer(0, false);
   tell_other_eof(0, 0);

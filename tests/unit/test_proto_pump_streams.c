@@ -261,7 +261,7 @@ START_TEST(test_slabs_are_not_kept)
   write_bytes(0, SMALL);
   WAIT_FOR(seen_by(0).bytes == SMALL);
   pthread_mutex_lock(&it->pump->up.lock);
-  grpc_slice before, now;
+  struct bytes before, now;
   memcpy(&before, sequence_out_kept(&it->pump->up.sequence, 0)->body, sizeof before);
   pthread_mutex_unlock(&it->pump->up.lock);
   if (_i == 1)
@@ -271,7 +271,7 @@ START_TEST(test_slabs_are_not_kept)
     pthread_mutex_lock(&it->pump->up.lock);
     memcpy(&now, sequence_out_kept(&it->pump->up.sequence, 0)->body, sizeof now);
     pthread_mutex_unlock(&it->pump->up.lock);
-  } while (now.refcount == before.refcount);
+  } while (now.owner == before.owner);
   open_next(NEXT, "ours");
   go_on(NEXT, 0);
   WAIT_FOR(seen_by(1).bytes == SMALL);

@@ -1,20 +1,17 @@
-/* A slab is one allocation: a header, then the bytes. The carver holds one reference of the slice that covers it, each
- * slice that was taken holds another; gRPC counts them, and hands the slab back to the pool. */
+/* A slab is one allocation: a chunk, then the bytes. The carver holds one reference, and all that was taken holds
+ * another each. */
 #include "slab.h"
 
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
-
-#include "proto/rpc/rpc_tsan.h"
 
 enum { SLABS_KEPT = 8 };
 
 struct slab {
+  struct chunk chunk;
   struct slab_pool *pool;
   struct slab *next;
-  void *refcount; /* gRPC's */
-  unsigned char bytes[SLAB_SIZE];
+  uint8_t bytes[SLAB_SIZE];
 };
 
 struct slab_pool {
@@ -65,6 +62,12 @@ void slab_pool_release(struct slab_pool *pool)
   pool_leave(pool, NULL);
 }
 
+static void slab_unused(struct chunk *c)
+{
+  struct slab *s = (struct slab *)c;
+  pool_leave(s->pool, s);
+}
+
 static struct slab *pool_take(struct slab_pool *pool)
 {
   pthread_mutex_lock(&pool->lock);
@@ -79,54 +82,33 @@ static struct slab *pool_take(struct slab_pool *pool)
     pool_leave(pool, NULL);
     return NULL;
   }
+  chunk_begin(&s->chunk, 1, slab_unused);
   s->pool = pool;
   return s;
 }
 
-static void slab_unused(void *arg)
-{
-  struct slab *s = arg;
-  RPC_TSAN_ACQUIRE(s);
-  RPC_TSAN_ACQUIRE(s->refcount);
-  pool_leave(s->pool, s);
-}
-
 void slab_carver_close(struct slab_carver *c)
 {
-  if (!c->has_slab)
-    return;
-  RPC_TSAN_RELEASE(GRPC_SLICE_START_PTR(c->slab) - offsetof(struct slab, bytes));
-  grpc_slice_unref(c->slab);
-  c->has_slab = 0;
+  if (c->slab != NULL)
+    chunk_unref(&c->slab->chunk);
+  c->slab = NULL;
 }
 
 void *slab_carver_room(struct slab_carver *c, size_t size)
 {
-  if (c->has_slab && SLAB_SIZE - c->used < size)
+  if (c->slab != NULL && SLAB_SIZE - c->used < size)
     slab_carver_close(c);
-  if (!c->has_slab) {
-    struct slab *s = pool_take(c->pool);
-    if (s == NULL)
-      return NULL;
-    c->slab = grpc_slice_new_with_user_data(s->bytes, SLAB_SIZE, slab_unused, s);
-    s->refcount = c->slab.refcount;
+  if (c->slab == NULL) {
+    c->slab = pool_take(c->pool);
     c->used = 0;
-    c->has_slab = 1;
   }
-  return GRPC_SLICE_START_PTR(c->slab) + c->used;
+  return c->slab != NULL ? c->slab->bytes + c->used : NULL;
 }
 
-grpc_slice slab_carver_take(struct slab_carver *c, size_t size)
+struct bytes slab_carver_take(struct slab_carver *c, size_t size)
 {
-  grpc_slice s = grpc_slice_sub(c->slab, c->used, c->used + size);
+  struct bytes b = {.owner = &c->slab->chunk, .at = c->slab->bytes + c->used, .size = size};
+  chunk_ref(b.owner);
   c->used += size;
-  return s;
-}
-
-grpc_slice slab_slice_copy(grpc_slice s)
-{
-  grpc_slice own = grpc_slice_from_copied_buffer((const char *)GRPC_SLICE_START_PTR(s), GRPC_SLICE_LENGTH(s));
-  RPC_TSAN_RELEASE(s.refcount);
-  grpc_slice_unref(s);
-  return own;
+  return b;
 }
