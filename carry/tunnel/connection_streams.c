@@ -166,8 +166,9 @@ unsigned connection_router_up(struct connection *c, uint64_t now)
   c->router = true;
   if (wants_stream(c))
     return open_again(c, now);
-  /* A dial on the way to a router that was lost is of no use any more, even if it is not known to be lost, too. */
-  if (c->renew_due && !c->established && !c->asked && c->has_current)
+  /* A dial on the way to a router that was lost is of no use any more, even if it is not known to be lost, too. One
+   * that a peer of the first version has answered is the connection. */
+  if (c->renew_due && c->other == CONNECTION_UNKNOWN && !c->asked && c->has_current)
     return connection_detach(c, now);
   return connection_renew_if_due(c, now);
 }
