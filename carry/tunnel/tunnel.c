@@ -135,14 +135,18 @@ static void tell_broken(struct tunnel *t)
     tunnel_fail(t, "given up because of a bug in mmfs; please report it");
 }
 
+static void carry_out(struct tunnel *t, unsigned actions)
+{
+  enum connection_event came[TUNNEL_EVENTS_MAX];
+  tell_broken(t);
+  size_t count = tunnel_act(t, actions, came);
+  for (size_t i = 0; i < count && t->machine.state != CONNECTION_GONE; i++)
+    carry_out(t, connection_step(&t->machine, came[i], now_ms(t)));
+}
+
 void tunnel_run(struct tunnel *t, unsigned actions)
 {
-  int event;
-  tell_broken(t);
-  while ((event = tunnel_act(t, actions)) != TUNNEL_NOTHING) {
-    actions = connection_step(&t->machine, (enum connection_event)event, now_ms(t));
-    tell_broken(t);
-  }
+  carry_out(t, actions);
   if (t->machine.state == CONNECTION_GONE)
     return;
   arm(t);

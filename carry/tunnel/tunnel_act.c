@@ -1,5 +1,6 @@
 /* The actions of a tunnel's state machine, carried out on a socket (through the pump), streams, a dial and a tombstone.
- * What they set off calls back in tunnel.c. Those that can fail return the event that says so, or TUNNEL_NOTHING.
+ * What they set off calls back in tunnel.c. Those that can fail return the event that says so, or TUNNEL_NOTHING. One
+ * that fails does not keep the others from being carried out.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -251,13 +252,21 @@ static void end_tunnel(struct tunnel *t)
   uv_close((uv_handle_t *)&t->timer, tunnel_timer_closed);
 }
 
-int tunnel_act(struct tunnel *t, unsigned actions)
+static size_t add(enum connection_event came[TUNNEL_EVENTS_MAX], size_t count, int event)
 {
-  int event = act_on_streams(t, actions);
-  if (actions & CONNECTION_DIAL && event == TUNNEL_NOTHING)
-    event = dial_target(t);
-  if (actions & CONNECTION_GIVE_SOCKET && event == TUNNEL_NOTHING)
-    event = give_socket(t);
+  if (event == TUNNEL_NOTHING)
+    return count;
+  came[count] = (enum connection_event)event;
+  return count + 1;
+}
+
+size_t tunnel_act(struct tunnel *t, unsigned actions, enum connection_event came[TUNNEL_EVENTS_MAX])
+{
+  size_t count = add(came, 0, act_on_streams(t, actions));
+  if (actions & CONNECTION_DIAL)
+    count = add(came, count, dial_target(t));
+  if (actions & CONNECTION_GIVE_SOCKET)
+    count = add(came, count, give_socket(t));
   say(t, actions);
   if (actions & CONNECTION_SHUTDOWN_SOCKET)
     pump_shutdown_socket(t->pump);
@@ -269,5 +278,5 @@ int tunnel_act(struct tunnel *t, unsigned actions)
     bury(t);
   if (actions & CONNECTION_FREE)
     end_tunnel(t);
-  return event;
+  return count;
 }

@@ -20,7 +20,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-enum { TUNNEL_NAME_SIZE = HEADER_SERVICE_MAX + 1, TUNNEL_NOTHING = -1 };
+enum { TUNNEL_NAME_SIZE = HEADER_SERVICE_MAX + 1, TUNNEL_NOTHING = -1, TUNNEL_EVENTS_MAX = 3 };
 
 struct address;
 struct dial;
@@ -151,9 +151,10 @@ void tunnel_timer_closed(uv_handle_t *timer);
 
 /* ---- tunnel_act.c ---- */
 
-/* Carries them out. Returns the event that came of it, or TUNNEL_NOTHING. */
-int tunnel_act(struct tunnel *t, unsigned actions);
-/* One of them: connects to `target`, whatever may be against it but hops. */
+/* Carries them out. Returns how many events came of it: the machine is to take them in this order. */
+size_t tunnel_act(struct tunnel *t, unsigned actions, enum connection_event came[TUNNEL_EVENTS_MAX]);
+/* One of them: connects to `target`, whatever may be against it but hops. Returns the event that came of it, or
+ * TUNNEL_NOTHING. */
 int tunnel_dial(struct tunnel *t);
 
 /* ---- tunnel_info.c ---- */
