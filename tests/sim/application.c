@@ -117,6 +117,28 @@ int application_write(struct application *a, const struct content *c)
   return APPLICATION_AGAIN;
 }
 
+enum { DESCRIPTOR_FIRST = 1 << 20 };
+
+int application_descriptor(struct application *a)
+{
+  struct world *w = a->w;
+  if (w->socket_count == w->socket_room) {
+    size_t room = w->socket_room > 0 ? 2 * w->socket_room : 16;
+    struct application **sockets = world_alloc(w, room * sizeof(struct application *));
+    for (size_t i = 0; i < w->socket_count; i++)
+      sockets[i] = w->sockets[i];
+    w->sockets = sockets;
+    w->socket_room = room;
+  }
+  w->sockets[w->socket_count] = a;
+  return DESCRIPTOR_FIRST + (int)w->socket_count++;
+}
+
+struct application *application_of(const struct world *w, int fd)
+{
+  return w->sockets[fd - DESCRIPTOR_FIRST];
+}
+
 void application_shut(struct application *a)
 {
   if (a->over)

@@ -44,6 +44,10 @@ void application_begin(struct application *a, void (*ready)(void *arg), void (*f
 /* What it waits for may be over. */
 void application_go_on(struct application *a);
 
+/* What the glue has of it: no descriptor of this process's. */
+int application_descriptor(struct application *a);
+struct application *application_of(const struct world *w, int fd);
+
 /* For the flow. */
 enum { APPLICATION_AGAIN = -1, APPLICATION_FAILED = -2 };
 /* How many bytes were read; 0: the end. */

@@ -3,6 +3,9 @@
  */
 #include "attack.h"
 
+#include "carry/tunnel/tombs.h"
+
+#include "flow.h"
 #include "judge.h"
 #include "line.h"
 
@@ -66,7 +69,7 @@ static void on_ended(struct line *l, enum stream_end end)
 }
 
 static const struct line_events stranger_events = {
-    .header = on_header, .reset = on_reset, .refused = on_refused, .ended = on_ended};
+    .header = on_header, .original = on_reset, .reset = on_reset, .refused = on_refused, .ended = on_ended};
 
 static void lose_patience(struct world *w, void *subject, uint64_t arg)
 {
@@ -152,7 +155,7 @@ static void steal(struct world *w, enum attempt attempt)
   h.attach = chance(w, 500);
   h.established = chance(w, 500);
   h.epoch = bend(w, s->machine.epoch);
-  h.received = chance(w, 500) ? s->flow.out.acked : bend(w, s->flow.out.added);
+  h.received = chance(w, 500) ? s->flow->out.acked - s->flow->base : bend(w, s->flow->out.added - s->flow->base);
   h.limit = bend(w, WINDOW_MIN);
   try(w, attempt, &h);
 }
@@ -163,12 +166,13 @@ static void repeat(struct world *w, bool bent)
   if (p == NULL || !p->forward->opened_any || p->service->gone)
     return;
   struct label h = p->forward->opened;
-  const struct sequence_out *out = &p->service->flow.out;
+  const struct flow *flow = p->service->flow;
   if (bent) {
     h.epoch = p->service->machine.epoch + 1;
     h.established = h.attach = true;
     h.to = process_member(w->service);
-    h.received = chance(w, 500) ? out->added + FAR + roll(w, 10) : UINT64_MAX - roll(w, 10);
+    h.received =
+        chance(w, 500) ? flow->out.added - flow->base + FAR + roll(w, 10) : UINT64_MAX - flow->base - roll(w, 10);
   } else if (h.epoch > p->service->machine.epoch) {
     return; /* it is on its way */
   }

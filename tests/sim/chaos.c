@@ -1,5 +1,6 @@
 #include "chaos.h"
 
+#include "carry/tunnel/tunnels_internal.h"
 #include "judge.h"
 
 enum fault {
@@ -51,7 +52,7 @@ static void draw_gentle(struct world *w)
   for (unsigned i = 0; i < FAULTS; i++)
     p->faults[i] = i == FAULT_DRAIN || i == FAULT_RENEW;
   p->gentle = true;
-  p->slow = p->garbled = p->twice = p->mute = p->no_memory = 0;
+  p->slow = p->garbled = p->twice = p->mute = p->no_memory = p->attach_fails = p->no_room = 0;
   p->delay_us = ONE_OF(w, 2, 200, 200, 200) * MS;
   p->chaos_us = ONE_OF(w, 2, 5, 20) * SECOND;
   p->chaos_step_us = ONE_OF(w, 500, 3000) * MS;
@@ -74,8 +75,12 @@ static void draw_plan(struct world *w)
   p->garbled = (unsigned)ONE_OF(w, 0, 0, 0, 100);
   p->mute = (unsigned)ONE_OF(w, 0, 0, 0, 100);
   p->no_memory = (unsigned)ONE_OF(w, 0, 0, 0, 50);
+  p->attach_fails = (unsigned)ONE_OF(w, 0, 0, 0, 50);
+  p->no_room = (unsigned)ONE_OF(w, 0, 0, 0, 200);
+  p->stream_age_ms = ONE_OF(w, 0, 0, 0, 30000);
   p->twice = (unsigned)ONE_OF(w, 0, 0, 100);
   p->target_refuses = (unsigned)ONE_OF(w, 0, 0, 0, 200);
+  p->no_token = (unsigned)ONE_OF(w, 0, 0, 0, 200);
   p->chaos_us = ONE_OF(w, 1, 2, 5, 10, 20, 40) * SECOND;
   p->chaos_step_us = ONE_OF(w, 10, 50, 200, 500, 2000) * MS;
   p->drain_us = ONE_OF(w, 1, 20) * SECOND;
@@ -87,6 +92,8 @@ static void draw_plan(struct world *w)
   draw_faults(w);
   if (chance(w, 200))
     draw_gentle(w);
+  else if (chance(w, 150))
+    p->original = chance(w, 500) ? ORIGINAL_ROUTER : ORIGINAL_SERVICE;
 }
 
 /* Nothing fails, so that all that happens to a connection is the stranger's doing. */
@@ -96,6 +103,7 @@ static void draw_attacked(struct world *w)
   draw_gentle(w);
   p->faults[FAULT_DRAIN] = 0;
   p->target_refuses = 0;
+  p->original = ORIGINAL_NOBODY;
   p->delay_us = ONE_OF(w, 200, 2000, 20000);
   p->chaos_us = 2 * SECOND;
 }
@@ -127,9 +135,9 @@ static struct application draw_application(struct world *w, unsigned index, unsi
 
 static void begin(struct world *w, void *subject, uint64_t arg)
 {
-  (void)w, (void)arg;
+  (void)arg;
   struct pair *p = subject;
-  side_start_forward(p->forward, p);
+  process_forward(w->forward, &p->forward->application, p->id);
 }
 
 static void draw_pair(struct world *w, struct pair *p, unsigned index)
@@ -143,7 +151,8 @@ static void draw_pair(struct world *w, struct pair *p, unsigned index)
   p->target = draw_application(w, index, 1, scale);
   if (p->forward->application.habit == HABIT_ENDS_AFTER && p->target.habit == HABIT_ENDS_AFTER)
     p->target.habit = HABIT_ENDS; /* or both would wait for ever */
-  if (chance(w, 100)) {
+  /* In the first version nobody can tell a stuck one that it is over. */
+  if (chance(w, 100) && w->plan.original == ORIGINAL_NOBODY) {
     bool end = chance(w, 500);
     p->forward->application.habit = end ? HABIT_STUCK : HABIT_GIVES_UP;
     p->target.habit = end ? HABIT_GIVES_UP : HABIT_STUCK;
@@ -180,13 +189,27 @@ static struct side *pick_side(struct world *w)
   return s != NULL && s->w != NULL ? s : NULL;
 }
 
-static void on_side(struct world *w, enum connection_event event, const char *why)
+static struct side *pick_doomed(struct world *w, const char *why)
 {
   struct side *s = pick_side(w);
   if (s == NULL || s->gone)
-    return;
+    return NULL;
   judge_excuse(s, why);
-  side_step(s, event);
+  return s;
+}
+
+static void cut_connection(struct world *w)
+{
+  struct side *s = pick_doomed(w, "a user cut it");
+  if (s != NULL)
+    tunnel_cut(s->tunnel);
+}
+
+static void end_connection(struct world *w)
+{
+  struct side *s = pick_doomed(w, "a daemon ended it");
+  if (s != NULL)
+    tunnel_end(s->tunnel, "as simulated");
 }
 
 static void cut_one(struct world *w)
@@ -210,7 +233,7 @@ static void replay(struct world *w)
 {
   struct pair *p = &w->pairs[roll(w, w->plan.pairs)];
   struct side *f = p->forward;
-  if (f->w == NULL || !f->opened_any || f->gone)
+  if (f->w == NULL || !f->opened_any || f->gone || w->plan.original != ORIGINAL_NOBODY) /* a token is good once */
     return;
   struct label h = f->opened;
   if (!h.attach || h.to == process_member(w->service))
@@ -261,7 +284,7 @@ static void strike(struct world *w, enum fault fault)
     replay(w);
     break;
   case FAULT_USER:
-    on_side(w, CONNECTION_CUT, "a user cut it");
+    cut_connection(w);
     break;
   case FAULT_CRASH_F:
   case FAULT_CRASH_S:
@@ -269,7 +292,7 @@ static void strike(struct world *w, enum fault fault)
       process_crash(fault == FAULT_CRASH_F ? w->forward : w->service);
     break;
   default:
-    on_side(w, CONNECTION_END, "a daemon ended it");
+    end_connection(w);
   }
 }
 

@@ -47,7 +47,7 @@ static uint64_t cost_of(uint64_t bytes)
 static void check_kept(const struct flow *f, uint64_t data)
 {
   uint64_t kept = f->out.added - f->out.acked;
-  if (data > 0 && kept > f->window.size)
+  if (data > 0 && kept > f->window.size && !f->original)
     broken(f->w, "%s: %llu bytes are kept, with a window of %llu", f->name, (unsigned long long)kept,
            (unsigned long long)f->window.size);
   if (f->out.added != f->window.sent || f->out.acked != f->window.acked)
@@ -106,18 +106,37 @@ static void add_window(struct flow *f, struct message *m)
   m->window = f->window_said = meant;
 }
 
+/* Nothing is kept for one of the first version, which never asks for it again. */
+static void forget(struct flow *f)
+{
+  if (sequence_out_acked(&f->out, f->out.next) != 0)
+    broken(f->w, "%s: what was sent cannot be forgotten", f->name);
+  f->window.acked = f->out.acked;
+}
+
+void flow_meet_original(struct flow *f)
+{
+  f->original = true;
+  forget(f);
+  flow_run(f);
+}
+
 static void send_piece(struct flow *f)
 {
   const struct piece *p = sequence_out_peek(&f->out);
   struct message m = {.eof = p->size == 0};
   if (p->size > 0)
     memcpy(&m.content, p->body, sizeof m.content);
-  m.has_offset = p->at != f->at;
+  m.has_offset = p->at != f->at && !f->original;
   m.offset = p->at;
-  add_ack(f, &m);
-  add_window(f, &m);
+  if (!f->original) {
+    add_ack(f, &m);
+    add_window(f, &m);
+  }
   sequence_out_sent(&f->out);
   f->at = f->out.next;
+  if (f->original)
+    forget(f);
   m.half_close = f->line->half_close_due && !f->line->reset_due && !flow_has_more(f);
   stream_send(f->line->stream, &m);
 }
@@ -138,7 +157,7 @@ static bool read_socket(struct flow *f)
 {
   if (f->stopped || f->socket == NULL)
     return false;
-  uint64_t room = window_room(&f->window);
+  uint64_t room = f->original ? f->read_size : window_room(&f->window);
   uint32_t size = room < f->read_size ? (uint32_t)room : f->read_size;
   struct content c = {.origin = f->socket->origin, .at = f->socket->read};
   int n = size > 0 ? application_read(f->socket, size) : APPLICATION_AGAIN;
@@ -173,6 +192,8 @@ static bool can_send(const struct flow *f)
 static void say_ack(struct flow *f)
 {
   struct message m = {0};
+  if (f->original)
+    return;
   if (can_send(f) && acks_due(&f->acks, f->w->now)) {
     add_ack(f, &m);
     stream_send(f->line->stream, &m);
@@ -278,6 +299,13 @@ static void write_queue(struct flow *f)
 {
   while (f->count > 0 && write_first(f))
     ;
+  if (f->line != NULL)
+    line_check_end(f->line);
+}
+
+bool flow_is_empty(const struct flow *f)
+{
+  return f->count == 0;
 }
 
 static void protocol_error(struct flow *f, const char *what)
@@ -299,6 +327,14 @@ static bool take_ack(struct flow *f, const struct ack *ack)
     broken(f->w, "%s: its window is larger than the limit that it heard", f->name);
   check_kept(f, 0);
   return true;
+}
+
+static void take_original(struct flow *f, const struct message *m)
+{
+  f->in.received += m->content.size;
+  if (m->content.size > 0 && !f->drop)
+    append(f, &m->content, false);
+  write_queue(f);
 }
 
 static bool take_data(struct flow *f, const struct message *m)
@@ -335,11 +371,16 @@ static bool take_data(struct flow *f, const struct message *m)
 
 bool flow_hears(const struct flow *f)
 {
-  return f->closed || window_hears(true, f->count == 0);
+  return f->closed || window_hears(!f->original, f->count == 0);
 }
 
 void flow_message(struct flow *f, const struct message *m)
 {
+  if (f->original) {
+    if (!f->closed)
+      take_original(f, m);
+    return;
+  }
   if (f->closed || f->line->stream->ended)
     return;
   if (m->has_window && !f->drop)
@@ -356,23 +397,25 @@ void flow_message(struct flow *f, const struct message *m)
 
 bool flow_can_send_from(const struct flow *f, uint64_t received)
 {
-  return sequence_out_possible(&f->out, received);
+  return sequence_out_possible(&f->out, f->base + received);
 }
 
 uint64_t flow_received(const struct flow *f)
 {
-  return f->in.received;
+  return f->in.received - f->in_base;
 }
 
 void flow_attach(struct flow *f, struct line *l, uint64_t send_from, uint64_t limit, const struct label *answer)
 {
-  if (sequence_out_resume(&f->out, send_from) != 0)
-    broken(f->w, "%s: cannot go on from byte %llu", f->name, (unsigned long long)(send_from - f->base));
+  if (sequence_out_resume(&f->out, f->base + send_from) != 0)
+    broken(f->w, "%s: cannot go on from byte %llu", f->name, (unsigned long long)send_from);
   sequence_in_attach(&f->in);
   if (f->line != NULL)
     f->line->flow = NULL;
   f->line = l;
   l->flow = f;
+  if (l->original && !f->original)
+    flow_meet_original(f);
   l->resumes = f->window.sent > f->base;
   f->at = 0;
   window_resume(&f->window);
@@ -395,11 +438,24 @@ void flow_detach(struct flow *f)
 
 /* ---- The socket ---- */
 
+static void discard(struct flow *f)
+{
+  int n;
+  while ((n = application_read(f->socket, UINT32_MAX >> 1)) > 0)
+    ;
+  if (n == 0)
+    tell(f, TOLD_EOF, &f->eof_told);
+  else if (n == APPLICATION_FAILED)
+    tell(f, TOLD_FAILED, &f->failed_told);
+}
+
 static void socket_ready(void *arg)
 {
   struct flow *f = arg;
   if (f->closed)
     return;
+  if (f->discards && f->socket != NULL)
+    discard(f);
   write_queue(f);
   if (f->line != NULL)
     line_feed(f->line);
@@ -423,6 +479,11 @@ void flow_give_socket(struct flow *f, struct application *a)
   socket_ready(f);
 }
 
+void flow_drop(struct flow *f)
+{
+  drop_queue(f);
+}
+
 void flow_send_eof(struct flow *f, bool half_close)
 {
   if (!f->eof_told || f->out.ended)
@@ -437,6 +498,14 @@ void flow_shut_socket(struct flow *f)
 {
   if (f->socket != NULL)
     application_shut(f->socket);
+}
+
+/* What the socket brings is thrown away, until it ends. */
+void flow_linger_socket(struct flow *f)
+{
+  flow_shut_socket(f);
+  f->stopped = f->discards = true;
+  socket_ready(f);
 }
 
 void flow_close_socket(struct flow *f, bool reset)

@@ -29,7 +29,7 @@ struct flow {
   const struct flow_events *events;
   void *arg;
   const char *name;
-  uint64_t base, in_base;          /* where the counters begin */
+  uint64_t base, in_base;          /* where the counters begin; what headers say counts from there */
   uint32_t read_size;              /* at most */
   uint64_t own_limit, first_limit; /* what we queue; what the other side may send before it knows that */
 
@@ -41,12 +41,14 @@ struct flow {
   uint64_t at;       /* where its next message begins, if it does not say so */
   struct application *socket;
 
-  bool stopped; /* the socket is not read any more */
+  bool stopped;  /* the socket is not read any more, */
+  bool discards; /* but emptied */
   bool eof_told, failed_told, remote_told;
   bool drop; /* what comes is not wanted any more */
   bool clock_runs, closed;
-  bool heard;   /* an ack came */
-  bool hostile; /* the other side may break the rules */
+  bool heard;    /* an ack came */
+  bool original; /* the other side speaks the first version: says nothing of how far it is, nor hears it */
+  bool hostile;  /* the other side may break the rules */
 
   struct waiting *queue;
   size_t head, count, room;
@@ -63,10 +65,16 @@ uint64_t flow_received(const struct flow *f);
 /* The stream becomes the current one. `limit` 0: the other side said nothing yet; `answer`: NULL, or said first. */
 void flow_attach(struct flow *f, struct line *l, uint64_t send_from, uint64_t limit, const struct label *answer);
 void flow_detach(struct flow *f);
+void flow_meet_original(struct flow *f);
+/* All that came is written, or is not wanted. */
+bool flow_is_empty(const struct flow *f);
+/* What waits for the socket is not wanted any more. */
+void flow_drop(struct flow *f);
 
 void flow_give_socket(struct flow *f, struct application *a);
 void flow_send_eof(struct flow *f, bool half_close);
 void flow_shut_socket(struct flow *f);
+void flow_linger_socket(struct flow *f);
 void flow_close_socket(struct flow *f, bool reset);
 
 /* ---- For the line ---- */

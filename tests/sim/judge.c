@@ -1,5 +1,9 @@
 #include "judge.h"
 
+#include "carry/tunnel/farewells.h"
+#include "carry/tunnel/tombs.h"
+#include "carry/tunnel/tunnels_internal.h"
+
 /* After the last fault each side finds the other one within this time, if that is still there: a router is back within
  * 21 s, one that drains is gone after 25 s, who is connected with a dead one notices after 15 s, a stream is given up
  * after 15 s, and opened after 1 s. */
@@ -49,8 +53,9 @@ void judge_attempt(struct side *s)
 {
   if (s == NULL || s->pair == NULL)
     return;
-  s->pair->before = s->machine;
-  s->pair->current = s->current;
+  s->pair->before = s->tunnel->machine;
+  s->pair->current = side_current(s);
+  s->attach_failed = false;
 }
 
 static bool is_same(const struct connection *a, const struct connection *b)
@@ -66,8 +71,8 @@ void judge_attempted(struct side *s, const struct label *h)
   struct pair *p = s != NULL ? s->pair : NULL;
   if (p == NULL || s->gone)
     return;
-  bool accepted = s->current != p->current;
-  if (!accepted && !is_same(&s->machine, &p->before))
+  bool accepted = side_current(s) != p->current || s->attach_failed;
+  if (!accepted && !is_same(&s->tunnel->machine, &p->before))
     broken(s->w, "%s: a refused stream changes something", s->name);
   if (accepted && h->epoch <= p->before.epoch)
     broken(s->w, "%s: accepted epoch %llu after %llu", s->name, (unsigned long long)h->epoch,
@@ -81,7 +86,8 @@ void judge_attempted(struct side *s, const struct label *h)
 static bool may_follow(enum connection_state from, enum connection_state to)
 {
   static const bool may[][CONNECTION_GONE + 1] = {
-      [CONNECTION_WAITING] = {[CONNECTION_OPENING] = true, [CONNECTION_GONE] = true},
+      [CONNECTION_WAITING] = {[CONNECTION_ASKING] = true, [CONNECTION_OPENING] = true, [CONNECTION_GONE] = true},
+      [CONNECTION_ASKING] = {[CONNECTION_OPENING] = true, [CONNECTION_GONE] = true},
       [CONNECTION_OPENING] = {[CONNECTION_OPEN] = true, [CONNECTION_CLOSING] = true, [CONNECTION_GONE] = true},
       [CONNECTION_OPEN] = {[CONNECTION_CLOSING] = true, [CONNECTION_GONE] = true},
       [CONNECTION_CLOSING] = {[CONNECTION_GONE] = true},
@@ -137,7 +143,7 @@ static void nobody_answered(struct side *s)
 void judge_streams(struct side *s)
 {
   uint64_t now = world_ms(s->w);
-  bool has = s->current != NULL;
+  bool has = side_current(s) != NULL;
   if (has && !s->had_stream)
     s->stream_since = now;
   if (!has && s->had_stream && (!s->lost_stream || now >= s->stream_since + LASTING_MS))
@@ -188,7 +194,7 @@ void judge_open(struct side *s)
 void judge_use(struct side *s)
 {
   struct world *w = s->w;
-  if (!w->quiet || s->pair == NULL || s->header == NULL || s->machine.role == CONNECTION_SERVICE)
+  if (!w->quiet || s->pair == NULL || s->machine.role == CONNECTION_SERVICE)
     return;
   if (++s->pair->uses > USES_MAX)
     broken(w, "%s: goes on again and again, and does not come to an end", s->name);
@@ -201,6 +207,17 @@ static bool well(const struct side *s)
   return s != NULL && s->application.over && !s->application.saw_reset;
 }
 
+/* One end ends both: what comes after one's own end may be lost, but a loss is no end. */
+static void check_original(const struct side *s, const struct application *other)
+{
+  const struct application *a = &s->application;
+  if (a->ends || s->pair->crashed)
+    return;
+  if (!other->ends || a->taken != other->will_send)
+    broken(s->w, "%s: saw the end after %llu of %llu bytes, and did not end itself", s->name,
+           (unsigned long long)a->taken, (unsigned long long)other->will_send);
+}
+
 static void check_side(const struct side *s, const struct application *other)
 {
   const struct application *a = &s->application;
@@ -210,6 +227,10 @@ static void check_side(const struct side *s, const struct application *other)
     broken(s->w, "%s: its socket is open for ever", s->name);
   if (!a->saw_end)
     return;
+  if (s->w->plan.original != ORIGINAL_NOBODY) {
+    check_original(s, other);
+    return;
+  }
   if ((!other->ends && !s->pair->crashed) || a->taken != other->will_send)
     broken(s->w, "%s: saw the end after %llu of %llu bytes", s->name, (unsigned long long)a->taken,
            (unsigned long long)other->will_send);
@@ -221,7 +242,7 @@ static void check_pair(const struct pair *p)
   check_side(f, s != NULL ? &s->application : &p->target);
   if (s != NULL)
     check_side(s, &f->application);
-  if (p->crashed)
+  if (p->crashed || p->w->plan.original != ORIGINAL_NOBODY)
     return;
   if (!p->excused && !(well(f) && well(s)))
     broken(p->w, "connection %u did not end well, and nobody is to blame", p->index);
@@ -232,18 +253,26 @@ static void check_pair(const struct pair *p)
     broken(p->w, "connection %u ended well at S only (%s)", p->index, p->excuse);
 }
 
+static void check_sockets(const struct world *w)
+{
+  for (size_t i = 0; i < w->socket_count; i++)
+    if (!w->sockets[i]->over)
+      broken(w, "%s: a socket of its application is left open", w->sockets[i]->name);
+}
+
 void judge_end(struct world *w)
 {
   if (w->now > w->quiet_at + 2 * w->plan.hold_ms * MS + 2 * FOUND_US)
     broken(w, "it took too long");
   for (unsigned i = 0; i < w->plan.pairs; i++)
     check_pair(&w->pairs[i]);
-  if (w->service->farewells != 0)
+  check_sockets(w);
+  if (farewells_count(w->service->tunnels->farewells) != 0)
     broken(w, "last words are still being said");
   if (router_pick(w) != NULL)
     broken(w, "there are still streams");
   w->now += TOMBS_MS * MS;
-  if (tombs_find(w->service->tombs, (const uint8_t[HEADER_CONNECTION_SIZE]){0}, world_ms(w)) != NULL ||
-      tombs_count(w->service->tombs) != 0)
+  if (tombs_find(w->service->tunnels->tombs, (const uint8_t[HEADER_CONNECTION_SIZE]){0}, world_ms(w)) != NULL ||
+      tombs_count(w->service->tunnels->tombs) != 0)
     broken(w, "there are still tombstones");
 }

@@ -27,7 +27,7 @@ struct pair {
 
   /* What S had before an attempt. */
   struct connection before;
-  struct line *current;
+  struct pump_stream *current;
 };
 
 /* All that this process has is lost. */

@@ -9,7 +9,7 @@ struct held {
   bool told; /* its words are */
 };
 
-enum told { TOLD_HEADER, TOLD_RESET, TOLD_REFUSED, TOLD_ENDED };
+enum told { TOLD_HEADER, TOLD_ORIGINAL, TOLD_RESET, TOLD_REFUSED, TOLD_ENDED, TOLD_MASK = 7, TOLD_BITS = 3 };
 
 /* ---- What the owner is told ---- */
 
@@ -17,9 +17,12 @@ static void tell_now(struct line *l, uint64_t arg)
 {
   if (l->closed || l->stream->client->dead)
     return;
-  switch (arg & 3) {
+  switch (arg & TOLD_MASK) {
   case TOLD_HEADER:
     l->events->header(l, &l->heard);
+    break;
+  case TOLD_ORIGINAL:
+    l->events->original(l);
     break;
   case TOLD_RESET:
     l->events->reset(l);
@@ -28,7 +31,7 @@ static void tell_now(struct line *l, uint64_t arg)
     l->events->refused(l);
     break;
   default:
-    l->events->ended(l, (enum stream_end)(arg >> 2));
+    l->events->ended(l, (enum stream_end)(arg >> TOLD_BITS));
   }
 }
 
@@ -43,7 +46,7 @@ static void tell_late(struct world *w, void *subject, uint64_t arg)
 static void tell(struct line *l, enum told what, unsigned detail)
 {
   struct world *w = l->stream->w;
-  uint64_t arg = what | (uint64_t)detail << 2;
+  uint64_t arg = what | (uint64_t)detail << TOLD_BITS;
   if (l->untold == 0 && !chance(w, w->plan.late_loop)) {
     tell_now(l, arg);
     return;
@@ -54,6 +57,22 @@ static void tell(struct line *l, enum told what, unsigned detail)
 }
 
 /* ---- What comes ---- */
+
+void line_meet_original(struct line *l)
+{
+  l->original = true;
+  if (l->flow != NULL)
+    flow_meet_original(l->flow);
+  tell(l, TOLD_ORIGINAL, 0);
+}
+
+static void meet_original(struct world *w, void *subject, uint64_t arg)
+{
+  (void)w, (void)arg;
+  struct line *l = subject;
+  if (!l->closed)
+    line_meet_original(l);
+}
 
 static void hold(struct line *l, const struct message *m, bool told)
 {
@@ -77,6 +96,8 @@ static void take(struct line *l, const struct message *m, bool told)
       flow_limit(l->flow, m->label.limit);
     tell(l, TOLD_HEADER, 0);
   }
+  if (m->original && !told)
+    line_meet_original(l);
   if (is_for_flow(m)) {
     if (l->flow != NULL)
       flow_message(l->flow, m);
@@ -107,6 +128,7 @@ void line_feed(struct line *l)
       l->held_end = &l->held;
     take(l, h->message, h->told);
   }
+  line_check_end(l);
 }
 
 /* ---- What goes ---- */
@@ -160,9 +182,24 @@ static void on_ready(struct stream *s)
   run(s->owner);
 }
 
+/* Of a first version, one that ended well is over when all that came is written. */
+void line_check_end(struct line *l)
+{
+  bool waits = l->original && l->end == STREAM_OK && (l->held != NULL || (l->flow != NULL && !flow_is_empty(l->flow)));
+  if (!l->end_due || waits)
+    return;
+  l->end_due = false;
+  tell(l, TOLD_ENDED, l->end);
+}
+
 static void on_ended(struct stream *s, enum stream_end end)
 {
-  tell(s->owner, TOLD_ENDED, end);
+  struct line *l = s->owner;
+  l->end_due = true;
+  l->end = end;
+  if (l->original && end != STREAM_OK && l->flow != NULL)
+    flow_drop(l->flow);
+  line_check_end(l);
 }
 
 static const struct stream_events events_of_stream = {.message = on_message, .ready = on_ready, .ended = on_ended};
@@ -217,6 +254,8 @@ struct line *line_open(struct process *p, const struct label *label, const struc
   struct line *l = make(p->w, events, owner);
   struct message first = {.has_label = true, .label = *label};
   l->stream = stream_open(p, &first, &events_of_stream, l);
+  if (label->token)
+    world_after(p->w, 0, meet_original, l, 0);
   return l;
 }
 
@@ -224,6 +263,7 @@ struct line *line_parked(struct stream *s, const struct line_events *events, voi
 {
   struct line *l = make(s->w, events, owner);
   l->stream = s;
+  l->original = s->w->plan.original != ORIGINAL_NOBODY;
   s->events = &events_of_stream;
   s->owner = l;
   return l;

@@ -12,6 +12,7 @@ struct line;
 
 struct line_events {
   void (*header)(struct line *l, const struct label *h);
+  void (*original)(struct line *l);
   void (*reset)(struct line *l);
   void (*refused)(struct line *l);
   void (*ended)(struct line *l, enum stream_end end);
@@ -23,6 +24,9 @@ struct line {
   void *owner;
   struct flow *flow; /* it is the current one of this */
   bool closed;
+  bool original; /* the other side speaks the first version */
+  bool end_due;  /* it is over, but the owner is not told yet */
+  enum stream_end end;
   bool answer_due, reset_due, refused_due, half_close_due;
   bool resumes;        /* what was sent on another stream */
   struct label answer; /* to be said */
@@ -47,6 +51,10 @@ void line_half_close(struct line *l);
 void line_cancel(struct line *l);
 void line_close(struct line *l);
 
+/* The other side speaks the first version. */
+void line_meet_original(struct line *l);
+/* For the flow, when it has written all: whether the end is to be told now. */
+void line_check_end(struct line *l);
 /* For the flow: says what is due before data. False: nothing was, or nothing can be said. */
 bool line_say_next(struct line *l);
 

@@ -18,12 +18,14 @@ struct content {
 /* The header. */
 struct label {
   bool attach, established, answer;
+  bool token;          /* it shows one, as in the first version; of `connection`, which nobody but the simulator sees */
   uint32_t member, to; /* of whom it is, and whose connection goes on */
   uint64_t connection, epoch, received, limit;
 };
 
 struct message {
   bool has_label, has_offset, has_ack, has_window, has_reset, has_refused, eof;
+  bool original;   /* said by the router: the other side speaks the first version */
   bool half_close; /* nothing follows */
   struct label label;
   struct content content; /* size 0: no data */

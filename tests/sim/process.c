@@ -1,12 +1,15 @@
 #include "process.h"
 
-#include <string.h>
-
+#include "carry/net/address.h"
+#include "carry/tunnel/tunnels_internal.h"
+#include "host.h"
 #include "judge.h"
 #include "line.h"
+#include "name.h"
+#include "pump.h"
 #include "side.h"
 
-enum { RECONNECT_US = 2000000, FAREWELL_US = 2000000 };
+enum { RECONNECT_US = 2000000 };
 
 const char *process_name(const struct process *p)
 {
@@ -21,23 +24,14 @@ uint32_t process_member(const struct process *p)
 
 /* ---- The link ---- */
 
-static void step_all(struct process *p, enum connection_event event)
-{
-  for (struct side *s = p->sides, *next; s != NULL; s = next) {
-    next = s->next_side;
-    if (s->machine.role == CONNECTION_FORWARD)
-      side_step(s, event);
-  }
-}
-
-static void connect(struct world *w, void *subject, uint64_t arg);
+static void reach_router(struct world *w, void *subject, uint64_t arg);
 
 static void connect_later(struct process *p, uint64_t us)
 {
   if (p->link.trying)
     return;
   p->link.trying = true;
-  world_after(p->w, us, connect, p, 0);
+  world_after(p->w, us, reach_router, p, 0);
 }
 
 static struct process *process_of(const struct world *w, enum process_role role)
@@ -48,14 +42,12 @@ static struct process *process_of(const struct world *w, enum process_role role)
 /* The router tells who is there that this member is over for good. */
 static void tell_lost(struct process *p, uint32_t member)
 {
-  for (struct side *s = p->sides, *next; s != NULL; s = next) {
-    next = s->next_side;
-    if (!s->machine.established || s->other != member)
-      continue;
-    side_step(s, CONNECTION_PEER_LOST);
-    if (!s->gone)
+  uint8_t name[HEADER_MEMBER_SIZE];
+  name_put(member, name);
+  tunnels_peer_lost(p->tunnels, name);
+  for (const struct side *s = p->sides; s != NULL; s = s->next_side)
+    if (s->machine.established && memcmp(s->tunnel->member, name, sizeof name) == 0)
       broken(p->w, "%s: goes on, though the other side is over for good", s->name);
-  }
 }
 
 /* A process has joined: it hears of those who are lost, and others hear of whom it follows. */
@@ -76,7 +68,7 @@ static void joined(struct world *w, void *subject, uint64_t arg)
 }
 
 /* It connects, or moves to a newer router: then the services are there before the streams are told. */
-static void connect(struct world *w, void *subject, uint64_t arg)
+static void reach_router(struct world *w, void *subject, uint64_t arg)
 {
   (void)arg;
   struct process *p = subject;
@@ -96,7 +88,9 @@ static void connect(struct world *w, void *subject, uint64_t arg)
   if (p->role == ROLE_SERVICE)
     instance_register(w, i, p->link.registration);
   world_after(w, roll(w, 100 * MS), joined, p, p->link.registration);
-  step_all(p, former == NULL ? CONNECTION_ROUTER_UP : CONNECTION_RENEW);
+  tunnels_renew(p->tunnels);
+  if (former == NULL)
+    tunnels_way_changed(p->tunnels);
 }
 
 static void lose(struct process *p, uint64_t down_us)
@@ -105,7 +99,7 @@ static void lose(struct process *p, uint64_t down_us)
     return;
   TRACE(p->w, "%s: not connected any more", process_name(p));
   p->link.instance = NULL;
-  step_all(p, CONNECTION_ROUTER_DOWN);
+  tunnels_way_changed(p->tunnels);
   connect_later(p, down_us);
 }
 
@@ -136,7 +130,7 @@ void processes_drain(struct world *w, struct instance *i)
 void process_renew(struct process *p)
 {
   TRACE(p->w, "%s: renews its streams", process_name(p));
-  step_all(p, CONNECTION_RENEW);
+  tunnels_renew(p->tunnels);
 }
 
 struct lost {
@@ -174,125 +168,35 @@ void process_cut(struct process *p, uint64_t own_us, uint64_t router_us, uint64_
     world_after(w, roll(w, router_us), router_notices, l, 0);
 }
 
-/* ---- Last words ---- */
-
-static void farewell_over(struct line *l)
-{
-  struct process *p = l->stream->client;
-  line_close(l);
-  p->farewells--;
-}
-
-static void on_ended(struct line *l, enum stream_end end)
-{
-  (void)end;
-  farewell_over(l);
-}
-
-static void on_header(struct line *l, const struct label *h)
-{
-  (void)l, (void)h;
-}
-
-static void on_word(struct line *l)
-{
-  (void)l;
-}
-
-static const struct line_events farewell_events = {
-    .header = on_header, .reset = on_word, .refused = on_word, .ended = on_ended};
-
-static void farewell_late(struct world *w, void *subject, uint64_t arg)
-{
-  (void)w, (void)arg;
-  struct line *l = subject;
-  if (!l->closed)
-    farewell_over(l);
-}
-
-void process_farewell(struct process *p, struct line *l)
-{
-  p->farewells++;
-  line_hand_over(l, &farewell_events, NULL);
-  world_after(p->w, FAREWELL_US, farewell_late, l, 0);
-}
-
-/* ---- Tombstones ---- */
-
-struct name {
-  uint8_t bytes[HEADER_CONNECTION_SIZE];
-};
-
-_Static_assert(HEADER_MEMBER_SIZE == HEADER_CONNECTION_SIZE, "a name serves for both");
-
-static struct name name_of(uint64_t number)
-{
-  struct name n = {{0}};
-  memcpy(n.bytes, &number, sizeof number);
-  return n;
-}
-
-void process_bury(struct side *s)
-{
-  struct tomb t = {.received = flow_received(&s->flow),
-                   .reset = s->machine.reset || s->machine.reset_heard,
-                   .code = "",
-                   .reason = ""};
-  memcpy(t.connection, name_of(s->id).bytes, sizeof t.connection);
-  memcpy(t.member, name_of(s->other).bytes, sizeof t.member);
-  tombs_add(s->process->tombs, &t, world_ms(s->w));
-  if (s->pair != NULL)
-    s->pair->buried_at = s->w->now;
-}
-
-static void answer_from_tomb(struct process *p, struct line *l, const struct label *h, const struct tomb *t)
-{
-  if (memcmp(name_of(h->member).bytes, t->member, sizeof t->member) != 0) {
-    line_say_refused(l);
-  } else {
-    line_answer(l, &(struct label){.answer = true,
-                                   .member = p->member,
-                                   .connection = h->connection,
-                                   .epoch = h->epoch,
-                                   .limit = 1,
-                                   .received = t->received});
-    if (t->reset)
-      line_say_reset(l);
-    else
-      line_half_close(l);
-  }
-  process_farewell(p, l);
-}
-
 /* ---- Those who come ---- */
 
 struct side *process_find(const struct process *p, uint64_t id)
 {
+  uint8_t name[HEADER_CONNECTION_SIZE];
+  name_put(id, name);
   struct side *s = p->sides;
-  while (s != NULL && s->id != id)
+  while (s != NULL && memcmp(s->tunnel->connection, name, sizeof name) != 0)
     s = s->next_side;
   return s;
 }
 
-static void accept(struct line *l, const struct label *h)
+static void take(struct line *l, const struct label *label)
 {
+  static const struct address target;
   struct process *p = l->stream->client;
-  struct side *s = process_find(p, h->connection);
-  const struct tomb *t = s == NULL ? tombs_find(p->tombs, name_of(h->connection).bytes, world_ms(p->w)) : NULL;
+  struct side *s = process_find(p, label->connection);
+  struct header h = pump_header(label);
   TRACE(p->w, "S: stream %llu asks for %llx, epoch %llu%s", (unsigned long long)l->stream->number,
-        (unsigned long long)h->connection, (unsigned long long)h->epoch, h->established ? ", established" : "");
-  judge_attempt(s);
-  if (s != NULL) {
-    side_attach(s, l, h);
-  } else if (t != NULL) {
-    answer_from_tomb(p, l, h, t);
-  } else if (h->established) {
-    line_say_reset(l);
-    process_farewell(p, l);
-  } else {
-    side_start_service(p, l, h);
+        (unsigned long long)label->connection, (unsigned long long)label->epoch,
+        label->established ? ", established" : "");
+  if (p->w->plan.original != ORIGINAL_NOBODY) {
+    p->next_connection = label->connection;
+    tunnels_accept_original(p->tunnels, pump_stream_of(l), PROCESS_SERVICE, &target);
+    return;
   }
-  judge_attempted(s, h);
+  judge_attempt(s);
+  tunnels_accept(p->tunnels, pump_stream_of(l), &h, &target);
+  judge_attempted(s, label);
 }
 
 static void parked_word(struct line *l)
@@ -307,24 +211,56 @@ static void parked_ended(struct line *l, enum stream_end end)
 }
 
 static const struct line_events parked_events = {
-    .header = accept, .reset = parked_word, .refused = parked_word, .ended = parked_ended};
+    .header = take, .original = parked_word, .reset = parked_word, .refused = parked_word, .ended = parked_ended};
 
 void process_parked(struct stream *s)
 {
   line_parked(s, &parked_events, NULL);
 }
 
+void process_forward(struct process *p, struct application *a, uint64_t connection)
+{
+  p->next_connection = connection;
+  tunnels_forward(p->tunnels, PROCESS_SERVICE, application_descriptor(a), "an application");
+}
+
 /* ---- Life ---- */
+
+static void opened(struct tunnel *t, void *arg)
+{
+  side_opened(arg, t);
+}
+
+static void closed(struct tunnel *t, void *arg)
+{
+  (void)arg;
+  side_closed(t);
+}
+
+static void failed(struct tunnel *t, const char *what, void *arg)
+{
+  const struct process *p = arg;
+  (void)t;
+  TRACE(p->w, "%s: \"%s\"", process_name(p), what);
+}
+
+static const struct tunnels_events events_of_tunnels = {.opened = opened, .closed = closed, .failed = failed};
 
 static struct process *start(struct world *w, enum process_role role)
 {
+  const struct tunnels_options options = {.dial_ms = w->plan.dial_ms, .hold_ms = w->plan.hold_ms};
   struct process *p = world_alloc(w, sizeof *p);
   p->w = w;
   p->role = role;
   p->stock.budget = w->plan.budget;
   p->member = ++w->members;
-  p->times = (struct connection_times){.dial = w->plan.dial_ms, .hold = w->plan.hold_ms};
-  p->tombs = tombs_open();
+  p->loop.data = p;
+  p->lookups.loop = &p->loop;
+  p->pumps = world_alloc(w, sizeof *p->pumps);
+  p->pumps->process = p;
+  host_start(p);
+  if (tunnels_open(&p->tunnels, &p->lookups, &p->host, p->pumps, &options, &events_of_tunnels, p) != 0)
+    broken(w, "%s does not start", process_name(p));
   p->older = w->processes;
   w->processes = p;
   connect_later(p, chance(w, 300) ? roll(w, 2 * SECOND) : 0);
@@ -338,10 +274,27 @@ void processes_start(struct world *w)
   w->stranger = start(w, ROLE_STRANGER);
 }
 
+static void all_closed(void *arg)
+{
+  struct process *p = arg;
+  p->dead = true;
+}
+
 void processes_end(struct world *w)
 {
+  bool crashed = false;
+  for (struct process *p = w->processes; p != NULL; p = p->older) {
+    crashed |= p->dead;
+    if (!p->dead)
+      tunnels_close(p->tunnels, all_closed, p);
+  }
+  while (world_next(w))
+    ;
   for (struct process *p = w->processes; p != NULL; p = p->older)
-    tombs_close(p->tombs);
+    if (!p->dead)
+      broken(w, "%s: its tunnels do not close", process_name(p));
+  if (!crashed && w->blocks != 0)
+    broken(w, "%lld blocks of memory are lost", (long long)w->blocks);
 }
 
 void process_crash(struct process *p)

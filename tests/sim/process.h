@@ -1,13 +1,17 @@
-/* A daemon: its link to the router, the table of its connections, and its tombstones. Thin: what carry/link/link.c and
- * carry/tunnel/tunnels.c do, without what users see.
+/* A daemon: the real tunnels, on a link to the router that is simulated: what carry/link/link.c does, and
+ * carry/host/, without what users see.
  */
 #ifndef SIM_PROCESS_H
 #define SIM_PROCESS_H
 
-#include "carry/tunnel/connection.h"
-#include "carry/tunnel/tombs.h"
+#include <uv.h>
+
+#include "carry/net/lookups.h"
+#include "carry/tunnel/carry_host.h"
 #include "flow.h"
 #include "router.h"
+
+#define PROCESS_SERVICE "web"
 
 enum process_role { ROLE_FORWARD, ROLE_SERVICE, ROLE_STRANGER, ROLES };
 
@@ -23,15 +27,20 @@ struct process {
   uint32_t member, former; /* former: of the process that this one follows; 0: none is known */
   bool dead;
   struct link link;
-  struct connection_times times;
-  struct side *sides; /* that are not gone */
-  struct stock stock; /* of their queues */
-  struct tombs *tombs;
+  uv_loop_t loop;
+  struct lookups lookups;
+  struct pump_set *pumps;
+  struct carry_host host;
+  uint8_t name[16]; /* the member */
+  uint64_t next_connection;
+  struct tunnels *tunnels;
+  struct side *sides;    /* that are not gone */
+  struct stock stock;    /* of their queues */
   struct process *older; /* that was started before */
-  uint64_t farewells;
 };
 
 void processes_start(struct world *w);
+/* Closes those that live: what they had must be gone. */
 void processes_end(struct world *w);
 const char *process_name(const struct process *p);
 uint32_t process_member(const struct process *p);
@@ -48,10 +57,8 @@ void processes_drain(struct world *w, struct instance *i);
 /* ---- For the connections ---- */
 
 struct side *process_find(const struct process *p, uint64_t id);
-/* How it ended is remembered. */
-void process_bury(struct side *s);
-/* Takes a stream whose last word is due. */
-void process_farewell(struct process *p, struct line *l);
+/* A forward accepts a socket, of the connection that will have this number. */
+void process_forward(struct process *p, struct application *a, uint64_t connection);
 
 /* ---- Faults ---- */
 

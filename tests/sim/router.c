@@ -173,7 +173,9 @@ static void pass(struct stream *s, struct packet *p)
     return;
   carry_down(to, pack(to, PACKET_MESSAGE, garbled(s, p->message)));
   s->half_closed |= p->message->half_close;
-  if (!s->half_closed || !to->half_closed)
+  bool both = s->half_closed && to->half_closed;
+  /* In the first version one end ends both. */
+  if (!both && !(s->half_closed && s->w->plan.original != ORIGINAL_NOBODY))
     return;
   finish(s, STREAM_OK);
   finish(to, STREAM_OK);
@@ -235,11 +237,14 @@ static void pair(struct stream *f)
   struct world *w = f->w;
   struct instance *i = f->instance;
   f->waiting = false;
-  if (chance(w, w->quiet ? 0 : w->plan.twice))
+  bool original = w->plan.original != ORIGINAL_NOBODY;
+  if (!original && chance(w, w->quiet ? 0 : w->plan.twice))
     router_forge(w, &f->label, roll(w, 20 * SECOND));
   struct stream *s = to_service(w, i, &f->label);
   f->partner = s;
   s->partner = f;
+  if (w->plan.original == ORIGINAL_SERVICE)
+    carry_down(f, pack(f, PACKET_MESSAGE, copied(w, &(struct message){.original = true})));
   if (s->cut)
     world_after(w, roll(w, 5 * SECOND), router_notices, s, 0);
   for (struct packet *p = f->early; p != NULL; p = p->next)

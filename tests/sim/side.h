@@ -1,31 +1,32 @@
-/* One end of a connection: the real machine, and what carries out its actions on a flow, lines and a target. It follows
- * carry/tunnel/tunnel.c and tunnel_act.c, and checks at each step that what the machine asks for can be done.
+/* One end of a connection, as it is watched: what its machine does, and whether what the glue does is what it asks for.
  */
 #ifndef SIM_SIDE_H
 #define SIM_SIDE_H
 
+#include "application.h"
 #include "carry/tunnel/connection.h"
-#include "flow.h"
+#include "message.h"
 #include "process.h"
+
+struct flow;
+struct pump_stream;
+struct tunnel;
 
 struct side {
   struct world *w;
   struct process *process;
-  struct side *next_side;
+  struct side *next_side, *next_stepped;
   struct pair *pair; /* NULL: a stranger's */
   char name[8];
-  uint64_t id;
-  uint32_t other; /* the member at the other side; F: once it has answered */
-  struct connection machine;
-  struct flow flow;
+  struct tunnel *tunnel;     /* NULL: gone */
+  struct connection machine; /* as it was last seen */
+  struct flow *flow;
   struct application application;
-  struct line *current, *next;
-  const struct label *header; /* of the next stream, inside a step */
-  bool dialling, gone, open_failed;
+  bool gone, stepped;
   bool own_doing; /* what broke the connection began here, */
   bool ended;     /* by its daemon or its user */
-  bool gave_socket;
-  uint64_t armed, timer;
+  bool dialled, gave_socket;
+  bool attach_failed;  /* a stream that the machine has accepted */
   struct label opened; /* the latest stream's */
   bool opened_any;
   uint64_t accepted_epoch;
@@ -39,14 +40,20 @@ struct side {
   unsigned hurry, reasons;
 };
 
-/* A forward accepted a socket. */
-void side_start_forward(struct side *s, struct pair *pair);
-/* A stream came for a connection that is not known. */
-void side_start_service(struct process *p, struct line *l, const struct label *h);
-/* And for one that is. */
-void side_attach(struct side *s, struct line *l, const struct label *h);
-void side_step(struct side *s, enum connection_event event);
-/* Its process, whose first one it is, is dead. */
+/* A tunnel is there, which has done nothing yet; and it is gone. */
+void side_opened(struct process *p, struct tunnel *t);
+void side_closed(struct tunnel *t);
+/* Its process is dead. */
 void side_vanish(struct side *s);
+struct pump_stream *side_current(const struct side *s);
+/* After each event of the world: the machines that have stepped, and what the glue has made of it. */
+void sides_check(struct world *w);
+
+/* ---- What the glue does for the machine ---- */
+
+/* False: there is no memory for it. */
+bool side_opens(struct side *s, const struct label *h);
+void side_uses(struct side *s, const struct pump_stream *stream);
+void side_dials(struct side *s);
 
 #endif

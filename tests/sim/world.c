@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory.h"
+#include "side.h"
+
 enum { CHUNK_SIZE = 1 << 20, ROOM_MIN = 1024 };
 
 struct event {
@@ -85,6 +88,7 @@ void world_start(struct world *w, uint64_t seed)
     last = next;
   }
   bool trace = w->trace;
+  memory_of(w);
   *w = (struct world){.seed = seed, .heap = w->heap, .room = w->room, .spare = w->spare, .trace = trace};
   w->dice[0] = split_mix(&x);
   w->dice[1] = split_mix(&x);
@@ -94,7 +98,7 @@ static void free_chunks(struct chunk *c)
 {
   while (c != NULL) {
     struct chunk *next = c->next;
-    free(c);
+    __real_free(c);
     c = next;
   }
 }
@@ -103,7 +107,7 @@ void world_clear(struct world *w)
 {
   free_chunks(w->chunks);
   free_chunks(w->spare);
-  free(w->heap);
+  __real_free(w->heap);
   *w = (struct world){0};
 }
 
@@ -113,7 +117,7 @@ static struct chunk *new_chunk(struct world *w)
   if (c != NULL) {
     w->spare = c->next;
   } else {
-    c = must(malloc(sizeof *c));
+    c = must(__real_malloc(sizeof *c));
     c->used = 0;
   }
   c->next = w->chunks;
@@ -183,6 +187,7 @@ bool world_next(struct world *w)
   w->now = e.at;
   w->ran++;
   e.run(w, e.subject, e.arg);
+  sides_check(w);
   return true;
 }
 

@@ -19,6 +19,8 @@ struct pair;
 
 typedef void (*world_event)(struct world *w, void *subject, uint64_t arg);
 
+enum original { ORIGINAL_NOBODY, ORIGINAL_ROUTER, ORIGINAL_SERVICE };
+
 /* What a seed draws. Chances are per mille. */
 struct plan {
   unsigned pairs;
@@ -29,8 +31,13 @@ struct plan {
   unsigned late_loop;      /* an event that takes time to its owner */
   unsigned garbled;        /* an answer that is not what it must be */
   unsigned mute;           /* an attachment of which nothing is ever heard */
-  unsigned no_memory;      /* a stream cannot be opened */
+  unsigned no_memory;      /* a stream cannot be opened, a target not dialled, a socket not watched */
+  unsigned attach_fails;   /* a stream cannot become current */
+  unsigned no_room;        /* a stream that has not begun finds no room on its connection */
+  uint64_t stream_age_ms;  /* after which the router may cut a stream; 0: none */
   unsigned twice;          /* the router hands a header on to two streams */
+  enum original original;  /* who speaks the first version */
+  unsigned no_token;       /* the router gives none */
   bool stateless;          /* who starts again does not say who it was */
   unsigned target_refuses; /* the dialled one */
   uint64_t drain_us;       /* how long a router goes on that drains, at most */
@@ -64,6 +71,10 @@ struct world {
   } outcomes; /* of attacks */
   uint64_t registrations;
   uint32_t members; /* that there were */
+  int64_t blocks;   /* of memory that the real sources have */
+  struct side *stepped;
+  struct application **sockets; /* by descriptor */
+  size_t socket_count, socket_room;
   struct chunk *chunks, *spare;
 };
 
