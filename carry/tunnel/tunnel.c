@@ -52,7 +52,7 @@ void tunnel_fail(struct tunnel *t, const char *format, ...)
   char what[SENTENCE_SIZE];
   va_list args;
   va_start(args, format);
-  vsnprintf(what, sizeof what, format, args);
+  vsnprintf(what, sizeof what, format, args); /* NOLINT(clang-analyzer-valist.Uninitialized): va_start is above */
   va_end(args);
   t->failed = true;
   t->table->events->failed(t, what, t->table->arg);
