@@ -20,7 +20,7 @@
 #include "proto/host/pipes.h"
 
 enum {
-  STEPS_MAX = 4, /* fillings of a pipe in a turn: then the others have theirs */
+  FILLINGS_MAX = 2, /* of a pipe in a turn: then the others have theirs */
   COPY_SIZE = 128 << 10,
   WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (int)EPOLLET,
 };
@@ -208,7 +208,7 @@ static enum step step(struct splices *ss, struct end *from, struct end *to)
 static enum step move(struct splices *ss, struct end *from, struct end *to)
 {
   enum step last = WENT;
-  for (int i = 0; i < 2 * STEPS_MAX && last == WENT; i++)
+  for (int i = 0; i < 2 * FILLINGS_MAX && last == WENT; i++)
     last = step(ss, from, to);
   if (from->pipe != NULL && from->pipe->held == 0)
     give_pipe(ss, from);
@@ -235,15 +235,20 @@ static bool has_error(int fd)
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}) != 0 || error != 0;
 }
 
+/* Events are noted, and the pair goes once at the end of the turn, whatever was told of both. */
 static void ready(struct poller_watch *w, uint32_t events)
 {
   struct end *e = (struct end *)w;
   struct splice *s = (struct splice *)(e - e->is_second);
+  if (events == 0) {
+    pair_go(s);
+    return;
+  }
   e->readable |= (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0;
   e->hung |= (events & (EPOLLRDHUP | EPOLLHUP)) != 0;
   e->writable |= (events & (EPOLLOUT | EPOLLHUP)) != 0;
   s->failed |= (events & EPOLLERR) && has_error(e->fd);
-  pair_go(s);
+  poller_again(s->of->poller, &s->ends[0].watch);
 }
 
 /* The poller tells anew what is true of a descriptor that it is given: nothing is missed that came before. */
