@@ -104,7 +104,7 @@ def measure_link(bench, name, link, within):
     congestion = CONGESTION.get(name)
     settings = {"ipv4/tcp_congestion_control": congestion} if congestion else {}
     table = bench.table(name, title(link, congestion), COLUMNS, goals=(*goals(name, link), no_worse(COLUMNS)))
-    times = bench.choose(Times(max(1, 40 * link.rtt), 1.2, 1.5), Times(1, 0.8, 0.8))
+    times = bench.choose(Times(max(1, 40 * link.rtt), 2, 1.5), Times(1, 0.8, 0.8))
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(Lab(link, link, settings=settings))
         server, target = stack.enter_context(bench.server(lab.s))
