@@ -6,20 +6,20 @@ either, strace counts the calls, which slows what it counts."""
 import collections
 import contextlib
 import re
+import signal
 import subprocess
 import textwrap
 import time
 
 import processes
-from bench import Load, Trouble
+from bench import Load, Trouble, load
 from report import WIDTH, number
 from ways import HERE, Direct, Mindmeld, program
 
-SECONDS, BEFORE = 2.0, 0.7  # how long it is looked at, and how long it runs before
-LASTS = BEFORE + SECONDS + 1  # of a load that ends by itself
+SECONDS, WARM_UP = 2.0, 0.2  # how long a load runs, and what the load generator adds at the beginning
 CLIENTS, HERTZ, LISTED = 16, 1997, 9
-LOADS = (  # words, a unit of work and many, the load generator's words
-    ("1 stream", "GB", "GB", "flood", "sink", 1),
+LOADS = (  # words, a unit of work and many, the load generator's word
+    ("1 stream", "GB", "GB", "flood"),
     ("64 bytes there and back", "time there and back", "times", "ping"),
     (f"connections of {CLIENTS} clients", "connection", "connections", "connect"),
 )
@@ -57,33 +57,61 @@ class Tools:
         return [f"{what}: {why}." for what, why in (
             ("System calls are counted by strace, which slows them", self.no_counts), ("No samples of the time", self.no_samples)) if why]
 
-    def calls(self, at):
-        """By program, each a list of processes: how often in SECONDS, by the name of the call."""
-        if self.no_counts:
-            words = ["timeout", "-s", "INT", str(SECONDS), "strace", "-c", "-f", "-q"]
-        else:
-            words = [program("perf"), "stat", "-x,", "-e", ",".join([ALL, *(f"syscalls:sys_enter_{call}" for call in CALLS)])]
-        running = {}
-        for name, pids in at.items():
-            which = [word for pid in pids for word in ("-p", str(pid))] if self.no_counts else ["-p", ",".join(map(str, pids)), "sleep", str(SECONDS)]
-            running[name] = subprocess.Popen([*words, *which], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        parse = strace_counts if self.no_counts else perf_counts
-        return {name: parse(one.communicate()[1]) for name, one in running.items()}
+    def calls(self, at, work):
+        """How much work was done meanwhile; and by program, each a list of processes, how often each call was made."""
+        with contextlib.ExitStack() as stack:
+            running = {name: stack.enter_context(self.counting(pids)) for name, pids in at.items()}
+            done = work()
+            return done, {name: (strace_counts if self.no_counts else perf_counts)(one.result()) for name, one in running.items()}
 
-    def samples(self, at):
-        """By program: how many samples, by what they passed in; and by function."""
+    def counting(self, pids):
+        if self.no_counts:
+            return Running(["strace", "-c", "-f", "-q", *(word for pid in pids for word in ("-p", str(pid)))], is_perf=False)
+        events = ",".join([ALL, *(f"syscalls:sys_enter_{call}" for call in CALLS)])
+        return Running([program("perf"), "stat", "-x,", "-e", events, "-p", ",".join(map(str, pids)), *READY])
+
+    def samples(self, at, work):
+        """How much work was done meanwhile; and by program how many samples there are, by what they passed in, and by function."""
         if self.no_samples:
-            time.sleep(SECONDS)
-            return {}
+            return work(), {}
         pids = ",".join(str(pid) for pids in at.values() for pid in pids)
-        perf("record", "-q", "-o", self.data, "-e", "cpu-clock", "-F", HERTZ, "-g", "-p", pids, "sleep", SECONDS)
+        with Running([program("perf"), "record", "-q", "-o", self.data, "-e", "cpu-clock", "-F", str(HERTZ), "-g", "-p", pids, *READY]) as recording:
+            done = work()
+            recording.result()
         found = {name: (collections.Counter(), collections.Counter()) for name in at}
         of = {pid: found[name] for name, pids in at.items() for pid in pids}
         for pid, frames in stacks(perf("script", "--no-inline", "-F", "pid,ip,sym,dso", "-i", self.data).stdout):
             if pid in of and frames:
                 of[pid][0][passed_in(frames)] += 1
                 of[pid][1][frames[0][0]] += 1
-        return found
+        return done, found
+
+
+READY = ("sh", "-c", "echo; read -r _")  # perf starts it when it has begun to count, and counts until it ends
+
+
+class Running:
+    """A tool that looks on until it is told to end."""
+
+    def __init__(self, words, is_perf=True):
+        self.is_perf = is_perf
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if is_perf:
+            self.process.stdout.readline()
+        else:
+            time.sleep(1)  # strace does not say when
+
+    def result(self):
+        if not self.is_perf:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=30)[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
 
 def perf_counts(text):
@@ -124,33 +152,20 @@ def passed_in(frames):
     return "interrupts"
 
 
-class Work:
-    """A load that runs until it is closed; afterwards `rate` has how many units of work it did a second."""
-
-    def __init__(self, one, server, kind):
-        self.one, self.server, self.rate = one, server, None
-        self.word, *self.words = kind[3:]
-
-    def __enter__(self):
-        words = {"flood": self.words, "ping": (LASTS, 0), "connect": (LASTS, CLIENTS)}[self.word]
-        self.load = Load(self.one.f, self.word, self.one.entry, *words)
-        if self.word == "flood":
-            self.load.line()
-        time.sleep(BEFORE)
-        if self.word == "flood":
-            self.before, _, self.start = self.server.mark()
-        return self
-
-    def __exit__(self, *failed):
-        with self.load:
-            if not failed[0] and self.word == "flood":
-                after, _, end = self.server.mark()
-                self.rate = (after - self.before) / (end - self.start) / 1e9
-            elif not failed[0]:
-                done = float(self.load.line()[0])
-                self.rate = done / LASTS if self.word == "ping" else done
-        if not failed[0] and not self.rate:
-            raise Trouble("nothing passes")
+def passes(one, server, word):
+    """Loads it, and says how much was done in all."""
+    if word == "flood":
+        with Load(one.f, word, one.entry, "sink", 1) as client:
+            client.line()
+            before = server.mark()[0]
+            time.sleep(SECONDS)
+            done = (server.mark()[0] - before) / 1e9
+    else:
+        done = load(one.f, word, one.entry, SECONDS, {"ping": 0, "connect": CLIENTS}[word])[0][0]
+        done *= (SECONDS + WARM_UP) / (SECONDS if word == "ping" else 1)  # connect says how many in a second
+    if not done:
+        raise Trouble("nothing passes")
+    return done
 
 
 def listed(counter, whole, each):
@@ -164,27 +179,23 @@ def percent(part):
 
 def look(one, server, kind, tools):
     """Lines of words."""
+    words, unit, units, word = kind
     known = processes.children()
     at = {name: processes.family(each.pid, known) for name, each in one.programs.items()}
-    with Work(one, server, kind) as work:
-        used = {name: processes.used(pids) for name, pids in at.items()}
-        begin, calls = time.monotonic(), tools.calls(at)
-        passed = time.monotonic() - begin
-        used = {name: [(after - before) / passed for after, before in zip(processes.used(pids), used[name])] for name, pids in at.items()}
-    (_, unit, units, *_), rate = kind, work.rate
-    with Work(one, server, kind):
-        samples = tools.samples(at)
-    out = [f"{one.name}, {kind[0]}: {number(rate)} {units} a second"]
+    counted, calls = tools.calls(at, lambda: passes(one, server, word))
+    used = {name: processes.used(pids) for name, pids in at.items()}
+    sampled, samples = tools.samples(at, lambda: passes(one, server, word))
+    out = [f"{one.name}, {words}: {number(sampled / (SECONDS + (word != 'flood') * WARM_UP))} {units} a second"]
     scale, short = (1, "s") if unit == "GB" else (1e6, "µs")
-    for name in sorted(at):
-        user, system = (scale * part / rate for part in used[name])
-        total = sum(calls[name].values())
+    for name, pids in sorted(at.items()):
+        user, system = (scale * (after - before) / sampled for after, before in zip(processes.used(pids), used[name]))
         out += textwrap.wrap(
-            f"{name}: {number(user + system)} {short} of the processor per {unit} (user {number(user)}, system {number(system)}); {number(total / SECONDS / rate)} system calls: "
-            + listed(calls[name], SECONDS * rate, number), WIDTH, initial_indent="  ", subsequent_indent="     ")
-        if samples and (total := sum(samples[name][0].values())):
-            for words, counter in zip(("its time", "functions"), samples[name]):
-                out += textwrap.wrap(f"{words}: {listed(counter, total, percent)}", WIDTH, initial_indent="     ", subsequent_indent="     ")
+            f"{name}: {number(user + system)} {short} of the processor per {unit} (user {number(user)}, system {number(system)}); "
+            f"{number(calls[name].total() / counted)} system calls: " + listed(calls[name], counted, number),
+            WIDTH, initial_indent="  ", subsequent_indent="     ")
+        if samples and (total := samples[name][0].total()):
+            for title, counter in zip(("its time", "functions"), samples[name]):
+                out += textwrap.wrap(f"{title}: {listed(counter, total, percent)}", WIDTH, initial_indent="     ", subsequent_indent="     ")
     return out
 
 
@@ -199,5 +210,5 @@ def measure(bench):
             with bench.way(kind, HERE, target, table) as one:
                 for load in LOADS if one else ():
                     bench.tell(f"profile: {kind.name}, {load[0]}")
-                    with bench.noting(kind, table), contextlib.suppress(BrokenPipeError):
+                    with bench.noting(kind, table):
                         bench.texts += ["", *look(one, server, load, tools)]
