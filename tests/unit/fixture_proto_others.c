@@ -17,11 +17,29 @@ static void see_order(struct other *o, char what)
     o->seen.order[used] = what;
 }
 
-struct rpc_message *packed(const Mindmeld__Payload *p)
+struct message *packed(const Mindmeld__Payload *p)
 {
-  struct rpc_message *m = rpc_message_pack(&p->base);
-  ck_assert_ptr_nonnull(m);
+  size_t size = mindmeld__payload__get_packed_size(p);
+  uint8_t *bytes = malloc(size + 1);
+  mindmeld__payload__pack(p, bytes);
+  struct message *m = message_copy(bytes, size);
+  free(bytes);
   return m;
+}
+
+static Mindmeld__Payload *unpacked(const struct message *m)
+{
+  uint8_t *bytes = malloc(m->size + 1);
+  size_t used = 0;
+  for (size_t i = 0; i < m->count; i++) {
+    if (m->parts[i].size > 0)
+      memcpy(bytes + used, m->parts[i].at, m->parts[i].size);
+    used += m->parts[i].size;
+  }
+  Mindmeld__Payload *p = mindmeld__payload__unpack(NULL, used, bytes);
+  ck_assert_ptr_nonnull(p);
+  free(bytes);
+  return p;
 }
 
 static uint8_t all_bytes[BYTES_PERIOD + BYTES_MAX];
@@ -55,7 +73,7 @@ bool are_bytes(const uint8_t *in, size_t at, size_t size)
   return same;
 }
 
-struct rpc_message *data_message(size_t at, size_t size, bool eof, uint64_t offset)
+struct message *data_message(size_t at, size_t size, bool eof, uint64_t offset)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   uint8_t *bytes = malloc(size + 1);
@@ -64,12 +82,12 @@ struct rpc_message *data_message(size_t at, size_t size, bool eof, uint64_t offs
   p.data = (ProtobufCBinaryData){size, bytes};
   p.eof = eof;
   p.offset = offset;
-  struct rpc_message *m = packed(&p);
+  struct message *m = packed(&p);
   free(bytes);
   return m;
 }
 
-struct rpc_message *ack_message(uint64_t taken, uint64_t messages)
+struct message *ack_message(uint64_t taken, uint64_t messages)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   Mindmeld__Ack ack = MINDMELD__ACK__INIT;
@@ -79,14 +97,14 @@ struct rpc_message *ack_message(uint64_t taken, uint64_t messages)
   return packed(&p);
 }
 
-struct rpc_message *window_message_of(uint64_t window)
+struct message *window_message_of(uint64_t window)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   p.window = window;
   return packed(&p);
 }
 
-struct rpc_message *reset_message(const char *code, const char *reason)
+struct message *reset_message(const char *code, const char *reason)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   Mindmeld__Reset reset = MINDMELD__RESET__INIT;
@@ -96,14 +114,19 @@ struct rpc_message *reset_message(const char *code, const char *reason)
   return packed(&p);
 }
 
-struct rpc_message *header_message(uint64_t limit)
+struct message *header_message(uint64_t limit)
 {
   struct header h = {.has_member = true, .has_connection = true, .limit = limit};
   uint8_t bytes[HEADER_SIZE_MAX];
-  return rpc_message_copy(bytes, header_pack(&h, bytes));
+  return message_copy(bytes, header_pack(&h, bytes));
 }
 
-static void other_send(struct other *o, struct rpc_message *m)
+static void finish(struct other *o, enum rpc_status status, const char *text)
+{
+  o->far->ops->finish(o->far, status, text);
+}
+
+static void other_send(struct other *o, struct message *m)
 {
   if (o->sending) {
     struct said *s = calloc(1, sizeof *s);
@@ -112,12 +135,12 @@ static void other_send(struct other *o, struct rpc_message *m)
     o->end = &s->next;
     return;
   }
-  o->sending = rpc_call_send(o->call, m) == 0;
+  o->sending = o->far->ops->send(o->far, m);
 }
 
 static void other_receive(struct other *o)
 {
-  o->receiving = o->receiving || (!o->deaf && rpc_call_receive(o->call) == 0);
+  o->receiving = o->receiving || (!o->deaf && o->far->ops->receive(o->far));
 }
 
 static void other_say_data(struct other *o, size_t size, bool eof)
@@ -155,14 +178,14 @@ static void other_pass_on(struct other *o)
   if (!o->half_closed)
     other_receive(o);
   else if (o->partner->half_closed && !o->sending) {
-    rpc_call_finish(o->call, RPC_OK, "");
-    rpc_call_finish(o->partner->call, RPC_OK, "");
+    finish(o, RPC_OK, "");
+    finish(o->partner, RPC_OK, "");
     o->partner->partner = NULL;
     o->partner = NULL;
   }
 }
 
-static void other_sent(struct rpc_call *c, void *arg)
+static void other_sent(void *arg)
 {
   struct other *o = arg;
   o->sending = false;
@@ -176,7 +199,7 @@ static void other_sent(struct rpc_call *c, void *arg)
   } else if (o->kind == OTHER_BRIDGE) {
     other_pass_on(o->partner);
   } else if (o->half_closed) {
-    rpc_call_finish(c, RPC_OK, "");
+    finish(o, RPC_OK, "");
   } else if (o->kind == OTHER_FLOOD) {
     other_flood(o);
   } else {
@@ -186,8 +209,7 @@ static void other_sent(struct rpc_call *c, void *arg)
 
 static void other_answer(struct other *o, bool original)
 {
-  const struct rpc_metadata metadata[] = {{"mindmeld-peer", original ? "original" : "2"}};
-  ck_assert_int_eq(rpc_call_send_headers(o->call, metadata, 1), 0);
+  o->far->ops->answer(o->far, original, 1);
   if (!original)
     other_send(o, header_message(remote.limit));
 }
@@ -196,9 +218,8 @@ static void other_join(struct other *left, struct other *right)
 {
   left->partner = right;
   right->partner = left;
-  const struct rpc_metadata metadata[] = {{"mindmeld-peer", "2"}};
-  rpc_call_send_headers(left->call, metadata, 1);
-  rpc_call_send_headers(right->call, metadata, 1);
+  left->far->ops->answer(left->far, false, 1);
+  right->far->ops->answer(right->far, false, 1);
   other_send(right, left->opening);
   left->opening = NULL;
   other_pass_on(left);
@@ -209,8 +230,8 @@ static void other_find_partner(struct other *o)
 {
   for (int i = 0; i < remote.count; i++) {
     struct other *of = &remote.others[i];
-    if (of != o && of->kind == OTHER_BRIDGE && of->call != NULL && of->opening != NULL && of->right != o->right) {
-      rpc_message_free(o->right ? o->opening : of->opening);
+    if (of != o && of->kind == OTHER_BRIDGE && of->far != NULL && of->opening != NULL && of->right != o->right) {
+      message_free(o->right ? o->opening : of->opening);
       *(o->right ? &o->opening : &of->opening) = NULL;
       other_join(o->right ? of : o, o->right ? o : of);
       return;
@@ -218,7 +239,7 @@ static void other_find_partner(struct other *o)
   }
 }
 
-static void other_begin(struct other *o, const Mindmeld__Header *h, struct rpc_message *opening)
+static void other_begin(struct other *o, const Mindmeld__Header *h, struct message *opening)
 {
   static const char *const names[OTHER_BRIDGE] = {"ours", "echo", "silent", "original", "flood"};
   o->right = strcmp(h->token, "right") == 0;
@@ -228,7 +249,7 @@ static void other_begin(struct other *o, const Mindmeld__Header *h, struct rpc_m
     other_find_partner(o);
     return;
   }
-  rpc_message_free(opening);
+  message_free(opening);
   ck_assert_uint_eq(h->member.len, 16);
   ck_assert_uint_eq(h->member_key.len, 32);
   o->kind = OTHER_FLOOD;
@@ -308,7 +329,7 @@ static void other_ack(struct other *o)
   other_send(o, ack_message(o->seen.acked, o->seen.acked_messages));
 }
 
-static void other_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void other_message(void *arg, struct message *m)
 {
   struct other *o = arg;
   o->receiving = false;
@@ -320,23 +341,22 @@ static void other_message(struct rpc_call *c, struct rpc_message *m, void *arg)
     if (o->kind == OTHER_BRIDGE)
       other_pass_on(o);
     else if (!o->sending)
-      rpc_call_finish(c, RPC_OK, "");
+      finish(o, RPC_OK, "");
     return;
   }
   if (o->kind == OTHER_BRIDGE) {
     if (o->partner != NULL)
       other_send(o->partner, m);
     else
-      rpc_message_free(m);
+      message_free(m);
     return;
   }
-  Mindmeld__Payload *p = (void *)rpc_message_unpack(m, &mindmeld__payload__descriptor);
-  ck_assert_ptr_nonnull(p);
+  Mindmeld__Payload *p = unpacked(m);
   if (o->kind == OTHER_KINDS) {
     ck_assert_int_eq(p->payload_case, MINDMELD__PAYLOAD__PAYLOAD_HEADER);
     other_begin(o, p->header, m);
   } else {
-    rpc_message_free(m);
+    message_free(m);
     other_see(o, p);
     if (o->kind == OTHER_ECHO || o->kind == OTHER_ORIGINAL)
       other_echo(o, p);
@@ -349,51 +369,36 @@ static void other_message(struct rpc_call *c, struct rpc_message *m, void *arg)
   mindmeld__payload__free_unpacked(p, NULL);
 }
 
-static void other_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void other_closed(void *arg)
 {
-  (void)c;
-  (void)status;
-  (void)text;
-  struct other *o = arg;
-  o->call = NULL;
-  if (o->partner != NULL) {
-    o->partner->partner = NULL;
-    rpc_call_cancel(o->partner->call, RPC_UNAVAILABLE, "the other end is gone");
-    o->partner = NULL;
+  struct other *o = arg, *partner = o->partner;
+  o->far = NULL;
+  o->partner = NULL;
+  if (partner != NULL) {
+    partner->partner = NULL;
+    partner->far->ops->cancel(partner->far, RPC_UNAVAILABLE, "the other end is gone");
   }
-  rpc_message_free(o->opening);
+  message_free(o->opening);
   o->opening = NULL;
   for (struct said *s = o->first, *next; s != NULL; s = next) {
     next = s->next;
-    rpc_message_free(s->message);
+    message_free(s->message);
     free(s);
   }
   o->first = NULL;
 }
 
-static void unknown_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+void others_arrive(struct far *f)
 {
-  (void)c, (void)status, (void)text, (void)arg;
-}
-
-static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
-{
-  static const struct rpc_call_events events = {.message = other_message, .sent = other_sent, .closed = other_closed};
-  (void)s;
-  (void)arg;
-  if (strcmp(rpc_call_method(c), OTHERS_UNKNOWN) == 0) {
-    static const struct rpc_call_events over = {.closed = unknown_closed};
-    rpc_call_set_arg(c, &over, NULL);
-    ck_assert_int_eq(rpc_call_finish(c, RPC_UNIMPLEMENTED, "unknown"), 0);
-    return;
-  }
+  static const struct far_events events = {.message = other_message, .sent = other_sent, .closed = other_closed};
   ck_assert_int_lt(remote.count, OTHERS_MAX);
   struct other *o = &remote.others[remote.count++];
   o->kind = OTHER_KINDS;
-  o->call = c;
+  o->far = f;
   o->acks = remote.acks;
   o->end = &o->first;
-  rpc_call_set_arg(c, &events, o);
+  f->events = &events;
+  f->arg = o;
   other_receive(o);
 }
 
@@ -403,10 +408,10 @@ static void carry_out_order(void *arg)
 {
   struct order *order = arg;
   struct other *o = &remote.others[order->other];
-  if (o->call != NULL)
+  if (o->far != NULL)
     order->carry_out(o, order);
   else
-    rpc_message_free(order->message);
+    message_free(order->message);
   free(order);
 }
 
@@ -414,7 +419,10 @@ void give_order(struct order order)
 {
   struct order *copy = malloc(sizeof *copy);
   *copy = order;
-  ck_assert_int_eq(rpc_queue_post(remote.queue, carry_out_order, copy), 0);
+  if (remote.in_memory)
+    carry_out_order(copy);
+  else
+    far_rpc_post(carry_out_order, copy);
 }
 
 static void order_message(struct other *o, struct order *order)
@@ -422,7 +430,7 @@ static void order_message(struct other *o, struct order *order)
   other_send(o, order->message);
 }
 
-void tell_other(int other, struct rpc_message *m)
+void tell_other(int other, struct message *m)
 {
   give_order((struct order){.other = other, .carry_out = order_message, .message = m});
 }
@@ -488,7 +496,7 @@ void tell_other_answer(int other, bool original)
 
 static void order_finish(struct other *o, struct order *order)
 {
-  rpc_call_finish(o->call, order->status, "as told");
+  finish(o, order->status, "as told");
 }
 
 void tell_other_finish(int other, enum rpc_status status)
@@ -511,7 +519,7 @@ void tell_other_deaf(int other, bool deaf)
 static void order_cut(struct other *o, struct order *order)
 {
   (void)order;
-  rpc_call_cancel(o->call, RPC_UNAVAILABLE, "cut");
+  o->far->ops->cancel(o->far, RPC_UNAVAILABLE, "cut");
 }
 
 void tell_other_cut(int other)
@@ -529,49 +537,23 @@ struct seen seen_by(int other)
 
 /* ---- Before and after each test ---- */
 
-static void server_stopped(void *arg)
-{
-  (void)arg;
-  rpc_queue_stop(remote.queue, NULL, NULL);
-}
-
-static void stop_server(void *arg)
-{
-  (void)arg;
-  rpc_server_stop(remote.server, server_stopped, NULL);
-  rpc_server_cancel_calls(remote.server);
-}
-
-static void *serve(void *arg)
-{
-  (void)arg;
-  const struct rpc_server_options options = {.address = "127.0.0.1:0"};
-  ck_assert_int_eq(rpc_server_start(&remote.server, remote.queue, &options, on_call, NULL, &remote.port), 0);
-  pthread_barrier_wait(&remote.started);
-  rpc_queue_run(remote.queue);
-  return NULL;
-}
-
-void others_start(void)
+void others_start(bool in_memory)
 {
   make_bytes();
   remote.count = 0;
   memset(remote.others, 0, sizeof remote.others);
   remote.limit = LIMIT;
   remote.acks = false;
+  remote.in_memory = in_memory;
   atomic_store(&remote.flooded, 0);
   pthread_mutex_init(&remote.lock, NULL);
-  pthread_barrier_init(&remote.started, NULL, 2);
-  ck_assert_int_eq(rpc_queue_create(&remote.queue), 0);
-  ck_assert_int_eq(pthread_create(&remote.thread, NULL, serve, NULL), 0);
-  pthread_barrier_wait(&remote.started);
+  if (!in_memory)
+    remote.port = far_rpc_start(others_arrive);
 }
 
 void others_stop(void)
 {
-  ck_assert_int_eq(rpc_queue_post(remote.queue, stop_server, NULL), 0);
-  pthread_join(remote.thread, NULL);
-  pthread_barrier_destroy(&remote.started);
+  if (!remote.in_memory)
+    far_rpc_stop();
   pthread_mutex_destroy(&remote.lock);
-  rpc_queue_free(remote.queue);
 }

@@ -1,4 +1,4 @@
-/* A server on a queue and thread of its own, which speaks for the other sides of streams.
+/* What speaks for the other sides of streams, over gRPC or in memory (see fixture_proto_far.h).
  *
  * What an other side does by itself is chosen by the token in the header that opens its stream; everything else it is
  * told to say by the test, and what it saw can be asked at any time. It answers a half-close with the status OK, once
@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fixture_proto_far.h"
 #include "mindmeld.pb-c.h"
-#include "proto/rpc/rpc.h"
 
 enum {
   OTHERS_MAX = 512,
@@ -52,10 +52,10 @@ struct seen {
 
 struct other {
   enum other_kind kind;
-  struct rpc_call *call; /* NULL: closed */
+  struct far *far; /* NULL: closed */
   struct said *first, **end;
   struct other *partner; /* the other end of a bridge */
-  struct rpc_message *opening;
+  struct message *opening;
   bool right;
   bool sending, receiving, half_closed, deaf;
   bool acks, fills; /* it acks each message at once; it sends as much as our acks allow */
@@ -65,15 +65,12 @@ struct other {
 
 struct said {
   struct said *next;
-  struct rpc_message *message;
+  struct message *message;
 };
 
 struct remote {
-  struct rpc_queue *queue;
-  struct rpc_server *server;
-  pthread_t thread;
-  pthread_barrier_t started;
-  int port;
+  bool in_memory;
+  int port;               /* or */
   _Atomic uint64_t limit; /* what others say */
   atomic_bool acks;       /* they ack each message from the beginning */
   atomic_uint_fast64_t flooded;
@@ -84,7 +81,7 @@ struct remote {
 
 extern struct remote remote;
 
-struct rpc_message *packed(const Mindmeld__Payload *p);
+struct message *packed(const Mindmeld__Payload *p);
 
 /* What is said, byte by byte, which comes again after a period. It is made once, before there are threads: tests are
  * not optimised under sanitizers. */
@@ -96,25 +93,25 @@ void fill_bytes(uint8_t *out, size_t at, size_t size);
 bool are_bytes(const uint8_t *in, size_t at, size_t size);
 
 /* The bytes go on from message to message. Size 0: no data. */
-struct rpc_message *data_message(size_t at, size_t size, bool eof, uint64_t offset);
-struct rpc_message *ack_message(uint64_t taken, uint64_t messages);
-struct rpc_message *window_message_of(uint64_t window);
-struct rpc_message *reset_message(const char *code, const char *reason);
-struct rpc_message *header_message(uint64_t limit);
+struct message *data_message(size_t at, size_t size, bool eof, uint64_t offset);
+struct message *ack_message(uint64_t taken, uint64_t messages);
+struct message *window_message_of(uint64_t window);
+struct message *reset_message(const char *code, const char *reason);
+struct message *header_message(uint64_t limit);
 
 /* ---- What the test tells them ---- */
 
 struct order {
   int other;
   void (*carry_out)(struct other *o, struct order *order);
-  struct rpc_message *message;
+  struct message *message;
   size_t size, count;
   bool flag;
   enum rpc_status status;
 };
 
 void give_order(struct order order);
-void tell_other(int other, struct rpc_message *m);
+void tell_other(int other, struct message *m);
 void tell_other_data(int other, size_t size, size_t count);
 void tell_other_eof(int other, size_t size);
 void tell_other_ack(int other);
@@ -130,13 +127,11 @@ void tell_other_deaf(int other, bool deaf);
 void tell_other_cut(int other);
 struct seen seen_by(int other);
 
-/* A method that is refused at once, with RPC_UNIMPLEMENTED. */
-#define OTHERS_UNKNOWN "/t/unknown"
-
 /* ---- Before and after each test ---- */
 
-void others_start(void);
-/* Its queue is empty and its thread has ended when this returns. */
+void others_start(bool in_memory);
 void others_stop(void);
+/* A stream in memory came. */
+void others_arrive(struct far *f);
 
 #endif

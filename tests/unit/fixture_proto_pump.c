@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "mindmeld.pb-c.h"
+#include "proto/host/home.h"
 
 struct here here;
 
@@ -124,12 +125,20 @@ void create_pump(int side)
   ck_assert_int_eq(pump_create(&sides[side].pump, here.set, &pump_events, &sides[side]), 0);
 }
 
+struct stream *make_stream(void)
+{
+  struct stream *stream;
+  if (here.queue == NULL)
+    return far_memory_create(here.home, others_arrive);
+  ck_assert_int_eq(rpc_stream_create(&stream, here.channel, false), 0);
+  return stream;
+}
+
 void open_stream_with(int side, const struct header *h)
 {
   const struct pump_stream_options options = {.header = h};
-  struct stream *stream;
-  ck_assert_int_eq(rpc_stream_create(&stream, here.channel, false), 0);
-  ck_assert_int_eq(pump_stream_open(&sides[side].stream, here.set, stream, &options, &stream_events, &sides[side]), 0);
+  ck_assert_int_eq(
+      pump_stream_open(&sides[side].stream, here.set, make_stream(), &options, &stream_events, &sides[side]), 0);
 }
 
 void open_stream(int side, const char *token)
@@ -252,7 +261,7 @@ static void close_set(void)
 static void open_set(uint64_t window, uint64_t budget)
 {
   const struct pump_limits limits = {.window = window, .budget = budget};
-  ck_assert_int_eq(pump_set_open(&here.set, rpc_queue_home(here.queue), &here.loop, &limits), 0);
+  ck_assert_int_eq(pump_set_open(&here.set, here.home, &here.loop, &limits), 0);
 }
 
 void use_limits(uint64_t window, uint64_t budget)
@@ -261,7 +270,7 @@ void use_limits(uint64_t window, uint64_t budget)
   open_set(window, budget);
 }
 
-void setup(void)
+static void begin(bool in_memory)
 {
   memset(&here, 0, sizeof here);
   memset(sides, 0, sizeof sides);
@@ -270,25 +279,42 @@ void setup(void)
   uv_loop_init(&here.loop);
   uv_timer_init(&here.loop, &here.patience);
 
-  others_start();
+  others_start(in_memory);
+}
 
+void setup(void)
+{
+  begin(true);
+  ck_assert_int_eq(home_open(&here.home, &here.loop), 0);
+  open_set(WINDOW_MAX, 4 * (uint64_t)WINDOW_MAX);
+}
+
+void setup_rpc(void)
+{
+  begin(false);
   char target[32];
   snprintf(target, sizeof target, "127.0.0.1:%d", remote.port);
   const struct rpc_channel_options options = {.target = target};
   ck_assert_int_eq(rpc_queue_create(&here.queue), 0);
   ck_assert_int_eq(rpc_queue_attach(here.queue, &here.loop), 0);
   ck_assert_int_eq(rpc_channel_open(&here.channel, here.queue, &options), 0);
+  here.home = rpc_queue_home(here.queue);
   open_set(WINDOW_MAX, 4 * (uint64_t)WINDOW_MAX);
 }
 
 void teardown(void)
 {
-  bool queue_stopped = false;
+  bool stopped = false;
   close_set();
-  rpc_channel_close(here.channel);
-  rpc_queue_stop(here.queue, set_flag, &queue_stopped);
-  WAIT_FOR(queue_stopped);
-  rpc_queue_free(here.queue);
+  if (here.queue != NULL) {
+    rpc_channel_close(here.channel);
+    rpc_queue_stop(here.queue, set_flag, &stopped);
+  } else {
+    home_close(here.home, set_flag, &stopped);
+  }
+  WAIT_FOR(stopped);
+  if (here.queue != NULL)
+    rpc_queue_free(here.queue);
 
   others_stop();
 
@@ -321,17 +347,49 @@ static void settled(enum rpc_status status, const char *text, struct rpc_message
   *(bool *)arg = true;
 }
 
+static void ask_others(void)
+{
+  const struct rpc_call_options options = {.method = FAR_UNKNOWN};
+  struct rpc_call *call;
+  bool answered = false;
+  ck_assert_int_eq(rpc_unary(&call, here.channel, &options, rpc_message_copy("", 0), settled, &answered), 0);
+  WAIT_FOR(answered);
+}
+
 void settle(void)
 {
-  enum { ROUNDS = 5 };
-  const struct rpc_call_options options = {.method = OTHERS_UNKNOWN};
-  for (int i = 0; i < ROUNDS; i++) {
-    struct rpc_call *call;
-    bool answered = false;
-    ck_assert_int_eq(rpc_unary(&call, here.channel, &options, rpc_message_copy("", 0), settled, &answered), 0);
-    WAIT_FOR(answered);
+  enum { ROUNDS = 5, TURNS = 50 };
+  for (int i = 0; i < ROUNDS && here.queue != NULL; i++) {
+    ask_others();
     turn();
   }
+  for (int i = 0; i < TURNS && here.queue == NULL; i++)
+    turn();
+}
+
+void echo(int side, size_t total)
+{
+  static uint8_t out[300000], in[300000];
+  size_t sent = 0, got = 0, wrong = 0;
+  start_patience();
+  while (got < total) {
+    size_t portion = (size_t)rand() % sizeof out + 1;
+    if (portion > total - sent)
+      portion = total - sent;
+    fill_bytes(out, sent, portion);
+    ssize_t n = send(sides[side].fd, out, portion, MSG_NOSIGNAL);
+    if (n > 0)
+      sent += (size_t)n;
+    turn();
+    n = recv(sides[side].fd, in, (size_t)rand() % sizeof in + 1, 0);
+    holds(n != 0);
+    if (n < 0)
+      continue;
+    wrong += !are_bytes(in, got, (size_t)n);
+    got += (size_t)n;
+  }
+  stop_patience();
+  ck_assert_uint_eq(wrong, 0);
 }
 
 size_t push(int side)

@@ -20,7 +20,8 @@ struct here {
   uv_loop_t loop;
   uv_timer_t patience;
   int ticks; /* that are left of it */
-  struct rpc_queue *queue;
+  struct home *home;
+  struct rpc_queue *queue; /* or NULL: in memory */
   struct rpc_channel *channel;
   struct pump_set *set;
 };
@@ -56,6 +57,8 @@ void stop_patience(void);
     stop_patience();                                                                                                   \
   } while (0)
 
+/* One that did not start. */
+struct stream *make_stream(void);
 void create_pump(int side);
 void open_stream_with(int side, const struct header *h);
 void open_stream(int side, const char *token);
@@ -84,7 +87,8 @@ void close_pump(int side);
 
 /* Before the first pump. */
 void use_limits(uint64_t window, uint64_t budget);
-void setup(void);
+void setup(void);     /* in memory */
+void setup_rpc(void); /* over gRPC */
 void teardown(void);
 
 /* ---- What flows ---- */
@@ -93,8 +97,11 @@ void turn(void);
 void turn_for(int ms);
 
 /* For what must not happen: what was under way has come when this returns, however slow the machine is. The others were
- * asked something on the same connection, and again behind what came of that. */
+ * asked something on the same connection, and again behind what came of that. In memory the loop turns often enough. */
 void settle(void);
+
+/* Sends `total` bytes in random portions, and reads them back. */
+void echo(int side, size_t total);
 
 /* Gives the socket as much as it takes now. */
 size_t push(int side);

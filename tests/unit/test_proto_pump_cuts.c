@@ -273,16 +273,23 @@ START_TEST(test_make_before_break)
 }
 END_TEST
 
+static void add(Suite *suite, const char *name, SFun begin, int cuts, int breaks)
+{
+  TCase *tcase = tcase_create(name);
+  tcase_set_timeout(tcase, 60);
+  tcase_add_checked_fixture(tcase, begin, teardown);
+  tcase_add_loop_test(tcase, test_cuts, 0, cuts);
+  tcase_add_loop_test(tcase, test_make_before_break, 0, breaks);
+  suite_add_tcase(suite, tcase);
+}
+
 /* MM_SEEDS=1000 for volume. */
 Suite *test_suite(void)
 {
-  const char *seeds = getenv("MM_SEEDS");
+  const char *said = getenv("MM_SEEDS");
+  int seeds = said != NULL ? (int)strtol(said, NULL, 10) : 40;
   Suite *suite = suite_create("pump cuts");
-  TCase *tcase = tcase_create("pump cuts");
-  tcase_set_timeout(tcase, 60);
-  tcase_add_checked_fixture(tcase, setup, teardown);
-  tcase_add_loop_test(tcase, test_cuts, 0, seeds != NULL ? (int)strtol(seeds, NULL, 10) : 40);
-  tcase_add_loop_test(tcase, test_make_before_break, 0, 3);
-  suite_add_tcase(suite, tcase);
+  add(suite, "in memory", setup, seeds, 3);
+  add(suite, "over gRPC", setup_rpc, (seeds + 3) / 4, 1);
   return suite;
 }

@@ -488,7 +488,7 @@ START_TEST(test_last_word_without_a_pump)
 }
 END_TEST
 
-static struct rpc_message *refusal_message(const char *reason)
+static struct message *refusal_message(const char *reason)
 {
   Mindmeld__Payload p = MINDMELD__PAYLOAD__INIT;
   Mindmeld__Reset reset = MINDMELD__RESET__INIT;
@@ -526,14 +526,14 @@ START_TEST(test_first_word_without_a_pump)
 {
   open_next(0, "silent");
   if (_i < 2)
-    tell_other(0, rpc_message_copy("\x78\x01", 2)); /* nothing that we know */
+    tell_other(0, message_copy("\x78\x01", 2)); /* nothing that we know */
   if (_i == 0) {
     tell_other(0, reset_message("EPIPE", "gone"));
     WAIT_FOR(it->reset_code[0] != '\0');
     return;
   }
   if (_i == 1) {
-    tell_other(0, rpc_message_copy("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11));
+    tell_other(0, message_copy("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11));
     WAIT_FOR(it->ended);
     ck_assert_int_eq(it->status, RPC_INTERNAL);
     return;

@@ -269,7 +269,7 @@ START_TEST(test_empty_messages)
 {
   open_answered(0, "ours");
   for (int i = 0; i < 1000; i++)
-    tell_other(0, rpc_message_copy("\x12\x00", 2));
+    tell_other(0, message_copy("\x12\x00", 2));
   tell_other_data(0, 1000, 1);
   WAIT_FOR(counters(0).queued > 0);
   ck_assert_uint_eq(counters(0).queued, 1000 + WINDOW_MESSAGE_COST);
