@@ -1,3 +1,6 @@
+/* What is ready makes the poller's own epoll ready, which the loop waits for. What is done by the clock does not: so
+ * before the loop waits, it is asked for how long it may.
+ */
 #include "nest.h"
 
 #include <errno.h>
@@ -9,32 +12,32 @@
 struct nest {
   struct poller *poller;
   uv_poll_t poll;
-  uv_idle_t going_on; /* active while the next turn is due at once */
+  uv_prepare_t before;
+  uv_timer_t clock;
   int open_handles;
   void (*closed)(void *arg);
   void *closed_arg;
 };
 
-static void take_turn(struct nest *n);
-
-static void go_on(uv_idle_t *idle)
-{
-  take_turn(idle->data);
-}
-
-static void take_turn(struct nest *n)
-{
-  poller_turn(n->poller, 0);
-  if (!poller_goes_on(n->poller))
-    uv_idle_stop(&n->going_on);
-  else if (!uv_is_closing((uv_handle_t *)&n->going_on))
-    uv_idle_start(&n->going_on, go_on);
-}
-
 static void ready(uv_poll_t *poll, int status, int events)
 {
   (void)status, (void)events;
-  take_turn(poll->data);
+  poller_turn(((struct nest *)poll->data)->poller, 0);
+}
+
+static void time_came(uv_timer_t *clock)
+{
+  poller_turn(((struct nest *)clock->data)->poller, 0);
+}
+
+static void loop_waits(uv_prepare_t *before)
+{
+  struct nest *n = before->data;
+  int wait_ms = poller_wait_ms(n->poller);
+  if (wait_ms < 0)
+    uv_timer_stop(&n->clock);
+  else
+    uv_timer_start(&n->clock, time_came, (uint64_t)wait_ms, 0);
 }
 
 struct poller *nest_poller(struct nest *n)
@@ -57,10 +60,12 @@ int nest_open(struct nest **out, struct uv_loop_s *loop)
     free(n);
     return error;
   }
-  n->poll.data = n->going_on.data = n;
-  uv_idle_init(loop, &n->going_on);
+  uv_prepare_init(loop, &n->before);
+  uv_timer_init(loop, &n->clock);
+  n->poll.data = n->before.data = n->clock.data = n;
   uv_poll_start(&n->poll, UV_READABLE, ready);
-  n->open_handles = 2;
+  uv_prepare_start(&n->before, loop_waits);
+  n->open_handles = 3;
   *out = n;
   return 0;
 }
@@ -82,5 +87,6 @@ void nest_close(struct nest *n, void (*closed)(void *arg), void *arg)
   n->closed = closed;
   n->closed_arg = arg;
   uv_close((uv_handle_t *)&n->poll, handle_closed);
-  uv_close((uv_handle_t *)&n->going_on, handle_closed);
+  uv_close((uv_handle_t *)&n->before, handle_closed);
+  uv_close((uv_handle_t *)&n->clock, handle_closed);
 }

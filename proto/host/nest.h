@@ -1,5 +1,5 @@
 /* A poller nested in a libuv loop, which takes its turns: sockets are watched as epoll does it, without a handle and
- * several system calls for each. On the loop's thread. Deadlines are not served: there are libuv's timers. */
+ * several system calls for each. On the loop's thread. */
 #ifndef PROTO_NEST_H
 #define PROTO_NEST_H
 

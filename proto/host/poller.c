@@ -254,9 +254,9 @@ int poller_fd(const struct poller *p)
   return p->epoll;
 }
 
-bool poller_goes_on(const struct poller *p)
+int poller_wait_ms(const struct poller *p)
 {
-  return p->again.again_next != &p->again;
+  return time_to_wait(p, -1);
 }
 
 void poller_run(struct poller *p)

@@ -7,7 +7,6 @@
 #ifndef PROTO_POLLER_H
 #define PROTO_POLLER_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -43,10 +42,10 @@ void poller_close(struct poller *p);
 
 /* One turn: waits at most `wait_ms` (-1: as long as it takes) until there is something to do, and does it. */
 void poller_turn(struct poller *p, int wait_ms);
-/* For a loop of another kind that takes turns (see nest.h): readable while something is to be done, but for those that
- * are to be called again, and for deadlines. */
+/* For a loop of another kind that takes turns (see nest.h): readable while there is something to do, but for what is
+ * done by the clock; and in how many ms that is (-1: never). */
 int poller_fd(const struct poller *p);
-bool poller_goes_on(const struct poller *p); /* some are to be called again */
+int poller_wait_ms(const struct poller *p);
 void poller_run(struct poller *p);           /* turns until it is stopped */
 void poller_stop(struct poller *p);          /* poller_run returns after its turn, or at once if it is called later */
 

@@ -1,5 +1,6 @@
 /* A poller in a libuv loop: what is watched is told while the loop runs, and what asks to go on does. */
 #include <check.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -82,11 +83,42 @@ START_TEST(sockets_and_turns)
 }
 END_TEST
 
+static struct poller_delay delay = {.ms = 20};
+static unsigned due_count;
+
+static void due(struct poller_deadline *d)
+{
+  if (++due_count < 3)
+    poller_deadline_set(&delay, d);
+}
+
+START_TEST(deadlines)
+{
+  uv_loop_t loop;
+  struct nest *nest;
+  struct poller_deadline one = {0};
+  uv_loop_init(&loop);
+  ck_assert_int_eq(nest_open(&nest, &loop), 0);
+  delay.due = due;
+  poller_delay_add(nest_poller(nest), &delay);
+  poller_deadline_set(&delay, &one);
+  while (due_count < 3)
+    uv_run(&loop, UV_RUN_ONCE);
+  poller_delay_remove(nest_poller(nest), &delay);
+  bool over = false;
+  nest_close(nest, closed, &over);
+  while (!over)
+    uv_run(&loop, UV_RUN_ONCE);
+  ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
   Suite *suite = suite_create("nest");
   TCase *tcase = tcase_create("nest");
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, sockets_and_turns);
+  tcase_add_test(tcase, deadlines);
   return suite;
 }
