@@ -201,7 +201,7 @@ void link_up(struct link *l, struct link_path *p)
   l->draining = false;
   l->renewal_trouble[0] = '\0';
   l->connected_at = uv_now(l->loop);
-  l->unanswered = false;
+  l->unanswered = l->silent = false;
   if (former != NULL)
     link_path_drop(former);
   use_channel(l, p);

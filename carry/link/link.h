@@ -16,7 +16,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
+#include "proto/wire/raw.h"
 #include "proto/wire/status.h"
 
 struct link;
@@ -105,6 +107,17 @@ struct rpc_channel *link_channel(struct link *l);
  * key is a secret. */
 const uint8_t *link_member(const struct link *l);
 const uint8_t *link_member_key(const struct link *l);
+
+/* Where the router takes raw streams, as the watch of now told; the secret is one. */
+struct link_streams {
+  struct sockaddr_storage address;
+  uint8_t watch[RAW_WATCH_SIZE];
+  uint8_t secret[RAW_SECRET_SIZE];
+};
+/* NULL: nowhere, and *why is a phrase that says why, "" while it is not connected. Good until the next event. */
+const struct link_streams *link_streams(const struct link *l, const char **why);
+/* It was connected, and is not any more because nothing was heard of the router for too long. */
+bool link_went_silent(const struct link *l);
 
 /* Asks the router now whether it knows a service: the fresh answer, or why there is none. `found` is meaningful with
  * RPC_OK. Cancel: rpc status CANCELLED comes. */

@@ -11,6 +11,11 @@ bool link_is_slow(const struct link *l)
   return (l->path != NULL && link_path_is_slow(l->path)) || (l->attempt != NULL && link_path_is_slow(l->attempt));
 }
 
+bool link_went_silent(const struct link *l)
+{
+  return l->path == NULL && l->silent;
+}
+
 bool link_original(const struct link *l)
 {
   return l->path != NULL && l->path->state == PATH_POLLED;

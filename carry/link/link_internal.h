@@ -1,7 +1,7 @@
 /* What the files of the link share. link.c has the link: which path is the one of now, which one is tried, and when.
  * link_path.c has one path: a channel and what is called on it until the router is known and knows us, by what
- * link_join.c says. link_news.c tells what a watch told. link_info.c tells what there is of the link. link_ask.c has
- * the questions that others have. On the loop's thread.
+ * link_join.c says. link_news.c tells what a watch told, but for raw streams: link_streams.c. link_info.c tells what
+ * there is of the link. link_ask.c has the questions that others have. On the loop's thread.
  */
 #ifndef CARRY_LINK_INTERNAL_H
 #define CARRY_LINK_INTERNAL_H
@@ -42,7 +42,9 @@ struct link_path {
   uint64_t since; /* it was begun; WATCHED: the latest message came */
   uint64_t moved; /* until it is WATCHED, at the latest look */
   struct link_line line;
-  bool told, whole; /* something of the catalogue was; all of it was, once */
+  struct link_streams streams; /* secret; WATCHED, if `no_streams` is NULL */
+  const char *no_streams;      /* why there are none */
+  bool told, whole;            /* something of the catalogue was; all of it was, once */
   /* Ended by a router that already knows us on the path which is tried now, whose verdict decides. */
   bool replaced;
   unsigned refs; /* calls and timers */
@@ -71,6 +73,7 @@ struct link {
   struct link_query *queries;
   uint64_t backoff_ms, connected_at, connects, renewals;
   bool unanswered; /* the latest attempt was */
+  bool silent;     /* nothing was heard on the path that was lost last */
   uint32_t random;
   bool draining, superseded;
   bool refused; /* the latest attempt was, by a router that does not let us in */
@@ -123,6 +126,14 @@ void link_forget_removed(Mindmeld__WatchServicesResponse *first, const struct rp
 /* These may drop the path. */
 void link_tell_news(struct link_path *p, const Mindmeld__WatchServicesResponse *news);
 void link_tell_list(struct link_path *p, const Mindmeld__ListServicesResponse *list);
+
+/* ---- link_streams.c ---- */
+
+/* From the first message of a watch, whose secret it wipes. */
+void link_streams_take(struct link_path *p, const Mindmeld__WatchServicesResponse *first);
+/* NULL, or why there are none. `at` is where the watch is. */
+const char *link_streams_read(const Mindmeld__WatchServicesResponse *news, const struct endpoint *at,
+                              struct link_streams *out);
 
 /* ---- link_ask.c ---- */
 

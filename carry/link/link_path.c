@@ -51,8 +51,11 @@ static void unref(struct link_path *p)
 
 static void drop_first(struct link_path *p)
 {
-  if (p->first != NULL)
-    mindmeld__watch_services_response__free_unpacked(p->first, NULL);
+  if (p->first == NULL)
+    return;
+  if (p->first->stream_secret.len > 0)
+    explicit_bzero(p->first->stream_secret.data, p->first->stream_secret.len);
+  mindmeld__watch_services_response__free_unpacked(p->first, NULL);
   p->first = NULL;
 }
 
@@ -131,6 +134,7 @@ static void enter_watched(struct link_path *p)
   p->first = NULL;
   p->state = PATH_WATCHED;
   p->stream_age_ms = sane_age(first->stream_age_ms);
+  link_streams_take(p, first);
   if (l->network != NULL && p->call != NULL && rpc_call_remote(p->call, peer, sizeof peer) > 0)
     network_watch(l->network, peer);
   link_up(l, p);
@@ -403,6 +407,7 @@ static void timer_fired(uv_timer_t *timer)
       start_timer(p, p->heartbeat_ms);
       break;
     }
+    l->silent = true;
     snprintf(text, sizeof text, "nothing was heard for %" PRIu64 " ms", p->heartbeat_ms * 5 / 2);
     link_lose(l, p, RPC_UNAVAILABLE, text);
     break;
@@ -481,6 +486,7 @@ void link_path_drop(struct link_path *p)
 {
   p->state = PATH_OVER;
   drop_first(p);
+  explicit_bzero(&p->streams, sizeof p->streams);
   if (p->call != NULL)
     rpc_call_cancel(p->call, RPC_CANCELLED, "given up");
   if (p->join != NULL)

@@ -81,8 +81,12 @@ static int keep_heads(struct raw_stream *s, const struct outgoing *o, size_t tak
   size_t size = 0, used = 0;
   for (int i = 0; i < o->heads; i++)
     size += o->parts[i].iov_len;
-  uint8_t *rest = size > taken ? malloc(size - taken) : NULL;
-  if (size > taken && rest == NULL)
+  if (size == taken) {
+    drop_rest(s);
+    return 0;
+  }
+  uint8_t *rest = malloc(size - taken);
+  if (rest == NULL)
     return -ENOMEM;
   for (int i = 0; i < o->heads; i++) {
     size_t skip = taken < o->parts[i].iov_len ? taken : o->parts[i].iov_len, part = o->parts[i].iov_len - skip;

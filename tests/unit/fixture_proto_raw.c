@@ -80,21 +80,19 @@ void raw_end_line(struct raw_end *e)
 
 static void closed(void *arg)
 {
-  *(bool *)arg = true;
+  ((struct raw_end *)arg)->closed++;
 }
 
 void raw_end_close(struct raw_end *e)
 {
-  bool over = false;
   if (e->line != NULL)
     raw_line_close(e->line, RAW_REPLACED);
   for (int i = 0; i < 3; i++)
     uv_run(&e->loop, UV_RUN_NOWAIT);
-  raw_set_close(e->set, closed, &over);
-  RAW_UNTIL(e, over);
-  over = false;
-  home_close(e->home, closed, &over);
-  RAW_UNTIL(e, over);
+  raw_set_close(e->set, closed, e);
+  RAW_UNTIL(e, e->closed == 1);
+  home_close(e->home, closed, e);
+  RAW_UNTIL(e, e->closed == 2);
   uv_run(&e->loop, UV_RUN_DEFAULT);
   ck_assert_int_eq(uv_loop_close(&e->loop), 0);
   close(e->listener);

@@ -20,7 +20,7 @@ struct raw_end {
   struct home *home;
   struct raw_set *set;
   struct raw_line *line; /* NULL: closed */
-  unsigned changes;
+  unsigned changes, closed;
   int listener;
   struct raw_line_options options;
   struct raw_keys keys; /* the router's */

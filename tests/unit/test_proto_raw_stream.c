@@ -240,7 +240,7 @@ START_TEST(nothing_is_received_that_is_not_asked_for)
   for (int i = 0; i < 5; i++)
     raw_turn(&end, 0, "");
   ck_assert_uint_eq(user.heard_count, 12);
-  ck_assert_uint_ge(size, 12 * 60000);
+  ck_assert_uint_ge(size / 60000, 12);
   /* Who does not listen hears of a reset all the same. */
   raw_router_reset(fd);
   ends(&user, RPC_ABORTED);
