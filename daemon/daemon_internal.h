@@ -46,6 +46,7 @@ struct daemon {
   struct pace caused; /* lines that others cause */
   struct rpc_queue *queue;
   struct pump_set *pumps;
+  struct raw_set *raws; /* NULL: streams are gRPC calls only */
   struct lookups *lookups;
   struct link *link;
   struct link_host host; /* the link, as what carries connections sees it */
@@ -53,7 +54,7 @@ struct daemon {
   struct services *services;
   struct forwards *forwards;
   struct tunnels *tunnels;
-  struct parked *parked;
+  struct parked *parked, *parked_raw; /* NULL: by raw streams nobody dials */
   struct answers *answers;
   struct state *state; /* NULL: nothing is kept */
   struct tree *tree;
@@ -92,6 +93,7 @@ extern const struct services_events wiring_of_services;
 extern const struct forwards_events wiring_of_forwards;
 extern const struct tunnels_events wiring_of_tunnels;
 extern const struct answers_events wiring_of_answers;
+void wiring_of_host(enum link_host_news news, void *arg);
 void wiring_of_parked(struct pump_stream *stream, const struct header *h, void *arg);
 void wiring_of_catalogue(const char *name, void *arg);
 

@@ -18,6 +18,7 @@
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
 #include "proto/pump/pump.h"
+#include "proto/raw/raw_line.h"
 #include "proto/rpc/rpc.h"
 
 static int open_below(struct daemon *d)
@@ -55,6 +56,10 @@ static int open_below(struct daemon *d)
     err = link_open(&d->link, d->lookups, d->queue, &link_options, &wiring_of_link, d);
   if (err == 0)
     link_host_init(&d->host, d->link, d->pumps);
+  if (err == 0 && !settings->no_raw)
+    err = raw_set_open(&d->raws, &d->loop, rpc_queue_home(d->queue));
+  if (err == 0 && d->raws != NULL)
+    link_host_use_raw(&d->host, d->raws, wiring_of_host, d);
   if (err == 0)
     err = tunnels_open(&d->tunnels, d->lookups, &d->host.host, d->pumps, &tunnels_options, &wiring_of_tunnels, d);
   if (err == 0)
@@ -62,7 +67,9 @@ static int open_below(struct daemon *d)
   if (err == 0)
     err = services_open(&d->services, &d->loop, d->link, &wiring_of_services, d);
   if (err == 0)
-    err = parked_open(&d->parked, &d->loop, &d->host.host, wiring_of_parked, d);
+    err = parked_open(&d->parked, &d->loop, &d->host.grpc, wiring_of_parked, d);
+  if (err == 0 && d->raws != NULL)
+    err = parked_open(&d->parked_raw, &d->loop, &d->host.raw, wiring_of_parked, d);
   if (err == 0)
     err = forwards_open(&d->forwards, d->lookups, d->link, &wiring_of_forwards, d);
   if (err != 0)
@@ -81,6 +88,7 @@ static int open_tree(struct daemon *d)
 {
   const struct tree_parts parts = {.router = d->router,
                                    .link = d->link,
+                                   .host = &d->host,
                                    .catalogue = d->catalogue,
                                    .services = d->services,
                                    .forwards = d->forwards,
@@ -126,10 +134,12 @@ CLOSES(tree, tree_close)
 CLOSES(state, state_close)
 CLOSES(forwards, forwards_close)
 CLOSES(parked, parked_close)
+CLOSES(parked_raw, parked_close)
 CLOSES(answers, answers_close)
 CLOSES(services, services_close)
 CLOSES(tunnels, tunnels_close)
 CLOSES(link, link_close)
+CLOSES(raws, raw_set_close)
 CLOSES(catalogue, catalogue_close)
 CLOSES(lookups, lookups_close)
 CLOSES(pumps, pump_set_close)
@@ -152,10 +162,18 @@ static bool close_queue(struct daemon *d)
   return open;
 }
 
+/* It closes at once. */
+static bool close_line(struct daemon *d)
+{
+  link_host_close(&d->host);
+  return false;
+}
+
 /* From the top down. The state is closed before anything is withdrawn for the end's sake. */
 static bool (*const closes[])(struct daemon *d) = {
-    close_tree,    close_state, close_forwards,  close_parked,  close_answers, close_services,
-    close_tunnels, close_link,  close_catalogue, close_lookups, close_pumps,   close_queue,
+    close_tree,      close_state,    close_forwards, close_parked, close_parked_raw,
+    close_answers,   close_services, close_tunnels,  close_line,   close_link,
+    close_catalogue, close_lookups,  close_pumps,    close_raws,   close_queue,
 };
 
 static void close_next(void *arg)

@@ -31,9 +31,12 @@ static void touch_state(struct daemon *d)
 /* After anything on which it depends whether somebody may dial us. */
 static void update_parked(struct daemon *d)
 {
-  if (d->parked != NULL)
-    parked_update(d->parked,
-                  (d->services != NULL && services_online(d->services) > 0) || tunnels_served(d->tunnels) > 0);
+  struct parked *const kinds[] = {d->parked, d->parked_raw};
+
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (kinds[i] != NULL)
+      parked_update(kinds[i],
+                    (d->services != NULL && services_online(d->services) > 0) || tunnels_served(d->tunnels) > 0);
 }
 
 /* With a way to the router, it is renewed beside that. */
@@ -68,6 +71,26 @@ static void credentials_reloaded(struct credentials *c, bool told, void *arg)
 const struct credentials_events wiring_of_credentials = {
     .changed = credentials_changed, .bad = credentials_bad, .reloaded = credentials_reloaded};
 
+static void way_changed(struct daemon *d)
+{
+  /* What is still on the way to a router that was lost may not be told of it for a while. */
+  if (link_connected(d->link) && d->tunnels != NULL)
+    tunnels_renew(d->tunnels);
+  if (d->tunnels != NULL)
+    tunnels_way_changed(d->tunnels);
+  update_parked(d);
+}
+
+static void way_renewed(struct daemon *d)
+{
+  if (d->parked != NULL)
+    parked_renew(d->parked);
+  if (d->parked_raw != NULL)
+    parked_renew(d->parked_raw);
+  if (d->tunnels != NULL)
+    tunnels_renew(d->tunnels);
+}
+
 static void link_state(struct link *l, bool connected, const char *why, void *arg)
 {
   struct daemon *d = arg;
@@ -77,14 +100,10 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
     catalogue_lost(d->catalogue);
   if (d->services != NULL)
     services_link_changed(d->services);
-  /* What is still on the way to a router that was lost may not be told of it for a while. */
-  if (connected && d->tunnels != NULL)
-    tunnels_renew(d->tunnels);
-  if (d->tunnels != NULL)
-    tunnels_way_changed(d->tunnels);
+  if (link_host_follow(&d->host))
+    way_changed(d);
   if (link_refused(l) && d->tunnels != NULL && tunnels_detached(d->tunnels) > 0)
     news_stranded(d, tunnels_detached(d->tunnels));
-  update_parked(d);
   d->parts_events->router_heard(d);
 }
 
@@ -125,10 +144,21 @@ static void link_renewed(struct link *l, void *arg)
   news_link_renewed(d);
   if (d->services != NULL)
     services_link_renewed(d->services);
-  if (d->parked != NULL)
-    parked_renew(d->parked);
-  if (d->tunnels != NULL)
-    tunnels_renew(d->tunnels);
+  if (link_host_follow(&d->host))
+    way_renewed(d);
+}
+
+void wiring_of_host(enum link_host_news news, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (news == LINK_HOST_UP)
+    way_changed(d);
+  else if (news == LINK_HOST_RENEWED)
+    way_renewed(d);
+  update_parked(d);
+  if (d->tree != NULL)
+    tree_link_changed(d->tree);
 }
 
 static void link_joined(struct link *l, void *arg)

@@ -17,6 +17,7 @@
 #include "proto/host/certificate.h"
 #include "proto/host/credential.h"
 #include "proto/pump/pump.h"
+#include "proto/raw/raw_line.h"
 #include "proto/rpc/rpc.h"
 #include "proto/wire/identity.h"
 
@@ -24,6 +25,7 @@ struct carrier {
   struct uv_loop_s *loop;
   struct rpc_queue *queue;
   struct pump_set *pumps;
+  struct raw_set *raws; /* NULL: streams are gRPC calls only */
   struct lookups *lookups;
   struct link *link;
   struct link_host host;
@@ -36,16 +38,39 @@ struct carrier {
 
 /* ---- What the link tells ---- */
 
+static void way_changed(struct carrier *c)
+{
+  if (c->tunnels == NULL)
+    return;
+  /* What is still on the way to a router that was lost may not be told of it for a while. */
+  if (link_connected(c->link))
+    tunnels_renew(c->tunnels);
+  tunnels_way_changed(c->tunnels);
+}
+
+static void way_renewed(struct carrier *c)
+{
+  if (c->tunnels != NULL)
+    tunnels_renew(c->tunnels);
+}
+
+static void host_told(enum link_host_news news, void *arg)
+{
+  if (news == LINK_HOST_UP)
+    way_changed(arg);
+  else if (news == LINK_HOST_RENEWED)
+    way_renewed(arg);
+}
+
 static void link_state(struct link *l, bool connected, const char *why, void *arg)
 {
   struct carrier *c = arg;
 
+  (void)connected;
   if (c->tunnels == NULL)
     return;
-  /* What is still on the way to a router that was lost may not be told of it for a while. */
-  if (connected)
-    tunnels_renew(c->tunnels);
-  tunnels_way_changed(c->tunnels);
+  if (link_host_follow(&c->host))
+    way_changed(c);
   if (link_refused(l) && link_connects(l) == 0)
     c->events->refused(why, c->arg);
 }
@@ -55,8 +80,8 @@ static void link_renewed(struct link *l, void *arg)
   struct carrier *c = arg;
 
   (void)l;
-  if (c->tunnels != NULL)
-    tunnels_renew(c->tunnels);
+  if (c->tunnels != NULL && link_host_follow(&c->host))
+    way_renewed(c);
 }
 
 static void link_lost(struct link *l, const uint8_t *member, void *arg)
@@ -93,6 +118,7 @@ static void close_next(void *arg)
     tunnels_close(open.tunnels, close_next, c);
   } else if (open.link != NULL) {
     c->link = NULL;
+    link_host_close(&c->host);
     link_close(open.link, close_next, c);
   } else if (open.lookups != NULL) {
     c->lookups = NULL;
@@ -100,6 +126,9 @@ static void close_next(void *arg)
   } else if (open.pumps != NULL) {
     c->pumps = NULL;
     pump_set_close(open.pumps, close_next, c);
+  } else if (open.raws != NULL) {
+    c->raws = NULL;
+    raw_set_close(open.raws, close_next, c);
   } else if (open.queue != NULL) {
     rpc_queue_stop(open.queue, queue_stopped, c);
   } else {
@@ -176,6 +205,12 @@ static int open_parts(struct carrier *c, const struct settings *s, const char *k
   if (error != 0)
     return error;
   link_host_init(&c->host, c->link, c->pumps);
+  if (!s->no_raw)
+    error = raw_set_open(&c->raws, c->loop, rpc_queue_home(c->queue));
+  if (error != 0)
+    return error;
+  if (c->raws != NULL)
+    link_host_use_raw(&c->host, c->raws, host_told, c);
   return tunnels_open(&c->tunnels, c->lookups, &c->host.host, c->pumps, &options, c->events->tunnels, c->arg);
 }
 

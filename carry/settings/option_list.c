@@ -92,6 +92,8 @@ static int take_option(struct option_list *l, char *text)
     return option_refuse(l, "option \"%s\" needs a size: %s=SIZE", row->name, row->name);
   if (row->kind == OPTION_SECONDS && (value == NULL || value[0] == '\0'))
     return option_refuse(l, "option \"%s\" needs a number: %s=SECONDS", row->name, row->name);
+  if (row->kind == OPTION_SWITCH && (value == NULL || (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)))
+    return option_refuse(l, "option \"%s\" is %s=on or %s=off", row->name, row->name, row->name);
   return row->apply(l, row->name, value);
 }
 
@@ -130,6 +132,7 @@ const char *option_list_name(const struct option_list *l, const char *name, cons
   *value = row->kind == OPTION_FILE      ? "=FILE"
            : row->kind == OPTION_SIZE    ? "=SIZE"
            : row->kind == OPTION_SECONDS ? "=SECONDS"
+           : row->kind == OPTION_SWITCH  ? "=on"
                                          : "";
   return row->name;
 }

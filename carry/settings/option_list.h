@@ -12,6 +12,7 @@ enum option_kind {
   OPTION_FILE,    /* name=FILE */
   OPTION_SIZE,    /* name=SIZE */
   OPTION_SECONDS, /* name=SECONDS */
+  OPTION_SWITCH,  /* name=on or name=off */
   OPTION_OPEN,    /* name or name=ANYTHING */
   OPTION_PREFIX,  /* nameANYTHING */
 };

@@ -109,11 +109,18 @@ static int apply_hold(struct option_list *l, const char *name, const char *value
   return 0;
 }
 
+static int apply_raw(struct option_list *l, const char *name, const char *value)
+{
+  (void)name;
+  l->settings->no_raw = strcmp(value, "off") == 0;
+  return 0;
+}
+
 const struct option_row settings_rows[] = {
     {"insecure", OPTION_FLAG, apply_insecure}, {"cafile", OPTION_FILE, apply_cafile},
     {"key", OPTION_FILE, apply_key},           {"window", OPTION_SIZE, apply_window},
     {"budget", OPTION_SIZE, apply_budget},     {"dial_timeout", OPTION_SECONDS, apply_dial_timeout},
-    {"hold", OPTION_SECONDS, apply_hold},
+    {"hold", OPTION_SECONDS, apply_hold},      {"raw", OPTION_SWITCH, apply_raw},
 };
 const size_t settings_row_count = sizeof settings_rows / sizeof settings_rows[0];
 

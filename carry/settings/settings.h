@@ -20,6 +20,7 @@ struct settings {
   uint64_t budget;  /* bytes for all connections together */
   uint64_t dial_ms; /* how long a new connection waits for its router and service */
   uint64_t hold_ms; /* how long a connection is kept while it has no stream; 0: not at all */
+  bool no_raw;      /* streams are gRPC calls only */
 };
 
 #define SETTINGS_WINDOW_DEFAULT (UINT64_C(16) << 20)
@@ -46,7 +47,8 @@ extern const size_t settings_row_count;
   "  window=SIZE        what one connection has under way at most (256K to 64M; 16M)\n"                                \
   "  budget=SIZE        what all connections have together (1M to 64G; 24M)\n"                                         \
   "  dial_timeout=SEC   how long a new connection waits for its router and service (1 to 600; 10)\n"                   \
-  "  hold=SEC           how long a connection is kept without a way to its other end (0 to 86400; 600)\n"
+  "  hold=SEC           how long a connection is kept without a way to its other end (0 to 86400; 600)\n"              \
+  "  raw=off            connections go by gRPC only, never by raw streams\n"
 
 /* Digits. `most` + 1 for anything else, and for what is larger. */
 uint64_t settings_seconds(const char *text, uint64_t most);

@@ -13,6 +13,7 @@
 #include <utlist.h>
 #include <uv.h>
 
+#include "carry/host/link_host.h"
 #include "carry/link/link.h"
 #include "carry/tunnel/tunnels.h"
 #include "daemon/forwards/forwards.h"
@@ -105,6 +106,7 @@ static int status_row_render(struct fs_entry *file, struct fs_text *out)
   struct tunnels_stats forwarded = tunnels_stats(p->tunnels, TUNNEL_FORWARD, NULL);
   struct tunnels_stats served = tunnels_stats(p->tunnels, TUNNEL_SERVICE, NULL);
   bool connected = link_connected(p->link);
+  const char *why;
 
   fs_printf(out, "router %s\n", p->router);
   fs_printf(out, "state %s\n", connected ? "connected" : "connecting");
@@ -112,6 +114,10 @@ static int status_row_render(struct fs_entry *file, struct fs_text *out)
     fs_printf(out, "trouble %s\n", link_trouble(p->link));
   else
     fs_printf(out, "protocol %d\n", link_original(p->link) ? 1 : 2);
+  if (connected && link_host_is_raw(p->host, &why))
+    fs_printf(out, "streams raw\n");
+  else if (connected)
+    fs_printf(out, "streams grpc (%s)\n", why);
   if (link_superseded(p->link))
     fs_printf(out, "superseded a newer mmfs with this identity has taken the place of this one\n");
   fs_printf(out, "version %s\n", MM_VERSION);
@@ -145,6 +151,11 @@ static int errors_row_live(struct fs_entry *file, const char **bytes, size_t *si
 {
   *bytes = journal_bytes(tree_of(file)->parts.errors, size);
   return 0;
+}
+
+void tree_link_changed(struct tree *t)
+{
+  fs_touch(tree_folder(t, "status"));
 }
 
 void tree_journals_changed(struct tree *t)

@@ -14,6 +14,7 @@ struct catalogue;
 struct forwards;
 struct journal;
 struct link;
+struct link_host;
 struct pump_set;
 struct services;
 struct state;
@@ -26,6 +27,7 @@ struct uv_loop_s;
 struct tree_parts {
   const char *router; /* HOST:PORT */
   struct link *link;
+  const struct link_host *host;
   struct catalogue *catalogue;
   struct services *services;
   struct forwards *forwards;
@@ -59,6 +61,7 @@ void tree_service_changed(struct tree *t, const char *name);
 void tree_forward_changed(struct tree *t, const char *name);
 void tree_connection_opened(struct tree *t, struct tunnel *tunnel);
 void tree_connection_closed(struct tree *t, struct tunnel *tunnel);
+void tree_link_changed(struct tree *t);
 void tree_journals_changed(struct tree *t);
 
 #endif

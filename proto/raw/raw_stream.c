@@ -254,20 +254,20 @@ static enum stream_said start(struct stream *stream, const void *first, size_t s
 {
   struct raw_stream *s = (struct raw_stream *)stream;
   (void)later;
-  s->first = size <= RAW_FIRST_MAX ? malloc(size) : NULL;
-  if (s->first == NULL)
-    return STREAM_BROKEN;
-  memcpy(s->first, first, size);
-  s->first_size = (uint32_t)size;
   s->state = RAW_CONNECTING;
-  int error = find_socket(s);
+  s->first = size <= RAW_FIRST_MAX ? malloc(size) : NULL;
+  int error = s->first != NULL ? 0 : -ENOMEM;
+  if (error == 0) {
+    memcpy(s->first, first, size);
+    s->first_size = (uint32_t)size;
+    error = find_socket(s);
+  }
   if (s->goal != 0)
     raw_line_keep_warm(s->line);
   if (error != 0) {
-    s->saying = true;
     learn_from_failure(s, -error);
     raw_stream_fail_later(s, -error);
-    return STREAM_SAYING;
+    return STREAM_BROKEN;
   }
   if (s->state == RAW_CONNECTING) {
     s->saying = true;
