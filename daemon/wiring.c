@@ -31,12 +31,13 @@ static void touch_state(struct daemon *d)
 /* After anything on which it depends whether somebody may dial us. */
 static void update_parked(struct daemon *d)
 {
-  struct parked *const kinds[] = {d->parked, d->parked_raw};
+  if (d->parked == NULL)
+    return;
+  bool wanted = (d->services != NULL && services_online(d->services) > 0) || tunnels_served(d->tunnels) > 0;
 
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (kinds[i] != NULL)
-      parked_update(kinds[i],
-                    (d->services != NULL && services_online(d->services) > 0) || tunnels_served(d->tunnels) > 0);
+  parked_update(d->parked, wanted);
+  if (d->parked_raw != NULL)
+    parked_update(d->parked_raw, wanted);
 }
 
 /* With a way to the router, it is renewed beside that. */
@@ -74,7 +75,7 @@ const struct credentials_events wiring_of_credentials = {
 static void way_changed(struct daemon *d)
 {
   /* What is still on the way to a router that was lost may not be told of it for a while. */
-  if (link_connected(d->link) && d->tunnels != NULL)
+  if (d->tunnels != NULL && link_connected(d->link))
     tunnels_renew(d->tunnels);
   if (d->tunnels != NULL)
     tunnels_way_changed(d->tunnels);
@@ -100,7 +101,7 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
     catalogue_lost(d->catalogue);
   if (d->services != NULL)
     services_link_changed(d->services);
-  if (link_host_follow(&d->host))
+  if (d->tunnels == NULL || link_host_follow(&d->host))
     way_changed(d);
   if (link_refused(l) && d->tunnels != NULL && tunnels_detached(d->tunnels) > 0)
     news_stranded(d, tunnels_detached(d->tunnels));
@@ -144,7 +145,7 @@ static void link_renewed(struct link *l, void *arg)
   news_link_renewed(d);
   if (d->services != NULL)
     services_link_renewed(d->services);
-  if (link_host_follow(&d->host))
+  if (d->tunnels == NULL || link_host_follow(&d->host))
     way_renewed(d);
 }
 

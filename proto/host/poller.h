@@ -46,8 +46,8 @@ void poller_turn(struct poller *p, int wait_ms);
  * done by the clock; and in how many ms that is (-1: never). */
 int poller_fd(const struct poller *p);
 int poller_wait_ms(const struct poller *p);
-void poller_run(struct poller *p);           /* turns until it is stopped */
-void poller_stop(struct poller *p);          /* poller_run returns after its turn, or at once if it is called later */
+void poller_run(struct poller *p);  /* turns until it is stopped */
+void poller_stop(struct poller *p); /* poller_run returns after its turn, or at once if it is called later */
 
 /* `events` as for epoll_ctl, EPOLLET included. 0, or a negative errno. */
 int poller_add(struct poller *p, int fd, uint32_t events, struct poller_watch *w);

@@ -84,6 +84,12 @@ void fake_watch_send(struct world *w, struct fake_call *f, bool restart, const c
   news.draining = draining;
   news.heartbeat_ms = w->router.heartbeat_ms;
   if (restart) {
+    static uint8_t watch[RAW_WATCH_SIZE] = {'w'}, secret[RAW_SECRET_SIZE] = {'s'};
+    if (w->router.stream_addr != NULL) {
+      news.stream_addr = (char *)(uintptr_t)w->router.stream_addr;
+      news.stream_watch = (ProtobufCBinaryData){.len = sizeof watch, .data = watch};
+      news.stream_secret = (ProtobufCBinaryData){.len = sizeof secret, .data = secret};
+    }
     news.stream_age_ms = w->router.stream_age_ms;
     if (w->router.challenges) {
       identity_random(f->challenge, sizeof f->challenge);

@@ -41,9 +41,10 @@ struct fake_router {
   bool drains;
   bool challenges; /* it wants a Join */
   enum rpc_status join_status;
-  bool join_mute;    /* no verdict, until fake_join_verdict */
-  bool traces;       /* it knows Trace, whose answers are those of fake_trace_verdict */
-  const char *takes; /* a name that goes with a Join, which no watch tells; or NULL */
+  bool join_mute;          /* no verdict, until fake_join_verdict */
+  bool traces;             /* it knows Trace, whose answers are those of fake_trace_verdict */
+  const char *takes;       /* a name that goes with a Join, which no watch tells; or NULL */
+  const char *stream_addr; /* NULL: it takes no raw streams */
   uint32_t heartbeat_ms;
   uint64_t stream_age_ms;
   const char *names[WORLD_NAMES];

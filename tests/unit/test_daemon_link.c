@@ -80,6 +80,7 @@ START_TEST(silence_is_noticed)
   WORLD_UNTIL(&w, w.connects == 1);
   WORLD_UNTIL(&w, w.losses == 1);
   ck_assert_ptr_nonnull(strstr(w.why, "nothing was heard"));
+  ck_assert(link_went_silent(w.link));
   WORLD_UNTIL(&w, w.connects == 2);
 }
 END_TEST

@@ -252,6 +252,10 @@ static const struct {
     {"mmfs -o cafile r.example /m", "\"cafile\" needs a file"},
     {"mmfs -o state r.example /m", "\"state\" needs a file"},
     {"mmfs -o identity= r.example /m", "\"identity\" needs a file: identity=FILE"},
+    {"mmfs -o raw r.example /m", "option \"raw\" is raw=on or raw=off"},
+    {"mmfs -o raw= r.example /m", "option \"raw\" is raw=on or raw=off"},
+    {"mmfs -o raw=no r.example /m", "option \"raw\" is raw=on or raw=off"},
+    {"mmfs --raw=off r.example /m", "did you mean -o raw=on?"},
     {"mmfs -o hold r.example /m", "\"hold\" needs a number: hold=SECONDS"},
     {"mmfs -o dial_timeout= r.example /m", "\"dial_timeout\" needs a number: dial_timeout=SECONDS"},
     {"mmfs -o dial_timeout=0 r.example /m", "option \"dial_timeout\": \"0\" is not a number of seconds from 1 to 600"},
@@ -342,6 +346,27 @@ START_TEST(test_long_values)
 }
 END_TEST
 
+/* ---- Raw streams ---- */
+
+START_TEST(raw_streams)
+{
+  static const struct {
+    const char *line;
+    bool no_raw;
+  } rows[] = {{"mmfs localhost:7000 /m", false},
+              {"mmfs -o raw=on localhost:7000 /m", false},
+              {"mmfs -o raw=off localhost:7000 /m", true},
+              {"mmfs -o raw=off,raw=on localhost:7000 /m", false}};
+  struct mmfs_options out;
+  char why[OPTIONS_WHY_MAX];
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    ck_assert_int_eq(parse(&out, rows[i].line, why), 0);
+    ck_assert_int_eq(out.carry.no_raw, rows[i].no_raw);
+    options_free(&out);
+  }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
   Suite *suite = suite_create("options");
@@ -354,5 +379,6 @@ Suite *test_suite(void)
   tcase_add_loop_test(tcase, test_refused, 0, sizeof(refused) / sizeof(refused[0]));
   tcase_add_test(tcase, test_help_and_version);
   tcase_add_test(tcase, test_long_values);
+  tcase_add_test(tcase, raw_streams);
   return suite;
 }
