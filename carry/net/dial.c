@@ -21,6 +21,7 @@
 #include "address.h"
 #include "lookups.h"
 #include "proto/host/bug.h"
+#include "proto/host/congestion.h"
 #include "race.h"
 #include "resolve.h"
 #include "workers.h"
@@ -162,8 +163,10 @@ static void connected(struct dial *d, int fd, const struct endpoint *at)
   struct endpoint winner = *at;
   int on = 1;
 
-  if (d->to.kind == ADDRESS_TCP)
+  if (d->to.kind == ADDRESS_TCP) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    congestion_choose(fd, (const struct sockaddr *)&winner.bytes);
+  }
   finish(d, fd, &winner, 0);
 }
 

@@ -26,6 +26,7 @@
 
 #include "listener_bind.h"
 #include "lookups.h"
+#include "proto/host/congestion.h"
 #include "resolve.h"
 #include "workers.h"
 
@@ -151,8 +152,10 @@ static void hand_over(struct listener *l, int fd, const struct sockaddr_storage 
   char peer[ADDRESS_TEXT_MAX];
   int on = 1;
 
-  if (from->ss_family != AF_UNIX)
+  if (from->ss_family != AF_UNIX) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    congestion_choose(fd, (const struct sockaddr *)from);
+  }
   l->accepting = true;
   l->events.accepted(l, fd, describe_peer(fd, from, peer), l->arg);
   l->accepting = false;

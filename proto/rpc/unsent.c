@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "proto/host/congestion.h"
+
 enum { QUEUE_PER_SECOND = 250, AGAIN_US = 1000000, TEXT_MAX = 80 }; /* a queue of 4 ms */
 
 uint32_t unsent_bound(uint32_t now, uint64_t rate, bool limited)
@@ -175,15 +177,6 @@ static bool same(const struct unsent_peer *a, const struct unsent_peer *b)
   return a->port == b->port && memcmp(a->address, b->address, sizeof a->address) == 0;
 }
 
-/* All streams share this one connection, and what it loses: taken for congestion, as Reno and CUBIC do, a lost packet
- * in a hundred would leave them a twentieth of the path. Where BBR is not there, or not allowed, the host's choice
- * stays. */
-static void choose_congestion_control(int fd)
-{
-  static const char bbr[] = "bbr";
-  setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, bbr, sizeof bbr - 1);
-}
-
 /* False: there is no such connection. */
 static bool find(struct unsent *u, const struct unsent_peer *peer)
 {
@@ -194,7 +187,7 @@ static bool find(struct unsent *u, const struct unsent_peer *peer)
   u->fd = look_for(peer, u->mark);
   if (u->fd < 0)
     return false;
-  choose_congestion_control(u->fd);
+  congestion_choose(u->fd, NULL);
   return true;
 }
 

