@@ -41,7 +41,7 @@ const char *link_streams_read(const Mindmeld__WatchServicesResponse *news, const
 {
   const char *text = news->stream_addr;
   struct endpoint to = *at;
-  uint16_t port;
+  uint16_t port = 0;
 
   memset(out, 0, sizeof *out);
   if (text[0] == '\0')
