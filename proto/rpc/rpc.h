@@ -181,7 +181,7 @@ int rpc_unary(struct rpc_call **out, struct rpc_channel *ch, const struct rpc_ca
 struct rpc_server;
 
 struct rpc_server_options {
-  const char *address;  /* HOST:PORT; port 0 takes a free one */
+  const char *address;  /* HOST:PORT; port 0 takes a free one. NULL: it does not listen, see rpc_server_take */
   const char *cert_pem; /* NULL: plaintext */
   const char *key_pem;
 };
@@ -194,10 +194,16 @@ typedef void (*rpc_server_call_cb)(struct rpc_server *s, struct rpc_call *c, voi
  * certificate or the key is wrong. Blocks while the name is resolved. */
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port);
+/* Whether rpc_server_take works, under TLS if there is a certificate: it is tried out, which takes some milliseconds,
+ * or 2 s if nothing comes of it. After rpc_queue_create. */
+bool rpc_server_can_take(const char *cert_pem, const char *key_pem);
+/* For a server without an address: serves a connection that was accepted elsewhere, and of which nothing was read. The
+ * descriptor is non-blocking; it becomes gRPC's, or is closed when the server stops. Any thread, until `stopped`. */
+void rpc_server_take(struct rpc_server *s, int fd);
 /* Shows this certificate on new connections; present ones go on. Both texts are PEM that certificate_check accepts. 0,
  * -ENOMEM, or -EINVAL: the server speaks no TLS. */
 int rpc_server_set_certificate(struct rpc_server *s, const char *cert_pem, const char *key_pem);
-/* Takes no new connections, so that another server may listen at this address at once. Present connections go on, and
+/* Takes no new connections, so that another server may listen at its address at once. Present connections go on, and
  * may bring calls. 0, or a negative errno if the server still listens. */
 int rpc_server_leave_address(struct rpc_server *s);
 /* No new calls; `stopped` runs when the last call has closed and the last connection has gone (a client that does not

@@ -24,12 +24,16 @@ void rpc_args_add_text(struct rpc_args *args, const char *key, char *value)
         (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = value};
 }
 
-void rpc_args_add_quota(struct rpc_args *args, grpc_resource_quota *quota)
+void rpc_args_add_pointer(struct rpc_args *args, const char *key, void *pointer, const grpc_arg_pointer_vtable *how)
 {
   if (args->count < RPC_ARGS_MAX)
-    args->all[args->count++] = (grpc_arg){.type = GRPC_ARG_POINTER,
-                                          .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
-                                          .value.pointer = {quota, grpc_resource_quota_arg_vtable()}};
+    args->all[args->count++] =
+        (grpc_arg){.type = GRPC_ARG_POINTER, .key = (char *)(uintptr_t)key, .value.pointer = {pointer, how}};
+}
+
+void rpc_args_add_quota(struct rpc_args *args, grpc_resource_quota *quota)
+{
+  rpc_args_add_pointer(args, GRPC_ARG_RESOURCE_QUOTA, quota, grpc_resource_quota_arg_vtable());
 }
 
 grpc_channel_args rpc_args_view(struct rpc_args *args)
@@ -61,7 +65,7 @@ void rpc_args_add_client_keepalive(struct rpc_args *args, bool pings, int answer
 void rpc_args_add_keepalive(struct rpc_args *args)
 {
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
-  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  rpc_args_add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, RPC_SERVER_ANSWER_MS);
   rpc_args_add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   rpc_args_add(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
 }

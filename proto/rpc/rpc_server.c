@@ -20,6 +20,8 @@
 #include "rpc_args.h"
 #include "rpc_bind.h"
 #include "rpc_certificate.h"
+#include "rpc_handed.h"
+#include "rpc_trial.h"
 
 enum { REQUESTS = 16, MAX_STREAMS = 1 << 20, HANDSHAKE_MS = 10000 };
 
@@ -36,7 +38,8 @@ struct rpc_server {
   grpc_server *server;
   rpc_server_call_cb on_call;
   void *arg;
-  uint16_t port;
+  uint16_t port; /* 0: it does not listen */
+  struct rpc_handed handed;
   struct request requests[REQUESTS];
   unsigned posted;        /* requests that are with gRPC */
   struct rpc_call *calls; /* alive, oldest first */
@@ -59,6 +62,7 @@ static void server_free(struct rpc_server *s)
     grpc_server_destroy(s->server);
   rpc_peers_close(s->peers);
   rpc_certificate_free(s->certificate);
+  rpc_handed_close(&s->handed);
   free(s);
 }
 
@@ -211,7 +215,7 @@ static size_t memory_for_traffic(void)
   return (size_t)(allowed_memory() / 2);
 }
 
-static grpc_server *make_server(void)
+static grpc_server *make_server(struct rpc_server *s)
 {
   struct rpc_args args = {.count = 0};
   grpc_resource_quota *quota = grpc_resource_quota_create("server");
@@ -226,39 +230,69 @@ static grpc_server *make_server(void)
   /* Clients may ping too, as often as they like. */
   rpc_args_add(&args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
   rpc_args_add(&args, GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  rpc_handed_add_arg(&s->handed, &args);
   grpc_channel_args view = rpc_args_view(&args);
   grpc_server *server = grpc_server_create(&view, NULL);
   grpc_resource_quota_unref(quota);
   return server;
 }
 
+static int server_make(struct rpc_server **out, struct rpc_queue *q)
+{
+  struct rpc_server *s = calloc(1, sizeof *s);
+  int error = s ? rpc_handed_open(&s->handed) : -ENOMEM;
+  if (error) {
+    free(s);
+    return error;
+  }
+  s->queue = q;
+  s->peers = rpc_peers_open();
+  if (!s->peers) {
+    server_free(s);
+    return -ENOMEM;
+  }
+  *out = s;
+  return 0;
+}
+
+/* The port, or a negative errno. */
+static int server_listen(struct rpc_server *s, const char *address, grpc_server_credentials *credentials)
+{
+  int port = grpc_server_add_http2_port(s->server, address, credentials);
+  if (port > 0)
+    return port;
+  int error = rpc_bind_error(address);
+  return error ? error : -EINVAL; /* the address is good: the certificate is not */
+}
+
 int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct rpc_server_options *options,
                      rpc_server_call_cb on_call, void *arg, int *port)
 {
-  struct rpc_server *s = calloc(1, sizeof *s);
-  if (!s)
-    return -ENOMEM;
-  s->queue = q;
+  struct rpc_server *s = NULL;
+  int error = server_make(&s, q);
+  if (error)
+    return error;
   s->on_call = on_call;
   s->arg = arg;
-  s->peers = rpc_peers_open();
-  grpc_server_credentials *credentials = s->peers ? make_credentials(s, options) : NULL;
+  grpc_server_credentials *credentials = make_credentials(s, options);
   if (!credentials) {
-    int error = s->peers ? -EINVAL : -ENOMEM;
     server_free(s);
-    return error;
+    return -EINVAL;
   }
-  s->server = make_server();
+  s->server = make_server(s);
   grpc_server_register_completion_queue(s->server, rpc_queue_cq(q), NULL);
-  int bound = grpc_server_add_http2_port(s->server, options->address, credentials);
+  int bound = 0;
+  if (options->address)
+    bound = server_listen(s, options->address, credentials);
+  else
+    rpc_handed_begin(&s->handed, s->server, credentials);
   grpc_server_credentials_release(credentials);
-  if (bound == 0) {
-    int error = rpc_bind_error(options->address);
+  if (bound < 0) {
     server_free(s);
-    return error ? error : -EINVAL; /* the address is good: the certificate is not */
+    return bound;
   }
   s->port = (uint16_t)bound;
-  if (port)
+  if (port && options->address)
     *port = bound;
   grpc_server_start(s->server);
   for (int i = 0; i < REQUESTS; i++) {
@@ -269,11 +303,21 @@ int rpc_server_start(struct rpc_server **out, struct rpc_queue *q, const struct 
   return 0;
 }
 
+bool rpc_server_can_take(const char *cert_pem, const char *key_pem)
+{
+  return rpc_trial_succeeds(cert_pem, key_pem);
+}
+
+void rpc_server_take(struct rpc_server *s, int fd)
+{
+  rpc_handed_take(&s->handed, fd);
+}
+
 /* ---- Stopping ---- */
 
 int rpc_server_leave_address(struct rpc_server *s)
 {
-  return rpc_bind_release(s->port);
+  return s->port > 0 ? rpc_bind_release(s->port) : 0;
 }
 
 static void shut_home(struct rpc_tag *tag, bool ok)
@@ -296,6 +340,7 @@ void rpc_server_stop(struct rpc_server *s, void (*stopped)(void *arg), void *arg
   s->stopped = stopped;
   s->stopped_arg = arg;
   s->shut_tag.complete = shut_complete;
+  rpc_handed_end(&s->handed);
   rpc_tag_hand_over(&s->shut_tag);
   grpc_server_shutdown_and_notify(s->server, rpc_queue_cq(s->queue), &s->shut_tag);
 }
