@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 
-DATA, HEADERS, RESET, SETTINGS, PING = 0, 1, 3, 4, 6
+DATA, HEADERS, RESET, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 4
 CANCEL = 8
@@ -34,6 +34,7 @@ class Http2:
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self.socket.settimeout(None)
         self.frames, self.streams = collections.defaultdict(list), iter(range(1, 1 << 31, 2))
+        self.window, self.windows = 65535, threading.Condition()  # what may be sent on the connection
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, window)))
         threading.Thread(target=self.hear, daemon=True).start()
 
@@ -45,6 +46,10 @@ class Http2:
                 kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
                 if kind in (SETTINGS, PING) and not flags & ACK:
                     self.socket.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+                if (stream, kind) == (0, WINDOW_UPDATE):
+                    with self.windows:
+                        self.window += int.from_bytes(payload, "big")
+                        self.windows.notify()
                 self.frames[stream, kind].append(payload)
 
     def call(self, method, message=b"", **metadata):
@@ -52,9 +57,13 @@ class Http2:
         stream = next(self.streams)
         fields = {":method": "POST", ":scheme": "http", ":path": f"/mindmeld.{method}", ":authority": "router", "te": "trailers",
                   "content-type": "application/grpc", **metadata}
+        data = b"\0" + struct.pack(">I", len(message)) + message
+        with self.windows:
+            assert self.windows.wait_for(lambda: self.window >= len(data), 30), "the window stays shut"
+            self.window -= len(data)
         block = b"".join(b"\0" + text(key.encode()) + text(value.encode("latin-1")) for key, value in fields.items())
         self.socket.sendall(frame(HEADERS, END_HEADERS, stream, block) +
-                            frame(DATA, END_STREAM, stream, b"\0" + struct.pack(">I", len(message)) + message))
+                            frame(DATA, END_STREAM, stream, data))
         return stream
 
     def reset(self, stream):
