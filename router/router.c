@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "entrance.h"
 #include "router/door/door.h"
 #include "router/door/health.h"
 #include "router/door/opening.h"
@@ -33,7 +34,7 @@
 
 struct router {
   struct rpc_queue *queue;
-  struct rpc_server *server;
+  struct entrance entrance;
   char *key;
   struct door *door;
   struct openings *openings;
@@ -136,7 +137,8 @@ static void on_age(void *arg)
 {
   struct router *r = arg;
   r->ageing = NULL;
-  age_watch(r, rpc_server_end_old(r->server, limits_of(r)->stream_age_ms, "the stream is as old as it may become"));
+  age_watch(
+      r, rpc_server_end_old(r->entrance.server, limits_of(r)->stream_age_ms, "the stream is as old as it may become"));
 }
 
 static void age_watch(struct router *r, uint64_t ms)
@@ -159,6 +161,7 @@ static void router_free(struct router *r)
 {
   if (!r)
     return;
+  entrance_close(&r->entrance);
   meet_close(r->meet);
   router_names_close(r->names);
   health_close(r->health);
@@ -204,11 +207,15 @@ int router_start(struct router **out, struct rpc_queue *q, const struct router_c
   struct router *r = router_alloc(q, config);
   if (!r)
     return -ENOMEM;
-  int error = rpc_server_start(&r->server, q, &config->server, on_call, r, port);
+  int error = entrance_open(&r->entrance, q, &config->server, on_call, r);
   if (error) {
     router_free(r);
     return error;
   }
+  if (!r->entrance.front)
+    door_log(r->door, "this gRPC takes no connections from others, so that it listens by itself");
+  entrance_admit(&r->entrance);
+  *port = r->entrance.port;
   if (limits_of(r)->stream_age_ms > 0)
     age_watch(r, limits_of(r)->stream_age_ms);
   *out = r;
@@ -234,7 +241,7 @@ int router_set_key(struct router *r, const char *key)
 
 int router_set_certificate(struct router *r, const char *cert_pem, const char *key_pem)
 {
-  return rpc_server_set_certificate(r->server, cert_pem, key_pem);
+  return rpc_server_set_certificate(r->entrance.server, cert_pem, key_pem);
 }
 
 /* ---- End ---- */
@@ -263,7 +270,7 @@ static void on_patience_over(void *arg)
 {
   struct router *r = arg;
   r->patience = NULL;
-  rpc_server_cancel_calls(r->server);
+  rpc_server_cancel_calls(r->entrance.server);
 }
 
 /* Connections are cut; everybody else gets a short time to hear the last status. */
@@ -276,9 +283,9 @@ static void router_end(struct router *r)
   router_services_end(r->names, RPC_UNAVAILABLE, draining);
   watch_end(r->names, RPC_UNAVAILABLE, draining);
   health_wake(r->health);
-  rpc_server_stop(r->server, on_stopped, r);
+  rpc_server_stop(r->entrance.server, on_stopped, r);
   if (rpc_timer_start(&r->patience, r->queue, limits_of(r)->farewell_ms, on_patience_over, r) != 0)
-    rpc_server_cancel_calls(r->server);
+    rpc_server_cancel_calls(r->entrance.server);
 }
 
 static void on_drained(void *arg)
@@ -292,18 +299,18 @@ static void on_drained(void *arg)
 void router_drain(struct router *r, void (*done)(void *arg), void *arg)
 {
   if (door_phase(r->door) == DOOR_ENDING) {
-    rpc_server_cancel_calls(r->server);
+    rpc_server_cancel_calls(r->entrance.server);
     return;
   }
   if (door_phase(r->door) == DOOR_DRAINING) {
     router_end(r);
-    rpc_server_cancel_calls(r->server);
+    rpc_server_cancel_calls(r->entrance.server);
     return;
   }
   door_enter(r->door, DOOR_DRAINING);
   r->done = done;
   r->done_arg = arg;
-  int error = rpc_server_leave_address(r->server);
+  int error = entrance_leave(&r->entrance);
   if (error)
     door_log(r->door, "the address is not free yet: %s", strerror(-error));
   door_log(r->door, "draining, %zu connections live", connections(r));
