@@ -79,6 +79,7 @@ struct raw_user {
   char text[256];
 };
 
+const struct stream_user *raw_user_events(void);
 /* Creates and starts it. What it said is returned. */
 enum stream_said raw_user_start(struct raw_user *u, struct raw_end *e, const struct header *h);
 enum stream_said raw_user_say(struct raw_user *u, const void *bytes, size_t size, bool last);

@@ -11,6 +11,7 @@
 #include "proto/stream/bytes.h"
 #include "proto/wire/raw_frame.h"
 
+#include "failing.h"
 #include "fixture_proto_raw.h"
 #include "runner.h"
 
@@ -513,6 +514,83 @@ START_TEST(freed_without_a_start)
 }
 END_TEST
 
+/* ---- Short of memory ---- */
+
+/* A stream from its start to an answer, some of which is in the socket already. What fails ends the stream, and no
+ * more. Returns whether the allocation was one of its own. */
+static bool short_at(size_t nth, const struct bytes *body)
+{
+  memset(&user, 0, sizeof user);
+  user.greedy = RAW_HEARD_MAX;
+  ck_assert_int_eq(raw_user_start(&user, &end, &park), STREAM_SAID);
+  raw_user_hear(&user);
+  int fd = raw_router_accept(&end);
+  raw_router_preamble(&end, fd, first);
+  raw_router_first(&end, fd, "who dials", 9);
+  raw_router_say_frame(&end, fd, bytes, sizeof bytes);
+  raw_router_say(&end, fd, "\0\0\0\x40half", 8);
+  fail_allocation(nth);
+  enum stream_said so = STREAM_SAID;
+  for (int i = 0; i < 20; i++) {
+    if (so == STREAM_SAID && user.ended == 0)
+      so = raw_user_say_body(&user, "head", body, false);
+    uv_run(&end.loop, UV_RUN_NOWAIT);
+  }
+  bool came = allocation_failed();
+  if (!came) {
+    ck_assert_uint_eq(user.ended, 0);
+    ck_assert_uint_eq(user.heard_count, 2);
+    ck_assert_int_eq(so, STREAM_SAYING);
+    user.stream->kind->cancel(user.stream, RPC_CANCELLED, "");
+  }
+  RAW_UNTIL(&end, user.ended == 1);
+  raw_user_free(&user);
+  close(fd);
+  return came;
+}
+
+START_TEST(short_of_memory)
+{
+  struct bytes body;
+  if (!FAILING_WORKS)
+    return;
+  raw_end_line(&end);
+  uint8_t *large = calloc(1, BULK / 4);
+  ck_assert_ptr_nonnull(large);
+  ck_assert_int_eq(bytes_copy(&body, large, BULK / 4), 0);
+  free(large);
+  size_t nth = 1;
+  while (short_at(nth, &body))
+    nth++;
+  ck_assert_uint_gt(nth, 3);
+  bytes_drop(&body);
+}
+END_TEST
+
+/* At its very beginning: it is not even started. */
+START_TEST(short_of_memory_at_the_start)
+{
+  if (!FAILING_WORKS)
+    return;
+  raw_end_line(&end);
+  fail_allocation(1);
+  struct stream *none = raw_stream_create(end.line, &dial);
+  ck_assert(allocation_failed());
+  ck_assert_ptr_null(none);
+  struct errand *later = NULL;
+  struct stream *s = raw_stream_create(end.line, &dial);
+  user.stream = s;
+  s->user = raw_user_events();
+  s->arg = &user;
+  fail_allocation(1);
+  enum stream_said so = s->kind->start(s, "x", 1, &later);
+  ck_assert(allocation_failed());
+  ck_assert_int_eq(so, STREAM_BROKEN);
+  ends(&user, RPC_UNAVAILABLE);
+  ck_assert(raw_line_takes(end.line, &dial));
+}
+END_TEST
+
 /* ---- Where the handshake takes its time: an address that is not known to be loopback ---- */
 
 static void far_away(void)
@@ -678,6 +756,8 @@ Suite *test_suite(void)
   tcase_add_loop_test(tcase, cancelled, 0, 3);
   tcase_add_test(tcase, cancelled_after_its_end);
   tcase_add_test(tcase, freed_without_a_start);
+  tcase_add_test(tcase, short_of_memory);
+  tcase_add_test(tcase, short_of_memory_at_the_start);
   tcase_add_test(tcase, far);
   tcase_add_loop_test(tcase, nobody_listens, 0, 2);
   tcase_add_loop_test(tcase, the_question_is_answered, 0, 5);
