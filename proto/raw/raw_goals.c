@@ -4,7 +4,7 @@
 #include "proto/wire/header.h"
 #include "raw_internal.h"
 
-enum { REMEMBERED_MS = 5000 };
+enum { REMEMBERED_MS = 30000 };
 
 static uint64_t now_ms(void)
 {

@@ -57,7 +57,7 @@ void raw_socket_watch_peer(int fd, unsigned idle_s);
 /* The positive errno that it failed with, or 0. */
 int raw_socket_error(int fd);
 
-/* ---- raw_goals.c: what was not to be had, for some seconds ---- */
+/* ---- raw_goals.c: what was not to be had, for half a minute ---- */
 
 struct raw_goals {
   struct {

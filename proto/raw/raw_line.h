@@ -56,7 +56,7 @@ const char *raw_line_trouble(const struct raw_line *l);
 bool raw_line_takes(const struct raw_line *l, const struct header *h);
 /* A stream for that header, which is to be started with it. NULL: memory is short. The router's RPC_UNIMPLEMENTED
  * ("not by a raw stream"), and all that becomes of a stream before it is one of a pair, are RPC_UNAVAILABLE to its
- * user: for some seconds the line does not take that header then, or it is down. */
+ * user: for half a minute the line does not take that header then, or it is down. */
 struct stream *raw_stream_create(struct raw_line *l, const struct header *h);
 
 #endif
