@@ -36,6 +36,7 @@ struct tunnel_info tunnel_info(const struct tunnel *t)
       .role = t->machine.role == CONNECTION_FORWARD ? TUNNEL_FORWARD : TUNNEL_SERVICE,
       .service = tally_service(t->tally),
       .peer = t->peer,
+      .stream = t->current_stream != NULL ? pump_stream_kind(t->current_stream) : NULL,
       .bytes_in = c.bytes_written,
       .bytes_out = c.bytes_read,
       .age_s = (now - t->started_ms) / 1000,

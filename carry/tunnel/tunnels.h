@@ -72,6 +72,7 @@ struct tunnel_info {
   const char *peer;    /* the local socket's other end */
   const char *trouble; /* NULL, or why it is detached; lives as long as nothing happens */
   char state[32];      /* "waiting", "dialing", "open", "detached 3s", "closing" */
+  const char *stream;  /* NULL, or the kind of its current stream */
   uint64_t bytes_in;   /* from the network to the local socket */
   uint64_t bytes_out;  /* from the local socket to the network */
   uint64_t age_s;

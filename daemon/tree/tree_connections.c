@@ -46,6 +46,8 @@ int connection_row_render(struct fs_entry *file, struct fs_text *out)
   fs_printf(out, "state %s\n", info.state);
   if (info.trouble != NULL)
     fs_printf(out, "trouble %s\n", info.trouble);
+  if (info.stream != NULL)
+    fs_printf(out, "stream %s\n", info.stream);
   fs_printf(out, "bytes_in %" PRIu64 "\n", info.bytes_in);
   fs_printf(out, "bytes_out %" PRIu64 "\n", info.bytes_out);
   fs_printf(out, "age %" PRIu64 "\n", info.age_s);

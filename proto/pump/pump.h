@@ -80,6 +80,8 @@ void pump_stream_send_refused(struct pump_stream *s, const char *reason);
 /* Half-closes the stream after all that is due on it: on a current stream all that the pump has, the end included. The
  * socket is not read any more then. */
 void pump_stream_half_close(struct pump_stream *s);
+/* What kind of stream it is, as one word. */
+const char *pump_stream_kind(const struct pump_stream *s);
 /* Ends it at once. `ended` follows if it did not come yet. */
 void pump_stream_cancel(struct pump_stream *s);
 /* To be asked when the stream should have begun: true if there is a connection and the stream has not begun, because a

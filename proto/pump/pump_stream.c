@@ -355,6 +355,11 @@ void pump_stream_half_close(struct pump_stream *s)
   pump_say_go(s);
 }
 
+const char *pump_stream_kind(const struct pump_stream *s)
+{
+  return s->stream->kind->name;
+}
+
 bool pump_stream_has_no_room(struct pump_stream *s)
 {
   return s->stream->kind->has_no_room(s->stream);

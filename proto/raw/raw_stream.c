@@ -284,7 +284,8 @@ static bool has_no_room(struct stream *s)
   return false;
 }
 
-static const struct stream_kind kind = {.start = start,
+static const struct stream_kind kind = {.name = "raw",
+                                        .start = start,
                                         .say = raw_say,
                                         .hear = raw_hear,
                                         .cancel = cancel,

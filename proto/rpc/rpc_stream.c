@@ -309,6 +309,7 @@ static void free_stream(struct stream *stream)
 }
 
 static const struct stream_kind kind = {
+    .name = "grpc",
     .start = start,
     .say = say,
     .hear = hear,

@@ -38,6 +38,7 @@ struct stream_say {
 /* What is in the way of a kind while the user holds its locks goes to `later`, at the front: the user runs that list by
  * errands_run as soon as it holds none. */
 struct stream_kind {
+  const char *name; /* for humans */
   /* Opens the stream, and says the first message, which is copied: a Payload with a Header, or what a router of the
    * first version wants. Whatever it returns, `ended` follows some day. */
   enum stream_said (*start)(struct stream *s, const void *first, size_t size, struct errand **later);

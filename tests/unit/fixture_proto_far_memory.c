@@ -252,6 +252,7 @@ static void near_free(struct stream *s)
 }
 
 static const struct stream_kind kind = {
+    .name = "memory",
     .start = near_start,
     .say = near_say,
     .hear = near_hear,
