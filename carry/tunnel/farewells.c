@@ -34,7 +34,7 @@ void farewells_add(struct farewells *fs, struct pump_stream *s)
     pump_stream_close(s);
     return;
   }
-  waiting_add(&fs->set, w, s, FAREWELL_MS);
+  waiting_adopt(&fs->set, w, s, FAREWELL_MS);
   if (fs->set.count > FAREWELLS_MAX)
     end(fs->set.oldest);
 }

@@ -106,7 +106,7 @@ int waiting_open_stream(struct waiting_set *set, struct waiting *w, const struct
   return error;
 }
 
-void waiting_add(struct waiting_set *set, struct waiting *w, struct pump_stream *s, uint64_t ms)
+void waiting_adopt(struct waiting_set *set, struct waiting *w, struct pump_stream *s, uint64_t ms)
 {
   *w = (struct waiting){.set = set, .stream = s};
   pump_stream_hand_over(s, &stream_events, w);

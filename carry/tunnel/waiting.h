@@ -65,7 +65,7 @@ enum { WAITING_FOR_EVER = 0 };
 /* Opens a stream that begins with `header`, and waits for so long; 0, or a negative errno. */
 int waiting_open_stream(struct waiting_set *set, struct waiting *w, const struct header *header, uint64_t ms);
 /* Takes over an open stream. */
-void waiting_add(struct waiting_set *set, struct waiting *w, struct pump_stream *s, uint64_t ms);
+void waiting_adopt(struct waiting_set *set, struct waiting *w, struct pump_stream *s, uint64_t ms);
 /* Opens another stream in place of the present one, which is closed. On failure the present one stays. */
 int waiting_open_again(struct waiting *w, const struct header *header);
 /* From now on it waits for so long. */

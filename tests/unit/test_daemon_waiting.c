@@ -145,7 +145,7 @@ END_TEST
 START_TEST(one_that_is_open_already_waits_too)
 {
   begin(0, LONG_MS);
-  waiting_add(&set, &all[1], waiting_take(&all[0]), SHORT_MS);
+  waiting_adopt(&set, &all[1], waiting_take(&all[0]), SHORT_MS);
   WORLD_UNTIL(&w, due[1] == 1);
   ck_assert_uint_eq(set.count, 0);
 }
