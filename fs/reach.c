@@ -11,6 +11,7 @@
  *
  * Lists may be long, so they are read in the thread pool. */
 #include "fs/fs_internal.h"
+#include "fs/mountinfo.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,15 +25,10 @@ enum { LOOK_AGAIN_MS = 2000, NAMESPACE_SIZE = 32, NAMESPACES_MAX = 64, PATH_SIZE
 
 /* ---- In the thread pool ---- */
 
-/* The fields are: id, parent, device, ... */
-static bool is_of_device(const char *line, const char *device)
+static bool is_of_device(char *line, const char *device)
 {
-  for (int i = 0; i < 2 && line != NULL; i++) {
-    line = strchr(line, ' ');
-    line = line == NULL ? NULL : line + 1;
-  }
-  size_t size = strlen(device);
-  return line != NULL && strncmp(line, device, size) == 0 && line[size] == ' ';
+  struct mountinfo mount;
+  return mountinfo_parse(line, &mount) && strcmp(mount.device, device) == 0;
 }
 
 /* Whether a process sees it: 1 or 0, or a negative errno. */

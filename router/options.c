@@ -1,12 +1,12 @@
 /* One table: a row is an option's parsing, its place, and its line in --help. */
 #include "options.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/host/loopback.h"
 #include "proto/host/spelling.h"
 
 struct row {
@@ -150,16 +150,10 @@ bool router_options_loopback(const char *listen)
   const char *host;
   size_t size;
   char text[INET6_ADDRSTRLEN] = {0};
-  struct in_addr v4;
-  struct in6_addr v6;
   if (!address_port(listen, &host, &size) || size >= sizeof text)
     return false;
   memcpy(text, host, size);
-  if (inet_pton(AF_INET, text, &v4) == 1)
-    return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-  if (inet_pton(AF_INET6, text, &v6) == 1)
-    return IN6_IS_ADDR_LOOPBACK(&v6);
-  return strcmp(text, "localhost") == 0;
+  return loopback_is_host(text);
 }
 
 static int listen_choose(struct options *o, const char *port, char *why, size_t why_size)

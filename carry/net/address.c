@@ -14,6 +14,9 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include "proto/host/loopback.h"
+#include "proto/host/plain.h"
+
 _Static_assert(ADDRESS_PATH_MAX + 1 == sizeof(((struct sockaddr_un *)0)->sun_path), "a path fits a sockaddr_un");
 
 enum { LABEL_MAX = 63, PORT_DIGITS = 5 };
@@ -159,7 +162,7 @@ static int parse_unix(const char *path, struct address *out, const char **why)
   if (path[size - 1] == '/')
     return refuse(-EINVAL, why, "the path ends in a slash: write the path of the socket itself");
   for (size_t i = 0; i < size; i++)
-    if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
+    if (plain_is_control(path[i]))
       return refuse(-EINVAL, why, "the path has a control character");
   out->kind = ADDRESS_UNIX;
   memcpy(out->path, path, size + 1);
@@ -317,14 +320,7 @@ bool address_is_localhost(const struct address *a)
 
 bool address_is_loopback(const struct address *a)
 {
-  struct in6_addr v6;
-  struct in_addr v4;
-
-  if (a->kind == ADDRESS_UNIX || strcasecmp(a->host, "localhost") == 0)
-    return true;
-  if (inet_pton(AF_INET, a->host, &v4) == 1)
-    return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
-  return inet_pton(AF_INET6, a->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+  return a->kind == ADDRESS_UNIX || loopback_is_host(a->host);
 }
 
 static bool v4_of(const char *host, struct in_addr *out)
@@ -346,7 +342,7 @@ static bool v4_leads_to(const char *target, const char *listener)
     return false;
   if (to.s_addr == htonl(INADDR_ANY))
     to.s_addr = htonl(INADDR_LOOPBACK);
-  return to.s_addr == at.s_addr || (at.s_addr == htonl(INADDR_ANY) && ntohl(to.s_addr) >> 24 == IN_LOOPBACKNET);
+  return to.s_addr == at.s_addr || (at.s_addr == htonl(INADDR_ANY) && loopback_is_v4(to));
 }
 
 static bool v6_leads_to(const char *target, const char *listener)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/host/plain.h"
 #include "proto/host/spelling.h"
 #include "settings.h"
 
@@ -19,9 +20,7 @@ int option_refuse(struct option_list *l, const char *format, ...)
   va_start(args, format);
   vsnprintf(l->why, OPTION_WHY_MAX, format, args);
   va_end(args);
-  for (char *c = l->why; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?';
+  plain_text(l->why);
   return -EINVAL;
 }
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/host/plain.h"
 #include "state_format.h"
 
 enum { POLL_MS = 20, OPEN_FLAGS = O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK };
@@ -27,9 +28,7 @@ __attribute__((format(printf, 3, 4))) static int explain(char why[STATE_FILE_WHY
   va_start(values, format);
   vsnprintf(why, STATE_FILE_WHY_MAX, format, values);
   va_end(values);
-  for (char *c = why; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?';
+  plain_text(why);
   return error;
 }
 

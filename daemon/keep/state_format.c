@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/host/plain.h"
+
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
@@ -117,9 +119,7 @@ __attribute__((format(printf, 2, 3))) static int damaged(char why[STATE_WHY_MAX]
   va_start(values, format);
   vsnprintf(why, STATE_WHY_MAX, format, values);
   va_end(values);
-  for (char *c = why; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-      *c = '?';
+  plain_ascii(why);
   return -EINVAL;
 }
 

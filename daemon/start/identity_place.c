@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/host/plain.h"
 #include "proto/wire/identity.h"
 
 enum { NAME_READABLE = 180 };
@@ -19,9 +20,7 @@ enum { NAME_READABLE = 180 };
 static int explain(char why[OWN_IDENTITY_WHY_MAX], int error, const char *what, const char *reason)
 {
   snprintf(why, OWN_IDENTITY_WHY_MAX, "%.600s: %s", what, reason);
-  for (char *c = why; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?';
+  plain_text(why);
   return error;
 }
 

@@ -19,6 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/mountinfo.h"
+#include "proto/host/plain.h"
+
 #define MOUNTINFO "/proc/self/mountinfo"
 
 enum { ANSWER_MS = 2000, MOUNTINFO_MAX = 16 * 1024 * 1024, LINKS_MAX = 40, STACKED_MAX = 16 };
@@ -28,9 +31,7 @@ static const char missing[] = "does not exist: mkdir -p it first";
 static int explain(char why[MOUNTPOINT_WHY_MAX], int error, const char *path, const char *reason)
 {
   snprintf(why, MOUNTPOINT_WHY_MAX, "%.600s %s", path, reason);
-  for (char *c = why; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?';
+  plain_text(why);
   return error;
 }
 
@@ -42,90 +43,42 @@ static int explain_errno(char why[MOUNTPOINT_WHY_MAX], int error, const char *pa
   return explain(why, error, path, reason);
 }
 
-/* mountinfo writes blanks, newlines and backslashes as \ooo. */
-static bool field_equal(const char *field, size_t size, const char *path)
-{
-  for (size_t i = 0; i < size; path++) {
-    unsigned char c = (unsigned char)field[i++];
-
-    if (c == '\\' && size - i >= 3 && field[i] >= '0' && field[i] <= '3') {
-      c = (unsigned char)(((field[i] - '0') << 6) | ((field[i + 1] - '0') << 3) | (field[i + 2] - '0'));
-      i += 3;
-    }
-    if ((unsigned char)*path != c)
-      return false;
-  }
-  return *path == '\0';
-}
-
-/* The next field of a line that ends at `end`, or false. *at is moved behind it. */
-static bool next_field(const char **at, const char *end, const char **field, size_t *size)
-{
-  const char *p = *at;
-
-  while (p < end && *p == ' ')
-    p++;
-  *field = p;
-  while (p < end && *p != ' ')
-    p++;
-  *size = (size_t)(p - *field);
-  *at = p;
-  return *size > 0;
-}
-
-static void read_user(const char *options, size_t size, struct mountpoint_mount *out)
+static void read_user(const char *options, struct mountpoint_mount *out)
 {
   static const char key[] = "user_id=";
-  const char *end = options + size;
 
-  while (options < end) {
-    const char *comma = memchr(options, ',', (size_t)(end - options));
-
-    if ((size_t)(end - options) > strlen(key) && memcmp(options, key, strlen(key)) == 0) {
-      out->user = (uid_t)strtoul(options + strlen(key), NULL, 10);
-      out->has_user = true;
-    }
-    options = comma != NULL ? comma + 1 : end;
+  for (; *options != '\0'; options += strcspn(options, ","), options += *options == ',') {
+    if (strncmp(options, key, strlen(key)) != 0)
+      continue;
+    out->user = (uid_t)strtoul(options + strlen(key), NULL, 10);
+    out->has_user = true;
   }
 }
 
-/* ID PARENT MAJOR:MINOR ROOT PATH OPTIONS [OPTIONAL...] - TYPE SOURCE SUPER-OPTIONS */
-static bool parse_line(const char *line, const char *end, const char *path, struct mountpoint_mount *out)
+static bool read_line(char *line, const char *path, struct mountpoint_mount *out)
 {
   struct mountpoint_mount found = {0};
-  const char *field;
-  size_t size;
+  struct mountinfo mount;
 
-  for (int i = 0; i < 5; i++)
-    if (!next_field(&line, end, &field, &size))
-      return false;
-  if (!field_equal(field, size, path))
+  if (!mountinfo_parse(line, &mount) || strcmp(mount.path, path) != 0)
     return false;
-  do
-    if (!next_field(&line, end, &field, &size))
-      return false;
-  while (size != 1 || field[0] != '-');
-  if (!next_field(&line, end, &field, &size))
-    return false;
-  snprintf(found.type, sizeof(found.type), "%.*s", size < sizeof(found.type) ? (int)size : 0, field);
-  next_field(&line, end, &field, &size); /* the source */
-  if (next_field(&line, end, &field, &size))
-    read_user(field, size, &found);
+  if (strlen(mount.type) < sizeof found.type)
+    snprintf(found.type, sizeof found.type, "%s", mount.type);
+  read_user(mount.options, &found);
   *out = found;
   return true;
 }
 
-bool mountpoint_find(const char *text, const char *path, struct mountpoint_mount *out)
+bool mountpoint_find(char *text, const char *path, struct mountpoint_mount *out)
 {
   bool found = false;
 
-  while (*text != '\0') {
-    const char *end = strchrnul(text, '\n');
+  while (text != NULL) {
+    char *line = strsep(&text, "\n");
 
     /* The last one lies uppermost. */
-    if (parse_line(text, end, path, out))
+    if (read_line(line, path, out))
       found = true;
-    text = *end == '\n' ? end + 1 : end;
   }
   return found;
 }

@@ -14,13 +14,13 @@ enum { MOUNTPOINT_WHY_MAX = 1024 };
  * sentence in `why`. Forks for a moment: no thread should exist. */
 int mountpoint_prepare(const char *path, char **out, char why[MOUNTPOINT_WHY_MAX]);
 
-/* What is mounted at a path, uppermost. Pure: `text` is as /proc/self/mountinfo has it. */
+/* What is mounted at a path, uppermost. Pure: `text` is as /proc/self/mountinfo has it, and is taken apart. */
 struct mountpoint_mount {
   char type[64]; /* "ext4", "fuse.mmfs" */
   bool has_user; /* of FUSE: who mounted it */
   uid_t user;
 };
-bool mountpoint_find(const char *text, const char *path, struct mountpoint_mount *out);
+bool mountpoint_find(char *text, const char *path, struct mountpoint_mount *out);
 /* The same of such a file: 1: something is mounted there, 0: not, or a negative errno. */
 int mountpoint_look_up(const char *mountinfo, const char *path, struct mountpoint_mount *out);
 #define MOUNTPOINT_TYPE "fuse.mmfs"

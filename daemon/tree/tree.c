@@ -21,6 +21,7 @@
 #include "daemon/names/catalogue.h"
 #include "daemon/names/services.h"
 #include "journal.h"
+#include "proto/host/plain.h"
 #include "proto/pump/pump.h"
 #include "tree_internal.h"
 
@@ -168,15 +169,6 @@ void tree_journals_changed(struct tree *t)
 
 /* ---- Refusals, and lines that wait. ---- */
 
-/* Names and lines may hold any bytes. */
-static void make_printable(char *text)
-{
-  for (; *text != '\0'; text++) {
-    if (*text < ' ' || *text > '~')
-      *text = '?';
-  }
-}
-
 int tree_refuse(struct tree *t, int error, const char *why, const char *format, ...)
 {
   char doing[512];
@@ -185,7 +177,7 @@ int tree_refuse(struct tree *t, int error, const char *why, const char *format, 
   va_start(values, format);
   vsnprintf(doing, sizeof doing, format, values);
   va_end(values);
-  make_printable(doing);
+  plain_ascii(doing); /* names and lines may hold any bytes */
   journal_add(t->parts.errors, "%s: %s (%s)", doing, why, uv_err_name(error));
   fs_touch(tree_folder(t, "errors"));
   return error;

@@ -12,15 +12,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "plain.h"
+
 /* With room for the blanks around a key of full length. */
 enum { KEY_READ_MAX = CREDENTIAL_KEY_MAX + 256, PEM_MAX = 1024 * 1024 };
 
 static int explain(char why[CREDENTIAL_WHY_MAX], int error, const char *what, const char *path, const char *reason)
 {
   snprintf(why, CREDENTIAL_WHY_MAX, "the %s %.300s: %s", what, path, reason);
-  for (char *c = why; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?';
+  plain_text(why);
   return error;
 }
 

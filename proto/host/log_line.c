@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "plain.h"
+
 bool log_line_is_journal(int fd)
 {
   const char *stream = getenv("JOURNAL_STREAM");
@@ -68,11 +70,6 @@ static void append_time(char **at, time_t when)
   *at += strftime(*at, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-static bool is_control(const char *text)
-{
-  return (unsigned char)*text < 0x20 || *text == 0x7f;
-}
-
 /* The room for it is known: each byte takes at most two. */
 static void append_text(char **at, const char *text, bool json)
 {
@@ -85,7 +82,7 @@ static void append_text(char **at, const char *text, bool json)
       return;
     if (json && (*text == '"' || *text == '\\'))
       *(*at)++ = '\\';
-    bool bad = size == 0 && (json || is_control(text));
+    bool bad = size == 0 && (json || plain_is_control(*text));
     size = size > 0 ? size : 1;
     memcpy(*at, bad ? "?" : text, size);
     *at += size;

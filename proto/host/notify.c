@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "plain.h"
+
 enum { SAID_MAX = 1024 };
 
 static int address_read(struct notify *n, const char *name)
@@ -78,9 +80,7 @@ void notify_say(const struct notify *n, const char *key, const char *format, ...
   vsnprintf(said + size, sizeof said - (size_t)size, format, values);
   va_end(values);
   /* A newline would begin another assignment, and some sentences quote what others sent. */
-  for (char *c = said + size; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || *c == 0x7f)
-      *c = '?';
+  plain_text(said + size);
   sendto(n->fd, said, strlen(said), MSG_NOSIGNAL, (const struct sockaddr *)&n->to, n->to_size);
 }
 
