@@ -21,6 +21,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "proto/rpc/peer_name.h"
+
 enum {
   SETTLE_MS = 100,
   LOOK_S = 5, /* whether it slept */
@@ -59,28 +61,17 @@ struct network {
 
 /* ---- The way to the peer. ---- */
 
-int network_parse_peer(const char *peer, uint8_t out[16])
+/* The family, or 0. */
+static int parse_peer(const char *text, uint8_t out[16])
 {
-  char text[INET6_ADDRSTRLEN];
-  const char *from, *end;
-  int family = strncmp(peer, "ipv4:", 5) == 0 ? AF_INET : strncmp(peer, "ipv6:", 5) == 0 ? AF_INET6 : 0;
+  struct peer_name name;
 
-  if (family == 0)
+  if (!peer_name_parse(&name, text))
     return 0;
-  from = peer + 5;
-  if (family == AF_INET) {
-    end = strchr(from, ':');
-  } else {
-    from += *from == '[' ? 1 : strncmp(from, "%5B", 3) == 0 ? 3 : 0;
-    end = from + strcspn(from, "]%");
-  }
-  if (end == NULL || (size_t)(end - from) >= sizeof text)
-    return 0;
-  snprintf(text, sizeof text, "%.*s", (int)(end - from), from);
+  bool v4 = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)name.address);
   memset(out, 0, 16);
-  if (inet_pton(family, text, out) != 1)
-    return 0;
-  return family;
+  memcpy(out, name.address + (v4 ? 12 : 0), v4 ? 4 : 16);
+  return v4 ? AF_INET : AF_INET6;
 }
 
 struct route_request {
@@ -169,7 +160,7 @@ void network_watch(struct network *n, const char *peer)
 {
   struct place place = {0};
 
-  place.family = network_parse_peer(peer, place.address);
+  place.family = parse_peer(peer, place.address);
   if (place.family == 0)
     return;
   place.way = find_way(&place);

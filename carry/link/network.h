@@ -23,7 +23,5 @@ void network_watch(struct network *n, const char *peer);
 /* Pure. Whether between the last look and this one the machine slept. Both clocks in ms; *offset is kept from look to
  * look, and is 0 before the first. */
 bool network_slept(uint64_t *offset, uint64_t boottime_ms, uint64_t monotonic_ms);
-/* Pure. The IP address in a peer's name: its family (AF_INET, AF_INET6) and 4 or 16 bytes, or 0. */
-int network_parse_peer(const char *peer, uint8_t out[16]);
 
 #endif

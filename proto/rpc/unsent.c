@@ -19,7 +19,7 @@
 
 #include "proto/host/congestion.h"
 
-enum { QUEUE_PER_SECOND = 250, AGAIN_US = 1000000, TEXT_MAX = 80 }; /* a queue of 4 ms */
+enum { QUEUE_PER_SECOND = 250, /* a queue of 4 ms */ AGAIN_US = 1000000 };
 
 uint32_t unsent_bound(uint32_t now, uint64_t rate, bool limited)
 {
@@ -35,88 +35,6 @@ uint32_t unsent_bound(uint32_t now, uint64_t rate, bool limited)
   return change > now / 4 || want == UNSENT_MIN || want == UNSENT_MAX ? (uint32_t)want : now;
 }
 
-/* ---- Peers ---- */
-
-static int hex_digit(char c)
-{
-  static const char digits[] = "0123456789abcdef";
-  const char *found = c != '\0' ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
-  return found ? (int)(found - digits) : -1;
-}
-
-/* %5B is a bracket. False: it is too long, or malformed. */
-static bool decode(char out[TEXT_MAX], const char *text)
-{
-  size_t used = 0;
-  while (*text != '\0' && used < TEXT_MAX - 1) {
-    if (*text != '%') {
-      out[used++] = *text++;
-      continue;
-    }
-    int high = hex_digit(text[1]);
-    int low = high >= 0 ? hex_digit(text[2]) : -1;
-    if (low < 0)
-      return false;
-    out[used++] = (char)(high << 4 | low);
-    text += 3;
-  }
-  out[used] = '\0';
-  return *text == '\0';
-}
-
-static bool port_parse(uint16_t *out, const char *text)
-{
-  char *end;
-  if (*text < '0' || *text > '9')
-    return false;
-  unsigned long port = strtoul(text, &end, 10);
-  *out = (uint16_t)port;
-  return *end == '\0' && port <= UINT16_MAX;
-}
-
-static void map_ipv4(struct unsent_peer *out, const struct in_addr *address)
-{
-  memset(out->address, 0, 10);
-  memset(out->address + 10, 0xff, 2);
-  memcpy(out->address + 12, address, 4);
-}
-
-static bool ipv4_parse(struct unsent_peer *out, const char *host)
-{
-  struct in_addr address;
-  if (inet_pton(AF_INET, host, &address) != 1)
-    return false;
-  map_ipv4(out, &address);
-  return true;
-}
-
-/* The scope of a link-local address is left out: the port tells such peers apart. */
-static bool ipv6_parse(struct unsent_peer *out, char *host)
-{
-  size_t size = strlen(host);
-  if (size < 2 || host[0] != '[' || host[size - 1] != ']')
-    return false;
-  host[size - 1] = '\0';
-  host++;
-  host[strcspn(host, "%")] = '\0';
-  return inet_pton(AF_INET6, host, out->address) == 1;
-}
-
-bool unsent_peer_parse(struct unsent_peer *out, const char *text)
-{
-  char decoded[TEXT_MAX];
-  if (!decode(decoded, text))
-    return false;
-  char *host = strchr(decoded, ':');
-  char *port = strrchr(decoded, ':');
-  if (!host || host == port || !port_parse(&out->port, port + 1))
-    return false;
-  *host++ = *port = '\0';
-  if (strcmp(decoded, "ipv4") == 0)
-    return ipv4_parse(out, host);
-  return strcmp(decoded, "ipv6") == 0 && ipv6_parse(out, host);
-}
-
 /* ---- Sockets ---- */
 
 static bool is_marked(int fd, unsigned mark)
@@ -126,7 +44,7 @@ static bool is_marked(int fd, unsigned mark)
   return mark == 0 || (getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &its, &size) == 0 && its == mark);
 }
 
-static bool connected_with(int fd, const struct unsent_peer *peer)
+static bool connected_with(int fd, const struct peer_name *peer)
 {
   union {
     struct sockaddr any;
@@ -135,11 +53,11 @@ static bool connected_with(int fd, const struct unsent_peer *peer)
     struct sockaddr_storage room;
   } name = {.room = {0}};
   socklen_t size = sizeof name;
-  struct unsent_peer its;
+  struct peer_name its;
   if (getpeername(fd, &name.any, &size) != 0)
     return false;
   if (name.any.sa_family == AF_INET) {
-    map_ipv4(&its, &name.ipv4.sin_addr);
+    peer_name_map(its.address, &name.ipv4.sin_addr);
     its.port = ntohs(name.ipv4.sin_port);
   } else if (name.any.sa_family == AF_INET6) {
     memcpy(its.address, &name.ipv6.sin6_addr, sizeof its.address);
@@ -151,7 +69,7 @@ static bool connected_with(int fd, const struct unsent_peer *peer)
 }
 
 /* The descriptor, or -1. `peer` NULL: whoever it is. */
-static int look_for(const struct unsent_peer *peer, unsigned mark)
+static int look_for(const struct peer_name *peer, unsigned mark)
 {
   DIR *open = opendir("/proc/self/fd");
   const struct dirent *entry;
@@ -172,13 +90,13 @@ int unsent_socket(unsigned mark, int guess)
   return guess >= 0 && is_marked(guess, mark) ? guess : look_for(NULL, mark);
 }
 
-static bool same(const struct unsent_peer *a, const struct unsent_peer *b)
+static bool same(const struct peer_name *a, const struct peer_name *b)
 {
   return a->port == b->port && memcmp(a->address, b->address, sizeof a->address) == 0;
 }
 
 /* False: there is no such connection. */
-static bool find(struct unsent *u, const struct unsent_peer *peer)
+static bool find(struct unsent *u, const struct peer_name *peer)
 {
   if (u->bound != 0 && same(&u->peer, peer) && connected_with(u->fd, peer) && is_marked(u->fd, u->mark))
     return true;
@@ -213,11 +131,11 @@ bool unsent_due(const struct unsent *u, uint64_t now_us)
 
 void unsent_follow(struct unsent *u, const char *peer, uint64_t now_us)
 {
-  struct unsent_peer who;
+  struct peer_name who;
   if (!unsent_due(u, now_us) || atomic_exchange_explicit(&u->busy, true, memory_order_acquire))
     return;
   /* Until gRPC is connected, the peer is a name. */
-  bool soon = !unsent_peer_parse(&who, peer) || (find(u, &who) && follow(u));
+  bool soon = !peer_name_parse(&who, peer) || (find(u, &who) && follow(u));
   atomic_store_explicit(&u->next, now_us + (soon ? UNSENT_EVERY_US : AGAIN_US), memory_order_relaxed);
   atomic_store_explicit(&u->busy, false, memory_order_release);
 }

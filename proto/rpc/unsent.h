@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "peer_name.h"
+
 enum {
   UNSENT_MIN = 16 << 10,
   UNSENT_START =
@@ -18,12 +20,6 @@ enum {
   UNSENT_MAX = 1 << 20,
   UNSENT_MESSAGE = 4 << 10, /* less than that in a message builds no queue worth looking at */
   UNSENT_EVERY_US = 20000,
-};
-
-/* Whom a socket is connected with. IPv4 as mapped into IPv6. */
-struct unsent_peer {
-  uint8_t address[16];
-  uint16_t port;
 };
 
 /* One connection. All zero is right for a new one, and nothing needs to be freed. */
@@ -34,7 +30,7 @@ struct unsent {
   _Atomic uint64_t next; /* when to look again */
   atomic_bool busy;
   /* Whoever set `busy` may touch these. */
-  struct unsent_peer peer; /* of `fd` */
+  struct peer_name peer; /* of `fd` */
   int fd;
   uint32_t bound; /* that was set; 0: none yet */
 };
@@ -42,10 +38,6 @@ struct unsent {
 /* The bound after a look at the connection: `now` if it may stay. `rate` is in bytes per second, 0 if it is not known;
  * `limited` says that more would have passed, had there been more. */
 uint32_t unsent_bound(uint32_t now, uint64_t rate, bool limited);
-
-/* False unless this is what gRPC calls a TCP connection's peer: ipv4:HOST:PORT or ipv6:[HOST]:PORT, in which it encodes
- * the brackets. */
-bool unsent_peer_parse(struct unsent_peer *out, const char *text);
 
 /* It is time for unsent_follow. Any thread; costs next to nothing. */
 bool unsent_due(const struct unsent *u, uint64_t now_us);

@@ -26,12 +26,6 @@ struct callers {
 
 enum { NAME_MAX_SIZE = 1 + 255 };
 
-size_t peer_host_size(const char *peer)
-{
-  const char *colon = strrchr(peer, ':');
-  return colon && strchr(peer, ':') != colon ? (size_t)(colon - peer) : strlen(peer);
-}
-
 int member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size)
 {
   memset(out, 0, sizeof *out);

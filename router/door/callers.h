@@ -37,9 +37,6 @@ struct parked;
 struct presence;
 struct service;
 
-/* How much of a peer, as gRPC writes it, is its host: all but the port. */
-size_t peer_host_size(const char *peer);
-
 /* From the fields of a message. 0; -EINVAL: they are neither both empty nor both of their sizes; -EACCES: that is not
  * the member's key. */
 int member_read(struct member *out, const void *id, size_t id_size, const void *key, size_t key_size);

@@ -10,8 +10,8 @@
 
 #include <utlist.h>
 
-#include "callers.h"
 #include "door.h"
+#include "proto/rpc/peer_name.h"
 #include "proto/rpc/rpc.h"
 #include "reply.h"
 
@@ -96,12 +96,12 @@ static bool room_for_watch(const struct health *all, const struct rpc_call *c)
 {
   const struct router_limits *limits = door_limits(all->door);
   const char *peer = rpc_call_peer(c);
-  size_t host_size = peer_host_size(peer), of_host = 0;
+  size_t host_size = peer_name_host_size(peer), of_host = 0;
   const struct health_call *h;
   DL_FOREACH(all->watches, h)
   {
     const char *other = rpc_call_peer(h->call);
-    of_host += peer_host_size(other) == host_size && memcmp(peer, other, host_size) == 0;
+    of_host += peer_name_host_size(other) == host_size && memcmp(peer, other, host_size) == 0;
   }
   return all->watch_count < limits->health_watches && of_host < limits->health_watches_per_host;
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "callers.h"
+#include "proto/rpc/peer_name.h"
 
 enum { EVERY_MS = 1000 };
 
@@ -31,7 +31,7 @@ static struct refused *make_room(struct refusals *rs)
 bool refusals_tell(struct refusals *rs, const char *peer, uint64_t now, uint64_t *since)
 {
   char host[REFUSALS_HOST_MAX] = {0};
-  size_t size = peer_host_size(peer);
+  size_t size = peer_name_host_size(peer);
   memcpy(host, peer, size < sizeof host ? size : sizeof host - 1);
   struct refused *r = find(rs, host);
   if (r && now - r->told_at < REFUSALS_AGAIN_MS) {

@@ -195,36 +195,6 @@ START_TEST(more_than_the_kernel_keeps)
 }
 END_TEST
 
-static const struct {
-  const char *peer, *address;
-} peers[] = {{"ipv4:192.0.2.1:443", "192.0.2.1"},
-             {"ipv6:[2001:db8::1]:443", "2001:db8::1"},
-             {"ipv6:%5B2001:db8::1%5D:443", "2001:db8::1"},
-             {"ipv6:[fe80::1%25eth0]:443", "fe80::1"},
-             {"ipv4:192.0.2.1", NULL},
-             {"ipv4:", NULL},
-             {"ipv6:", NULL},
-             {"ipv6:[", NULL},
-             {"ipv6:%5B", NULL},
-             {"ipv4:1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18.19.20.21.22:1", NULL},
-             {"unix:/tmp/socket", NULL},
-             {"", NULL}};
-
-START_TEST(peers_are_read)
-{
-  uint8_t bytes[16];
-  char text[INET6_ADDRSTRLEN];
-  int family = network_parse_peer(peers[_i].peer, bytes);
-
-  if (peers[_i].address == NULL) {
-    ck_assert_int_eq(family, 0);
-    return;
-  }
-  ck_assert_int_ne(family, 0);
-  ck_assert_str_eq(inet_ntop(family, bytes, text, sizeof text), peers[_i].address);
-}
-END_TEST
-
 START_TEST(sleep_is_noticed)
 {
   uint64_t offset = 0;
@@ -253,7 +223,6 @@ Suite *test_suite(void)
   tcase_add_test(t, ipv6_as_well);
   tcase_add_test(t, before_there_is_a_router_what_comes_is_told);
   tcase_add_test(t, more_than_the_kernel_keeps);
-  tcase_add_loop_test(pure, peers_are_read, 0, sizeof peers / sizeof *peers);
   tcase_add_test(pure, sleep_is_noticed);
   suite_add_tcase(s, t);
   suite_add_tcase(s, pure);

@@ -69,56 +69,9 @@ START_TEST(shrinks_by_half)
 }
 END_TEST
 
-/* ---- Peers ---- */
+/* ---- Sockets ---- */
 
 static const uint8_t ipv4_loopback[16] = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1};
-static const uint8_t ipv6_loopback[16] = {[15] = 1};
-static const uint8_t link_local[16] = {0xfe, 0x80, [15] = 2};
-
-static const struct {
-  const char *text;
-  const uint8_t *address; /* NULL: it is none */
-  uint16_t port;
-} peers[] = {
-    {"ipv4:127.0.0.1:7000", ipv4_loopback, 7000},
-    {"ipv4:127.0.0.1:65535", ipv4_loopback, 65535},
-    {"ipv6:[::1]:80", ipv6_loopback, 80},
-    {"ipv6:%5B::1%5D:80", ipv6_loopback, 80},
-    {"ipv6:%5b::1%5d:80", ipv6_loopback, 80},
-    {"ipv6:[::ffff:127.0.0.1]:80", ipv4_loopback, 80},
-    {"ipv6:%5Bfe80::2%25eth0%5D:9", link_local, 9},
-    {"", NULL, 0},
-    {"ipv4:", NULL, 0},
-    {"ipv4:127.0.0.1", NULL, 0},
-    {"ipv4:127.0.0.1:", NULL, 0},
-    {"ipv4:127.0.0.1:65536", NULL, 0},
-    {"ipv4:127.0.0.1:-1", NULL, 0},
-    {"ipv4:127.0.0.1:7x", NULL, 0},
-    {"ipv4:[::1]:80", NULL, 0},
-    {"ipv6:::1:80", NULL, 0},
-    {"ipv6:[]:80", NULL, 0},
-    {"ipv6:[:80", NULL, 0},
-    {"ipv6:%5", NULL, 0},
-    {"ipv6:%5B::1%5:80", NULL, 0},
-    {"ipv6:%%%:80", NULL, 0},
-    {"unix:/run/some:80", NULL, 0},
-    {"dns:///localhost:7000", NULL, 0},
-    {"localhost:7000", NULL, 0},
-    {"ipv4:1.1.1.1111111111111111111111111111111111111111111111111111111111111111111111111111111:1", NULL, 0},
-};
-
-START_TEST(each_peer)
-{
-  struct unsent_peer peer;
-  ck_assert_int_eq(unsent_peer_parse(&peer, peers[_i].text), peers[_i].address != NULL);
-  if (!peers[_i].address)
-    return;
-  ck_assert_mem_eq(peer.address, peers[_i].address, sizeof peer.address);
-  ck_assert_uint_eq(peer.port, peers[_i].port);
-}
-END_TEST
-
-/* ---- Sockets ---- */
 
 static uint32_t bound_of(int fd)
 {
@@ -351,7 +304,6 @@ Suite *test_suite(void)
   tcase_add_test(tests, small_changes);
   tcase_add_test(tests, held_back);
   tcase_add_test(tests, shrinks_by_half);
-  tcase_add_loop_test(tests, each_peer, 0, sizeof peers / sizeof *peers);
   tcase_add_test(tests, congestion_control);
   tcase_add_test(tests, ipv4_socket);
   tcase_add_test(tests, ipv6_socket);

@@ -4,19 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "router/door/callers.h"
 #include "router/door/refusals.h"
 
 #include "runner.h"
-
-START_TEST(test_host)
-{
-  static const char *const peers[][2] = {
-      {"ipv4:192.0.2.1:55", "ipv4:192.0.2.1"}, {"ipv6:%5B::1%5D:55", "ipv6:%5B::1%5D"}, {"unix:", "unix:"}, {"", ""}};
-  for (size_t i = 0; i < sizeof peers / sizeof *peers; i++)
-    ck_assert_uint_eq(peer_host_size(peers[i][0]), strlen(peers[i][1]));
-}
-END_TEST
 
 /* One that comes again and again from other ports is told once a minute, with how often it came. */
 START_TEST(test_one_host)
@@ -65,7 +55,6 @@ Suite *test_suite(void)
   Suite *suite = suite_create("refusals");
   TCase *tcase = tcase_create("refusals");
   suite_add_tcase(suite, tcase);
-  tcase_add_test(tcase, test_host);
   tcase_add_test(tcase, test_one_host);
   tcase_add_test(tcase, test_crowd);
   return suite;
