@@ -5,14 +5,11 @@
 #include "carry/tunnel/tunnels.h"
 #include "tree_internal.h"
 
-/* What counts connections is rendered anew: who has just seen one end wants to see it counted. */
+/* What counts connections is rendered anew: one that has just seen a connection end wants to see it counted. */
 static void touch_counts(struct tree *t, const struct tunnel *tunnel)
 {
-  struct fs_entry *service = fs_find(tree_folder(t, "services"), tunnel_info(tunnel).service);
-
   fs_touch(tree_folder(t, "status"));
-  if (service != NULL)
-    fs_touch(fs_find(service, "stats"));
+  tree_service_counts_changed(t, tunnel_info(tunnel).service);
 }
 
 void tree_connection_opened(struct tree *t, struct tunnel *tunnel)

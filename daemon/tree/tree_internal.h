@@ -76,6 +76,8 @@ void target_row_line(struct fs_request *request, struct fs_entry *file, const st
 void target_row_begun(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 int target_row_unlink(struct fs_entry *file);
 int service_status_row_render(struct fs_entry *file, struct fs_text *out);
+/* Of this service, whether it is declared or not. */
+void tree_service_counts_changed(struct tree *t, const char *name);
 int service_stats_row_render(struct fs_entry *file, struct fs_text *out);
 int service_file_row_unlink(struct fs_entry *file);
 

@@ -372,6 +372,14 @@ int service_status_row_render(struct fs_entry *file, struct fs_text *out)
   return 0;
 }
 
+void tree_service_counts_changed(struct tree *t, const char *name)
+{
+  struct fs_entry *service = fs_find(tree_folder(t, "services"), name);
+
+  if (service != NULL)
+    fs_touch(fs_find(service, "stats"));
+}
+
 int service_stats_row_render(struct fs_entry *file, struct fs_text *out)
 {
   enum tunnel_role role = service_of(file) != NULL ? TUNNEL_SERVICE : TUNNEL_FORWARD;
