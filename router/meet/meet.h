@@ -1,5 +1,7 @@
 /* The meeting room: streams that wait for their partners, and those that have one. Each part belongs to the file that
- * is named beside it. One thread. */
+ * is named beside it. One thread.
+ *
+ * dial.c and parked.c call each other: a dial takes a parked stream, and a stream that parks takes a dial that waits. */
 #ifndef ROUTER_MEET_H
 #define ROUTER_MEET_H
 

@@ -1,5 +1,8 @@
 /* The names' room: which services there are, who watches them, and which process there is of each identity. Each part
- * belongs to the file that is named beside it. One thread. */
+ * belongs to the file that is named beside it. One thread.
+ *
+ * service.c, join.c and watch.c call each other, because what one holds ends with what another holds: a presence ends
+ * with its watch, a service with its presence, and watches are told of both. */
 #ifndef ROUTER_NAMES_H
 #define ROUTER_NAMES_H
 

@@ -20,9 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = sorted(p.relative_to(ROOT) for room in ("carry/tunnel", "proto/flow") for p in (ROOT / room).glob("*.c"))
 SOURCES += [pathlib.Path("proto/wire/status.c")]
 HEADERS = [p.relative_to(ROOT) for room in ("carry", "proto") for p in (ROOT / room).glob("*/*.h")]
-MACHINE, STREAMS, END, TOMBS, TABLE, TUNNEL, ACT, BEGIN, WAITING, FAREWELLS = (
+MACHINE, STREAMS, END, TOMBS, TABLE, TUNNEL, ACT, BEGIN, FAREWELLS = (
     f"carry/tunnel/{name}.c"
-    for name in ("connection", "connection_streams", "connection_end", "tombs", "tunnels", "tunnel", "tunnel_act", "tunnel_begin", "waiting", "farewells")
+    for name in ("connection", "connection_streams", "connection_end", "tombs", "tunnels", "tunnel", "tunnel_act", "tunnel_begin", "farewells")
 )
 SEQUENCE, WINDOW = "proto/flow/sequence.c", "proto/flow/window.c"
 
@@ -233,7 +233,6 @@ MUTATIONS = [
         "  if (c->other == CONNECTION_FIRST_VERSION || c->asked)\n    return connection_abandon(c);\n",
         "  if (c->other == CONNECTION_FIRST_VERSION)\n    return connection_linger(c, now);\n",
     ),
-    ("a token is no header", ACT, "    snprintf(h->token, sizeof h->token, \"%s\", t->token);\n    return;\n", "    snprintf(h->token, sizeof h->token, \"%s\", t->token);\n"),
     # What carries out its actions.
     (
         "no target is dialled for a stream that fails",
@@ -241,26 +240,18 @@ MUTATIONS = [
         "  if (actions & CONNECTION_DIAL)\n",
         "  if (actions & CONNECTION_DIAL && count == 0)\n",
     ),
-    ("an attachment says that nothing came", ACT, "    h->received = pump_received(t->pump);\n", ""),
     ("the former stream is kept", ACT, "  if (former != NULL)\n    pump_stream_close(former);\n", ""),
     ("a stream that is dropped is kept", ACT, "    pump_stream_close(t->next_stream);\n", "    (void)t;\n"),
     ("a stream that cannot become current is kept", ACT, "    drop_next(t);\n    return CONNECTION_STREAM_LOST;\n", "    t->next_stream = NULL;\n    return CONNECTION_STREAM_LOST;\n"),
     ("a stream that cannot become current is not missed", ACT, "    drop_next(t);\n    return CONNECTION_STREAM_LOST;\n", "    drop_next(t);\n    return TUNNEL_NOTHING;\n"),
-    ("a tombstone lacks the reset", ACT, ".reset = t->machine.reset || t->machine.reset_heard", ".reset = t->machine.reset"),
-    ("it goes on from where nothing was received", ACT, "    a.send_from = t->header->received;\n", ""),
     ("a socket that comes too late is left open", TUNNEL, "    if (fd >= 0)\n      pump_discard_socket(fd);\n", "    (void)fd;\n"),
-    ("its time never comes", TUNNEL, "  if (t->cut || deadline == t->armed_for)\n", "  if (t->cut || deadline >= t->armed_for)\n"),
-    ("a member that answers is not looked at", TUNNEL, " && memcmp(h->member, t->member, sizeof t->member) == 0 &&", " &&"),
-    ("what an answer says is believed", TUNNEL, " &&\n              pump_can_send_from(t->pump, h->received);", ";"),
-    ("a stream that is refused is not replaced", TUNNEL, "is_current(t, s) ? CONNECTION_STREAM_LOST : CONNECTION_NEXT_LOST", "is_current(t, s) ? CONNECTION_STREAM_OK : CONNECTION_NEXT_LOST"),
-    ("nobody is told that it was heard", TUNNEL, "  if (t->machine.role == CONNECTION_SERVICE && pump_is_heard(t->pump))\n    tunnel_step(t, CONNECTION_HEARD);\n", ""),
+    ("its time comes once", TUNNEL, "  t->armed_for = UINT64_MAX;\n  if (t->cut) {", "  if (t->cut) {"),
     ("anybody may attach", BEGIN, "memcmp(h->member, t->member, sizeof t->member) == 0 && ", ""),
     ("an unknown connection begins anew", TABLE, "  else if (h->established)\n", "  else if (h->established && h->epoch == 0)\n"),
     ("a tombstone is not looked at", TABLE, "t == NULL ? tombs_find(", "t != NULL ? tombs_find("),
     ("a tombstone tells whom it may concern", TABLE, "  if (memcmp(h->member, tomb->member, sizeof tomb->member) != 0) {", "  if (h->epoch == UINT64_MAX) {"),
     ("those of a process that is over go on", TABLE, "!t->machine.established || memcmp", "t->machine.established || memcmp"),
     ("a last word is waited for without end", FAREWELLS, "news->what == WAITING_ENDED || news->what == WAITING_DUE", "news->what == WAITING_ENDED"),
-    ("a deadline is not the earliest one", WAITING, "set->fires_ms <= due_ms))", "set->fires_ms > due_ms))"),
 ]
 
 
