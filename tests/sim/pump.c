@@ -137,6 +137,12 @@ bool pump_stream_has_no_room(struct pump_stream *s)
   return !s->line->stream->began && chance(w, w->plan.no_room);
 }
 
+const char *pump_stream_kind(const struct pump_stream *s)
+{
+  (void)s;
+  return "simulated";
+}
+
 void pump_stream_close(struct pump_stream *s)
 {
   line_close(s->line);
