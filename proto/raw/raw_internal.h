@@ -47,9 +47,13 @@ void raw_deadline_clear(struct raw_set *set, struct raw_deadline *d);
 
 /* ---- raw_socket.c ---- */
 
-/* A non-blocking socket that is being connected. Its end is a reset. A negative errno. `at_once`: what is sent at once
- * is sent. */
-int raw_socket_connect(const struct sockaddr_storage *address, bool *at_once);
+/* On this machine: there the handshake is over when connect says that it has begun, and what is sent at once is sent.
+ */
+bool raw_socket_is_near(const struct sockaddr_storage *address);
+/* A non-blocking socket that is being connected. Its end is a reset. A negative errno. */
+int raw_socket_connect(const struct sockaddr_storage *address);
+/* To be called once it is connected, unless its peer is near. */
+void raw_socket_connected(int fd, const struct sockaddr_storage *address);
 /* What its close does, be it ours or the kernel's when this process is killed. */
 void raw_socket_reset_on_close(int fd, bool reset);
 /* From now on its peer is asked whether it is there. */
@@ -103,6 +107,7 @@ struct raw_line {
   struct raw_set *set;
   struct raw_line_options options; /* without the secret */
   struct raw_keys keys;            /* secret */
+  bool near;                       /* the router is */
   _Atomic uint64_t counter;        /* of the latest preamble */
   enum raw_line_state state;
   bool closed;

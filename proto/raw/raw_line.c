@@ -109,6 +109,7 @@ int raw_line_open(struct raw_line **out, struct raw_set *set, const struct raw_l
   if (l == NULL)
     return -ENOMEM;
   *l = (struct raw_line){.set = set, .options = *options, .refs = 1, .errand.run = errand_run};
+  l->near = raw_socket_is_near(&options->address);
   raw_keys_derive(&l->keys, options->secret);
   explicit_bzero(l->options.secret, sizeof l->options.secret);
   for (size_t i = 0; i < RAW_WARM; i++)

@@ -104,8 +104,7 @@ int raw_question_ask(struct raw_question **out, struct raw_line *l,
   if (q == NULL)
     return -ENOMEM;
   *q = (struct raw_question){.watch.ready = ready, .deadline.passed = passed, .line = l, .answered = answered};
-  bool at_once = false;
-  int error = q->fd = raw_socket_connect(&l->options.address, &at_once);
+  int error = q->fd = raw_socket_connect(&l->options.address);
   if (error >= 0) {
     error = poller_add(l->set->poller, q->fd, RAW_EVENTS, &q->watch);
     if (error != 0)
@@ -116,7 +115,7 @@ int raw_question_ask(struct raw_question **out, struct raw_line *l,
     return error;
   }
   raw_deadline_set(l->set, &q->deadline);
-  if (at_once)
+  if (l->near)
     ask(q);
   *out = q;
   return 0;

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "proto/host/congestion.h"
 #include "raw_internal.h"
 
 enum { PROBE_S = 5, PROBES = 3 };
@@ -21,15 +22,14 @@ static socklen_t address_size(const struct sockaddr_storage *a)
   return a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
-static bool is_loopback(const struct sockaddr_storage *a)
+bool raw_socket_is_near(const struct sockaddr_storage *a)
 {
   if (a->ss_family == AF_INET)
     return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
   return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
-/* On loopback the handshake is over when connect says that it has begun. */
-int raw_socket_connect(const struct sockaddr_storage *address, bool *at_once)
+int raw_socket_connect(const struct sockaddr_storage *address)
 {
   int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
@@ -41,8 +41,14 @@ int raw_socket_connect(const struct sockaddr_storage *address, bool *at_once)
     close(fd);
     return error;
   }
-  *at_once = is_loopback(address);
+  if (raw_socket_is_near(address))
+    raw_socket_connected(fd, address);
   return fd;
+}
+
+void raw_socket_connected(int fd, const struct sockaddr_storage *address)
+{
+  congestion_choose(fd, (const struct sockaddr *)address);
 }
 
 void raw_socket_reset_on_close(int fd, bool reset)

@@ -188,6 +188,7 @@ static void errand_run(struct errand *e)
 static void connected(struct raw_stream *s)
 {
   raw_deadline_clear(s->line->set, &s->deadline);
+  raw_socket_connected(s->fd, &s->line->options.address);
   set_state(s, RAW_OPENING);
 }
 
@@ -231,10 +232,9 @@ static int take_warm(struct raw_stream *s)
 /* 0, or a negative errno. */
 static int find_socket(struct raw_stream *s)
 {
-  bool at_once = true;
   s->fd = take_warm(s);
   if (s->fd < 0) {
-    s->fd = raw_socket_connect(&s->line->options.address, &at_once);
+    s->fd = raw_socket_connect(&s->line->options.address);
     if (s->fd < 0)
       return s->fd;
     int error = poller_add(s->line->set->poller, s->fd, RAW_EVENTS, &s->watch);
@@ -244,9 +244,9 @@ static int find_socket(struct raw_stream *s)
       return error;
     }
   }
-  if (!at_once)
+  if (!s->line->near)
     raw_socket_watch_peer(s->fd, IDLE_S);
-  s->state = at_once ? RAW_OPENING : RAW_CONNECTING;
+  s->state = s->was_warm || s->line->near ? RAW_OPENING : RAW_CONNECTING;
   return 0;
 }
 

@@ -20,10 +20,13 @@ static void greet(struct raw_warm *w)
 static void ready(struct poller_watch *watch, uint32_t events)
 {
   struct raw_warm *w = (struct raw_warm *)watch;
-  if (events & ~(uint32_t)EPOLLOUT)
+  bool over = (events & ~(uint32_t)EPOLLOUT) != 0;
+  if (over)
     raw_warm_close(w);
-  else if (!w->greeted)
-    greet(w);
+  if (over || w->greeted)
+    return;
+  raw_socket_connected(w->fd, &w->line->options.address);
+  greet(w);
 }
 
 void raw_warm_init(struct raw_warm *w, struct raw_line *l)
@@ -33,16 +36,16 @@ void raw_warm_init(struct raw_warm *w, struct raw_line *l)
 
 void raw_warm_fill(struct raw_warm *w)
 {
-  bool at_once;
   if (w->fd >= 0)
     return;
-  w->fd = raw_socket_connect(&w->line->options.address, &at_once);
+  w->fd = raw_socket_connect(&w->line->options.address);
   if (w->fd < 0)
     return;
-  raw_socket_watch_peer(w->fd, IDLE_S);
+  if (!w->line->near)
+    raw_socket_watch_peer(w->fd, IDLE_S);
   if (poller_add(w->line->set->poller, w->fd, RAW_EVENTS, &w->watch) != 0)
     raw_warm_close(w);
-  else if (at_once)
+  else if (w->line->near)
     greet(w);
 }
 
