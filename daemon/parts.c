@@ -57,7 +57,7 @@ static int open_below(struct daemon *d)
   if (err == 0)
     link_host_init(&d->host, d->link, d->pumps);
   if (err == 0 && !settings->no_raw)
-    err = raw_set_open(&d->raws, &d->loop, rpc_queue_home(d->queue));
+    err = raw_set_open(&d->raws, rpc_queue_home(d->queue));
   if (err == 0 && d->raws != NULL)
     link_host_use_raw(&d->host, d->raws, wiring_of_host, d);
   if (err == 0)

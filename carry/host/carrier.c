@@ -206,7 +206,7 @@ static int open_parts(struct carrier *c, const struct settings *s, const char *k
     return error;
   link_host_init(&c->host, c->link, c->pumps);
   if (!s->no_raw)
-    error = raw_set_open(&c->raws, c->loop, rpc_queue_home(c->queue));
+    error = raw_set_open(&c->raws, rpc_queue_home(c->queue));
   if (error != 0)
     return error;
   if (c->raws != NULL)

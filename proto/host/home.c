@@ -9,16 +9,19 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "nest.h"
+
 enum { TURNS_MAX = 8 };
 
 struct home {
   pthread_mutex_t lock;
   struct errands inbox;
   pthread_t thread;
+  struct nest *nest;
   uv_async_t async;
   uv_check_t turned;
   uv_idle_t awake; /* active while the loop's own thread has put something into the inbox */
-  int open_handles;
+  unsigned open_parts;
   bool closing;
   void (*closed)(void *arg);
   void *closed_arg;
@@ -51,16 +54,25 @@ static bool serve(struct home *h)
   return first != NULL;
 }
 
-static void handle_closed(uv_handle_t *handle)
+static void one_closed(struct home *h)
 {
-  struct home *h = handle->data;
-  if (--h->open_handles > 0)
+  if (--h->open_parts > 0)
     return;
   void (*closed)(void *arg) = h->closed;
   void *arg = h->closed_arg;
   pthread_mutex_destroy(&h->lock);
   free(h);
   closed(arg);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+  one_closed(handle->data);
+}
+
+static void nest_closed(void *arg)
+{
+  one_closed(arg);
 }
 
 static void async_woken(uv_async_t *async)
@@ -83,6 +95,7 @@ static void loop_turned(uv_check_t *check)
   uv_close((uv_handle_t *)&h->async, handle_closed);
   uv_close((uv_handle_t *)&h->turned, handle_closed);
   uv_close((uv_handle_t *)&h->awake, handle_closed);
+  nest_close(h->nest, nest_closed, h);
 }
 
 int home_open(struct home **out, struct uv_loop_s *loop)
@@ -90,9 +103,14 @@ int home_open(struct home **out, struct uv_loop_s *loop)
   struct home *h = calloc(1, sizeof *h);
   if (h == NULL)
     return -ENOMEM;
-  int error = uv_async_init(loop, &h->async, async_woken);
+  int error = nest_open(&h->nest, loop);
   if (error != 0) {
     free(h);
+    return error;
+  }
+  error = uv_async_init(loop, &h->async, async_woken);
+  if (error != 0) {
+    nest_close(h->nest, free, h);
     return error;
   }
   pthread_mutex_init(&h->lock, NULL); /* a default mutex: on Linux it cannot fail */
@@ -104,9 +122,14 @@ int home_open(struct home **out, struct uv_loop_s *loop)
   uv_check_start(&h->turned, loop_turned);
   uv_idle_init(loop, &h->awake);
   h->awake.data = h;
-  h->open_handles = 3;
+  h->open_parts = 4;
   *out = h;
   return 0;
+}
+
+struct poller *home_poller(struct home *h)
+{
+  return nest_poller(h->nest);
 }
 
 void home_close(struct home *h, void (*closed)(void *arg), void *arg)

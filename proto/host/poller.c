@@ -114,6 +114,11 @@ int poller_add(struct poller *p, int fd, uint32_t events, struct poller_watch *w
   return control(p, EPOLL_CTL_ADD, fd, events, w);
 }
 
+int poller_change(struct poller *p, int fd, uint32_t events, struct poller_watch *w)
+{
+  return control(p, EPOLL_CTL_MOD, fd, events, w);
+}
+
 int poller_hand_over(struct poller *p, int fd, uint32_t events, struct poller_watch *from, struct poller_watch *to)
 {
   int error = control(p, EPOLL_CTL_MOD, fd, events, to);

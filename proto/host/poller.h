@@ -2,8 +2,8 @@
  * errands from other threads, and deadlines.
  *
  * All of it belongs to one thread: the one that calls poller_turn or poller_run (before that, the one that will start
- * it). Only poller_post and poller_stop may be called on any thread. Callbacks run inside poller_turn and may call
- * everything but poller_turn, poller_run and poller_close. */
+ * it). Only poller_post, poller_stop and poller_change may be called on any thread. Callbacks run inside poller_turn
+ * and may call everything but poller_turn, poller_run and poller_close. */
 #ifndef PROTO_POLLER_H
 #define PROTO_POLLER_H
 
@@ -54,6 +54,8 @@ int poller_add(struct poller *p, int fd, uint32_t events, struct poller_watch *w
 /* The descriptor is watched by `to` from now on; all that is true of it is told again. 0, or a negative errno: then all
  * is as before. */
 int poller_hand_over(struct poller *p, int fd, uint32_t events, struct poller_watch *from, struct poller_watch *to);
+/* Other events from now on, of which those that are true are told again. Any thread. 0, or a negative errno. */
+int poller_change(struct poller *p, int fd, uint32_t events, struct poller_watch *w);
 /* `ready` is not called any more, not even for what this turn has found already. `fd` -1: the descriptor is closed
  * before anything else happens, and no duplicate of it is left, so that epoll forgets it by itself. */
 void poller_remove(struct poller *p, int fd, struct poller_watch *w);

@@ -29,7 +29,6 @@ static void free_on_loop(struct errand *e)
   pump_up_free(p);
   pump_down_free(p);
   pump_ack_free(p);
-  pthread_mutex_destroy(&p->arm_lock);
   pump_set_remove(p->set, p);
   free(p);
 }
@@ -41,6 +40,11 @@ void pump_unref(struct pump *p)
 }
 
 /* ---- Events ---- */
+
+static void go_on(struct pump *p)
+{
+  pump_up_ready(p, false);
+}
 
 static void tell_local_eof(struct pump *p)
 {
@@ -62,6 +66,7 @@ static void tell_remote_eof(struct pump *p)
 static void events_on_loop(struct errand *e)
 {
   static void (*const tellers[PUMP_EVENTS])(struct pump * p) = {
+      [PUMP_GO_ON] = go_on,
       [PUMP_LOCAL_EOF] = tell_local_eof,
       [PUMP_SOCKET_FAILED] = tell_socket_failed,
       [PUMP_REMOTE_EOF] = tell_remote_eof,
@@ -95,8 +100,6 @@ int pump_create(struct pump **out, struct pump_set *set, const struct pump_event
   struct pump *p = calloc(1, sizeof *p);
   if (p == NULL)
     return -ENOMEM;
-  /* Default mutexes: on Linux pthread_mutex_init cannot fail. */
-  pthread_mutex_init(&p->arm_lock, NULL);
   p->set = set;
   p->events = events;
   p->arg = arg;
@@ -244,10 +247,10 @@ void pump_discard_socket(int fd)
   close(fd);
 }
 
-static void close_descriptor(struct pump_set *set, int fd, bool reset)
+static void close_descriptor(struct pump *p, int fd, bool reset)
 {
   pump_socket_reset_on_close(fd, reset);
-  epoll_ctl(set->epoll, EPOLL_CTL_DEL, fd, NULL);
+  poller_remove(p->set->poller, -1, &p->watch);
   close(fd);
 }
 
@@ -264,7 +267,7 @@ void pump_close_socket(struct pump *p, bool reset)
   pthread_mutex_unlock(&p->down.lock);
   pthread_mutex_unlock(&p->up.lock);
   if (fd >= 0)
-    close_descriptor(p->set, fd, reset);
+    close_descriptor(p, fd, reset);
   pthread_mutex_lock(&p->down.lock);
   pump_down_run(p);
   pthread_mutex_unlock(&p->down.lock);
@@ -281,7 +284,6 @@ int pump_give_socket(struct pump *p, int fd)
   pthread_mutex_lock(&p->up.lock);
   pthread_mutex_lock(&p->down.lock);
   p->fd = fd;
-  p->enabled = true;
   pump_down_run(p);
   pthread_mutex_unlock(&p->down.lock);
   pthread_mutex_unlock(&p->up.lock);

@@ -190,7 +190,7 @@ const char *pump_down_take(struct pump *p, struct message *message, const struct
 
 /* ---- Writing ---- */
 
-/* 0: all is written. -EAGAIN: the socket is full, and armed. -ENOTCONN: there is no socket yet. -EPIPE: it failed. */
+/* 0: all is written. -EAGAIN: the socket is full. -ENOTCONN: there is no socket yet. -EPIPE: it failed. */
 static int write_message(struct pump *p, struct pump_message *m, uint64_t *written)
 {
   struct iovec parts[PUMP_PARTS_MAX];
@@ -202,7 +202,8 @@ static int write_message(struct pump *p, struct pump_message *m, uint64_t *writt
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0 && errno == EAGAIN) {
-      pump_arm(p, EPOLLOUT);
+      p->down.full = true;
+      pump_watch_room(p);
       return -EAGAIN;
     }
     if (n < 0) {
@@ -272,4 +273,16 @@ void pump_down_run(struct pump *p)
   if (may_receive(p))
     pump_hear(s);
   pump_stream_check_end(s, p);
+}
+
+void pump_down_ready(struct pump *p)
+{
+  pthread_mutex_lock(&p->down.lock);
+  bool full = p->down.full;
+  p->down.full = false;
+  if (full)
+    pump_down_run(p);
+  pthread_mutex_unlock(&p->down.lock);
+  if (full)
+    pump_ack_go(p);
 }

@@ -2,11 +2,11 @@
  * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
  * (what is kept to be sent again), pump_socket.c (what the kernel does with a socket by itself), pump_unix.c (the same
  * of a unix socket), pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other
- * side is told of the socket's progress), pump_set.c (the epoll set, the clocks).
+ * side is told of the socket's progress), pump_set.c (the sockets' events, the clocks).
  *
  * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
- * that pump's locks. The arm lock and the ack lock are leaves.
+ * that pump's locks. The ack lock is a leaf.
  *
  * References: the owner's until the close, one for each answer that is awaited from the kind and one for its end (of
  * the stream), one for each event on its way to the loop, one while an ack waits for the clock (of the pump), one that
@@ -18,12 +18,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/epoll.h>
 
 #include "proto/flow/sequence.h"
 #include "proto/flow/window.h"
 #include "proto/host/heap.h"
 #include "proto/host/home.h"
+#include "proto/host/poller.h"
 #include "proto/stream/message.h"
 #include "proto/stream/slab.h"
 #include "proto/stream/stream.h"
@@ -36,9 +36,9 @@ enum { PUMP_COPY_MAX = 2 << 10 }; /* bytes that are copied rather than keep a la
 
 struct pump_set {
   struct home *home;
-  struct pump_watch *watch; /* what libuv sees of the set */
+  struct pump_clocks *clocks;
   struct pump_limits limits;
-  int epoll;
+  struct poller *poller;
   pthread_t loop_thread;
   struct slab_carver loop_carver, other_carver; /* one for each thread that reads sockets */
   atomic_int bulk;                              /* pumps that read large */
@@ -127,6 +127,9 @@ struct pump_up {
   bool socket_over; /* it brings no more, which was told */
   bool holds;       /* a unix socket's last byte is to stay unread */
   bool held;        /* and does, though a copy of it was read */
+  bool dry;         /* the socket had nothing more; what it has next is told */
+  bool goes_on;     /* it may have more, and is read on in the next turn */
+  bool watchful;    /* there is or was something behind what it has, of which it tells no more */
   bool eof_due;     /* is to be added */
 };
 
@@ -145,6 +148,7 @@ struct pump_down {
   struct pump_message *first, *last;
   uint64_t said;   /* what the other side means to have under way */
   uint64_t excess; /* of the queue, beyond what each may have */
+  bool full;       /* the socket took no more; when it does again is told */
   bool queueing;   /* more is asked for though some is unwritten: the other side has a window */
   bool drop;       /* data is not wanted any more */
 };
@@ -168,11 +172,9 @@ struct pump {
   int fd;
   atomic_bool shut; /* the socket's write side */
 
-  pthread_mutex_t arm_lock;
-  uint32_t armed;
-  bool enabled;    /* the epoll set would tell something */
-  bool is_unix;    /* since it has a socket; it is told what changes, always */
-  uint32_t missed; /* of it, what changed when it was not armed */
+  struct poller_watch watch;
+  bool is_unix;      /* since it has a socket */
+  bool told_of_room; /* the poller tells when the socket takes more: not before it was full once */
 
   struct pump_up up;
   struct pump_down down;
@@ -194,9 +196,10 @@ void pump_ref(struct pump *p);
 void pump_unref(struct pump *p);
 
 /* In this order, if several are told at once. */
-enum pump_event { PUMP_LOCAL_EOF, PUMP_SOCKET_FAILED, PUMP_REMOTE_EOF, PUMP_EVENTS };
+enum pump_event { PUMP_GO_ON, PUMP_LOCAL_EOF, PUMP_SOCKET_FAILED, PUMP_REMOTE_EOF, PUMP_EVENTS };
 
-/* Tells the owner, on the loop. Each but the failure at most once. Any thread, with or without a direction lock. */
+/* Tells the owner, on the loop; but PUMP_GO_ON the pump itself. Each but the failure at most once. Any thread, with or
+ * without a direction lock. */
 void pump_tell(struct pump *p, enum pump_event event);
 void pump_tell_socket_failed(struct pump *p, int error);
 
@@ -220,13 +223,12 @@ void pump_stream_check_end(struct pump_stream *s, struct pump *p);
 
 /* ---- pump_set.c: the socket ---- */
 
-/* Arms the socket for EPOLLIN or EPOLLOUT in addition to what is armed, after it had nothing more to give or to take;
- * with 0 only failures are told. With a direction lock held and fd >= 0. */
-void pump_arm(struct pump *p, uint32_t events);
-/* The same when there may be more, but others are to have their turn before. */
-void pump_arm_again(struct pump *p, uint32_t events);
 /* Before it is the pump's. A negative errno. */
 int pump_watch(struct pump *p, int fd);
+/* It is told when the socket takes more. With the down lock held. */
+void pump_watch_room(struct pump *p);
+/* Others are to have their turn before the socket is read on. With the up lock held and fd >= 0. */
+void pump_go_on(struct pump *p);
 
 /* ---- pump_socket.c ---- */
 
@@ -293,6 +295,9 @@ void pump_up_free(struct pump *p);
 void pump_up_run(struct pump *p, struct errand **later);
 /* Takes the lock itself. */
 void pump_up_go(struct pump *p);
+/* The socket may have more; with `watchful` there may be something behind that. Takes the lock itself. True: a
+ * failure of it was found, or will be. */
+bool pump_up_ready(struct pump *p, bool watchful);
 /* The socket failed: takes what it brought before, as far as the window lets it. Takes the lock itself. */
 void pump_up_drain(struct pump *p);
 /* The other side never tells how far it is. */
@@ -310,6 +315,8 @@ bool pump_up_rest(struct pump *p);
 void pump_down_init(struct pump *p);
 /* The lock is to be let go before pump_ack_go. */
 void pump_down_run(struct pump *p);
+/* The socket may take more. Takes the lock itself. */
+void pump_down_ready(struct pump *p);
 /* Takes a message that came on the current stream, also when it fails. NULL, or why the stream cannot go on. */
 const char *pump_down_take(struct pump *p, struct message *message, const struct payload *payload);
 /* Writes what the socket takes now. */

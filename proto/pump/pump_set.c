@@ -1,86 +1,44 @@
-/* What all pumps of a loop share: the epoll set of their sockets, nested in the loop (one-shot, armed only after a
- * socket had nothing more to give or to take), and the clocks: one for acks, which runs while one waits; one that lets
- * windows shrink, and slabs go, while there is a pump; and one that strikes once after a crowd of streams.
+/* What all pumps of a loop share: how their sockets' events reach them, and the clocks: one for acks, which runs while
+ * one waits; one that lets windows shrink, and slabs go, while there is a pump; and one that strikes once after a crowd
+ * of streams.
+ *
+ * A socket is told of by its edges: when it has something again after it had nothing, when it takes something again
+ * after it was full. So nothing is asked of the kernel for a message but to receive and to send it. What is short is
+ * taken for all that there was, unless something follows of which no edge tells any more: an end that came with the
+ * bytes, or an urgent byte, at which a read stops.
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 #include <utlist.h>
 #include <uv.h>
 
 #include "pump_internal.h"
 
 enum {
-  EVENTS_MAX = 8,
-  ALL_CHANGES = EPOLLIN | EPOLLOUT | (int)EPOLLET,
-  TURN_US = 500, /* after which the rest of the loop gets its turn; what is left stays in the set */
+  CHANGES = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (int)EPOLLET,
   REST_MS = 1000,
 };
 
-struct pump_watch {
-  uv_poll_t poll;
+struct pump_clocks {
   uv_timer_t ack_clock, rest_clock, crowd_clock;
   int open_handles;
   struct pump_set *set;
 };
 
-static bool watch(struct pump *p, int operation, int fd, uint32_t events)
+void pump_go_on(struct pump *p)
 {
-  struct epoll_event e = {.events = events, .data.ptr = p};
-  return epoll_ctl(p->set->epoll, operation, fd, &e) == 0;
+  p->up.goes_on = true;
+  if (pthread_equal(pthread_self(), p->set->loop_thread))
+    poller_again(p->set->poller, &p->watch);
+  else
+    pump_tell(p, PUMP_GO_ON);
 }
 
-int pump_watch(struct pump *p, int fd)
+void pump_watch_room(struct pump *p)
 {
-  p->is_unix = p->up.holds = pump_unix_is(fd);
-  return watch(p, EPOLL_CTL_ADD, fd, p->is_unix ? ALL_CHANGES : EPOLLONESHOT) ? 0 : -errno;
-}
-
-/* Whatever is true already is told again. */
-static void look_again(struct pump *p)
-{
-  p->missed = 0;
-  watch(p, EPOLL_CTL_MOD, p->fd, ALL_CHANGES);
-}
-
-void pump_arm(struct pump *p, uint32_t events)
-{
-  pthread_mutex_lock(&p->arm_lock);
-  if (p->is_unix) {
-    p->armed |= events;
-    if (p->missed & events)
-      look_again(p);
-  } else if (!p->enabled || (events & ~p->armed) != 0) {
-    p->armed |= events;
-    p->enabled = watch(p, EPOLL_CTL_MOD, p->fd, p->armed | EPOLLONESHOT);
-  }
-  pthread_mutex_unlock(&p->arm_lock);
-}
-
-void pump_arm_again(struct pump *p, uint32_t events)
-{
-  pthread_mutex_lock(&p->arm_lock);
-  if (p->is_unix)
-    p->missed |= events;
-  pthread_mutex_unlock(&p->arm_lock);
-  pump_arm(p, events);
-}
-
-/* What was armed and has come true is taken out; the rest is armed again. A failure makes everything come true. */
-static uint32_t disarm(struct pump *p, uint32_t events)
-{
-  pthread_mutex_lock(&p->arm_lock);
-  uint32_t got = events & (EPOLLERR | EPOLLHUP) ? p->armed : p->armed & events;
-  p->armed &= ~got;
-  p->missed |= events & ~got;
-  p->enabled = false;
-  uint32_t rest = p->is_unix ? 0 : p->armed;
-  pthread_mutex_unlock(&p->arm_lock);
-  if (rest != 0)
-    pump_arm(p, rest);
-  return got;
+  if (!p->told_of_room)
+    p->told_of_room = poller_change(p->set->poller, p->fd, CHANGES | EPOLLOUT, &p->watch) == 0;
 }
 
 /* A socket tells its error once: under the lock, so that who reads the end after it does not tell that first. */
@@ -94,44 +52,30 @@ static void tell_failure(struct pump *p)
   pthread_mutex_unlock(&p->up.lock);
 }
 
-static void serve(struct pump *p, uint32_t events)
+/* A failure that no read finds, since nothing can be read now, is told here. */
+static void ready(struct poller_watch *w, uint32_t events)
 {
+  struct pump *p = (struct pump *)((char *)w - offsetof(struct pump, watch));
   if (p->fd < 0)
     return;
-  uint32_t got = disarm(p, events);
-  if (got & EPOLLOUT) {
-    pthread_mutex_lock(&p->down.lock);
-    pump_down_run(p);
-    pump_arm(p, 0); /* a failure is to be told also when nothing is left to write */
-    pthread_mutex_unlock(&p->down.lock);
-    pump_ack_go(p);
-  }
-  if (got & EPOLLIN)
-    pump_up_go(p);
-  else if (events & EPOLLERR)
+  if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+    pump_down_ready(p);
+  if (events != EPOLLOUT && !pump_up_ready(p, (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0) && (events & EPOLLERR))
     tell_failure(p);
 }
 
-static void readable(uv_poll_t *poll, int status, int ready)
+int pump_watch(struct pump *p, int fd)
 {
-  (void)status;
-  (void)ready;
-  struct pump_set *set = ((struct pump_watch *)poll->data)->set;
-  struct epoll_event events[EVENTS_MAX];
-  uint64_t until = pump_now_us() + TURN_US;
-  int n;
-  do {
-    n = epoll_wait(set->epoll, events, EVENTS_MAX, 0);
-    for (int i = 0; i < n; i++)
-      serve(events[i].data.ptr, events[i].events);
-  } while (n == EVENTS_MAX && pump_now_us() < until);
+  p->is_unix = p->up.holds = pump_unix_is(fd);
+  p->watch.ready = ready;
+  return poller_add(p->set->poller, fd, CHANGES, &p->watch);
 }
 
 /* ---- The clocks ---- */
 
 static void ack_time(uv_timer_t *timer)
 {
-  struct pump_set *set = ((struct pump_watch *)timer->data)->set;
+  struct pump_set *set = ((struct pump_clocks *)timer->data)->set;
   if (pump_ack_clock(set))
     uv_timer_start(timer, ack_time, ACKS_DELAY_US / 1000, 0);
 }
@@ -139,7 +83,7 @@ static void ack_time(uv_timer_t *timer)
 static void clock_on_loop(struct errand *e)
 {
   struct pump_set *set = (struct pump_set *)((char *)e - offsetof(struct pump_set, start_clock));
-  uv_timer_start(&set->watch->ack_clock, ack_time, ACKS_DELAY_US / 1000, 0);
+  uv_timer_start(&set->clocks->ack_clock, ack_time, ACKS_DELAY_US / 1000, 0);
 }
 
 void pump_set_start_clock(struct pump_set *set)
@@ -160,7 +104,7 @@ static void look_after(struct pump *p)
 
 static void rest_time(uv_timer_t *timer)
 {
-  struct pump_set *set = ((struct pump_watch *)timer->data)->set;
+  struct pump_set *set = ((struct pump_clocks *)timer->data)->set;
   struct pump *p;
   DL_FOREACH(set->pumps, p)
   {
@@ -176,39 +120,37 @@ static void rest_time(uv_timer_t *timer)
 
 static void handle_closed(uv_handle_t *handle)
 {
-  struct pump_watch *watch = handle->data;
-  if (--watch->open_handles > 0)
+  struct pump_clocks *clocks = handle->data;
+  if (--clocks->open_handles > 0)
     return;
-  struct pump_set *set = watch->set;
-  close(set->epoll);
+  struct pump_set *set = clocks->set;
   pthread_mutex_destroy(&set->clock_lock);
   slab_carver_close(&set->loop_carver);
   slab_carver_close(&set->other_carver);
   slab_pool_release(set->loop_carver.pool);
   void (*closed)(void *arg) = set->closed;
   void *arg = set->closed_arg;
-  free(watch);
+  free(clocks);
   free(set);
   closed(arg);
 }
 
 static void close_if_drained(struct pump_set *set)
 {
-  struct pump_watch *watch = set->watch;
+  struct pump_clocks *clocks = set->clocks;
   if (set->closed == NULL || set->pumps != NULL || set->streams != NULL)
     return;
-  uv_close((uv_handle_t *)&watch->ack_clock, handle_closed);
-  uv_close((uv_handle_t *)&watch->rest_clock, handle_closed);
-  uv_close((uv_handle_t *)&watch->crowd_clock, handle_closed);
-  uv_close((uv_handle_t *)&watch->poll, handle_closed);
+  uv_close((uv_handle_t *)&clocks->ack_clock, handle_closed);
+  uv_close((uv_handle_t *)&clocks->rest_clock, handle_closed);
+  uv_close((uv_handle_t *)&clocks->crowd_clock, handle_closed);
 }
 
 void pump_set_add(struct pump_set *set, struct pump *p)
 {
   set->pump_count++;
   DL_APPEND(set->pumps, p);
-  if (!uv_is_active((uv_handle_t *)&set->watch->rest_clock))
-    uv_timer_start(&set->watch->rest_clock, rest_time, REST_MS, REST_MS);
+  if (!uv_is_active((uv_handle_t *)&set->clocks->rest_clock))
+    uv_timer_start(&set->clocks->rest_clock, rest_time, REST_MS, REST_MS);
 }
 
 void pump_set_remove(struct pump_set *set, struct pump *p)
@@ -227,7 +169,7 @@ static void crowd_time(uv_timer_t *timer)
 static void count_streams(struct pump_set *set)
 {
   if (heap_crowd_is(&set->crowd, set->stream_count))
-    uv_timer_start(&set->watch->crowd_clock, crowd_time, HEAP_LATER_MS, 0);
+    uv_timer_start(&set->clocks->crowd_clock, crowd_time, HEAP_LATER_MS, 0);
 }
 
 void pump_set_add_stream(struct pump_set *set, struct pump_stream *s)
@@ -260,47 +202,31 @@ uint64_t pump_set_queued(const struct pump_set *set)
 int pump_set_open(struct pump_set **out, struct home *home, struct uv_loop_s *loop, const struct pump_limits *limits)
 {
   struct pump_set *set = calloc(1, sizeof *set);
-  struct pump_watch *watch = calloc(1, sizeof *watch);
+  struct pump_clocks *clocks = calloc(1, sizeof *clocks);
   struct slab_pool *pool = slab_pool_create();
-  int error = -ENOMEM;
-  if (set == NULL || watch == NULL || pool == NULL)
-    goto fail;
+  if (set == NULL || clocks == NULL || pool == NULL) {
+    if (pool != NULL)
+      slab_pool_release(pool);
+    free(clocks);
+    free(set);
+    return -ENOMEM;
+  }
   set->home = home;
+  set->poller = home_poller(home);
   set->start_clock.run = clock_on_loop;
-  set->watch = watch;
+  set->clocks = clocks;
   set->limits = *limits;
   pthread_mutex_init(&set->clock_lock, NULL);
   set->loop_thread = pthread_self();
   set->loop_carver.pool = set->other_carver.pool = pool;
-  set->epoll = epoll_create1(EPOLL_CLOEXEC);
-  if (set->epoll < 0) {
-    error = -errno;
-    goto fail;
-  }
-  watch->set = set;
-  error = uv_poll_init(loop, &watch->poll, set->epoll);
-  if (error != 0)
-    goto fail_epoll;
-  watch->poll.data = watch;
-  uv_timer_init(loop, &watch->ack_clock);
-  watch->ack_clock.data = watch;
-  uv_timer_init(loop, &watch->rest_clock);
-  watch->rest_clock.data = watch;
-  uv_timer_init(loop, &watch->crowd_clock);
-  watch->crowd_clock.data = watch;
-  watch->open_handles = 4;
-  uv_poll_start(&watch->poll, UV_READABLE, readable);
+  clocks->set = set;
+  uv_timer_init(loop, &clocks->ack_clock);
+  uv_timer_init(loop, &clocks->rest_clock);
+  uv_timer_init(loop, &clocks->crowd_clock);
+  clocks->ack_clock.data = clocks->rest_clock.data = clocks->crowd_clock.data = clocks;
+  clocks->open_handles = 3;
   *out = set;
   return 0;
-
-fail_epoll:
-  close(set->epoll);
-fail:
-  if (pool != NULL)
-    slab_pool_release(pool);
-  free(watch);
-  free(set);
-  return error;
 }
 
 void pump_set_close(struct pump_set *set, void (*closed)(void *arg), void *arg)

@@ -244,10 +244,9 @@ static bool was_reset(const struct pump *p)
 static void read_none(struct pump *p, ssize_t n)
 {
   int error = n < 0 ? errno : was_reset(p) ? ECONNRESET : 0;
-  if (error == EAGAIN) {
-    pump_arm(p, EPOLLIN);
+  p->up.dry = error == EAGAIN;
+  if (p->up.dry)
     return;
-  }
   stop_reading(p);
   p->up.socket_over = true;
   if (error == 0)
@@ -272,7 +271,7 @@ static void discard(struct pump *p)
   for (int turn = 0; turn < TURNS_MAX && n > 0; turn++)
     n = receive(p, waste, sizeof waste);
   if (n > 0)
-    pump_arm_again(p, EPOLLIN);
+    pump_go_on(p);
   else
     read_none(p, n);
 }
@@ -309,9 +308,9 @@ static int add_data(struct pump *p, struct slab_carver *carver, const void *room
   return error;
 }
 
-/* One read. Returns how many bytes; 0: nothing was read. `drained`: less came than could have, and little: what comes
- * next is worth waiting for. (Of what comes in a stream, more is usually there already.) */
-static size_t read_once(struct pump *p, bool *drained)
+/* One read. Returns how many bytes; 0: nothing was read. When less came than could have, and little, what comes next is
+ * worth waiting for. (Of what comes in a stream, more is usually there already.) */
+static size_t read_once(struct pump *p)
 {
   struct slab_carver *carver = carver_here(p->set);
   size_t size = room_for_read(p);
@@ -334,7 +333,7 @@ static size_t read_once(struct pump *p, bool *drained)
   }
   atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
   adapt(p, size, (size_t)n);
-  *drained = (size_t)n < size && n <= PUMP_COPY_MAX && !p->is_unix;
+  p->up.dry = (size_t)n < size && n <= PUMP_COPY_MAX && !p->up.watchful && !p->is_unix;
   return (size_t)n;
 }
 
@@ -374,34 +373,30 @@ static bool say_next(struct pump *p, struct errand **later)
 void pump_up_run(struct pump *p, struct errand **later)
 {
   size_t bytes = 0;
-  bool drained = false;
   for (int turn = 0; pump_say_can(p->stream);) {
     if (say_next(p, later))
       continue;
-    if (p->up.stopped || p->fd < 0)
+    if (p->up.stopped || p->up.dry || p->fd < 0)
       break;
-    if (drained || turn++ >= TURNS_MAX || bytes >= TURN_BYTES) {
-      pump_arm_again(p, EPOLLIN);
+    if (turn++ >= TURNS_MAX || bytes >= TURN_BYTES) {
+      pump_go_on(p);
       break;
     }
-    size_t n = read_once(p, &drained);
+    size_t n = read_once(p);
     if (n == 0)
       break;
     bytes += n;
   }
   if (pump_say_can(p->stream) && (p->up.window_due || pump_ack_due(p)))
     say_alone(p, false, later);
-  if (p->fd >= 0 && p->up.discard && !p->up.socket_over)
+  if (p->fd >= 0 && p->up.discard && !p->up.socket_over && !p->up.dry)
     discard(p);
-  if (p->fd >= 0)
-    pump_arm(p, 0);
 }
 
 void pump_up_drain(struct pump *p)
 {
-  bool drained;
   pthread_mutex_lock(&p->up.lock);
-  while (p->stream != NULL && !p->up.stopped && p->fd >= 0 && read_once(p, &drained) > 0)
+  while (p->stream != NULL && !p->up.stopped && p->fd >= 0 && read_once(p) > 0)
     ;
   pthread_mutex_unlock(&p->up.lock);
 }
@@ -413,4 +408,17 @@ void pump_up_go(struct pump *p)
   pump_up_run(p, &later);
   pthread_mutex_unlock(&p->up.lock);
   errands_run(later);
+}
+
+bool pump_up_ready(struct pump *p, bool watchful)
+{
+  struct errand *later = NULL;
+  pthread_mutex_lock(&p->up.lock);
+  p->up.dry = p->up.goes_on = false;
+  p->up.watchful |= watchful;
+  pump_up_run(p, &later);
+  bool found = p->up.socket_over || p->up.goes_on;
+  pthread_mutex_unlock(&p->up.lock);
+  errands_run(later);
+  return found;
 }

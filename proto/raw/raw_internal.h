@@ -27,13 +27,13 @@ enum {
 
 struct raw_set {
   struct home *home;
-  struct nest *nest;
   struct poller *poller;
   pthread_t thread;
   struct slab_carver carver;
   struct poller_delay connecting; /* deadlines of streams and questions */
   void (*closed)(void *arg);
   void *closed_arg;
+  struct errand errand;
 };
 
 /* What waits until it is connected, or answered. */

@@ -19,10 +19,9 @@ struct home;
 struct raw_line;
 struct raw_set;
 struct stream;
-struct uv_loop_s;
 
 /* The home must outlive it. 0, or a negative errno. */
-int raw_set_open(struct raw_set **out, struct uv_loop_s *loop, struct home *home);
+int raw_set_open(struct raw_set **out, struct home *home);
 /* After all lines were closed, and all streams freed. `closed` runs on the loop, when it is freed. */
 void raw_set_close(struct raw_set *set, void (*closed)(void *arg), void *arg);
 

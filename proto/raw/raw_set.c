@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "proto/host/home.h"
-#include "proto/host/nest.h"
 #include "raw_internal.h"
 
 static void deadline_passed(struct poller_deadline *one)
@@ -22,21 +21,18 @@ void raw_deadline_clear(struct raw_set *set, struct raw_deadline *d)
   poller_deadline_clear(&set->connecting, &d->deadline);
 }
 
-int raw_set_open(struct raw_set **out, struct uv_loop_s *loop, struct home *home)
+int raw_set_open(struct raw_set **out, struct home *home)
 {
   struct raw_set *set = calloc(1, sizeof *set);
   if (set == NULL)
     return -ENOMEM;
   set->carver.pool = slab_pool_create();
-  int error = set->carver.pool != NULL ? nest_open(&set->nest, loop) : -ENOMEM;
-  if (error != 0) {
-    if (set->carver.pool != NULL)
-      slab_pool_release(set->carver.pool);
+  if (set->carver.pool == NULL) {
     free(set);
-    return error;
+    return -ENOMEM;
   }
   set->home = home;
-  set->poller = nest_poller(set->nest);
+  set->poller = home_poller(home);
   set->thread = pthread_self();
   set->connecting = (struct poller_delay){.ms = RAW_CONNECT_MS, .due = deadline_passed};
   poller_delay_add(set->poller, &set->connecting);
@@ -44,9 +40,10 @@ int raw_set_open(struct raw_set **out, struct uv_loop_s *loop, struct home *home
   return 0;
 }
 
-static void nest_closed(void *arg)
+/* What was under way to the loop has come before this. */
+static void closed_on_loop(struct errand *e)
 {
-  struct raw_set *set = arg;
+  struct raw_set *set = (struct raw_set *)((char *)e - offsetof(struct raw_set, errand));
   void (*closed)(void *) = set->closed;
   void *closed_arg = set->closed_arg;
   slab_carver_close(&set->carver);
@@ -60,5 +57,6 @@ void raw_set_close(struct raw_set *set, void (*closed)(void *arg), void *arg)
   set->closed = closed;
   set->closed_arg = arg;
   poller_delay_remove(set->poller, &set->connecting);
-  nest_close(set->nest, nest_closed, set);
+  set->errand.run = closed_on_loop;
+  home_send(set->home, &set->errand);
 }

@@ -57,7 +57,7 @@ void raw_end_open(struct raw_end *e)
   listen_here(e);
   ck_assert_int_eq(uv_loop_init(&e->loop), 0);
   ck_assert_int_eq(home_open(&e->home, &e->loop), 0);
-  ck_assert_int_eq(raw_set_open(&e->set, &e->loop, e->home), 0);
+  ck_assert_int_eq(raw_set_open(&e->set, e->home), 0);
 }
 
 void raw_end_ask(struct raw_end *e)

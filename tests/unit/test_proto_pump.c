@@ -100,6 +100,18 @@ START_TEST(test_original_peer_is_told_nothing)
 }
 END_TEST
 
+/* A socket tells of what changes only: the end was there when the bytes before it were read, and changes no more. */
+START_TEST(test_an_end_that_comes_with_bytes)
+{
+  open_answered(0, "ours");
+  give_socket(0);
+  ck_assert_int_eq(send(it->fd, "abc", 3, MSG_NOSIGNAL), 3);
+  shutdown(it->fd, SHUT_WR);
+  WAIT_FOR(it->local_eof);
+  WAIT_FOR(seen_by(0).bytes == 4);
+}
+END_TEST
+
 /* Urgent bytes (FTP's ABOR, telnet) are bytes of the stream. */
 START_TEST(test_urgent_bytes)
 {
@@ -506,6 +518,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_acks_are_said_after_the_end);
   tcase_add_test(tcase, test_data_is_said_after_the_other_end);
   tcase_add_test(tcase, test_original_peer_is_told_nothing);
+  tcase_add_test(tcase, test_an_end_that_comes_with_bytes);
   tcase_add_test(tcase, test_urgent_bytes);
   tcase_add_test(tcase, test_refused);
   tcase_add_test(tcase, test_remote_reset);
