@@ -1,5 +1,5 @@
 /* One look at a time, in libuv's pool: a file system that does not answer holds up one thread of it, and nothing else.
- * Both files are taken, or neither.
+ * Both files take effect, or neither does.
  */
 #include "credentials.h"
 
@@ -12,7 +12,7 @@
 
 #include "proto/host/certificate.h"
 
-/* What is read together. */
+/* Both files, read together. */
 struct set {
   struct credential_mark key_mark, ca_mark;
   char *key, *ca;
@@ -21,12 +21,12 @@ struct set {
 struct credentials {
   char *key_file, *cafile;
   struct set now;
-  char trouble[CREDENTIAL_WHY_MAX]; /* that was told last */
+  char trouble[CREDENTIAL_WHY_MAX]; /* the one told last */
   uv_loop_t *loop;
-  const struct credentials_events *events; /* NULL: nobody wants to hear */
+  const struct credentials_events *events; /* NULL: nothing is told */
   void *arg;
 
-  /* While `busy`, what stands here is the pool's. */
+  /* These belong to the pool's thread while `busy`. */
   uv_work_t work;
   bool busy;
   bool forced, asked; /* of the look that is under way */

@@ -1,6 +1,6 @@
-/* From the beginning to the end: what must be read or may fail for the user's sake comes first, while there is a
- * terminal to say so; then, in the process that stays, the loop, the parts, what is declared, and the mount. At the
- * end, whatever does not call back is left behind after a few seconds: the end must not depend on a router, nor on a
+/* The life of the daemon. First it reads the files and makes the checks that may fail, while there is a terminal to say
+ * so. Then the process that stays opens the loop, the parts, the declarations of the state file, and the mount. At the
+ * end, a part that does not call back is left behind after a few seconds: the end must not depend on a router, or on a
  * kernel that holds on to the mount.
  */
 #include "daemon.h"
@@ -76,7 +76,7 @@ static void signalled(uv_signal_t *handle, int number)
 {
   struct daemon *d = handle->data;
 
-  /* Who asks twice does not want to wait. */
+  /* A second signal means: do not wait. */
   if (d->ending)
     _exit(d->status);
   news_add(d, "ends: %s", number == SIGINT ? "interrupted" : number == SIGHUP ? "hung up" : "terminated");
@@ -106,7 +106,7 @@ static void unmounted(struct daemon *d)
 
 /* ---- The beginning. ---- */
 
-/* What may block, and needs no thread. */
+/* All that may block and needs no thread. */
 static int prepare(struct daemon *d)
 {
   const struct mmfs_options *o = d->options;
@@ -191,7 +191,7 @@ static void tell_failure(struct daemon *d)
     background_failed(&d->background, d->status, d->message);
 }
 
-/* Whoever started us goes on. */
+/* The process that started us goes on. */
 static void announce(struct daemon *d)
 {
   uv_timer_stop(&d->hear_limit);
@@ -215,7 +215,7 @@ static void router_heard(struct daemon *d)
     announce(d);
 }
 
-/* The router has a moment to be heard, so that what is looked at first is there, or is known to be missing. */
+/* The router gets a moment to answer, so that the first look at the tree finds its services, or finds them missing. */
 static void serve_tree(struct daemon *d)
 {
   int err = tree_serve(d->tree, d->state);
@@ -248,8 +248,8 @@ static void forward_restored(struct daemon *d)
 static const struct parts_events parts_events = {
     .router_heard = router_heard, .forward_restored = forward_restored, .unmounted = unmounted};
 
-/* What is declared, and then the tree: at once, or when the forwards that were restored listen. A name that is looked
- * up for one may keep them waiting, but not the mount. */
+/* The declarations, and then the tree: at once, or when the restored forwards listen. A look-up that takes long delays
+ * its forward, but not the mount. */
 static int begin(struct daemon *d)
 {
   int err = parts_open(d, &parts_events);
@@ -331,7 +331,7 @@ int daemon_run(const struct mmfs_options *options, const struct notify *notify)
     status = exit_status(err);
   } else {
     hangup_prepare(&d->hangup);
-    signal(SIGHUP, SIG_IGN); /* until it is heard */
+    signal(SIGHUP, SIG_IGN); /* until there is a handler */
     raise_limits();
     status = serve(d);
   }

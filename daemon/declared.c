@@ -1,4 +1,4 @@
-/* What is declared, on its way into the state file and back. */
+/* The declarations, on their way into the state file and back. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
 
 /* ---- Declared again. ---- */
 
-/* The router is not connected yet, so that no verdict comes: it goes to status, events and errors later. */
+/* The router is not connected yet, so no verdict comes here: later ones show in status, events and errors. */
 static void no_verdict(int error, const char *why, void *arg)
 {
   (void)error, (void)why, (void)arg;
@@ -122,7 +122,7 @@ int declared_restore(struct daemon *d)
   }
   if (err != 0)
     return err;
-  /* Only now: what is declared in part must never be saved. */
+  /* Only now: half of the declarations must never be saved. */
   err = state_open(&d->state, &d->loop, &d->state_file, d->state_bytes, d->state_size, &state_events, d);
   if (err != 0)
     snprintf(d->message, sizeof d->message, "memory is short");

@@ -1,5 +1,5 @@
-/* Each sentence is made here, whoever is its cause. What others cause, connection by connection, is told so often at
- * once, and then now and then: they must not fill the log, nor push all else out of `errors` and `events`.
+/* All sentences are made here. Those that others can cause, one with each connection, are written so many times at
+ * once, and then now and then: nobody else may fill the log, or push the rest out of `errors` and `events`.
  */
 #include "news.h"
 
@@ -143,7 +143,7 @@ void news_service_withdrawn(struct daemon *d, const struct service *s)
   news_add(d, "service %s: withdrawn", service_name(s));
 }
 
-/* Only an error: that it is refused is an event of its own. */
+/* An error only: the refusal is an event of its own. */
 void news_service_refused(struct daemon *d, const struct service *s, int error, const char *why)
 {
   journal_add(d->errors, "register services/%s: %s (%s)", service_name(s), why, uv_err_name(error));
@@ -208,7 +208,7 @@ void news_answer_failed(struct daemon *d, const char *service, const char *text)
   news_add_failure(d, sentence);
 }
 
-/* When a router ends, all are detached at once: the first few are told one by one. */
+/* When a router ends, all connections are detached at once: only the first few are told one by one. */
 void news_tunnel_detached(struct daemon *d, struct tunnel *t, const char *why)
 {
   struct tunnel_info info = tunnel_info(t);

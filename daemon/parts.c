@@ -1,5 +1,5 @@
-/* The parts that the daemon is made of are opened from the bottom up, each on those below it, and closed from the top
- * down, each when the one before has called back.
+/* The parts of the daemon. They are opened from the bottom up, each on those below it, and closed from the top down,
+ * each when the one before has called back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +119,7 @@ int parts_open(struct daemon *d, const struct parts_events *events)
 
 static void close_next(void *arg);
 
-/* A part is gone for the others from when it begins to close. */
+/* For the others a part is gone as soon as it begins to close. */
 #define CLOSES(part, close)                                                                                            \
   static bool close_##part(struct daemon *d)                                                                           \
   {                                                                                                                    \
@@ -169,7 +169,7 @@ static bool close_line(struct daemon *d)
   return false;
 }
 
-/* From the top down. The state is closed before anything is withdrawn for the end's sake. */
+/* From the top down. The state is closed first, so that it does not lose what the end withdraws. */
 static bool (*const closes[])(struct daemon *d) = {
     close_tree,      close_state,    close_forwards, close_parked, close_parked_raw,
     close_answers,   close_services, close_tunnels,  close_line,   close_link,

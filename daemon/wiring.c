@@ -1,5 +1,5 @@
-/* Which part is told what another one tells: the parts know nothing of each other. On its way all becomes sentences
- * (news.c), and entries of the tree come and go. While the daemon ends, the parts that are gone already are NULL.
+/* Passes on what one part tells to the parts that need it: the parts know nothing of each other. On the way, news
+ * become sentences (news.c), and entries of the tree come and go. While the daemon ends, parts that are gone are NULL.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void touch_state(struct daemon *d)
     state_touch(d->state);
 }
 
-/* After anything on which it depends whether somebody may dial us. */
+/* After anything that decides whether somebody may dial us. */
 static void update_parked(struct daemon *d)
 {
   if (d->parked == NULL)
@@ -40,7 +40,7 @@ static void update_parked(struct daemon *d)
     parked_update(d->parked_raw, wanted);
 }
 
-/* With a way to the router, it is renewed beside that. */
+/* A connected link is renewed beside its present path. */
 static void credentials_changed(struct credentials *c, void *arg)
 {
   struct daemon *d = arg;
@@ -74,7 +74,7 @@ const struct credentials_events wiring_of_credentials = {
 
 static void way_changed(struct daemon *d)
 {
-  /* What is still on the way to a router that was lost may not be told of it for a while. */
+  /* Dials on the way to a router that was lost may not hear of that for a while. */
   if (d->tunnels != NULL && link_connected(d->link))
     tunnels_renew(d->tunnels);
   if (d->tunnels != NULL)
@@ -293,7 +293,7 @@ void wiring_of_parked(struct pump_stream *stream, const struct header *h, void *
   struct daemon *d = arg;
   const char *why;
 
-  /* What goes on does not say a service any more. */
+  /* A connection that goes on does not name its service any more. */
   if (h->established || service_name_check(h->service, &why) == 0)
     tunnels_accept(d->tunnels, stream, h, target_of(d, h->service));
   else

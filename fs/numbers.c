@@ -1,10 +1,10 @@
 /* What the kernel calls an entry: its inode number. None is given twice.
  *
- * While a write waits for its answer, the kernel holds the lock of the inode that it was opened by. Who removes the
- * file, or looks for its end, waits for that lock, and whoever removes it has the lock of the directory meanwhile: so
- * one line that waits for a verdict would hold up everybody who looks at its folder. Therefore an entry gets a new
- * number when a line of it begins to wait. All who come by its name find an inode that nobody has locked; those who
- * have it open go on with the old number, which becomes an alias until the kernel forgets it. */
+ * While a write waits for its answer, the kernel holds the lock of the inode that it was opened by. A process that
+ * removes the file, or seeks to its end, waits for that lock, and one that removes it holds the lock of the directory
+ * meanwhile. So one line that waits for a verdict would hold up every process that looks at its folder. Therefore an
+ * entry gets a new number when a line of it begins to wait. A look-up by name then finds an inode that nobody has
+ * locked. Descriptors that are open go on with the old number, which becomes an alias until the kernel forgets it. */
 #include "fs/fs_internal.h"
 
 #include <stdlib.h>

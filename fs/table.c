@@ -85,9 +85,9 @@ static void collect(struct fs_entry *entry)
   }
 }
 
-/* The kernel may keep what it was told of for as long as it has memory for it, and it is better not pressed: the call
- * that makes it let go waits for the directory's lock, whose holder may be waiting for an answer of ours. Of what is
- * abandoned it is told ESTALE; names it asks for anew each time. */
+/* The kernel keeps what it was told for as long as it has memory for it. We do not press it: the call that makes it let
+ * go waits for the directory's lock, and the process that holds the lock may wait for an answer of ours. For an
+ * abandoned entry the answer is ESTALE, and names are looked up each time. */
 static void abandon(struct fs_entry *entry)
 {
   struct fs_entry *child = NULL;

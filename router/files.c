@@ -1,4 +1,4 @@
-/* None is taken unless all are good, so that a certificate never meets the key of another one. */
+/* All files must be good for any to be taken, so that a certificate is never used with the key of another one. */
 #include "files.h"
 
 #include <stdio.h>

@@ -239,7 +239,7 @@ static void watch_files(struct program *p)
     tell(p, "cannot read the files anew when they change: %s", strerror(-error));
 }
 
-/* A file system that holds the thread up does not hold up the end. */
+/* A file system that does not answer may hold up that thread, but not the end of the program. */
 static void stop_watching_files(struct program *p)
 {
   if (p->reload && !reload_stop(p->reload))
@@ -248,7 +248,7 @@ static void stop_watching_files(struct program *p)
 
 /* ---- Serving ---- */
 
-/* Why the address cannot be had: gRPC says the same of all. */
+/* Why the address cannot be used: gRPC has one text for all reasons. */
 static const char *listen_trouble(const struct program *p, int error)
 {
   const char *listen = p->options.listen;

@@ -40,7 +40,7 @@ static void on_read(void *arg)
   reading_free(reading);
 }
 
-/* Short of memory, or too late, it is as if the files had not changed yet. */
+/* When memory is short, or it is too late, the files count as not changed yet. */
 static void read_files(struct reload *r, bool asked)
 {
   struct files_marks now = files_look(r->options.options);

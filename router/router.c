@@ -1,9 +1,9 @@
-/* Startup, who is let in, which method is which, and the end:
+/* Startup, admission, the methods, and the end:
  *
  *     SERVING --router_drain--> DRAINING --no connection left, drain_ms over, or told again--> ENDING --> freed
  *
- * While draining, another router may have the address, new work is refused, and whoever watches knows. At the end all
- * that still runs gets its status.
+ * While it drains, another router may have the address, new work is refused, and watches are told. At the end every
+ * call that still runs gets its status.
  */
 #include "router.h"
 
@@ -89,8 +89,8 @@ static void tell_refusal(struct router *r, const struct rpc_call *c, const char 
     door_log(r->door, "%s is refused: %s", rpc_call_peer(c), why);
 }
 
-/* Who is not let in is cut off with the status, rather than given it: that costs less, and nothing is left of the call
- * if the caller does not read. */
+/* A caller that is not let in is cut off with the status instead of being sent it: that costs less, and leaves nothing
+ * of the call if the caller does not read. */
 static bool let_in(struct router *r, struct rpc_call *c)
 {
   if (!r->key)
@@ -132,7 +132,7 @@ static void on_call(struct rpc_server *s, struct rpc_call *c, void *arg)
 
 static void age_watch(struct router *r, uint64_t ms);
 
-/* Something before us would cut them later, and without a word. */
+/* A front would cut them later, without a word. */
 static void on_age(void *arg)
 {
   struct router *r = arg;

@@ -21,10 +21,9 @@ struct router_config {
 /* Starts to serve. What config points to is copied. 0, -ENOMEM, or what rpc_server_start failed with. */
 int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config, int *port);
 
-/* Another key, for a router that has one: who calls from now on shows it. What goes on with the former one goes on if
- * it is a connection; all that declares or watches ends, and comes again with the key that it has then. Another
- * certificate, for a router that has one: for connections that come from now on. Both are copied; 0 or -ENOMEM, and
- * then nothing has changed. */
+/* Replaces the key or the certificate of a router that has one. The key applies to calls from now on: connections that
+ * were made with the former one go on; services and watches end, and come again with the key that they have then. The
+ * certificate applies to connections from now on. Both are copied. 0, or -ENOMEM, and then nothing has changed. */
 int router_set_key(struct router *r, const char *key);
 int router_set_certificate(struct router *r, const char *cert_pem, const char *key_pem);
 

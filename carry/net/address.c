@@ -1,6 +1,6 @@
-/* Addresses are written by hand, into files and on command lines: so the parsers are strict about what they take, and
- * what they refuse they answer with what to write instead. A name whose last label is a number is refused unless it is
- * a whole v4 address, since resolvers would read "127.1" or "0x7f000001" as one.
+/* People write addresses by hand, into files and on command lines. So the parsers are strict, and a refusal says what
+ * to write instead. A name whose last label is a number is refused unless it is a whole v4 address, because resolvers
+ * read "127.1" or "0x7f000001" as one.
  */
 #include "address.h"
 

@@ -1,9 +1,10 @@
-/* Whether what there is of an address can still become one: so that a writer hears at once of what no further byte
- * could mend.
+/* Whether the beginning of an address can still become one, so that a writer hears at once of a mistake that no further
+ * byte could mend.
  *
- * There is no second grammar. What was written so far is given to the parser with a few ends, of which one fits if any
- * does: a digit or a letter where a part is missing, a whole part where several are. The one exception is a number
- * alone: "70000" could begin a host name, but is a port in whoever's mind wrote it. */
+ * There is no second grammar. The text so far is given to the parser with a few ends, one of which fits if any does: a
+ * digit or a letter where a part is missing, a whole part where several are. The one exception is a number alone:
+ * "70000" could begin a host name, but its writer meant a port.
+ */
 #include "address.h"
 
 #include <errno.h>

@@ -30,7 +30,7 @@ enum { CAUSES_MAX = 512, WHY_MAX = ADDRESS_TEXT_MAX + CAUSES_MAX, UNIX_RETRY_MS 
 
 enum dial_state { RACING, DONE };
 
-/* One endpoint that is being tried: of its own, since its handle, or its work, outlives it. */
+/* One endpoint that is being tried. It has memory of its own, because its handle, or its work, outlives the dial. */
 struct attempt {
   struct work work;
   uv_poll_t poll;
@@ -95,8 +95,7 @@ static void abandon(struct attempt *a)
   }
 }
 
-/* With nobody listening on a port of the range that the kernel chooses from, a connect on the same machine may meet
- * itself. */
+/* When nobody listens on a port of the kernel's own range, a connect on the same machine may be connected to itself. */
 static bool is_connected_to_itself(int fd)
 {
   struct sockaddr_storage here = {0};

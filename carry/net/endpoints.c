@@ -1,4 +1,4 @@
-/* sockaddr_storage and its kinds, so that nobody else casts. */
+/* The one place that casts between sockaddr_storage and its kinds. */
 #include "endpoints.h"
 
 #include <arpa/inet.h>

@@ -21,7 +21,7 @@ struct endpoints {
 struct in_addr;
 struct in6_addr;
 
-/* An endpoint that is there already, or does not fit, is left out. */
+/* Leaves out an endpoint that is there already, or does not fit. */
 void endpoints_add(struct endpoints *out, const struct endpoint *e);
 void endpoints_add_v4(struct endpoints *out, const struct in_addr *ip, uint16_t port);
 void endpoints_add_v6(struct endpoints *out, const struct in6_addr *ip, uint32_t scope, uint16_t port);

@@ -85,7 +85,7 @@ static void copy(struct way *w, int from, int to)
   }
 }
 
-/* The number stays taken: whoever opens a file next must not get it. */
+/* The number stays taken: the next file that is opened must not get it. */
 static void close_other(int fd)
 {
   int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);

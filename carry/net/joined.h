@@ -21,7 +21,7 @@ struct joined_events {
  * negative errno. */
 int joined_open(struct joined **out, struct uv_loop_s *loop, int from, int to, int *socket,
                 const struct joined_events *events, void *arg);
-/* What is copied right now is not waited for: a write may be stuck for ever. */
+/* Does not wait for a copy under way: a write may be stuck for ever. */
 void joined_close(struct joined *j, void (*closed)(void *arg), void *arg);
 
 #endif

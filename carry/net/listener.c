@@ -86,7 +86,7 @@ static void unbound_unix(struct work *w, int error)
   free(w);
 }
 
-/* Nobody gets in any more; its file goes when the file system lets it. Takes `work`. */
+/* No connection gets in any more; the file is removed when the file system allows it. Takes `work`. */
 static void unbind_by_worker(struct unix_work *work)
 {
   struct workers *workers = work->work.workers;
@@ -430,7 +430,8 @@ const struct address *listener_address(const struct listener *l)
   return &l->address;
 }
 
-/* Nobody new gets in: a SYN is not heard, which is repeated after a second. Handshakes that have begun end. */
+/* No new connection gets in: a SYN is dropped, and the client repeats it after a second. Handshakes under way
+ * complete. */
 static void hear_no_syn(int fd)
 {
   enum { FLAGS_AT = 13, SYN = 2, ACK = 16, ALL = 0x40000 };
@@ -445,7 +446,7 @@ static void hear_no_syn(int fd)
   setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
-/* Who is connected as far as the kernel is concerned was told so, and would be reset with the socket. */
+/* The kernel has told these clients that they are connected, and would reset them with the socket. */
 static void accept_rest(struct listener *l)
 {
   for (unsigned i = 0; i < l->count; i++) {

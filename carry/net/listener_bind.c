@@ -1,9 +1,9 @@
 /* TCP: with port 0 the first endpoint gets a free port, and the others must get the same one; if somebody has it there,
  * another one is tried.
  *
- * Unix: whoever died without removing its socket file left one on which nobody answers; only such a file is removed,
- * and only if it is the one that was looked at. The mode is set on the socket before it is bound: Linux makes the file
- * with the socket's own mode, so that there is no moment in which others could connect.
+ * Unix: a process that died may have left its socket file, on which nobody answers. Only such a file is removed, and
+ * only if it is still the one that was looked at. The mode is set on the socket before it is bound: Linux makes the
+ * file with the socket's own mode, so that there is no moment in which others could connect.
  */
 #include "listener_bind.h"
 

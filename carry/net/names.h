@@ -22,7 +22,7 @@ struct name_answer {
   struct endpoints found; /* with port 0 */
 };
 
-/* Part of a structure of the caller's, who must not touch it until `told` came, or until it is forgotten. */
+/* Part of a structure of the caller's. It must not be touched until `told` came, or until it is forgotten. */
 struct name_wait {
   void (*told)(struct name_wait *w, const struct name_answer *answer);
 

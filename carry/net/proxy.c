@@ -1,4 +1,4 @@
-/* The variables are those that gRPC reads, since they worked before they were read here. */
+/* The variables are those of gRPC, which read them before we did. */
 #include "proxy.h"
 
 #include <arpa/inet.h>

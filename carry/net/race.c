@@ -100,7 +100,7 @@ void race_again(struct race *r, int index, uint64_t later)
   r->next = later;
 }
 
-/* Where all have failed, a family that is still looked up has a moment, no more. */
+/* When all attempts have failed, a family that is still being looked up gets a moment more. */
 static uint64_t patience(const struct race *r)
 {
   uint64_t late = r->idle + RACE_LATE_MS;

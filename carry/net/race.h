@@ -41,7 +41,7 @@ void race_add(struct race *r, const struct endpoints *found, bool complete, uint
 
 /* The endpoint to begin with now, or -1. To be asked until it says so, and again at race_wake. */
 int race_next(struct race *r, uint64_t now);
-/* Being short of descriptors ends the race for those that have not begun. */
+/* A lack of descriptors ends the race for the endpoints that have not begun. */
 void race_failed(struct race *r, int index, int error, uint64_t now);
 /* It could not even begin: later. */
 void race_again(struct race *r, int index, uint64_t later);

@@ -51,7 +51,7 @@ bool resolve_literal(const struct address *a, struct endpoints *out)
   return out->count > 0;
 }
 
-/* What a failure tells: that a name has no such address is next to nothing. */
+/* How much a failure tells: that a name has no such address tells next to nothing. */
 static int weight(const struct name_answer *answer)
 {
   switch (answer->status) {

@@ -174,7 +174,7 @@ unsigned connection_start_service(struct connection *c, const struct connection_
 /* Returns the actions. An event that means nothing any more gives none. */
 unsigned connection_step(struct connection *c, enum connection_event event, uint64_t now);
 
-/* The line is slow: who dials is to wait for so long more. */
+/* The line is slow: a dial waits for so long more. */
 void connection_wait_longer(struct connection *c, uint64_t ms, uint64_t now);
 
 /* S: a stream came for this connection, which is the next one (an earlier next one there is not: they are accepted or

@@ -89,8 +89,8 @@ static unsigned closing_met(struct connection *c, enum connection_other other, u
   return say_reset(c, now);
 }
 
-/* Whether our last word was heard will never be known. Who asks the tombstone has not heard it, and may miss some of
- * what we have no more. */
+/* Whether our last word was heard will never be known. A side that asks the tombstone has not heard it, and may lack
+ * data that we do not have any more. */
 static unsigned unheard(struct connection *c)
 {
   c->reset = true;

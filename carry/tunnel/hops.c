@@ -1,6 +1,6 @@
-/* The hash is FNV-1a of the addresses as they are written on the wire: who dialled first, then the listener. It is no
- * secret, and needs no more care than it takes to tell the connections of a few machines from each other: one that is
- * mistaken for another counts one hop too many.
+/* The hash is FNV-1a of the addresses as they are written on the wire: the dialling end first, then the listener. It
+ * is no secret, and needs no more care than it takes to tell the connections of a few machines from each other: one
+ * that is mistaken for another counts one hop too many.
  *
  * The client's end of a unix socket has no address unless it is bound, which dial.c does.
  */

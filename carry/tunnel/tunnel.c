@@ -17,7 +17,7 @@
 
 enum {
   SENTENCE_SIZE = 512,
-  MORE_MS = 5000, /* over a slow line who dials waits longer, by so much each time */
+  MORE_MS = 5000, /* over a slow line a dial waits longer, by so much each time */
   MOST_MS = 120000,
 };
 
@@ -104,7 +104,7 @@ static void arm(struct tunnel *t)
     uv_timer_start(&t->timer, tunnel_timeout, deadline > now_ms(t) ? deadline - now_ms(t) : 0, 0);
 }
 
-/* Tells when it loses its stream, and when it has one again. Whom we dialled and did not reach yet is neither. */
+/* Tells when it loses its stream, and when it has one again. A dial that was not answered yet has lost nothing. */
 static void tell_detached(struct tunnel *t)
 {
   struct tunnels *ts = t->table;

@@ -43,7 +43,7 @@ int tunnels_open(struct tunnels **out, struct lookups *lookups, const struct car
   return 0;
 }
 
-/* Whoever comes back to it must find it. */
+/* The other side must find it when it comes back. */
 static bool remember(struct tunnel *t, const uint8_t *connection)
 {
   memcpy(t->connection, connection, sizeof t->connection);
@@ -103,7 +103,7 @@ static void say_reset(struct tunnels *ts, struct pump_stream *s, const char *cod
   farewells_add(ts->farewells, s);
 }
 
-/* One that is over is not begun again: who asks is told how it ended. */
+/* One that is over is not begun again: the other side is told how it ended. */
 static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct tomb *tomb)
 {
   struct header answer = {.has_member = true, .has_connection = true, .epoch = h->epoch, .received = tomb->received};
@@ -131,7 +131,7 @@ static void begin_service(struct tunnels *ts, struct pump_stream *s, const struc
   if (t != NULL)
     tunnel_start_service(t, s, h, target);
   else
-    pump_stream_close(s); /* who dials may try again */
+    pump_stream_close(s); /* the other side may dial again */
 }
 
 void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target)

@@ -38,8 +38,7 @@ struct tunnel {
   struct connection machine;
   uint64_t id, started_ms;
   uint64_t armed_for; /* what the timer runs for */
-  uint64_t begun_by;  /* F: who dials looks then whether there was room for its stream; UINT64_MAX: it has
-                         looked */
+  uint64_t begun_by;  /* F: when to look whether the router had room for the dial; UINT64_MAX: looked already */
   uint64_t renew_at;  /* F: the current stream is old by then; UINT64_MAX: it may be */
   char *peer;
   int fd; /* until the pump has it */
@@ -97,7 +96,8 @@ struct tunnels {
 
 /* It is gone for everybody: tells so, and counts what it carried. */
 void tunnels_remove(struct tunnel *t);
-/* Takes a stream, and says on it that it can have no part in a connection: the same to all, who may be strangers. */
+/* Takes a stream, and says on it that it can have no part in a connection: the same to everybody, since it may be a
+ * stranger. */
 void tunnels_refuse(struct tunnels *ts, struct pump_stream *s);
 /* Its memory is gone, too. May free the table. */
 void tunnels_release(struct tunnels *ts);

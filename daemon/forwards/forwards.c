@@ -2,8 +2,8 @@
  *
  *     ask the router, if the name is not known here -> open the listener, if there is none like it -> commit
  *
- * and any of them may refuse; until the commit nothing is changed. How listeners make way for each other is the matter
- * of listener_set.c.
+ * Any of them may refuse, and nothing changes before the commit. How listeners make way for each other is in
+ * listener_set.c.
  */
 #include "forwards.h"
 
@@ -259,7 +259,7 @@ int forward_write(struct forward *f, const struct address *address, bool replace
   struct forward_write *w;
   int err;
 
-  /* Where a listener is, the service was known once; the connections tell if it is not. */
+  /* A name with a listener was known once. If it is not any more, its connections tell. */
   if (there != NULL) {
     listener_set_apply(&f->set, there, replace);
     return 0;

@@ -35,7 +35,7 @@ struct forwards_events {
 
 int forwards_open(struct forwards **out, struct lookups *lookups, struct link *link,
                   const struct forwards_events *events, void *arg);
-/* Removes all: who waits is told -ECANCELED. */
+/* Removes all. Writes that wait are told -ECANCELED. */
 void forwards_close(struct forwards *fs, void (*closed)(void *arg), void *arg);
 
 /* A forward without a listener. -EINVAL, -ENAMETOOLONG, -EEXIST, -ENOSPC, -ENOMEM; *why is a static phrase then. */
@@ -44,7 +44,7 @@ struct forward *forwards_find(const struct forwards *fs, const char *name);
 size_t forwards_count(const struct forwards *fs);
 /* The one after `f`, or the first: in the order in which they were created. */
 struct forward *forwards_next(const struct forwards *fs, const struct forward *f);
-/* Stops to listen; live connections go on. Who waits is told -ENOENT. */
+/* Stops listening; live connections go on. Writes that wait are told -ENOENT. */
 void forward_remove(struct forward *f);
 
 const char *forward_name(const struct forward *f);

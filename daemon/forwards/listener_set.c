@@ -1,6 +1,6 @@
-/* A set is a list of items, each a listener or the trial of one. The hard case: a new listener's port is held by one
- * that it replaces. That one yields then: it closes, the new one is tried again, and if it still cannot be opened, the
- * former one comes back.
+/* A set is a list of items, each a listener or the trial of one. The hard case is a new listener whose port is held by
+ * one that it replaces. Then the former one yields: it closes, the new one is tried again, and if that still cannot be
+ * opened, the former one comes back.
  */
 #include "listener_set.h"
 
@@ -35,7 +35,7 @@ static void item_free(struct listener_item *item)
   free(item);
 }
 
-/* It was listening, as far as anybody was told; or it is absent. */
+/* It was listening, as far as was told; or it is absent. */
 static void item_drop(struct listener_item *item, int error)
 {
   struct listener_set *set = item->set;
@@ -262,7 +262,7 @@ void listener_set_retry(struct listener_set *set)
 
   DL_FOREACH(set->items, item)
   {
-    /* What cannot even be begun is due the next time. */
+    /* One that cannot even be begun is tried the next time. */
     if (item->absent && item->listener == NULL && !item->stale &&
         listener_open(&item->listener, set->lookups, &item->declared, &listener_events, item) != 0)
       item->listener = NULL;
@@ -307,7 +307,7 @@ const struct address *listener_set_keep(struct listener_item *item)
 
   item->write = NULL;
   item->actual = *listener_address(item->listener);
-  /* What was absent is there now. */
+  /* The absent one is there now. */
   DL_FOREACH_SAFE(item->set->items, other, next)
   {
     if (other->absent && address_equal(&other->declared, &item->actual))

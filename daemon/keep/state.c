@@ -1,14 +1,14 @@
-/* A text of what is declared is made whenever somebody says that something may have changed, and compared with the one
- * before: so nothing is forgotten, and what comes to the same is not written again. The newest text is written in the
- * thread pool, one at a time; what becomes out of date while another is being written is never written at all.
+/* Whenever the declarations may have changed, they are rendered as text and compared with the text before. So no change
+ * is missed, and a text that is the same is not written again. The newest text is written in the thread pool, one write
+ * at a time. A text that is replaced while another one is being written is never written at all.
  *
  *     SAVED --another text--> SAVING --written--> SAVED, or SAVING again if there is a newer text by then
  *       ^                        |  fails
  *       |                        v
  *       +----- written ----- UNSAVED --another text, or after a while--> SAVING
  *
- * Texts are numbered. Who waits, waits for the number that was newest when he came. When a disk neither writes nor
- * fails, those who wait are let go, as if it had failed: they hold locks in the kernel.
+ * Texts are numbered. A write that waits does so for the number that was the newest when it came. When the disk neither
+ * writes nor fails, those writes are let go as if it had failed, because they hold locks in the kernel.
  */
 #include "state.h"
 
@@ -66,7 +66,7 @@ static void let_go(struct state *s, uint64_t number)
 {
   struct waiter *w;
 
-  /* Those who come meanwhile wait for another number. */
+  /* Writes that come meanwhile wait for another number. */
   while ((w = s->waiters) != NULL && w->number <= number) {
     DL_DELETE(s->waiters, w);
     w->done(w->arg);

@@ -1,6 +1,6 @@
-/* FILE.lock beside it is locked, not FILE itself, which is another file after each rename. New contents go to FILE.tmp,
- * and take the name only when they are on the disk; then the directory follows. All names are looked up in the
- * directory that was opened first, so that it does not matter where the daemon stands, nor what is mounted meanwhile.
+/* The lock is on FILE.lock, because FILE itself is another file after each rename. New contents go to FILE.tmp. They
+ * get the name once they are on the disk, and then the directory is synced. All names are looked up in the directory
+ * that was opened first, so that neither the working directory nor a later mount matters.
  */
 #include "state_file.h"
 

@@ -1,4 +1,4 @@
-/* The file that keeps what is declared: held by one process at a time, and replaced as a whole. */
+/* The file of the declarations. One process at a time holds it, and it is replaced as a whole. */
 #ifndef DAEMON_STATE_FILE_H
 #define DAEMON_STATE_FILE_H
 
@@ -13,8 +13,8 @@ struct state_file {
   char name[NAME_MAX - 8]; /* in the directory, with room for what is appended */
 };
 
-/* Takes the file at `path` for this process, as long as the descriptors are open, and reads it. Waits for
- * STATE_FILE_WAIT_MS if another process has it, which may be about to end. *bytes is for free(); NULL when there is no
+/* Takes the file at `path` for this process, as long as the descriptors are open, and reads it. If another process has
+ * it, waits up to STATE_FILE_WAIT_MS for that one to end. *bytes is for free(); NULL when there is no
  * file yet. 0 or a negative errno, with a sentence in `why`: -EBUSY (in use), -EPERM (somebody else's, or open to
  * others), -EINVAL (no regular file), -EFBIG, and those of open(2). May block. */
 int state_file_open(struct state_file *f, const char *path, char **bytes, size_t *size, char why[STATE_FILE_WHY_MAX]);

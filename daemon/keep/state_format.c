@@ -1,5 +1,5 @@
-/* The text is judged from the outside in: whether it is a state file at all, and of a version that is known; whether it
- * is whole; and then line by line. So a file that was cut short is told as such, not by the line that the cut hit.
+/* The text is checked from the outside in: that it is a state file of a known version, that it is whole, and then each
+ * line. So a file that was cut short is reported as such, and not by the line at which it was cut.
  */
 #include "state_format.h"
 

@@ -1,4 +1,4 @@
-/* What is declared, as text: the contents of a state file. Pure.
+/* The declarations as text: the contents of a state file. Pure.
  *
  *     mindmeld state 1
  *     service web localhost:8080
@@ -8,8 +8,8 @@
  *     end 89abcdef
  *
  * A line for each service, with its target if it has one, and for each listener of a forward, in the order in which
- * they were declared. The last line has the CRC-32 (of IEEE 802.3) of all lines before it; without the number the file
- * was written by hand. */
+ * they were declared. The last line has the CRC-32 (of IEEE 802.3) of all lines before it. A file that a human wrote
+ * has no number there. */
 #ifndef DAEMON_STATE_FORMAT_H
 #define DAEMON_STATE_FORMAT_H
 
@@ -32,7 +32,7 @@ struct state_declarations {
   size_t count;
 };
 
-/* What may be declared: what the program would refuse at its tree is refused in its file. */
+/* The limits: the file is refused what the tree would be refused. */
 struct state_rules {
   size_t services, forwards, listeners; /* so many at most; listeners: of each forward */
   int (*check_name)(const char *name, const char **why);

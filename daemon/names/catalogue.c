@@ -1,5 +1,5 @@
-/* A table of names, each with at most one date: when it stops to be kept, or to be hidden. One timer serves all. It is
- * due at the nearest date, or before it, and looks through the table then. */
+/* A table of names. Each has at most one date, at which it is no longer kept, or no longer hidden. One timer serves
+ * all: it fires at the nearest date or before it, and looks through the table. */
 #include "catalogue.h"
 
 #include <errno.h>

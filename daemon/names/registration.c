@@ -1,8 +1,8 @@
 /* A router of ours says by its initial metadata that the name is registered. One of the first version says nothing: it
  * is asked for its list until the name is there, twice, so that a refusal of the registration itself comes first.
  *
- * The stream stays as long as the name is wanted: over it the router asks for connections. The memory stays until both
- * the stream and the question for the list have called back for the last time.
+ * The stream stays open as long as the name is wanted, because the router asks for connections over it. The memory is
+ * freed when both the stream and the question for the list have called back for the last time.
  */
 #include "registration.h"
 
@@ -20,7 +20,7 @@ enum { SEEN_ENOUGH = 2 };
 struct registration {
   const struct registration_events *events;
   struct services *owner;
-  struct service *service; /* NULL: nobody wants it any more */
+  struct service *service; /* NULL: not wanted any more */
   struct link *link;
   struct rpc_call *call;
   struct link_query *query;

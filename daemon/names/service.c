@@ -10,15 +10,16 @@
  *        v
  *      TAKEN
  *
- * OFFLINE and TAKEN ask again by themselves, and stay what they are until the answer differs: nobody wants to see a
- * state flicker. They become REGISTERING when the router comes back, or when the target is written. The table below
- * says the same, and is checked.
+ * OFFLINE and TAKEN ask again by themselves, and stay until the answer differs, so that the state does not flicker.
+ * They become REGISTERING when the router comes back, or when the target is written. The table below says the same, and
+ * is checked.
  *
  * When the link is renewed, a second registration is made beside the first, on the new channel, and takes its place
  * once the router has it; meanwhile the service is what it was. If the first ends, the second is all there is.
  *
- * A router of the first version may have the name still that this very daemon has just given up, or lost with its link.
- * Then ALREADY_EXISTS is no verdict yet: for a second it is asked again. One of ours knows us, and replaces the older.
+ * A router of the first version may still have the name that this daemon has just given up, or lost with its link. Then
+ * ALREADY_EXISTS is no verdict yet: the router is asked again for a second. One of ours knows us, and replaces the
+ * older registration.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static void ask_again(struct service *s, uint64_t ms)
   uv_timer_start(&s->timer, timer_fired, ms, 0);
 }
 
-/* Whatever is not allowed makes it OFFLINE, from where it begins anew. */
+/* A move that is not allowed makes it OFFLINE, where it begins anew. */
 static void move(struct service *s, enum service_state state, const char *why)
 {
   enum service_state before = s->state;
@@ -114,7 +115,7 @@ void service_drop(struct service *s)
     ss->events->left(s->name, ss->arg);
 }
 
-/* The newer is the one, be it registered yet or not. */
+/* The newer one counts, whether it is registered yet or not. */
 static void replace(struct service *s)
 {
   drop(&s->registration);
@@ -148,7 +149,7 @@ static void refused(struct service *s, enum service_state state, int error, cons
   service_answer_waits(s, error, why);
 }
 
-/* The stream ended without a verdict that lasts: the link will tell if the router is gone, else it is asked again. */
+/* The stream ended without a lasting verdict. If the router is gone, the link will tell; else it is asked again. */
 static void stream_lost(struct service *s, const char *text)
 {
   if (s->state == SERVICE_ONLINE)
@@ -175,7 +176,7 @@ static bool is_verdict(enum rpc_status status)
          status == RPC_RESOURCE_EXHAUSTED || status == RPC_INVALID_ARGUMENT;
 }
 
-/* One of the two. True when the other is what counts. */
+/* Ends one of the two. True when the other one counts. */
 static bool one_ended(struct service *s, struct registration *r, enum rpc_status status)
 {
   if (r == s->renewal) {
@@ -280,7 +281,7 @@ static void go_offline(struct service *s, const char *why)
   service_answer_waits(s, 0, "");
 }
 
-/* Why, when there is no way to the router. */
+/* Why there is no way to the router. */
 static const char *unreachable(const struct services *ss)
 {
   return link_refused(ss->link) ? link_trouble(ss->link) : "the router is not reachable";

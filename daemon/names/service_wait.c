@@ -1,4 +1,4 @@
-/* The writers of a target, each of whom waits until the router has said yes or no to the name, or for long enough. */
+/* Writes of a target that wait for the router to accept or refuse the name, for a bounded time. */
 #include <errno.h>
 #include <stdlib.h>
 #include <utlist.h>

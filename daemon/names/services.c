@@ -1,5 +1,5 @@
-/* The services that are declared here, by name: what concerns all of them, and their beginning and end. What becomes of
- * one in between is in service.c.
+/* The services that are declared here, by name: what concerns all of them, and how one begins and ends. The rest of its
+ * life is in service.c.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -44,7 +44,7 @@ struct services_events {
 
 int services_open(struct services **out, struct uv_loop_s *loop, struct link *link,
                   const struct services_events *events, void *arg);
-/* Withdraws all: who waits is told -ECANCELED. `closed` when the calls are gone, and all is freed. */
+/* Withdraws all. Writes that wait are told -ECANCELED. `closed` comes when the calls are gone, and all is freed. */
 void services_close(struct services *ss, void (*closed)(void *arg), void *arg);
 
 /* What the link tells, passed on by its owner. */
@@ -53,7 +53,7 @@ void services_link_changed(struct services *ss);
 void services_link_renewed(struct services *ss);
 /* All are given up, and are SERVICE_OFFLINE from now on. */
 void services_superseded(struct services *ss);
-/* The name is not in the catalogue any more: whoever had taken it may be gone. */
+/* The name is not in the catalogue any more: the mount that had taken it may be gone. */
 void services_name_free(struct services *ss, const char *name);
 
 /* -EINVAL, -ENAMETOOLONG, -EEXIST (declared here), -ENOSPC, -ENOMEM; *why is a static phrase then. */
@@ -63,7 +63,7 @@ size_t services_count(const struct services *ss);
 size_t services_online(const struct services *ss); /* of these, how many are SERVICE_ONLINE */
 /* The one after `s`, or the first: in the order in which they were declared. */
 struct service *services_next(const struct services *ss, const struct service *s);
-/* Live connections go on. Who waits is told -ENOENT. */
+/* Live connections go on. Writes that wait are told -ENOENT. */
 void services_withdraw(struct service *s);
 
 const char *service_name(const struct service *s);
@@ -81,7 +81,7 @@ int service_set_target(struct service *s, const struct address *target, service_
                        struct service_wait **out);
 /* Makes the verdict come with `error`, not inside this call. */
 void service_wait_cancel(struct service_wait *w, int error);
-/* Back to pending, without a target, be it an empty one. Who waits is told -ENOENT. */
+/* Back to pending, without even an empty target. Writes that wait are told -ENOENT. */
 void service_remove_target(struct service *s);
 bool service_target_removed(const struct service *s); /* and nothing has taken its place */
 /* A target that was removed is there again, and empty, as it is at first. */

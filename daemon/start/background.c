@@ -1,6 +1,6 @@
-/* The two processes share a socket pair. What comes through it is one byte, the exit status, which is 0 for ready, and
- * else a sentence after it; the end of it without either means that the child died. A socket, not a pipe, so that a
- * write to a process that is gone is an error and not a signal.
+/* The two processes share a socket pair. The child writes one byte, its exit status, which is 0 when it is ready, or
+ * else is followed by a sentence. An end without that byte means that the child died. It is a socket and not a pipe, so
+ * that a write to a process that is gone is an error and not a signal.
  */
 #include "background.h"
 
@@ -85,8 +85,8 @@ static void close_if_inherited(int fd)
     close(fd);
 }
 
-/* A lock, a pipe, a socket that the shell had open would be held for as long as the daemon runs. Whatever we open
- * ourselves is closed on exec: so what is not came through one. */
+/* A lock, a pipe or a socket that the shell had open would be held as long as the daemon runs. All our own descriptors
+ * are close-on-exec; those that are not were inherited. */
 static int close_inherited(void)
 {
   const struct dirent *entry;

@@ -11,9 +11,9 @@ struct background {
  * stdout on /dev/null, and without what it inherited beyond stderr. `program` is kept. A negative errno, still in the
  * first process, if that cannot be. */
 int background_start(struct background *b, const char *program);
-/* The first process exits with 0. stderr goes to /dev/null, unless it is a regular file or systemd's journal: whoever
- * waits for the end of a pipe or of an ssh session must not wait for the daemon's. 0, or -EPIPE: nobody waits any more
- * (Ctrl-C), so the daemon should end. */
+/* The first process exits with 0. stderr goes to /dev/null, unless it is a regular file or systemd's journal: a reader
+ * that waits for the end of a pipe or of an ssh session must not wait for the daemon's end. 0, or -EPIPE: nobody waits
+ * any more (Ctrl-C), so the daemon should end. */
 int background_ready(struct background *b);
 /* The first process prints "PROGRAM: TEXT" to stderr, and exits with `status`, which is not 0. Due before the caller
  * exits; if it dies without, the first process says so, and exits with 1. */

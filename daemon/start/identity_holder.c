@@ -1,5 +1,6 @@
-/* The kernel lists locks by the process that took them; ours took it before it went to the background, and is gone. So
- * all descriptors are asked: fdinfo tells of each which locks it carries, without touching the file itself.
+/* The kernel lists locks by the process that took them, and ours is taken before mmfs goes to the background, by a
+ * process that is gone. So we look at all descriptors: fdinfo tells which locks each carries, without touching the
+ * file.
  */
 #include "identity_holder.h"
 

@@ -1,4 +1,4 @@
-/* Who holds an identity that is wanted, in words. Private to own_identity.c. */
+/* A sentence that names the process that holds the identity we want. Private to own_identity.c. */
 #ifndef DAEMON_IDENTITY_HOLDER_H
 #define DAEMON_IDENTITY_HOLDER_H
 

@@ -1,5 +1,5 @@
-/* The machine's id is confidential: who knows it may recognise the machine elsewhere. So what is written down is its
- * hash, together with an id of ours.
+/* The machine's id is confidential, since a machine can be recognised by it elsewhere. So we write down only a hash of
+ * it together with an id of ours.
  */
 #include "identity_machine.h"
 

@@ -1,6 +1,6 @@
-/* A line for each field. What is public is there, too: it tells a human who this is, and tells a damaged secret from a
- * whole one, since it is derived from it. To read is to take the fields that matter from where they must stand,
- * and to see whether writing them gives the same text.
+/* A line for each field. Public values are there, too: they tell a human whose file it is, and since they are derived
+ * from the secrets, they show whether a secret is damaged. The reader takes the fields from where they must stand, and
+ * checks that writing them again gives the same text.
  */
 #include "identity_text.h"
 

@@ -1,6 +1,6 @@
-/* What is mounted at the path is asked of /proc/self/mountinfo first, since a stat of a mount whose server hangs does
- * not return. So the path is made canonical without touching its last component, unless nothing is mounted there.
- * Only a mount of type fuse.mmfs by the same user is touched at all, by a child that can be left behind.
+/* We look into /proc/self/mountinfo first, because stat of a mount whose server hangs does not return. So the path is
+ * made canonical without touching its last component, unless nothing is mounted there. Only a mount of type fuse.mmfs
+ * by the same user is touched at all, by a child process that can be left behind.
  */
 #include "mountpoint.h"
 
@@ -301,7 +301,7 @@ static int check_empty(const char *path, char why[MOUNTPOINT_WHY_MAX])
       continue;
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
       stray = stray || strcmp(entry->d_name, ours[i]) == 0;
-    /* What is not of the tree tells that this is some other directory. */
+    /* A name that the tree does not have shows that this is some other directory. */
     if (!stray) {
       rc = explain(why, -ENOTEMPTY, path, "is not empty: mount on an empty directory");
       break;

@@ -1,5 +1,5 @@
-/* The line as people and mount(8) write it: letters, operands, and what can be judged only when all of it is known. A
- * mistake is answered with what was probably meant.
+/* The command line as people and mount(8) write it: letters, operands, and checks that need all of it. A mistake is
+ * answered with what was probably meant.
  */
 #include "options_internal.h"
 
@@ -119,7 +119,7 @@ static int settle(struct parse *p)
   return settings_settle(&p->list, out->source);
 }
 
-/* Who made a mistake, and asks for help, gets help. */
+/* A line with a mistake that also asks for help gets help. */
 static bool help_wanted(int argc, const char *const argv[])
 {
   for (int i = 1; i < argc; i++)
@@ -183,7 +183,7 @@ const char *options_usage(void)
          "  keepalive=SEC      when a silent application or target is asked whether it is there (0: never; 60)\n"
          "  allow_other        let other users look at the tree\n"
          "  identity=FILE      the key that says which mount this is, instead of the one for MOUNTPOINT\n"
-         "  state=FILE         keep what is declared in FILE, and declare it again at the next start\n"
+         "  state=FILE         keep the declarations in FILE, and restore them at the next start\n"
          "\n"
          "and those of mount(8). These go to the mount: rw ro suid nosuid dev nodev exec noexec\n"
          "atime noatime sync async dirsync. These have no effect here: defaults auto noauto nofail\n"

@@ -1,5 +1,5 @@
-/* One row for each option of -o that only a mount has. mount(8) and fstab pass on whatever stands in the line, so the
- * options that are theirs have rows too, which do nothing.
+/* One row for each option of -o that only a mount has. mount(8) and fstab pass on all of their own options, which
+ * therefore have rows, too, that do nothing.
  */
 
 #include "options_internal.h"

@@ -1,7 +1,8 @@
 /* A file is not written to: each process writes a new one beside it and renames that over it, so that at any moment
- * there is a whole one. All that is ever done to it is to cut its last lines off, at once. Who has the file locked owns
- * the identity. The lock belongs to the file, not to its name: the new file is locked before it gets the name, and who
- * was waiting for the old one sees that it lost its name, and begins anew. Everything is asked of the descriptor.
+ * there is a whole one. The only change in place is that its last lines are cut off, in one step. The process that has
+ * the file locked owns the identity. The lock belongs to the file, not to its name: the new file is locked before it
+ * gets the name, and a process that waited for the old one sees that it has lost its name, and begins anew. Everything
+ * is asked of the descriptor.
  */
 #include "own_identity.h"
 
@@ -81,7 +82,7 @@ static int open_file(const struct identity_place *p, char why[OWN_IDENTITY_WHY_M
   unsigned waited_ms = 0;
 
   for (;;) {
-    /* NFS locks only what may be written. */
+    /* NFS locks only files that are open for writing. */
     int fd = openat(p->fd, p->name, O_RDWR | OPEN_FLAGS);
 
     if (fd < 0 && (errno == EROFS || errno == EACCES))
@@ -147,7 +148,7 @@ static int put_in_place(const struct identity_place *p, const char *temporary, b
 {
   if (!fresh)
     return renameat(p->fd, temporary, p->fd, p->name) == 0 ? 0 : -errno;
-  /* Unlike a rename, this fails if somebody else was faster. */
+  /* Unlike a rename, this fails if another process was faster. */
   if (linkat(p->fd, temporary, p->fd, p->name, 0) != 0)
     return -errno;
   unlinkat(p->fd, temporary, 0);
@@ -177,7 +178,7 @@ static int replace_file(const struct identity_place *p, const struct identity_te
     close(fd);
     return err;
   }
-  /* It is in place. Whether that survives a power cut is not worth refusing to start for. */
+  /* It is in place. We start even if it may not survive a power cut. */
   (void)fsync(p->fd);
   return fd;
 }
@@ -245,7 +246,7 @@ static int take_former(struct own_identity *o, const struct identity_place *p, c
   return err;
 }
 
-/* What the next process is to know. */
+/* All that the next process must know. */
 static void describe(const struct own_identity *o, bool has_former, struct identity_text *out)
 {
   *out = (struct identity_text){.instance = o->instance, .has_former = has_former, .has_machine = o->has_machine};
@@ -280,7 +281,7 @@ static int take(struct own_identity *o, const struct identity_place *p, char why
 
 /* ---- The former one is cut off. ---- */
 
-/* With a descriptor of its own: the file system may not answer before all else is over. */
+/* With a descriptor of its own: the file system may answer only after everything else has ended. */
 struct cut {
   uv_work_t work;
   struct own_identity *of;
@@ -322,7 +323,7 @@ static off_t size_without_former(const struct own_identity *o)
   return (off_t)size;
 }
 
-/* What cannot be begun now is begun when the next router has heard of us. */
+/* If it cannot begin now, it begins when the next router has heard of us. */
 void own_identity_joined(struct own_identity *o, struct uv_loop_s *loop)
 {
   struct cut *c;

@@ -41,13 +41,13 @@ void own_identity_make(struct own_identity *out);
  * 0: with an empty `why`, or with a sentence: it could not be kept, so that the next process will be somebody else or
  * know less; or there was such a copy. A negative errno with a sentence: the file is damaged (-EINVAL), of another
  * version
- * (-EPROTONOSUPPORT), open to others or not ours (-EPERM), held by another process (-EBUSY), or `file` cannot be made;
- * it was not touched. Blocks. */
+ * (-EPROTONOSUPPORT), open to others or not ours (-EPERM), held by another process (-EBUSY), or `file` cannot be made.
+ * The file was not touched. Blocks. */
 int own_identity_open(struct own_identity *out, const char *file, const char *mountpoint, const char *machine_id,
                       char why[OWN_IDENTITY_WHY_MAX]);
-/* A router has been told that the process before is over. Until then the file names that one, too, and who comes after
- * a process that has not come so far follows the same one: nothing was done in the name of the one between. Does not
- * block: the file is cut in the loop's thread pool. `o` must outlive the loop. */
+/* A router has been told that the process before is over. Until then the file names that process, too: if this one ends
+ * before it comes so far, the next one still follows the one before, since nothing was done in the name of this one.
+ * Does not block: the file is cut in the loop's thread pool. `o` must outlive the loop. */
 void own_identity_joined(struct own_identity *o, struct uv_loop_s *loop);
 /* Lets go of the file, and wipes. For one that was made or opened. */
 void own_identity_close(struct own_identity *o);

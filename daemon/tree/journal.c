@@ -1,6 +1,6 @@
-/* The lines lie one after the other in one buffer of fixed size, so that they can be read where they lie. What makes
- * room is dropping the older half at once, at the end of a line: dropping line by line would move the whole text for
- * each new one, and would confuse a reader that follows.
+/* The lines lie one after the other in one buffer of fixed size, so that they can be read in place. To make room, the
+ * older half is dropped at once, up to the end of a line: dropping single lines would move the whole text for each new
+ * one, and would confuse a reader that follows.
  */
 #include "journal.h"
 

@@ -1,5 +1,5 @@
-/* The tree as one table: a row for each shape of path, with the handlers that serve it. A new file is a new row, and
- * its handler; what is listed here in full is all that there is.
+/* The tree as one table: a row for each shape of path, with its handlers. A new file is a new row and its handler.
+ * Nothing is in the tree that is not listed here.
  */
 #include "tree.h"
 

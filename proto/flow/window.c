@@ -1,23 +1,23 @@
 /* The sender. The window is credit: it bounds what memory a direction may take on its way, and should never be what
- * holds a path back. So it doubles whenever it might soon be, but not beyond a few times what the path carries in a
- * round trip: on a path that is full a larger window only makes longer queues. What the path carries is known from the
- * rate at which bytes are acked, and the round trip from timing one message at a time.
+ * holds a path back. So it doubles when it might soon do so, up to a few times what the path carries in a round trip:
+ * on a full path a larger window only makes longer queues. The rate at which bytes are acked tells what the path
+ * carries; the round trip is measured on one message at a time.
  *
  * The least round trip is the one without queues. A route may become longer, and a long transfer over a full path never
  * sees the path without the queue that it makes itself. So when no round trip was nearly as short as the least for ten
  * seconds, the sender waits until less is under way than the path needs to be full, and times a message then. That
  * costs half a round trip of transfer. It is also when a window comes down that became too large because the path
- * became slower. Loss is no reason to shrink: whoever sends the packets deals with that.
+ * became slower. Loss is no reason to shrink: the transport deals with that.
  *
- * The receiver. What it grants it must be able to queue, whatever its sockets take: so its budget is kept to by
- * granting less, never by leaving unread what was sent, behind which acks, ends and resets would have to wait.
- * Everybody has what everybody starts with; of the budget each is granted half of what is left, so that it is never
- * used up. A sender says how much of that it means to use: idle ones cost nothing.
+ * The receiver. It must be able to queue what it grants, even if its sockets take nothing. So it keeps to its budget by
+ * granting less, and never by leaving messages unread: acks, ends and resets would have to wait behind them. Each
+ * connection starts with the same window; beyond that each is granted half of what is left of the budget, which is
+ * therefore never used up. A sender says how much of its grant it means to use, so that idle ones cost nothing.
  *
- * No message has more than a quarter of the sender's window. So an ack after
- * every two of the largest messages lately comes before the window is used up, and costs little beside them. What is
- * too slow for that is acked after a delay. Who was answered says an ack even if nothing came yet, so that it is known
- * to have heard the answer; that is in no hurry, and most have other things to say by then.
+ * A message has at most a quarter of the sender's window. So one ack for every two of the largest recent messages comes
+ * before the window is used up, and costs little beside them. Slower data is acked after a delay. A side that was
+ * answered acks even if no data came yet, to show that it has heard the answer. That is in no hurry: most have
+ * something else to say by then.
  */
 #include "window.h"
 

@@ -4,9 +4,9 @@
  *
  * The setting also makes glibc map whatever is larger than 128 KiB by itself, always, and give that back at once.
  *
- * A crowd of streams leaves its memory in small pieces all over the heap, whose end is then never free: most of it is
- * given back only when asked for. When the last stream has closed, gRPC still has some of its memory: so it is asked
- * for once more, a moment later.
+ * Many streams leave their memory in small pieces all over the heap, so that its end is never free, and most of it is
+ * given back only on request. When the last stream has closed, gRPC still holds some memory: so the request is repeated
+ * a moment later.
  */
 #include "heap.h"
 

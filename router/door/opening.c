@@ -1,4 +1,4 @@
-/* A call that was let in waits here for its first message; what follows is decided by its method's own file. */
+/* A call that was let in waits here for its first message. Its method's own file decides what follows. */
 #include "opening.h"
 
 #include <errno.h>
@@ -110,7 +110,7 @@ static void on_late(void *arg)
 void opening_start(struct openings *os, struct rpc_call *c, opening_cb begin, void *room)
 {
   const struct router_limits *limits = door_limits(os->door);
-  /* Who means something says it at once: a crowd that says nothing does not keep others out. */
+  /* An honest caller sends its message at once. Callers that send nothing do not keep others out. */
   if (os->count >= limits->openings)
     opening_refuse(os->oldest, RPC_RESOURCE_EXHAUSTED, "too many calls do not say what they want");
   struct opening *o = calloc(1, sizeof *o);

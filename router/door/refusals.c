@@ -1,4 +1,4 @@
-/* Few hosts are remembered, and who was told longest ago makes room; a crowd of hosts has one pace together. */
+/* Few hosts are remembered, and the one that was told longest ago makes room. All hosts together have one pace. */
 #include "refusals.h"
 
 #include <string.h>

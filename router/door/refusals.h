@@ -19,7 +19,7 @@ struct refusals {
     uint64_t since; /* how often since it was told */
   } hosts[REFUSALS_HOSTS];
   size_t count;
-  struct pace pace; /* of lines, whoever is refused */
+  struct pace pace; /* of all lines */
 };
 
 /* Whether a line is due of this peer: the first time, and then once in REFUSALS_AGAIN_MS. `since` is how often its host

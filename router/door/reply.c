@@ -1,5 +1,5 @@
-/* Of a call that is refused nothing is kept: nobody is told of its last events. A status is not held up by its caller's
- * windows, as a message is: answers are counted until they are gone. */
+/* Nothing is kept of a refused call, and nobody is told its last events. Unlike a message, a status is not held up by
+ * the caller's windows. Answers are counted until they are gone. */
 #include "reply.h"
 
 #include <errno.h>
@@ -80,7 +80,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
 
 static const struct rpc_call_events answering = {.closed = on_closed};
 
-/* Who asks, and takes no answer, does not fill the memory. */
+/* A caller that asks and does not read the answers cannot fill the memory. */
 static void answers_bound(struct replies *as)
 {
   while (as->count > 1 && (as->count > as->limits->answers || as->bytes > as->limits->answer_bytes)) {

@@ -1,4 +1,4 @@
-/* What is compared is padded to one length, and looked at in full. */
+/* Both keys are padded to one length and compared in full. */
 #include "secret.h"
 
 #include <stdint.h>

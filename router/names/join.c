@@ -123,7 +123,7 @@ static struct presence *presence_find(const struct names *n, const uint8_t *iden
   return p;
 }
 
-/* What it said of another is remembered at least as long as it is there. */
+/* Its word about another member is remembered at least as long as it is there. */
 static void presence_holds(struct names *n, struct presence *p, const uint8_t *former)
 {
   if (p->has_former)
@@ -135,7 +135,7 @@ static void presence_holds(struct names *n, struct presence *p, const uint8_t *f
   lost_hold(router_names_lost(n), former, true);
 }
 
-/* What is parked is good as long as its member has a service or has joined. */
+/* Parked streams are good as long as their member has a service or has joined. */
 static void caller_leaves(struct names *n, struct caller *c)
 {
   *caller_presence(c) = NULL;

@@ -1,4 +1,4 @@
-/* The answer is made once for all who ask before the register changes. */
+/* One answer serves all callers until the register changes. */
 #include "list.h"
 
 #include <mindmeld.pb-c.h>

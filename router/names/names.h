@@ -25,7 +25,7 @@ struct service;
 struct services;
 struct watchers;
 
-/* What becomes of the dials, which this room does not know. */
+/* What happens to the dials, which this room does not know. */
 struct names_events {
   /* A service was to be told of this one, or was, and it has left the service's list: it ends with a status. */
   void (*failed)(struct pending *p, enum rpc_status status, const char *text);
@@ -34,7 +34,7 @@ struct names_events {
   void (*service_came)(const struct service *s, void *arg);
   /* For good. */
   void (*member_lost)(const uint8_t member[HEADER_MEMBER_SIZE], void *arg);
-  /* What the caller has parked is good no more. The caller holds something until this returns. */
+  /* The caller's parked streams are not good any more. The caller holds something until this returns. */
   void (*unparked)(struct caller *c, enum rpc_status status, const char *text);
   void *arg;
 };

@@ -193,7 +193,7 @@ static const struct node *first_after(const struct registry *r, uint64_t change)
 size_t registry_read(const struct registry *r, struct registry_cursor *c, struct registry_entry *out, size_t max,
                      bool *restart, bool *complete)
 {
-  /* What went before a catalogue was begun is not missed in it. */
+  /* Names that went before a catalogue was begun are not missing from it. */
   uint64_t known = c->seen > c->whole ? c->seen : c->whole;
   *restart = !c->started || known < r->forgotten;
   if (*restart)

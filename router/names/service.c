@@ -232,7 +232,7 @@ static struct registry_time now(void)
 
 /* ---- Registration ---- */
 
-/* What a member says by its identity is also said by the next process of it. */
+/* A member speaks for its identity, and so does the next process of that identity. */
 static bool service_is_of(const struct service *s, struct caller *c)
 {
   const uint8_t *identity = join_identity(c);
@@ -254,7 +254,7 @@ static void service_begin(struct service *s, struct rpc_call *c)
   s->sending = false;
   service_identify(s);
   rpc_call_set_arg(c, &events, s);
-  /* Without the sign that the name is registered, its member would wait for ever. */
+  /* Without a sign that the name is registered, its member would wait for ever. */
   int error = rpc_call_send_headers(c, NULL, 0);
   if (error && error != -EPIPE)
     rpc_call_cancel(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");

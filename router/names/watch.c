@@ -198,7 +198,7 @@ static void on_beat(void *arg)
   struct watchers *all = arg;
   all->beat = NULL;
   watch_wake(all->names);
-  /* A watcher without heartbeats comes again, and with it the timer. */
+  /* A watcher that gets no heartbeats comes again, and starts the timer again. */
   beat_start(all);
 }
 
@@ -209,7 +209,7 @@ static int beat_start(struct watchers *all)
                          all);
 }
 
-/* Who watches: nobody has said yet who that is but the connection. NULL: it is refused. */
+/* The caller of a watch: only its connection is known so far. NULL: it is refused. */
 static struct caller *caller_of(struct watchers *all, struct rpc_call *c)
 {
   const struct router_limits *limits = door_limits(all->door);

@@ -18,7 +18,7 @@ void watchers_close(struct watchers *all); /* NULL is fine */
 /* WatchServices. */
 void watch_start(struct opening *o, struct rpc_message *m);
 
-/* Who was given this challenge (32 bytes), which is good once; NULL: nobody who is still there. */
+/* The watcher that was given this challenge (32 bytes), which is good once. NULL: it is gone, or there was none. */
 struct watcher *watch_challenged(struct names *n, const uint8_t *challenge);
 /* Whose watch it is: join_over is told of its end. NULL: nobody's any more. */
 void watcher_is_of(struct watcher *w, struct presence *p);
