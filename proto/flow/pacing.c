@@ -11,8 +11,6 @@
  */
 #include "pacing.h"
 
-#include <stdbool.h>
-
 #define SECOND UINT64_C(1000000)
 
 enum {
@@ -30,6 +28,11 @@ enum {
   SMOOTH = 4,         /* a look counts for one part of so many */
   BEFORE_DECAY = 256, /* so does it in what was carried before */
   RATE_MIN = 4 << 10, /* bytes per second of a stream */
+  CAP_PART = 4,
+  DIFFERS_PART = 128,
+  CAP_DECAY = 64,      /* of the peak, at each look */
+  CAP_HALF_ROUNDS = 3, /* without growth, */
+  CAP_US = 75000,      /* and no less, so that two looks agree */
 };
 
 #define DRAIN_MAX SECOND
@@ -74,6 +77,28 @@ static uint64_t smoothed(uint64_t was, uint64_t is)
   return was + is / SMOOTH - was / SMOOTH;
 }
 
+/* ---- One stream ---- */
+
+uint64_t pacing_cap(struct pacing_cap *c, uint64_t rate, uint64_t rtt_least, uint64_t now)
+{
+  c->peak = max_of(min_of(rate, RATE_MAX), c->peak - c->peak / CAP_DECAY);
+  c->former = min_of(c->former, c->peak);
+  if (c->peak > c->former + c->former / CAP_PART) {
+    c->former = c->peak;
+    c->grown_at = now;
+  }
+  if (rtt_least < PACING_RTT_MIN_US || now - c->grown_at < max_of(CAP_HALF_ROUNDS * rtt_least / 2, CAP_US))
+    return 0;
+  return max_of(c->peak + c->peak / CAP_PART, RATE_MIN);
+}
+
+bool pacing_differs(uint64_t set, uint64_t rate)
+{
+  if (set == 0 || rate == 0)
+    return set != rate;
+  return set > rate ? set - rate > set / DIFFERS_PART : rate - set > set / DIFFERS_PART;
+}
+
 /* ---- What there is to see ---- */
 
 static uint64_t look_at_stream(struct pacing_stream *s, uint64_t former_look, uint64_t now)
@@ -82,6 +107,7 @@ static uint64_t look_at_stream(struct pacing_stream *s, uint64_t former_look, ui
   uint64_t acked = known ? s->acked - s->acked_before : 0;
   uint64_t carried = rate_of(acked, now - former_look);
   s->carried = !known ? 0 : s->carried == 0 ? carried : smoothed(s->carried, carried);
+  s->latest = carried;
   s->acked_before = s->acked;
   s->looked_at = now;
   return acked;
@@ -225,7 +251,7 @@ static bool is_light(const struct pacing_stream *s, uint64_t share)
   return s->carried > 0 && s->carried < share / 4 * 3;
 }
 
-static void share_out(const struct pacing *p, struct pacing_stream *const streams[], size_t count)
+static void share_out(const struct pacing *p, struct pacing_stream *const streams[], size_t count, uint64_t now)
 {
   uint64_t even = p->sum / max_of(count, 1), light = 0;
   size_t heavy = 0;
@@ -237,8 +263,11 @@ static void share_out(const struct pacing *p, struct pacing_stream *const stream
   uint64_t share = (p->sum - min_of(light, p->sum)) / max_of(heavy, 1);
   if (p->phase == PACING_DRAINS)
     share = percent(share, DRAINS_PERCENT);
-  for (size_t i = 0; i < count; i++)
-    streams[i]->rate = p->sum == 0 || is_light(streams[i], even) ? 0 : max_of(share, RATE_MIN);
+  for (size_t i = 0; i < count; i++) {
+    bool free = p->sum == 0 || is_light(streams[i], even);
+    uint64_t most = pacing_cap(&streams[i]->cap, streams[i]->latest, p->least, now);
+    streams[i]->rate = free ? most : min_of(max_of(share, RATE_MIN), most > 0 ? most : RATE_MAX);
+  }
 }
 
 void pacing_look(struct pacing *p, struct pacing_stream *const streams[], size_t count, uint64_t now)
@@ -257,5 +286,5 @@ void pacing_look(struct pacing *p, struct pacing_stream *const streams[], size_t
     judge(p, &l, count, now);
   }
   p->looked_at = now;
-  share_out(p, streams, count);
+  share_out(p, streams, count, now);
 }

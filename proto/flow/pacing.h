@@ -6,6 +6,7 @@
 #ifndef PROTO_PACING_H
 #define PROTO_PACING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,21 @@ enum {
   PACING_BULK = 4 << 10,    /* who was given less than so many bytes since the last look need not be looked at */
   PACING_RTT_MIN_US = 2000, /* nothing is paced where the round trip without queues is shorter */
 };
+
+/* How fast one stream may be sent at most, whatever others do: a quarter faster than the line was ever seen to take it,
+ * once that grows no more. BBR sends three times as fast as long as it looks for what the line carries, and it never
+ * comes to an end with that where the data arrives only as fast as the line takes it. Then whatever comes late, in a
+ * burst, floods the line's queue. All zero is right for a new one. */
+struct pacing_cap {
+  uint64_t peak, former; /* bytes per second: the most lately, and before it grew by a quarter */
+  uint64_t grown_at;
+};
+
+/* `rate` bytes per second arrived lately; `rtt_least` in microseconds. Returns bytes per second; 0: any. */
+uint64_t pacing_cap(struct pacing_cap *c, uint64_t rate, uint64_t rtt_least, uint64_t now);
+
+/* Whether a rate that was set needs to be set anew: by more than a hundredth or so, or if one of them is none. */
+bool pacing_differs(uint64_t set, uint64_t rate);
 
 /* One stream that may be bulk. All zero is right for a new one. */
 struct pacing_stream {
@@ -25,8 +41,10 @@ struct pacing_stream {
   uint64_t rate; /* the answer: bytes per second, for SO_MAX_PACING_RATE; 0: any */
 
   /* pacing.c's: */
+  struct pacing_cap cap;
   uint64_t acked_before; /* at the look before */
-  uint64_t carried;      /* bytes per second, smoothed */
+  uint64_t latest;       /* bytes per second, since then */
+  uint64_t carried;      /* smoothed */
   uint64_t looked_at;
 };
 

@@ -45,3 +45,9 @@ void congestion_choose(int fd, const struct sockaddr *peer)
   const char *wanted = congestion_wanted(us);
   (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, wanted, (socklen_t)strlen(wanted));
 }
+
+void congestion_pace(int fd, uint64_t rate)
+{
+  uint64_t most = rate > 0 ? rate : UINT64_MAX;
+  (void)setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &most, sizeof most);
+}

@@ -101,6 +101,8 @@ static bool find(struct unsent *u, const struct peer_name *peer)
   if (u->bound != 0 && same(&u->peer, peer) && connected_with(u->fd, peer) && is_marked(u->fd, u->mark))
     return true;
   u->bound = 0;
+  u->pace = 0;
+  u->cap = (struct pacing_cap){0};
   u->peer = *peer;
   u->fd = look_for(peer, u->mark);
   if (u->fd < 0)
@@ -109,14 +111,24 @@ static bool find(struct unsent *u, const struct peer_name *peer)
   return true;
 }
 
+static void pace(struct unsent *u, const struct tcp_info *info, uint64_t now_us)
+{
+  uint64_t most = pacing_cap(&u->cap, info->tcpi_delivery_rate, info->tcpi_min_rtt, now_us);
+  if (!pacing_differs(u->pace, most))
+    return;
+  u->pace = most;
+  congestion_pace(u->fd, most);
+}
+
 /* False: the kernel does not know how. */
-static bool follow(struct unsent *u)
+static bool follow(struct unsent *u, uint64_t now_us)
 {
   struct tcp_info info;
   socklen_t size = sizeof info;
   memset(&info, 0, sizeof info);
   if (getsockopt(u->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
     return false;
+  pace(u, &info, now_us);
   uint32_t bound = unsent_bound(u->bound, info.tcpi_delivery_rate, info.tcpi_delivery_rate_app_limited);
   if (bound != u->bound && setsockopt(u->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, sizeof bound) != 0)
     return false;
@@ -135,7 +147,7 @@ void unsent_follow(struct unsent *u, const char *peer, uint64_t now_us)
   if (!unsent_due(u, now_us) || atomic_exchange_explicit(&u->busy, true, memory_order_acquire))
     return;
   /* Until gRPC is connected, the peer is a name. */
-  bool soon = !peer_name_parse(&who, peer) || (find(u, &who) && follow(u));
+  bool soon = !peer_name_parse(&who, peer) || (find(u, &who) && follow(u, now_us));
   atomic_store_explicit(&u->next, now_us + (soon ? UNSENT_EVERY_US : AGAIN_US), memory_order_relaxed);
   atomic_store_explicit(&u->busy, false, memory_order_release);
 }

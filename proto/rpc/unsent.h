@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "peer_name.h"
+#include "proto/flow/pacing.h"
 
 enum {
   UNSENT_MIN = 16 << 10,
@@ -33,6 +34,8 @@ struct unsent {
   struct peer_name peer; /* of `fd` */
   int fd;
   uint32_t bound; /* that was set; 0: none yet */
+  struct pacing_cap cap;
+  uint64_t pace; /* that was set: bytes per second; 0: any */
 };
 
 /* The bound after a look at the connection: `now` if it may stay. `rate` is in bytes per second, 0 if it is not known;

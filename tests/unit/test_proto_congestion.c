@@ -70,6 +70,23 @@ START_TEST(by_the_round_trip)
 }
 END_TEST
 
+START_TEST(a_rate)
+{
+  int ends[ENDS];
+  union name names[ENDS];
+  uint64_t got = 0;
+  socklen_t size = sizeof got;
+  connect_two(AF_INET, ends, names);
+  congestion_pace(ends[0], 12345678);
+  ck_assert_int_eq(getsockopt(ends[0], SOL_SOCKET, SO_MAX_PACING_RATE, &got, &size), 0);
+  ck_assert_uint_eq(got, 12345678);
+  congestion_pace(ends[0], 0);
+  ck_assert_int_eq(getsockopt(ends[0], SOL_SOCKET, SO_MAX_PACING_RATE, &got, &size), 0);
+  ck_assert_uint_eq(got, UINT64_MAX);
+  close(ends[0]), close(ends[1]);
+}
+END_TEST
+
 /* Nothing happens to what is no TCP connection. */
 START_TEST(other_sockets)
 {
@@ -90,6 +107,7 @@ Suite *test_suite(void)
   TCase *each = tcase_create("each");
   tcase_add_loop_test(each, near_peers, 0, 4);
   tcase_add_test(each, by_the_round_trip);
+  tcase_add_test(each, a_rate);
   tcase_add_test(each, other_sockets);
   suite_add_tcase(suite, each);
   return suite;
