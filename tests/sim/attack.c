@@ -130,7 +130,7 @@ static void try(struct world *w, enum attempt attempt, const struct label *label
     return;
   w->attacked++;
   *a = (struct attacker){.w = w, .attempt = attempt, .label = *label};
-  a->line = line_open(w->stranger, label, &stranger_events, a);
+  a->line = line_open(w->stranger, label, chance(w, w->plan.raw), &stranger_events, a);
   world_after(w, roll(w, attempt == ATTEMPT_FORGED ? PATIENCE_US : 10 * PATIENCE_US), lose_patience, a, 0);
   if (attempt == ATTEMPT_FORGED)
     say_forged(a);

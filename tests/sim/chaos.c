@@ -52,7 +52,8 @@ static void draw_gentle(struct world *w)
   for (unsigned i = 0; i < FAULTS; i++)
     p->faults[i] = i == FAULT_DRAIN || i == FAULT_RENEW;
   p->gentle = true;
-  p->slow = p->garbled = p->twice = p->mute = p->no_memory = p->attach_fails = p->no_room = 0;
+  p->slow = p->garbled = p->twice = p->mute = p->replays = p->unimplemented = p->no_memory = p->attach_fails =
+      p->no_room = 0;
   p->delay_us = ONE_OF(w, 2, 200, 200, 200) * MS;
   p->chaos_us = ONE_OF(w, 2, 5, 20) * SECOND;
   p->chaos_step_us = ONE_OF(w, 500, 3000) * MS;
@@ -79,6 +80,11 @@ static void draw_plan(struct world *w)
   p->no_room = (unsigned)ONE_OF(w, 0, 0, 0, 200);
   p->stream_age_ms = ONE_OF(w, 0, 0, 0, 30000);
   p->twice = (unsigned)ONE_OF(w, 0, 0, 100);
+  p->raw = (unsigned)ONE_OF(w, 0, 0, 500, 1000);
+  p->unimplemented = (unsigned)ONE_OF(w, 0, 0, 0, 200);
+  p->replays = (unsigned)ONE_OF(w, 0, 0, 200);
+  p->tcp_room = ONE_OF(w, 300, 2000, 20000);
+  p->pipe_bytes = ONE_OF(w, 0, 1 << 20, 16 << 20);
   p->target_refuses = (unsigned)ONE_OF(w, 0, 0, 0, 200);
   p->no_token = (unsigned)ONE_OF(w, 0, 0, 0, 200);
   p->chaos_us = ONE_OF(w, 1, 2, 5, 10, 20, 40) * SECOND;
@@ -94,6 +100,8 @@ static void draw_plan(struct world *w)
     draw_gentle(w);
   else if (chance(w, 150))
     p->original = chance(w, 500) ? ORIGINAL_ROUTER : ORIGINAL_SERVICE;
+  if (p->original != ORIGINAL_NOBODY)
+    p->raw = 0;
 }
 
 /* Nothing fails, so that all that happens to a connection is the stranger's doing. */

@@ -1,14 +1,7 @@
-#include "flow.h"
+#include "flow_internal.h"
 
 #include <errno.h>
 #include <string.h>
-
-struct waiting {
-  struct content content;
-  bool eof;
-};
-
-enum told { TOLD_EOF, TOLD_FAILED, TOLD_REMOTE };
 
 _Static_assert(sizeof(struct content) <= SEQUENCE_BODY_SIZE, "it stands in a piece");
 
@@ -28,7 +21,7 @@ static void tell_now(struct world *w, void *subject, uint64_t what)
     f->events->remote_eof(f->arg);
 }
 
-static void tell(struct flow *f, enum told what, bool *told)
+void flow_tell(struct flow *f, enum told what, bool *told)
 {
   if (*told)
     return;
@@ -38,13 +31,13 @@ static void tell(struct flow *f, enum told what, bool *told)
 
 /* ---- The window ---- */
 
-static uint64_t cost_of(uint64_t bytes)
+uint64_t flow_cost(uint64_t bytes)
 {
   return bytes + WINDOW_MESSAGE_COST;
 }
 
 /* More data is added only as far as the window goes. */
-static void check_kept(const struct flow *f, uint64_t data)
+void flow_check_kept(const struct flow *f, uint64_t data)
 {
   uint64_t kept = f->out.added - f->out.acked;
   if (data > 0 && kept > f->window.size && !f->original)
@@ -60,7 +53,7 @@ void flow_limit(struct flow *f, uint64_t limit)
     window_limit(&f->window, limit);
 }
 
-static void account(struct flow *f)
+void flow_account(struct flow *f)
 {
   struct stock *s = f->stock;
   uint64_t promised = window_promised(f->said, f->queued), excess = f->queued > WINDOW_MIN ? f->queued - WINDOW_MIN : 0;
@@ -150,7 +143,7 @@ static void add(struct flow *f, const struct content *c)
   if (sequence_out_add(&f->out, size, body) != 0)
     broken(f->w, "memory is short");
   window_sent(&f->window, size > 0 ? size : 1, f->w->now);
-  check_kept(f, size);
+  flow_check_kept(f, size);
 }
 
 static bool read_socket(struct flow *f)
@@ -170,9 +163,9 @@ static bool read_socket(struct flow *f)
     return false;
   f->stopped = true;
   if (n == 0)
-    tell(f, TOLD_EOF, &f->eof_told);
+    flow_tell(f, TOLD_EOF, &f->eof_told);
   else
-    tell(f, TOLD_FAILED, &f->failed_told);
+    flow_tell(f, TOLD_FAILED, &f->failed_told);
   return false;
 }
 
@@ -231,168 +224,6 @@ void flow_run(struct flow *f)
   say_ack(f);
 }
 
-/* ---- Down ---- */
-
-static void append(struct flow *f, const struct content *c, bool eof)
-{
-  if (f->count == f->room) {
-    size_t room = f->room > 0 ? 2 * f->room : 8;
-    struct waiting *queue = world_alloc(f->w, room * sizeof *queue);
-    for (size_t i = 0; i < f->count; i++)
-      queue[i] = f->queue[(f->head + i) % f->room];
-    f->queue = queue;
-    f->room = room;
-    f->head = 0;
-  }
-  f->queue[(f->head + f->count++) % f->room] = (struct waiting){*c, eof};
-  uint64_t before = f->stock->excess;
-  f->queued += cost_of(c->size);
-  account(f);
-  if (f->stock->excess > before + 3 * (uint64_t)WINDOW_MESSAGE_COST && before > 2 * f->stock->budget)
-    broken(f->w, "%s: more is taken, though the budget is overrun by %llu bytes", f->name,
-           (unsigned long long)(before - f->stock->budget));
-}
-
-static void drop_queue(struct flow *f)
-{
-  f->drop = true;
-  f->count = 0;
-  f->queued = 0;
-  f->said = 0;
-  account(f);
-}
-
-/* A part of the first of the queue. False: the socket takes nothing now. */
-static bool write_first(struct flow *f)
-{
-  struct waiting *first = &f->queue[f->head];
-  if (first->content.size > 0 && f->socket == NULL)
-    return false;
-  int n = first->content.size > 0 ? application_write(f->socket, &first->content) : 0;
-  if (n == APPLICATION_AGAIN)
-    return false;
-  if (n == APPLICATION_FAILED) {
-    tell(f, TOLD_FAILED, &f->failed_told);
-    drop_queue(f);
-    return false;
-  }
-  first->content.at += (uint64_t)n;
-  first->content.size -= (uint32_t)n;
-  f->queued -= (uint64_t)n;
-  account(f);
-  bool whole = first->content.size == 0, eof = whole && first->eof;
-  acks_taken(&f->acks, (uint64_t)n + eof, whole, f->w->now);
-  if (!whole)
-    return true;
-  f->queued -= WINDOW_MESSAGE_COST;
-  account(f);
-  f->head = (f->head + 1) % f->room;
-  f->count--;
-  if (eof) {
-    tell(f, TOLD_REMOTE, &f->remote_told);
-    f->drop = true;
-  }
-  return true;
-}
-
-static void write_queue(struct flow *f)
-{
-  while (f->count > 0 && write_first(f))
-    ;
-  if (f->line != NULL)
-    line_check_end(f->line);
-}
-
-bool flow_is_empty(const struct flow *f)
-{
-  return f->count == 0;
-}
-
-static void protocol_error(struct flow *f, const char *what)
-{
-  if (!f->hostile)
-    broken(f->w, "%s: %s", f->name, what);
-  TRACE(f->w, "%s: %s", f->name, what);
-  line_cancel(f->line);
-}
-
-static bool take_ack(struct flow *f, const struct ack *ack)
-{
-  f->heard = true;
-  if (window_acked(&f->window, ack, UINT64_MAX, f->w->now) != 0 || sequence_out_acked(&f->out, ack->taken) != 0) {
-    protocol_error(f, "an ack that cannot be");
-    return false;
-  }
-  if (ack->limit > 0 && f->window.size > ack->limit)
-    broken(f->w, "%s: its window is larger than the limit that it heard", f->name);
-  check_kept(f, 0);
-  return true;
-}
-
-static void take_original(struct flow *f, const struct message *m)
-{
-  f->in.received += m->content.size;
-  if (m->content.size > 0 && !f->drop)
-    append(f, &m->content, false);
-  write_queue(f);
-}
-
-static bool take_data(struct flow *f, const struct message *m)
-{
-  struct content c = m->content;
-  uint64_t skip = 0;
-  struct sequence_in before = f->in;
-  int news = sequence_in_message(&f->in, m->has_offset, m->offset, c.size, m->eof, &skip);
-  if (news < 0) {
-    protocol_error(f, "a gap, or something behind the end");
-    return false;
-  }
-  c.at += skip;
-  c.size -= (uint32_t)skip;
-  uint64_t most = f->own_limit > f->first_limit ? f->own_limit : f->first_limit, queued = f->queued + cost_of(c.size);
-  bool takes = news > 0 && !f->drop;
-  if (takes && window_overrun(most, queued, 0, f->stock->budget)) {
-    protocol_error(f, "the other side sent more than it may");
-    return false;
-  }
-  if (takes && window_overrun(most, queued, f->stock->excess, f->stock->budget)) {
-    TRACE(f->w, "%s: the budget is overrun", f->name);
-    f->in = before;
-    line_cancel(f->line);
-    return false;
-  }
-  if (takes)
-    append(f, &c, m->eof);
-  if (!f->hostile && window_overrun(f->said > WINDOW_MIN ? f->said : WINDOW_MIN, f->queued, 0, 0))
-    broken(f->w, "%s: has more than the other side said it means to have", f->name);
-  write_queue(f);
-  return true;
-}
-
-bool flow_hears(const struct flow *f)
-{
-  return f->closed || window_hears(!f->original, f->count == 0);
-}
-
-void flow_message(struct flow *f, const struct message *m)
-{
-  if (f->original) {
-    if (!f->closed)
-      take_original(f, m);
-    return;
-  }
-  if (f->closed || f->line->stream->ended)
-    return;
-  if (m->has_window && !f->drop)
-    f->said = m->window < f->own_limit ? m->window : f->own_limit;
-  account(f);
-  if (m->has_ack && !take_ack(f, &m->ack))
-    return;
-  if ((m->content.size > 0 || m->eof) && !take_data(f, m))
-    return;
-  flow_run(f);
-}
-
 /* ---- Streams ---- */
 
 bool flow_can_send_from(const struct flow *f, uint64_t received)
@@ -444,9 +275,9 @@ static void discard(struct flow *f)
   while ((n = application_read(f->socket, UINT32_MAX >> 1)) > 0)
     ;
   if (n == 0)
-    tell(f, TOLD_EOF, &f->eof_told);
+    flow_tell(f, TOLD_EOF, &f->eof_told);
   else if (n == APPLICATION_FAILED)
-    tell(f, TOLD_FAILED, &f->failed_told);
+    flow_tell(f, TOLD_FAILED, &f->failed_told);
 }
 
 static void socket_ready(void *arg)
@@ -456,7 +287,7 @@ static void socket_ready(void *arg)
     return;
   if (f->discards && f->socket != NULL)
     discard(f);
-  write_queue(f);
+  flow_write(f);
   if (f->line != NULL)
     line_feed(f->line);
   flow_run(f);
@@ -466,8 +297,8 @@ static void socket_failed(void *arg)
 {
   struct flow *f = arg;
   f->stopped = true;
-  drop_queue(f);
-  tell(f, TOLD_FAILED, &f->failed_told);
+  flow_drop(f);
+  flow_tell(f, TOLD_FAILED, &f->failed_told);
 }
 
 void flow_give_socket(struct flow *f, struct application *a)
@@ -477,11 +308,6 @@ void flow_give_socket(struct flow *f, struct application *a)
   f->socket = a;
   application_begin(a, socket_ready, socket_failed, f);
   socket_ready(f);
-}
-
-void flow_drop(struct flow *f)
-{
-  drop_queue(f);
 }
 
 void flow_send_eof(struct flow *f, bool half_close)
@@ -512,7 +338,7 @@ void flow_close_socket(struct flow *f, bool reset)
 {
   struct application *a = f->socket;
   f->stopped = true;
-  drop_queue(f);
+  flow_drop(f);
   f->socket = NULL;
   if (a != NULL)
     application_close(a, reset);
@@ -538,6 +364,6 @@ void flow_start(struct flow *f, struct world *w, const struct flow_events *event
 void flow_close(struct flow *f)
 {
   f->closed = true;
-  drop_queue(f);
+  flow_drop(f);
   sequence_out_free(&f->out);
 }

@@ -47,9 +47,11 @@ static int open_stream(const struct carry_host *host, struct pump_stream **out, 
     broken(p->w, "who opens a stream here?");
   if (!side_opens(s, &label))
     return -ENOMEM;
-  *out = pump_stream_dial(p, &label, events, arg);
-  TRACE(p->w, "%s: opens stream %llu, epoch %llu%s", s->name, (unsigned long long)(*out)->line->stream->number,
-        (unsigned long long)label.epoch, label.established ? ", established" : "");
+  bool raw = !original && p->w->now >= p->link.grpc_until && chance(p->w, p->w->plan.raw);
+  *out = pump_stream_dial(p, &label, raw, events, arg);
+  TRACE(p->w, "%s: opens %s stream %llu, epoch %llu%s", s->name, pump_stream_kind(*out),
+        (unsigned long long)(*out)->line->stream->number, (unsigned long long)label.epoch,
+        label.established ? ", established" : "");
   return 0;
 }
 

@@ -249,11 +249,12 @@ static struct line *make(struct world *w, const struct line_events *events, void
   return l;
 }
 
-struct line *line_open(struct process *p, const struct label *label, const struct line_events *events, void *owner)
+struct line *line_open(struct process *p, const struct label *label, bool raw, const struct line_events *events,
+                       void *owner)
 {
   struct line *l = make(p->w, events, owner);
   struct message first = {.has_label = true, .label = *label};
-  l->stream = stream_open(p, &first, &events_of_stream, l);
+  l->stream = stream_open(p, &first, raw, &events_of_stream, l);
   if (label->token)
     world_after(p->w, 0, meet_original, l, 0);
   return l;

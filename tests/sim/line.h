@@ -36,7 +36,8 @@ struct line {
   unsigned untold; /* on their way */
 };
 
-struct line *line_open(struct process *p, const struct label *label, const struct line_events *events, void *owner);
+struct line *line_open(struct process *p, const struct label *label, bool raw, const struct line_events *events,
+                       void *owner);
 /* Of a stream that the router gives. */
 struct line *line_parked(struct stream *s, const struct line_events *events, void *owner);
 void line_hand_over(struct line *l, const struct line_events *events, void *owner);

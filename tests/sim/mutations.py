@@ -18,8 +18,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = sorted(p.relative_to(ROOT) for room in ("carry/tunnel", "proto/flow") for p in (ROOT / room).glob("*.c"))
-SOURCES += [pathlib.Path("proto/wire/status.c")]
-HEADERS = [p.relative_to(ROOT) for room in ("carry", "proto") for p in (ROOT / room).glob("*/*.h")]
+RAW, RAW_WINDOW, PIPES, SPLICE = "proto/wire/raw.c", "proto/wire/raw_window.c", "proto/host/pipes.c", "router/splice/splice.c"
+SOURCES += [pathlib.Path(name) for name in ("proto/wire/status.c", RAW, RAW_WINDOW, PIPES, SPLICE)]
+HEADERS = [p.relative_to(ROOT) for room in ("carry", "proto", "router") for p in (ROOT / room).glob("*/*.h")]
 MACHINE, STREAMS, END, TOMBS, TABLE, TUNNEL, ACT, BEGIN, FAREWELLS = (
     f"carry/tunnel/{name}.c"
     for name in ("connection", "connection_streams", "connection_end", "tombs", "tunnels", "tunnel", "tunnel_act", "tunnel_begin", "farewells")
@@ -233,6 +234,15 @@ MUTATIONS = [
         "  if (c->other == CONNECTION_FIRST_VERSION || c->asked)\n    return connection_abandon(c);\n",
         "  if (c->other == CONNECTION_FIRST_VERSION)\n    return connection_linger(c, now);\n",
     ),
+    # Raw streams.
+    ("a counter is good twice", RAW_WINDOW, "  *word_of(w, counter) |= bit_of(counter);\n", ""),
+    ("a status is taken for data", RAW, "  if ((size & is_word) == 0)\n", "  if (size != 0)\n"),
+    ("a byte is lost at the splice", SPLICE, "  f->at += (size_t)n;\n", "  f->at += (size_t)n + 1;\n"),
+    ("a pipe is used again with bytes in it", PIPES, "    p->held -= (size_t)n;\n", "    p->held = 0;\n"),
+    ("bytes that were copied are copied again", SPLICE, "MSG_TRUNC | MSG_DONTWAIT) != sent", "MSG_PEEK | MSG_DONTWAIT) != sent"),
+    ("an end that came with bytes is missed", SPLICE, "  if (pipe_has_room_after(from->pipe, (size_t)n) && !from->hung)\n", "  if (pipe_has_room_after(from->pipe, (size_t)n))\n"),
+    ("a pair stops with bytes to pass", SPLICE, "  else if (there == WENT || back == WENT)\n", "  else if (there == WENT && back == WENT)\n"),
+    ("a descriptor is left open", SPLICE, "    linger(e->fd, false);\n  close(e->fd);\n", "    linger(e->fd, false);\n"),
     # What carries out its actions.
     (
         "no target is dialled for a stream that fails",
@@ -269,7 +279,7 @@ def build(folder, mutation):
     program = folder / "sim"
     files = [str(folder / s) for s in SOURCES] + [str(p) for p in sorted((folder / "tests/sim").glob("*.c"))]
     options = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-w", "-I", str(folder), f"@{folder}/tests/sim/wrap"]
-    subprocess.run(["cc", *options, "-o", str(program), *files], check=True)
+    subprocess.run(["cc", *options, "-o", str(program), *files, "-lsodium"], check=True)
     return program
 
 

@@ -85,6 +85,9 @@ static void reach_router(struct world *w, void *subject, uint64_t arg)
   TRACE(w, "%s: connected%s", process_name(p), former != NULL ? " with a newer router" : "");
   p->link.instance = i;
   p->link.registration = ++w->registrations;
+  p->link.counter = 0;
+  p->link.window = (struct raw_window){0};
+  memset(p->link.used, 0, sizeof p->link.used);
   if (p->role == ROLE_SERVICE)
     instance_register(w, i, p->link.registration);
   world_after(w, roll(w, 100 * MS), joined, p, p->link.registration);

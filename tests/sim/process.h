@@ -9,15 +9,22 @@
 #include "carry/net/lookups.h"
 #include "carry/tunnel/carry_host.h"
 #include "flow.h"
+#include "proto/wire/raw_window.h"
 #include "router.h"
 
 #define PROCESS_SERVICE "web"
 
 enum process_role { ROLE_FORWARD, ROLE_SERVICE, ROLE_STRANGER, ROLES };
 
+enum { LINK_COUNTERS = 256 };
+
 struct link {
   struct instance *instance; /* NULL: not connected */
   uint64_t registration;     /* of this connection with the router */
+  uint64_t counter;          /* of preambles by it */
+  struct raw_window window;  /* the router's, of those */
+  uint64_t used[LINK_COUNTERS];
+  uint64_t grpc_until; /* the router said that there is nothing for raw streams */
   bool trying;
 };
 

@@ -88,12 +88,12 @@ struct pump_stream *pump_stream_of(struct line *l)
   return s;
 }
 
-struct pump_stream *pump_stream_dial(struct process *p, const struct label *first,
+struct pump_stream *pump_stream_dial(struct process *p, const struct label *first, bool raw,
                                      const struct pump_stream_events *events, void *arg)
 {
   struct pump_stream *s = world_alloc(p->w, sizeof *s);
   *s = (struct pump_stream){.events = events, .arg = arg};
-  s->line = line_open(p, first, &line_events, s);
+  s->line = line_open(p, first, raw, &line_events, s);
   return s;
 }
 
@@ -139,8 +139,7 @@ bool pump_stream_has_no_room(struct pump_stream *s)
 
 const char *pump_stream_kind(const struct pump_stream *s)
 {
-  (void)s;
-  return "simulated";
+  return s->line->stream->raw != NULL ? "raw" : "grpc";
 }
 
 void pump_stream_close(struct pump_stream *s)

@@ -32,7 +32,7 @@ void pump_begin(struct pump *p, struct side *side);
 struct label pump_label(const struct header *h);
 struct header pump_header(const struct label *l);
 struct pump_stream *pump_stream_of(struct line *l);
-struct pump_stream *pump_stream_dial(struct process *p, const struct label *first,
+struct pump_stream *pump_stream_dial(struct process *p, const struct label *first, bool raw,
                                      const struct pump_stream_events *events, void *arg);
 
 #endif

@@ -2,35 +2,19 @@
  * an event; nothing of a stream that is cut arrives any more. A stream of the service is there when somebody needs it:
  * whether it was parked or asked for makes no difference here.
  */
-#include "router.h"
+#include "router_internal.h"
 
 #include <stdlib.h>
 
+#include "kernel.h"
 #include "process.h"
+#include "raw.h"
+#include "router/splice/splice.h"
 
 enum {
   DIAL_US = 10000000, /* how long who dials or attaches waits for the service */
   LATELY_US = 15000000,
   LIVE_ROOM_MIN = 64,
-  INSTANCES_MAX = 256,
-};
-
-struct instance {
-  bool alive, draining;
-  uint64_t since;
-  uint64_t registration; /* of the service; 0: it is not there */
-  uint32_t member;       /* whose that is */
-  uint64_t left_at;
-  bool was_there;
-};
-
-struct router {
-  struct instance *newest;
-  struct instance *all[INSTANCES_MAX];
-  size_t instances;
-  uint64_t streams;
-  struct stream **live; /* those that may still matter, and some that do not */
-  size_t count, room;
 };
 
 enum packet_kind { PACKET_MESSAGE, PACKET_CANCEL, PACKET_END };
@@ -85,7 +69,7 @@ static const struct message *copied(struct world *w, const struct message *m)
 
 /* ---- At the client ---- */
 
-static void tell_end(struct stream *s, enum stream_end end)
+void router_tell_end(struct stream *s, enum stream_end end)
 {
   if (s->ended)
     return;
@@ -106,23 +90,47 @@ static void deliver_down(struct world *w, void *subject, uint64_t arg)
   if (s->cut || s->ended)
     return;
   if (p->kind == PACKET_END)
-    tell_end(s, p->end);
+    router_tell_end(s, p->end);
   else if (!s->closed)
     s->events->message(s, p->message);
 }
 
-static void notice_loss(struct world *w, void *subject, uint64_t arg)
+void router_notice_loss(struct world *w, void *subject, uint64_t arg)
 {
   (void)arg, (void)w;
-  tell_end(subject, STREAM_LOST);
+  struct stream *s = subject;
+  if (s->raw != NULL)
+    raw_abandon(s);
+  router_tell_end(s, STREAM_LOST);
 }
 
 /* ---- At the router ---- */
 
-static void finish(struct stream *s, enum stream_end end)
+/* One that is one of a pair takes the other with it. */
+static void finish_raw(struct stream *s, enum stream_end end)
+{
+  s->finished = true;
+  s->waiting = false;
+  if (s->partner != NULL)
+    raw_end(s);
+  else
+    raw_refuse(s, end);
+}
+
+void router_raw_over(struct stream *s)
+{
+  s->finished = true;
+  s->waiting = false;
+}
+
+void router_finish(struct stream *s, enum stream_end end)
 {
   if (s->finished)
     return;
+  if (s->raw != NULL) {
+    finish_raw(s, end);
+    return;
+  }
   struct packet *p = pack(s, PACKET_END, NULL);
   s->finished = true;
   s->waiting = false;
@@ -135,21 +143,27 @@ static void router_loses(struct stream *s)
 {
   if (s->finished)
     return;
+  if (s->raw != NULL) {
+    raw_router_notices(s);
+    return;
+  }
   s->finished = true;
   s->waiting = false;
   if (s->partner == NULL)
     return;
   if (chance(s->w, 200)) /* with the stream goes what was on its way */
     stream_cut(s->partner, roll(s->w, 10 * MS), 0);
-  finish(s->partner, STREAM_LOST);
+  router_finish(s->partner, STREAM_LOST);
 }
 
-static void router_notices(struct world *w, void *subject, uint64_t arg)
+void router_notices(struct world *w, void *subject, uint64_t arg)
 {
   (void)arg, (void)w;
   struct stream *s = subject;
   if (s->instance->alive)
     router_loses(s);
+  else if (s->raw != NULL)
+    raw_vanish(s);
 }
 
 static const struct message *garbled(struct stream *s, const struct message *m)
@@ -177,12 +191,12 @@ static void pass(struct stream *s, struct packet *p)
   /* In the first version one end ends both. */
   if (!both && !(s->half_closed && s->w->plan.original != ORIGINAL_NOBODY))
     return;
-  finish(s, STREAM_OK);
-  finish(to, STREAM_OK);
+  router_finish(s, STREAM_OK);
+  router_finish(to, STREAM_OK);
 }
 
 /* Forgets those that do not matter any more. */
-static void sweep(struct router *r)
+void router_sweep(struct router *r)
 {
   size_t kept = 0;
   for (size_t k = 0; k < r->count; k++) {
@@ -204,7 +218,7 @@ static struct stream *new_stream(struct world *w, struct process *client, struct
   s->early_end = &s->early;
   s->delay = chance(w, w->quiet ? 0 : w->plan.slow) ? roll(w, 8 * SECOND) : 1 + roll(w, w->plan.delay_us);
   if (r->count == r->room)
-    sweep(r);
+    router_sweep(r);
   if (2 * r->count >= r->room) {
     size_t room = r->room > 0 ? 2 * r->room : LIVE_ROOM_MIN;
     struct stream **live = world_alloc(w, room * sizeof(struct stream *));
@@ -219,20 +233,33 @@ static struct stream *new_stream(struct world *w, struct process *client, struct
 
 /* A stream of the service, on which this label arrives. If the router has not noticed yet that the service is gone, it
  * leads nowhere. */
-static struct stream *to_service(struct world *w, struct instance *i, const struct label *label)
+static struct stream *to_service(struct world *w, struct instance *i, const struct label *label, bool raw)
 {
   struct message first = {.has_label = true, .label = *label};
   struct stream *s = new_stream(w, w->service, i);
   s->began = true;
   s->cut = w->service->link.instance != i || w->service->link.registration != i->registration;
+  if (raw)
+    raw_parked(s);
+  if (raw && s->cut)
+    raw_cut(s);
   process_parked(s);
   TRACE(w, "R: connection %llx epoch %llu of %u goes to stream %llu%s", (unsigned long long)label->connection,
         (unsigned long long)label->epoch, label->member, (unsigned long long)s->number, s->cut ? ", a dead one" : "");
-  carry_down(s, pack(s, PACKET_MESSAGE, copied(w, &first)));
+  if (!raw)
+    carry_down(s, pack(s, PACKET_MESSAGE, copied(w, &first)));
   return s;
 }
 
-static void pair(struct stream *f)
+static struct splices *splices_of(struct world *w, struct instance *i)
+{
+  const struct splice_limits limits = {.pipe_bytes = w->plan.pipe_bytes, .pipes_idle = 2};
+  if (i->splices == NULL && splices_open(&i->splices, kernel_poller(w), &limits) != 0)
+    broken(w, "no splices");
+  return i->splices;
+}
+
+void router_pair(struct stream *f)
 {
   struct world *w = f->w;
   struct instance *i = f->instance;
@@ -240,19 +267,21 @@ static void pair(struct stream *f)
   bool original = w->plan.original != ORIGINAL_NOBODY;
   if (!original && chance(w, w->quiet ? 0 : w->plan.twice))
     router_forge(w, &f->label, roll(w, 20 * SECOND));
-  struct stream *s = to_service(w, i, &f->label);
+  struct stream *s = to_service(w, i, &f->label, f->raw != NULL);
   f->partner = s;
   s->partner = f;
   if (w->plan.original == ORIGINAL_SERVICE)
     carry_down(f, pack(f, PACKET_MESSAGE, copied(w, &(struct message){.original = true})));
   if (s->cut)
     world_after(w, roll(w, 5 * SECOND), router_notices, s, 0);
+  if (f->raw != NULL)
+    raw_pair(f, s, splices_of(w, i), &f->label);
   for (struct packet *p = f->early; p != NULL; p = p->next)
     pass(f, p);
 }
 
 /* Whom it asks for. */
-static bool is_there(const struct instance *i, const struct label *label)
+bool router_is_there(const struct instance *i, const struct label *label)
 {
   return i->registration != 0 && (!label->attach || label->to == i->member);
 }
@@ -263,8 +292,8 @@ static void pair_late(struct world *w, void *subject, uint64_t arg)
   struct stream *f = subject;
   if (!f->instance->alive || f->finished || !f->waiting)
     return;
-  if (is_there(f->instance, &f->label))
-    pair(f);
+  if (router_is_there(f->instance, &f->label))
+    router_pair(f);
 }
 
 static void give_up(struct world *w, void *subject, uint64_t arg)
@@ -272,33 +301,37 @@ static void give_up(struct world *w, void *subject, uint64_t arg)
   (void)w, (void)arg;
   struct stream *f = subject;
   if (f->waiting && !f->finished && f->instance->alive)
-    finish(f, STREAM_FAILED);
+    router_finish(f, STREAM_FAILED);
 }
 
 /* Somebody dials, or attaches. */
-static void arrived(struct stream *f, const struct message *m)
+void router_arrived(struct stream *f, const struct label *label)
 {
   struct world *w = f->w;
   struct instance *i = f->instance;
-  f->label = m->label;
+  f->began = true;
+  f->label = *label;
   bool lately = f->label.attach || w->now - i->since < DIAL_US || (i->was_there && w->now - i->left_at < LATELY_US);
   if (f->label.member != process_member(f->client)) { /* whose key it does not know */
-    finish(f, STREAM_FAILED);
+    router_finish(f, STREAM_FAILED);
     return;
   }
-  if (i->draining) {
-    finish(f, STREAM_LOST);
-  } else if (is_there(i, &f->label)) {
+  if (f->raw != NULL && !i->draining && chance(w, w->plan.unimplemented)) {
+    f->client->link.grpc_until = w->now + 30 * SECOND;
+    router_finish(f, STREAM_LOST);
+  } else if (i->draining) {
+    router_finish(f, STREAM_LOST);
+  } else if (router_is_there(i, &f->label)) {
     f->waiting = true;
     if (chance(w, w->quiet ? 0 : w->plan.slow))
       world_after(w, roll(w, 20 * SECOND), pair_late, f, 0);
     else
-      pair(f);
+      router_pair(f);
   } else if (lately) {
     f->waiting = true;
     world_after(w, DIAL_US, give_up, f, 0);
   } else {
-    finish(f, STREAM_FAILED);
+    router_finish(f, STREAM_FAILED);
   }
 }
 
@@ -312,8 +345,7 @@ static void deliver_up(struct world *w, void *subject, uint64_t arg)
   if (p->kind == PACKET_CANCEL) {
     router_loses(s);
   } else if (!s->began) {
-    s->began = true;
-    arrived(s, p->message);
+    router_arrived(s, &p->message->label);
   } else if (s->partner != NULL) {
     pass(s, p);
   } else {
@@ -324,7 +356,7 @@ static void deliver_up(struct world *w, void *subject, uint64_t arg)
 
 /* ---- For clients ---- */
 
-struct stream *stream_open(struct process *p, const struct message *first, const struct stream_events *events,
+struct stream *stream_open(struct process *p, const struct message *first, bool raw, const struct stream_events *events,
                            void *owner)
 {
   struct world *w = p->w;
@@ -333,11 +365,21 @@ struct stream *stream_open(struct process *p, const struct message *first, const
   s->owner = owner;
   if (s->instance == NULL || !s->instance->alive) {
     s->cut = true;
-    world_after(w, 1 + roll(w, SECOND), notice_loss, s, 0);
+    world_after(w, 1 + roll(w, SECOND), router_notice_loss, s, 0);
   }
-  carry_up(s, pack(s, PACKET_MESSAGE, copied(w, first)));
-  if (first->label.established && !w->quiet && chance(w, w->plan.mute))
+  if (raw)
+    raw_dial(s, &first->label);
+  else
+    carry_up(s, pack(s, PACKET_MESSAGE, copied(w, first)));
+  bool dead = s->cut;
+  if (!dead && first->label.established && !w->quiet && chance(w, w->plan.mute)) {
     s->cut = true;
+    world_after(w, DIAL_US, router_notices, s, 0);
+  }
+  if (raw && s->cut)
+    raw_cut(s);
+  if (raw && dead)
+    raw_vanish(s);
   return s;
 }
 
@@ -359,6 +401,11 @@ void stream_send(struct stream *s, const struct message *m)
 {
   if (!stream_can_send(s))
     broken(s->w, "something is said on a stream that takes nothing");
+  if (s->raw != NULL) {
+    s->over = m->half_close;
+    raw_send(s, m);
+    return;
+  }
   carry_up(s, pack(s, PACKET_MESSAGE, copied(s->w, m)));
   if (m->half_close) {
     s->over = true;
@@ -371,7 +418,9 @@ void stream_send(struct stream *s, const struct message *m)
 static void cancelled(struct stream *s)
 {
   s->over = true;
-  if (s->instance == NULL)
+  if (s->raw != NULL)
+    raw_abandon(s);
+  if (s->raw != NULL || s->instance == NULL)
     return;
   if (chance(s->w, 500)) /* it overtakes what is on its way */
     s->last_up = 0;
@@ -383,7 +432,7 @@ void stream_cancel(struct stream *s)
   if (s->ended)
     return;
   cancelled(s);
-  world_after(s->w, 0, notice_loss, s, 0);
+  world_after(s->w, 0, router_notice_loss, s, 0);
 }
 
 void stream_close(struct stream *s)
@@ -395,161 +444,7 @@ void stream_close(struct stream *s)
   s->closed = true;
 }
 
-/* ---- For links ---- */
-
-struct instance *router_newest(struct world *w)
+struct stream *router_to_service(struct world *w, struct instance *i, const struct label *label)
 {
-  struct instance *i = w->router->newest;
-  return i != NULL && i->alive && !i->draining ? i : NULL;
-}
-
-void instance_register(struct world *w, struct instance *i, uint64_t registration)
-{
-  struct router *r = w->router;
-  i->registration = registration;
-  i->member = process_member(w->service);
-  for (size_t k = 0; k < r->count;) {
-    struct stream *f = r->live[k];
-    if (f->instance == i && f->waiting && is_there(i, &f->label)) {
-      pair(f);
-      k = 0; /* there are others now, and some may be gone */
-    } else {
-      k++;
-    }
-  }
-}
-
-void instance_unregister(struct world *w, struct instance *i, uint64_t registration)
-{
-  if (i->registration != registration)
-    return;
-  i->registration = 0;
-  i->was_there = true;
-  i->left_at = w->now;
-}
-
-/* ---- Faults ---- */
-
-void stream_cut(struct stream *s, uint64_t client_us, uint64_t router_us)
-{
-  struct world *w = s->w;
-  if (s->cut)
-    return;
-  TRACE(w, "stream %llu of %s is cut", (unsigned long long)s->number, process_name(s->client));
-  s->cut = true;
-  world_after(w, client_us, notice_loss, s, 0);
-  world_after(w, router_us, router_notices, s, 0);
-}
-
-struct stream *router_pick(struct world *w)
-{
-  sweep(w->router);
-  return w->router->count > 0 ? w->router->live[roll(w, w->router->count)] : NULL;
-}
-
-void router_cut_process(struct world *w, struct process *p, uint64_t client_us, uint64_t router_us)
-{
-  struct router *r = w->router;
-  sweep(r);
-  for (size_t k = 0; k < r->count; k++) {
-    if (r->live[k]->client != p || r->live[k]->cut)
-      continue;
-    uint64_t client_here = roll(w, client_us), router_here = roll(w, router_us);
-    stream_cut(r->live[k], client_here, router_here);
-  }
-}
-
-static struct instance *new_instance(struct world *w)
-{
-  struct router *r = w->router;
-  struct instance *i = world_alloc(w, sizeof *i);
-  i->alive = true;
-  i->since = w->now;
-  r->newest = i;
-  if (r->instances == INSTANCES_MAX)
-    broken(w, "too many routers");
-  r->all[r->instances++] = i;
-  TRACE(w, "R: router %zu is there", r->instances);
-  return i;
-}
-
-static void come_up(struct world *w, void *subject, uint64_t arg)
-{
-  (void)subject, (void)arg;
-  if (router_newest(w) == NULL)
-    new_instance(w);
-}
-
-static void stop(struct world *w, void *subject, uint64_t arg)
-{
-  struct router *r = w->router;
-  struct instance *i = subject;
-  if (!i->alive)
-    return;
-  TRACE(w, "R: a router %s", arg > 0 ? "is done with draining" : "is killed");
-  i->alive = false;
-  sweep(r);
-  for (size_t k = 0; k < r->count; k++) {
-    struct stream *s = r->live[k];
-    if (s->instance != i || s->cut)
-      continue;
-    s->cut = true;
-    world_after(w, chance(w, 200) ? roll(w, 15 * SECOND) : roll(w, 20 * MS), notice_loss, s, 0);
-  }
-  processes_lose(w, i);
-}
-
-void router_kill(struct world *w, uint64_t down_us)
-{
-  struct router *r = w->router;
-  for (size_t k = 0; k < r->instances; k++)
-    stop(w, r->all[k], 0);
-  world_after(w, down_us, come_up, NULL, 0);
-}
-
-void router_drain(struct world *w, uint64_t drain_us)
-{
-  struct instance *i = router_newest(w);
-  if (i == NULL)
-    return;
-  TRACE(w, "R: the router drains");
-  i->draining = true;
-  for (size_t k = 0; k < w->router->count; k++)
-    if (w->router->live[k]->instance == i && w->router->live[k]->waiting)
-      finish(w->router->live[k], STREAM_LOST);
-  new_instance(w);
-  processes_drain(w, i);
-  world_after(w, drain_us, stop, i, 1);
-}
-
-void router_end_streams(struct world *w)
-{
-  struct router *r = w->router;
-  sweep(r);
-  for (size_t k = 0; k < r->count; k++) {
-    struct stream *s = r->live[k];
-    if (s->began && !s->finished && s->partner != NULL) {
-      finish(s->partner, STREAM_LOST);
-      finish(s, STREAM_LOST);
-    }
-  }
-}
-
-struct stream *router_forge(struct world *w, const struct label *label, uint64_t lost_us)
-{
-  struct instance *i = w->service->link.instance;
-  if (i == NULL || !i->alive || i->registration != w->service->link.registration)
-    return NULL;
-  struct stream *s = to_service(w, i, label);
-  s->finished = true;
-  if (chance(w, 500))
-    s->last_down = w->now + roll(w, 10 * SECOND); /* what follows is late, what comes first is not */
-  world_after(w, lost_us, notice_loss, s, 0);
-  return s;
-}
-
-void router_start(struct world *w)
-{
-  w->router = world_alloc(w, sizeof *w->router);
-  new_instance(w);
+  return to_service(w, i, label, false);
 }

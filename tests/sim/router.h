@@ -37,6 +37,7 @@ struct stream {
   bool busy;   /* a message is still being sent */
   bool ended;
   struct line *line; /* what the client's end knows of it */
+  struct raw *raw;   /* NULL: it is a gRPC call */
 
   /* The way: */
   bool cut;
@@ -50,11 +51,14 @@ struct stream {
 };
 
 void router_start(struct world *w);
+/* All streams are over: what it had is closed. */
+void router_end(struct world *w);
 
 /* ---- For clients ---- */
 
-/* At the router with which the process is connected; without, it ends at once. `first` has a label. */
-struct stream *stream_open(struct process *p, const struct message *first, const struct stream_events *events,
+/* At the router with which the process is connected; without, it ends at once. `first` has a label. `raw`: it is a TCP
+ * connection of its own. */
+struct stream *stream_open(struct process *p, const struct message *first, bool raw, const struct stream_events *events,
                            void *owner);
 bool stream_can_send(const struct stream *s);
 void stream_send(struct stream *s, const struct message *m);
@@ -66,6 +70,7 @@ void stream_close(struct stream *s);
 
 /* The newest router that takes new clients, or NULL. */
 struct instance *router_newest(struct world *w);
+bool instance_is_alive(const struct instance *i);
 /* The service is registered there by connection `registration` of its link, from now on. */
 void instance_register(struct world *w, struct instance *i, uint64_t registration);
 /* The router noticed that this connection is gone. */

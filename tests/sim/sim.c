@@ -34,6 +34,7 @@ static void live(struct world *w, uint64_t seed, uint64_t attacks)
     if (w->ran > EVENTS_MAX)
       broken(w, "it does not come to an end");
   judge_end(w);
+  router_end(w);
   processes_end(w);
 }
 

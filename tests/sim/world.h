@@ -35,6 +35,11 @@ struct plan {
   unsigned attach_fails;   /* a stream cannot become current */
   unsigned no_room;        /* a stream that has not begun finds no room on its connection */
   uint64_t stream_age_ms;  /* after which the router may cut a stream; 0: none */
+  unsigned raw;            /* a stream is a TCP connection of its own */
+  unsigned unimplemented;  /* of which the service has parked none */
+  unsigned replays;        /* a preamble is said once more by somebody on the way */
+  uint64_t pipe_bytes;     /* that the router may have */
+  uint64_t tcp_room;       /* bytes that a connection takes without being read */
   unsigned twice;          /* the router hands a header on to two streams */
   enum original original;  /* who speaks the first version */
   unsigned no_token;       /* the router gives none */
@@ -73,6 +78,11 @@ struct world {
   uint32_t members; /* that there were */
   int64_t blocks;   /* of memory that the real sources have */
   struct side *stepped;
+  struct tcp_end **tcps;
+  size_t tcp_count, tcp_room;
+  struct pipe_here **pipes;
+  size_t pipe_count, pipe_room;
+  size_t descriptors_open;      /* the router's: connections and pipes */
   struct application **sockets; /* by descriptor */
   size_t socket_count, socket_room;
   struct chunk *chunks, *spare;
