@@ -1,7 +1,7 @@
 /* Answers that wait for the program.
  *
- * What an operation changed may have to be brought to safety before whoever did it is told that it is done. The program
- * says so when it is asked, and again when it is ready; until then the answer stays here. */
+ * A change may have to be brought to safety before its caller is told that it is done. The program says so when it is
+ * asked, and again when it is ready; until then the answer stays here. */
 #include "fs/fs_internal.h"
 
 #include <errno.h>

@@ -93,7 +93,7 @@ static int build_arguments(struct fuse_args *arguments, const struct fs_options 
   return added ? 0 : -ENOMEM;
 }
 
-/* The mount outlives the working directory of who asks for it. */
+/* The mount outlives the working directory of the process that asks for it. */
 static int resolve(struct fs_glue *glue, const char *mountpoint)
 {
   struct stat st;

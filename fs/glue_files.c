@@ -1,4 +1,4 @@
-/* The operations on what is open, and on attributes: a write becomes lines, whose answer may come later. */
+/* The operations on open files, and on attributes. A write becomes lines, which may be answered later. */
 #include "fs/glue_internal.h"
 
 #include <errno.h>
@@ -28,9 +28,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
   fs_entry_let(entry);
 }
 
-/* Who copies a file sets its mode and times afterwards. A mode can take away of what the row gives, and what it would
- * add is left out: then nobody sees more than he is meant to, and nobody is told of a protection that is not there.
- * Times follow the contents. */
+/* A program that copies a file sets its mode and times afterwards. A mode can take permissions away that the row gives,
+ * and cannot add any. So nobody sees more than is intended, and no mode claims a protection that is not there. Times
+ * follow the contents. */
 static int set_attr(struct fs_entry *entry, const struct stat *attr, int to_set)
 {
   const struct fs_table *table = entry->table;

@@ -1,4 +1,4 @@
-/* The operations on names: what is in a directory, what comes and what goes. */
+/* The operations on names: listing a directory, making and removing entries. */
 #include "fs/glue_internal.h"
 
 #include <errno.h>

@@ -78,7 +78,7 @@ void glue_answer_plainly(const struct fs_change *change, int error)
   glue_reply_error(change->token, error);
 }
 
-/* Nothing is to be told to whoever was refused, nor to wait for. */
+/* A refused caller needs no further answer. */
 void glue_reply_change(fuse_req_t req, int error)
 {
   const struct fs_change change = {.answer = glue_answer_plainly, .token = req};

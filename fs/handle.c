@@ -1,5 +1,5 @@
-/* What the kernel has open. A file is read from the rendering that there was when it was opened; a directory from the
- * names that it had then, so that what comes and goes meanwhile does not shift the offsets. */
+/* The files and directories that the kernel has open. A file is read from the rendering of the moment at which it was
+ * opened, and a directory from the names that it had then, so that changes do not shift the offsets. */
 #include "fs/fs_internal.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
-/* Renderings: text that grows as it is printed, and is then shared, unchanged, by the entry and all who have it open.
- */
+/* Renderings: text that grows as it is printed. Then the entry and all open handles share it, unchanged. */
 #include "fs/fs_internal.h"
 
 #include <stdarg.h>

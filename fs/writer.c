@@ -56,7 +56,8 @@ static bool is_exiting(pid_t pid)
   return at != NULL && (strtoul(at, NULL, 10) & EXITING) != 0;
 }
 
-/* By the end of its path: so that only what may be the entry is looked at closely. What cannot be read may be it. */
+/* By the end of its path, so that only candidates are looked at closely. One that cannot be read counts as a
+ * candidate. */
 static bool may_be_named(int dir, const char *number, const char *name)
 {
   char path[4096];

@@ -9,7 +9,7 @@ enum {
   LINGER_MS = 60000, /* for an application to take what it was given */
 };
 
-/* A next stream has no use any more, if the current one can carry what is left to say. */
+/* If the current stream can carry the rest, a next one is of no use any more. */
 static unsigned closing(struct connection *c)
 {
   unsigned actions = c->has_current && c->has_next ? CONNECTION_DROP_NEXT : 0;
@@ -27,8 +27,8 @@ unsigned connection_end_both(struct connection *c, unsigned actions)
   return closing(c) | actions | (c->has_current ? CONNECTION_HALF_CLOSE : 0) | CONNECTION_CLOSE_SOCKET;
 }
 
-/* Our reset is to be said, on the stream there is: to one of the first version, by cancelling that. As long as it is
- * not known who is there, it waits. */
+/* Says our reset on the present stream; to a peer of the first version, by cancelling the stream. Until the peer's
+ * version is known, the reset waits. */
 static unsigned say_reset(struct connection *c, uint64_t now)
 {
   if (!c->has_current || c->other == CONNECTION_UNKNOWN)
@@ -37,7 +37,7 @@ static unsigned say_reset(struct connection *c, uint64_t now)
   return c->other == CONNECTION_OURS ? CONNECTION_SAY_RESET : CONNECTION_CANCEL;
 }
 
-/* The connection breaks on our side: the other one is told, when it can be. */
+/* The connection breaks on our side. The other side is told as soon as possible. */
 unsigned connection_break(struct connection *c, uint64_t now)
 {
   c->reset = true;

@@ -45,7 +45,7 @@ void connection_grow_patient(struct connection *c);
 
 /* Both ends are said, and our socket has taken everything. `actions` are those that say ours. */
 unsigned connection_end_both(struct connection *c, unsigned actions);
-/* It breaks on our side: the other one is told, when it can be. */
+/* It breaks on our side. The other side is told as soon as possible. */
 unsigned connection_break(struct connection *c, uint64_t now);
 /* The other side said that it is broken. */
 unsigned connection_remote_reset(struct connection *c, uint64_t now);

@@ -72,7 +72,7 @@ static uint64_t longest_hold(const struct connection *c)
   return c->role == CONNECTION_FORWARD || c->heard || c->times->hold < dials ? c->times->hold : dials;
 }
 
-/* What is refused is not waited for as long as what is lost. */
+/* A router that refuses us is not waited for as long as one that is lost. */
 static uint64_t hold_end(const struct connection *c)
 {
   uint64_t end = c->shaky_since + longest_hold(c);

@@ -57,7 +57,7 @@ void detached_remove(struct detached_list *list, struct tunnel *t)
   list->bytes -= t->detached.bytes;
 }
 
-/* Half of our descriptors stay for those that are of use. */
+/* Half of our descriptors stay free for connections that are in use. */
 static size_t most_in_all(void)
 {
   struct rlimit files;

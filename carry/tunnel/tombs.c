@@ -27,7 +27,7 @@ struct tombs *tombs_open(void)
 
 static void forget(struct tombs *ts, struct entry *e)
 {
-  /* What is in a table or a list has neighbours, which the analyzer does not know. */
+  /* The analyzer does not know that an element of a table or a list has neighbours. */
   HASH_DEL(ts->by_connection, e); /* NOLINT(clang-analyzer-core.NullDereference) */
   DL_DELETE(ts->oldest, e);       /* NOLINT(clang-analyzer-core.NullDereference) */
   ts->count--;

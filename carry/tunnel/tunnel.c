@@ -265,7 +265,7 @@ static enum connection_event how_it_ended(struct tunnel *t, enum rpc_status stat
     return CONNECTION_STREAM_OK;
   if (streams_only || (t->machine.other == CONNECTION_UNKNOWN && !t->machine.asked && may_pass(status)))
     return CONNECTION_STREAM_LOST;
-  /* One of the first version that dials and gives up can only cancel, which is no failure here. */
+  /* A peer of the first version that gives up its dial can only cancel, which is no failure here. */
   if (!over && !(status == RPC_ABORTED && t->machine.role == CONNECTION_SERVICE))
     tunnel_fail(t, "%s", tunnel_trouble(t));
   return CONNECTION_STREAM_FAILED;

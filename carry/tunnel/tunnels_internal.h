@@ -29,7 +29,7 @@ struct tally;
 struct tombs;
 struct trails_held;
 
-/* There may be thousands: what is rare is not in it. */
+/* There may be thousands, so rarely used state is kept elsewhere. */
 struct tunnel {
   struct tunnels *table;
   struct tally *tally;
@@ -121,11 +121,11 @@ void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header 
 
 /* An event from outside. */
 void tunnel_step(struct tunnel *t, enum connection_event event);
-/* Carries out what the machine answered, and what comes of that. */
+/* Carries out the machine's answer, and all that follows from it. */
 void tunnel_run(struct tunnel *t, unsigned actions);
 /* Resets both sides now. */
 void tunnel_end(struct tunnel *t, const char *reason);
-/* S: what is detached became too much, and this is the oldest. */
+/* S: too much is detached, and this one is the oldest. */
 void tunnel_evict(struct tunnel *t);
 
 /* Tells the user, in a sentence, what went wrong. */

@@ -1,10 +1,10 @@
-/* What is not known to be final is tried again: a machine that nobody looks after should come back by itself. */
+/* An error that may pass is tried again: an unattended machine should come back by itself. */
 #include "exit_status.h"
 
 #include <errno.h>
 #include <stddef.h>
 
-/* What is wrong with an option, a file, a mountpoint or a right stays wrong. */
+/* A wrong option, file, mountpoint or permission stays wrong. */
 static const int final[] = {
     EINVAL,  ENOENT, ENOTDIR, EISDIR,       EACCES, EPERM,           ENOTEMPTY,  ELOOP, ENAMETOOLONG,
     EBADMSG, EFBIG,  EILSEQ,  EAFNOSUPPORT, EROFS,  EPROTONOSUPPORT, EPROTOTYPE, ENXIO, ENOTSUP,

@@ -1,4 +1,4 @@
-/* What was meant by a word that nobody knows. Pure. */
+/* The known word that was meant by an unknown one. Pure. */
 #ifndef PROTO_SPELLING_H
 #define PROTO_SPELLING_H
 

@@ -1,4 +1,4 @@
-/* open takes the lowest number that is free, which is the one that was closed. */
+/* open returns the lowest free number, which is the one that was closed. */
 #include "standard.h"
 
 #include <fcntl.h>

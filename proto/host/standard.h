@@ -1,4 +1,4 @@
-/* What whoever started us may have left otherwise than a program expects it. */
+/* Repairs what our parent may have left in another state than a program expects. */
 #ifndef PROTO_STANDARD_H
 #define PROTO_STANDARD_H
 
