@@ -207,13 +207,27 @@ static bool well(const struct side *s)
   return s != NULL && s->application.over && !s->application.saw_reset;
 }
 
+static bool had_all_of(const struct application *a, const struct application *other)
+{
+  return other->ends && a->taken == other->will_send;
+}
+
+/* A dial that was late may have begun a connection of its own at S, which is not F's. */
+static bool had_all_of_some(const struct application *a, const struct side *service)
+{
+  while (service != NULL && !had_all_of(a, &service->application))
+    service = service->former;
+  return service != NULL;
+}
+
 /* One end ends both: what comes after one's own end may be lost, but a loss is no end. */
 static void check_original(const struct side *s, const struct application *other)
 {
   const struct application *a = &s->application;
+  bool forward = s == s->pair->forward;
   if (a->ends || s->pair->crashed)
     return;
-  if (!other->ends || a->taken != other->will_send)
+  if (forward ? !had_all_of_some(a, s->pair->service) : !had_all_of(a, other))
     broken(s->w, "%s: saw the end after %llu of %llu bytes, and did not end itself", s->name,
            (unsigned long long)a->taken, (unsigned long long)other->will_send);
 }

@@ -244,6 +244,7 @@ static struct side *new_service(struct process *p, struct pair *pair)
   if (pair != NULL) {
     if (pair->service != NULL && pair->service->process == p && w->plan.original == ORIGINAL_NOBODY)
       broken(w, "a connection begins a second time at S");
+    s->former = pair->service;
     pair->service = s;
     s->application = pair->target;
   } else {

@@ -16,7 +16,8 @@ struct side {
   struct world *w;
   struct process *process;
   struct side *next_side, *next_stepped;
-  struct pair *pair; /* NULL: a stranger's */
+  struct side *former; /* of the same connection at S, before it began anew */
+  struct pair *pair;   /* NULL: a stranger's */
   char name[8];
   struct tunnel *tunnel;     /* NULL: gone */
   struct connection machine; /* as it was last seen */
