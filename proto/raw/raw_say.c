@@ -9,7 +9,7 @@
 
 #include "raw_internal.h"
 
-enum { PARTS_MAX = 4 };
+enum { PARTS_MAX = 4, MUCH = 16 << 10 };
 
 /* What is said in one system call. */
 struct outgoing {
@@ -117,6 +117,10 @@ static void keep_body(struct raw_stream *s, const struct outgoing *o, size_t tak
 /* False: the connection is broken, and errno says how. */
 static bool push(struct raw_stream *s, struct outgoing *o, bool own)
 {
+  if (o->body.size >= MUCH && !s->carries_much) {
+    s->carries_much = true;
+    raw_socket_carries_much(s->fd, &s->line->options.address);
+  }
   o->heads = o->count;
   add(o, o->body.at, o->body.size);
   if (o->count == 0)
@@ -146,7 +150,9 @@ static void half_close_if_due(struct raw_stream *s)
   if (!s->last || s->half_closed || waits(s))
     return;
   raw_socket_reset_on_close(s->fd, false);
-  shutdown(s->fd, SHUT_WR);
+  /* Where both have ended the close follows, and says the same. */
+  if (!atomic_load(&s->heard_end))
+    shutdown(s->fd, SHUT_WR);
   s->half_closed = true;
   raw_stream_do(s, RAW_DUE_HEAR);
 }

@@ -41,12 +41,10 @@ int raw_socket_connect(const struct sockaddr_storage *address)
     close(fd);
     return error;
   }
-  if (raw_socket_is_near(address))
-    raw_socket_connected(fd, address);
   return fd;
 }
 
-void raw_socket_connected(int fd, const struct sockaddr_storage *address)
+void raw_socket_carries_much(int fd, const struct sockaddr_storage *address)
 {
   congestion_choose(fd, (const struct sockaddr *)address);
 }

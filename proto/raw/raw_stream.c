@@ -188,7 +188,6 @@ static void errand_run(struct errand *e)
 static void connected(struct raw_stream *s)
 {
   raw_deadline_clear(s->line->set, &s->deadline);
-  raw_socket_connected(s->fd, &s->line->options.address);
   set_state(s, RAW_OPENING);
 }
 

@@ -20,13 +20,10 @@ static void greet(struct raw_warm *w)
 static void ready(struct poller_watch *watch, uint32_t events)
 {
   struct raw_warm *w = (struct raw_warm *)watch;
-  bool over = (events & ~(uint32_t)EPOLLOUT) != 0;
-  if (over)
+  if (events & ~(uint32_t)EPOLLOUT)
     raw_warm_close(w);
-  if (over || w->greeted)
-    return;
-  raw_socket_connected(w->fd, &w->line->options.address);
-  greet(w);
+  else if (!w->greeted)
+    greet(w);
 }
 
 void raw_warm_init(struct raw_warm *w, struct raw_line *l)
