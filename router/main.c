@@ -274,8 +274,10 @@ static int serve(struct program *p)
   };
   config.limits.stream_age_ms = (uint64_t)p->options.stream_age_s * 1000;
   int port = 0;
+  rpc_queue_lock(p->queue); /* the raw thread begins with the router */
   int error = router_start(&p->router, p->queue, &config, &port);
   if (error) {
+    rpc_queue_unlock(p->queue);
     if (error == -EINVAL && p->files.cert)
       return fail(p, error, "cannot use %s and %s as a certificate and its private key, both PEM", p->options.tls_cert,
                   p->options.tls_key);
@@ -290,6 +292,7 @@ static int serve(struct program *p)
   } else {
     watch_files(p);
   }
+  rpc_queue_unlock(p->queue);
   rpc_queue_run(p->queue);
   stop_watching_files(p);
   if (!error) {

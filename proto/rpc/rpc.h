@@ -51,6 +51,11 @@ struct rpc_queue;
 int rpc_queue_create(struct rpc_queue **out);
 /* Serves completions until rpc_queue_stop, then drains what is pending, and returns. */
 void rpc_queue_run(struct rpc_queue *q);
+/* The home lock of a run queue: rpc_queue_run holds it whenever it does not wait. Who holds it on another thread may
+ * call what is the home thread's, and touch what belongs to it; callbacks stay on the home thread. A callback may give
+ * it up for a while. Not recursive. */
+void rpc_queue_lock(struct rpc_queue *q);
+void rpc_queue_unlock(struct rpc_queue *q);
 /* Makes the loop's thread the home thread. Call on that thread, before anything else is done with the queue. */
 int rpc_queue_attach(struct rpc_queue *q, struct uv_loop_s *loop);
 /* The way to that thread, which is the queue's, until rpc_queue_stop. NULL: it is not attached. */
@@ -66,7 +71,7 @@ void rpc_queue_free(struct rpc_queue *q);
  * after rpc_queue_stop. */
 int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg);
 
-/* A timer for queues that have no loop (-ENOTSUP for those that have). One shot; home thread. */
+/* A timer for queues that have no loop (-ENOTSUP for those that have). One shot; home thread, or with its lock. */
 struct rpc_timer;
 int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg);
 /* The callback will not run any more; frees the timer. After the callback has run: do not call. */

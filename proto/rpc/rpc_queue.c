@@ -35,6 +35,7 @@ struct rpc_queue {
   grpc_completion_queue *cq;
   pthread_mutex_t lock; /* over the inbox, and between a wake and the shutdown */
   struct errands inbox; /* run queues */
+  bool waking;          /* the bell was rung, and not heard yet */
   bool stopping;
   void (*stopped)(void *arg);
   void *stopped_arg;
@@ -45,9 +46,11 @@ struct rpc_queue {
 
   grpc_channel *bell; /* run queues: leads nowhere */
   struct rpc_tag wake_tag;
-  struct rpc_timers timers; /* run queues */
-  rpc_nudge_cb nudge;       /* or NULL */
-  uv_timer_t nudge_clock;   /* attached queues */
+  pthread_mutex_t home_lock; /* run queues; over all that is the home thread's */
+  uint64_t asleep_until;     /* ns, while it waits in gRPC; else 0 */
+  struct rpc_timers timers;  /* run queues */
+  rpc_nudge_cb nudge;        /* or NULL */
+  uv_timer_t nudge_clock;    /* attached queues */
   uint32_t marks;
 };
 
@@ -116,6 +119,11 @@ int rpc_queue_create(struct rpc_queue **out)
   if (!q)
     return -ENOMEM;
   int error = pthread_mutex_init(&q->lock, NULL);
+  if (!error) {
+    error = pthread_mutex_init(&q->home_lock, NULL);
+    if (error)
+      pthread_mutex_destroy(&q->lock);
+  }
   if (error) {
     free(q);
     return -error;
@@ -159,6 +167,7 @@ void rpc_queue_free(struct rpc_queue *q)
   wake_sleepers();
   grpc_shutdown_blocking();
   rpc_timers_free(&q->timers);
+  pthread_mutex_destroy(&q->home_lock);
   pthread_mutex_destroy(&q->lock);
   free(q);
 }
@@ -177,20 +186,27 @@ uint32_t rpc_queue_mark(struct rpc_queue *q)
 
 static void wake_complete(struct rpc_tag *tag, bool ok);
 
+/* Under the lock. Run queues. */
+static void ring(struct rpc_queue *q)
+{
+  if (q->waking || q->stopping)
+    return;
+  q->waking = true;
+  q->wake_tag.complete = wake_complete;
+  rpc_tag_hand_over(&q->wake_tag);
+  grpc_channel_watch_connectivity_state(q->bell, GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_inf_past(GPR_CLOCK_MONOTONIC),
+                                        q->cq, &q->wake_tag);
+}
+
 static int inbox_put(struct rpc_queue *q, struct errand *e)
 {
   pthread_mutex_lock(&q->lock);
-  bool stopping = q->stopping, was_empty = q->inbox.first == NULL;
+  bool stopping = q->stopping;
   if (!stopping && q->home != NULL) {
     home_send(q->home, e);
   } else if (!stopping) {
     errands_add(&q->inbox, e);
-    if (was_empty) {
-      q->wake_tag.complete = wake_complete;
-      rpc_tag_hand_over(&q->wake_tag);
-      grpc_channel_watch_connectivity_state(q->bell, GRPC_CHANNEL_TRANSIENT_FAILURE, gpr_inf_past(GPR_CLOCK_MONOTONIC),
-                                            q->cq, &q->wake_tag);
-    }
+    ring(q);
   }
   pthread_mutex_unlock(&q->lock);
   return stopping ? -ECANCELED : 0;
@@ -200,6 +216,7 @@ static void inbox_serve(struct rpc_queue *q)
 {
   pthread_mutex_lock(&q->lock);
   struct errand *first = errands_take(&q->inbox);
+  q->waking = false;
   pthread_mutex_unlock(&q->lock);
   errands_run(first);
 }
@@ -251,7 +268,14 @@ int rpc_queue_post(struct rpc_queue *q, void (*cb)(void *arg), void *arg)
 
 int rpc_timer_start(struct rpc_timer **out, struct rpc_queue *q, uint64_t ms, void (*cb)(void *arg), void *arg)
 {
-  return q->home != NULL ? -ENOTSUP : rpc_timers_add(&q->timers, out, uv_hrtime() + ms * NS_PER_MS, cb, arg);
+  uint64_t at = uv_hrtime() + ms * NS_PER_MS;
+  int error = q->home != NULL ? -ENOTSUP : rpc_timers_add(&q->timers, out, at, cb, arg);
+  if (error || at >= q->asleep_until)
+    return error;
+  pthread_mutex_lock(&q->lock);
+  ring(q);
+  pthread_mutex_unlock(&q->lock);
+  return 0;
 }
 
 void rpc_timer_cancel(struct rpc_timer *t)
@@ -273,6 +297,7 @@ static void nudge_at_intervals(void *arg)
 static gpr_timespec timers_serve(struct rpc_queue *q)
 {
   uint64_t at = rpc_timers_serve(&q->timers, uv_hrtime), now = uv_hrtime();
+  q->asleep_until = at;
   if (at == UINT64_MAX)
     return gpr_inf_future(GPR_CLOCK_MONOTONIC);
   uint64_t ms = at > now ? (at - now) / NS_PER_MS + 1 : 0;
@@ -281,17 +306,40 @@ static gpr_timespec timers_serve(struct rpc_queue *q)
 
 /* ---- Running and stopping ---- */
 
+void rpc_queue_lock(struct rpc_queue *q)
+{
+  pthread_mutex_lock(&q->home_lock);
+}
+
+void rpc_queue_unlock(struct rpc_queue *q)
+{
+  pthread_mutex_unlock(&q->home_lock);
+}
+
+/* Waits without the lock. */
+static grpc_event next_event(struct rpc_queue *q)
+{
+  gpr_timespec until = timers_serve(q);
+  rpc_queue_unlock(q);
+  grpc_event event = grpc_completion_queue_next(q->cq, until, NULL);
+  rpc_queue_lock(q);
+  q->asleep_until = 0;
+  return event;
+}
+
 void rpc_queue_run(struct rpc_queue *q)
 {
+  rpc_queue_lock(q);
   nudge_at_intervals(q);
   for (;;) {
-    grpc_event event = grpc_completion_queue_next(q->cq, timers_serve(q), NULL);
+    grpc_event event = next_event(q);
     if (event.type == GRPC_QUEUE_SHUTDOWN)
       break;
     if (event.type == GRPC_OP_COMPLETE)
       rpc_tag_complete(event.tag, event.success != 0);
   }
   inbox_serve(q);
+  rpc_queue_unlock(q);
   if (q->stopped)
     q->stopped(q->stopped_arg);
 }
