@@ -18,6 +18,15 @@ SANITIZED = "san" in BUILD.name
 PATIENCE = 30 if SANITIZED else 15
 
 
+READY = 4  # connections that are kept for the next dial
+
+
+def descriptors_stay(*programs):
+    """A check that is made later: they have no more than now, but for connections that are kept ready."""
+    before = {program: program.descriptors() for program in programs}
+    return lambda: all(program.descriptors() <= count + READY for program, count in before.items())
+
+
 def eventually(check, timeout=PATIENCE, what=None):
     """Calls `check` until it answers something true, and returns that."""
     end = time.monotonic() + timeout
@@ -134,7 +143,12 @@ class Program:
         assert status == self.expected_exit, f"{self.name} ended with {status}:\n{self.text()[-6000:]}"
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """But for pipes, which are kept for the next use."""
+        count = 0
+        for entry in os.scandir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(OSError):
+                count += not os.readlink(entry.path).startswith("pipe:")
+        return count
 
     def rss(self):
         """Resident bytes."""

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from harness import Echo, Greeter, PATIENCE, Server, dial, eventually, exchange, free_port, hear, hear_exactly, reset, settled
+from harness import Echo, Greeter, PATIENCE, READY, Server, descriptors_stay, dial, eventually, exchange, free_port, hear, hear_exactly, reset, settled
 from traffic import Flow, together
 
 pytestmark = pytest.mark.threads
@@ -111,8 +111,8 @@ def test_a_late_target_speaks_first(late, a, port):
 @pytest.mark.parametrize("says", [0, 100, 1 << 20], ids=str)
 def test_who_gives_up_before_the_target_answers(world, router, a, b, late, port, says):
     """What was said may or may not arrive; nothing of it stays."""
-    before = [program.descriptors() for program in (router, a, b)]
-    for _ in range(5):
+    stay = descriptors_stay(router, a, b)
+    for _ in range(READY + 1):
         near = dial(port)
         speaker = threading.Thread(target=lambda n=near: suppressed(lambda: n.sendall(b"x" * says)))
         speaker.start()
@@ -123,7 +123,7 @@ def test_who_gives_up_before_the_target_answers(world, router, a, b, late, port,
     settled(b)
     late.relent()
     settled(a)
-    eventually(lambda: [program.descriptors() for program in (router, a, b)] <= before, what="descriptors as before")
+    eventually(stay, what="descriptors as before")
 
 
 def suppressed(work):
