@@ -80,15 +80,23 @@ static void tell_alive(void *arg)
     p->alive = NULL;
 }
 
-static void tell_listening(struct program *p, int port)
+static int host_size_of(const char *address)
 {
-  int host_size = (int)(strrchr(p->options.listen, ':') - p->options.listen);
+  return (int)(strrchr(address, ':') - address);
+}
+
+static void tell_listening(struct program *p, const struct router_ports *ports)
+{
+  int host_size = host_size_of(p->options.listen), port = ports->port;
   static const char *const from[] = {
       [LISTEN_GIVEN] = "",
       [LISTEN_PORT] = ", as PORT in the environment says",
       [LISTEN_DEFAULT] = ", for this machine only; --listen HOST:PORT is for others",
   };
   tell(p, "listening on %.*s:%d%s", host_size, p->options.listen, port, from[p->options.listen_from]);
+  if (p->options.streams)
+    tell(p, "listening for raw streams on %.*s:%d", host_size_of(p->options.streams), p->options.streams,
+         ports->streams_port);
   notify_say(&p->notify, "STATUS", "listening on %.*s:%d", host_size, p->options.listen, port);
   notify_say(&p->notify, "READY", "1");
   if (p->notify.alive_ms > 0)
@@ -248,10 +256,9 @@ static void stop_watching_files(struct program *p)
 
 /* ---- Serving ---- */
 
-/* Why the address cannot be used: gRPC has one text for all reasons. */
-static const char *listen_trouble(const struct program *p, int error)
+/* Why an address cannot be had. */
+static const char *listen_trouble(const char *listen, int error)
 {
-  const char *listen = p->options.listen;
   struct addrinfo *found = NULL;
   if (listen[0] == '[' || error != -EADDRNOTAVAIL)
     return strerror(-error);
@@ -267,23 +274,22 @@ static int serve(struct program *p)
 {
   struct router_config config = {
       .server = {.address = p->options.listen, .cert_pem = p->files.cert, .key_pem = p->files.cert_key},
+      .streams = p->options.streams,
       .key = p->files.key,
       .limits = router_limits_default(),
       .log = say,
       .log_arg = p,
   };
   config.limits.stream_age_ms = (uint64_t)p->options.stream_age_s * 1000;
-  int port = 0;
-  rpc_queue_lock(p->queue); /* the raw thread begins with the router */
-  int error = router_start(&p->router, p->queue, &config, &port);
+  struct router_ports ports = {.refused = p->options.listen};
+  int error = router_start(&p->router, p->queue, &config, &ports);
   if (error) {
-    rpc_queue_unlock(p->queue);
     if (error == -EINVAL && p->files.cert)
       return fail(p, error, "cannot use %s and %s as a certificate and its private key, both PEM", p->options.tls_cert,
                   p->options.tls_key);
-    return fail(p, error, "cannot listen on %s: %s", p->options.listen, listen_trouble(p, error));
+    return fail(p, error, "cannot listen on %s: %s", ports.refused, listen_trouble(ports.refused, error));
   }
-  tell_listening(p, port);
+  tell_listening(p, &ports);
   pthread_t waiter;
   error = pthread_create(&waiter, NULL, wait_for_signals, p);
   if (error) {
@@ -292,7 +298,7 @@ static int serve(struct program *p)
   } else {
     watch_files(p);
   }
-  rpc_queue_unlock(p->queue);
+  router_admit(p->router);
   rpc_queue_run(p->queue);
   stop_watching_files(p);
   if (!error) {

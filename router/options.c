@@ -20,6 +20,8 @@ struct row {
 static const struct row rows[] = {
     {"--listen", 0, "HOST:PORT", offsetof(struct options, listen),
      "where to listen; else 127.0.0.1:7000, or 0.0.0.0:$PORT if PORT is in the environment"},
+    {"--streams", 0, "HOST:PORT", offsetof(struct options, streams),
+     "take raw streams here; else they come by the same port as all else"},
     {"--tls-cert", 0, "FILE", offsetof(struct options, tls_cert), "serve TLS, with this certificate chain (PEM)"},
     {"--tls-key", 0, "FILE", offsetof(struct options, tls_key), "and this private key (PEM)"},
     {"--key", 0, "FILE", offsetof(struct options, key),
@@ -156,20 +158,24 @@ bool router_options_loopback(const char *listen)
   return loopback_is_host(text);
 }
 
+static int address_check(const char *option, const char *address, char *why, size_t why_size)
+{
+  const char *host;
+  size_t size;
+  const char *given = strlen(address) < OPTIONS_LISTEN_MAX ? address_port(address, &host, &size) : NULL;
+  if (!given || !host_valid(host, size))
+    return fail(why, why_size, "%s takes HOST:PORT or [V6]:PORT, not %.300s; all addresses are [::]:PORT", option,
+                address);
+  if (!port_valid(given))
+    return fail(why, why_size, "%s takes HOST:PORT, and the port of %.300s is not a number up to 65535", option,
+                address);
+  return 0;
+}
+
 static int listen_choose(struct options *o, const char *port, char *why, size_t why_size)
 {
-  if (o->listen) {
-    const char *host;
-    size_t size;
-    const char *given = strlen(o->listen) < OPTIONS_LISTEN_MAX ? address_port(o->listen, &host, &size) : NULL;
-    if (!given || !host_valid(host, size))
-      return fail(why, why_size, "--listen takes HOST:PORT or [V6]:PORT, not %.300s; all addresses are [::]:PORT",
-                  o->listen);
-    if (!port_valid(given))
-      return fail(why, why_size, "--listen takes HOST:PORT, and the port of %.300s is not a number up to 65535",
-                  o->listen);
-    return 0;
-  }
+  if (o->listen)
+    return address_check("--listen", o->listen, why, why_size);
   if (port && *port && !port_valid(port))
     return fail(why, why_size, "PORT in the environment is not a number up to 65535: %.300s", port);
   snprintf(o->listen_default, sizeof o->listen_default, "%s:%s", port && *port ? "0.0.0.0" : "127.0.0.1",
@@ -224,6 +230,10 @@ int router_options_parse(struct options *o, int argc, const char *const argv[], 
     return 0;
   if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 || log_read(o, why, why_size) != 0)
     return -1;
+  if (o->streams && address_check("--streams", o->streams, why, why_size) != 0)
+    return -1;
+  if (o->streams && o->tls_cert)
+    return fail(why, why_size, "--streams and --tls-cert exclude each other: raw streams are not sealed by TLS");
   if (!o->tls_cert != !o->tls_key)
     return fail(why, why_size, "--tls-cert and --tls-key need each other");
   if (o->key && o->open)
@@ -242,8 +252,8 @@ int router_options_parse(struct options *o, int argc, const char *const argv[], 
 int router_options_usage(char *out, size_t size)
 {
   int used = snprintf(out, size,
-                      "usage: mmrouter [--listen HOST:PORT] [--tls-cert FILE --tls-key FILE] [--key FILE | --open]\n"
-                      "                [--max-stream-age SECONDS] [--log text|json]\n"
+                      "usage: mmrouter [--listen HOST:PORT] [--streams HOST:PORT] [--tls-cert FILE --tls-key FILE]\n"
+                      "                [--key FILE | --open] [--max-stream-age SECONDS] [--log text|json]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {

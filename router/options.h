@@ -10,6 +10,7 @@ enum { OPTIONS_LISTEN_MAX = 300 };
 struct options {
   const char *listen; /* HOST:PORT; these point into argv, or at listen_default */
   enum { LISTEN_GIVEN, LISTEN_PORT, LISTEN_DEFAULT } listen_from; /* the option, PORT in the environment, or neither */
+  const char *streams;                                            /* HOST:PORT for raw streams alone, or NULL */
   const char *tls_cert, *tls_key;
   const char *key; /* a file */
   bool open;       /* given, or on loopback without a key */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@
 #include "router/meet/forward.h"
 #include "router/meet/meet.h"
 #include "router/meet/parked.h"
+#include "router/meet/raws.h"
 #include "router/meet/rendezvous.h"
 #include "router/meet/trails.h"
 #include "router/names/join.h"
@@ -41,6 +43,7 @@ struct router {
   struct health *health;
   struct names *names;
   struct meet *meet;
+  struct raws *raws; /* NULL: there are no raw streams */
   struct refusals refusals;
   struct rpc_timer *ageing;
   struct rpc_timer *patience;
@@ -137,8 +140,10 @@ static void on_age(void *arg)
 {
   struct router *r = arg;
   r->ageing = NULL;
-  age_watch(
-      r, rpc_server_end_old(r->entrance.server, limits_of(r)->stream_age_ms, "the stream is as old as it may become"));
+  static const char old[] = "the stream is as old as it may become";
+  uint64_t age_ms = limits_of(r)->stream_age_ms, next = rpc_server_end_old(r->entrance.server, age_ms, old);
+  uint64_t raw_next = r->raws ? raws_end_old(r->raws, age_ms, RPC_UNAVAILABLE, old) : age_ms;
+  age_watch(r, raw_next < next ? raw_next : next);
 }
 
 static void age_watch(struct router *r, uint64_t ms)
@@ -161,7 +166,6 @@ static void router_free(struct router *r)
 {
   if (!r)
     return;
-  entrance_close(&r->entrance);
   meet_close(r->meet);
   router_names_close(r->names);
   health_close(r->health);
@@ -202,24 +206,62 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   return NULL;
 }
 
-int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config, int *port)
+/* Ends what comes by the router's own listeners. Without the home lock, which the raw thread may need. */
+static void listeners_close(struct router *r)
 {
+  entrance_stop(&r->entrance);
+  raws_end(r->raws);
+  entrance_close(&r->entrance);
+  raws_close(r->raws);
+}
+
+/* Raw streams come in the clear: not where TLS is asked for. */
+static int raws_offer(struct router *r, const struct router_config *config)
+{
+  char address[NAMES_STREAMS_MAX] = ":";
+  struct poller *p = entrance_poller(&r->entrance);
+  if (!p || config->server.cert_pem)
+    return 0;
+  int error = raws_open(&r->raws, r->meet, p);
+  if (error)
+    return error;
+  if (r->entrance.streams_port > 0)
+    snprintf(address, sizeof address, ":%d", r->entrance.streams_port);
+  router_names_offer_streams(r->names, address);
+  return 0;
+}
+
+int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config,
+                 struct router_ports *ports)
+{
+  const struct entrance_config entrance = {.server = config->server, .streams = config->streams};
   struct router *r = router_alloc(q, config);
   if (!r)
     return -ENOMEM;
-  int error = entrance_open(&r->entrance, q, &config->server, on_call, r);
+  int error = entrance_listen(&r->entrance, &entrance, &ports->refused);
+  if (!error)
+    error = raws_offer(r, config);
+  if (!error)
+    error = entrance_serve(&r->entrance, q, r->raws, on_call, r);
   if (error) {
+    listeners_close(r);
     router_free(r);
     return error;
   }
-  if (!r->entrance.front)
-    door_log(r->door, "this gRPC takes no connections from others, so that it listens by itself");
-  entrance_admit(&r->entrance);
-  *port = r->entrance.port;
+  if (r->entrance.grpc_listens)
+    door_log(r->door, "this gRPC takes no connections from others, so that it listens by itself%s",
+             config->streams || config->server.cert_pem ? "" : ": raw streams need --streams");
   if (limits_of(r)->stream_age_ms > 0)
     age_watch(r, limits_of(r)->stream_age_ms);
+  ports->port = r->entrance.port;
+  ports->streams_port = r->entrance.streams_port;
   *out = r;
   return 0;
+}
+
+void router_admit(struct router *r)
+{
+  entrance_admit(&r->entrance);
 }
 
 /* ---- Other credentials ---- */
@@ -260,6 +302,9 @@ static void on_stopped(void *arg)
     rpc_timer_cancel(r->ageing);
   void (*done)(void *) = r->done;
   void *done_arg = r->done_arg;
+  rpc_queue_unlock(r->queue);
+  listeners_close(r);
+  rpc_queue_lock(r->queue);
   door_report_left_out(r->door);
   door_log(r->door, "end");
   router_free(r);

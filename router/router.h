@@ -1,4 +1,5 @@
-/* The router: what every party can reach. Everything happens on its queue's home thread. */
+/* The router: what every party can reach. Everything happens on its queue's home thread, or on the raw thread under the
+ * home lock. */
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H
 
@@ -12,14 +13,24 @@ struct router;
 
 struct router_config {
   struct rpc_server_options server;
-  const char *key; /* NULL: everybody is let in */
+  const char *streams; /* HOST:PORT for raw streams alone; NULL: they come by the server's address */
+  const char *key;     /* NULL: everybody is let in */
   struct router_limits limits;
   void (*log)(void *arg, const char *line); /* one event, without a newline */
   void *log_arg;
 };
 
-/* Starts to serve. What config points to is copied. 0, -ENOMEM, or what rpc_server_start failed with. */
-int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config, int *port);
+/* Where a router listens. */
+struct router_ports {
+  int port, streams_port; /* 0: there is no port for raw streams alone */
+  const char *refused;    /* after an error: of the two addresses, the one that cannot be had */
+};
+
+/* Listens. What config points to is copied. 0, -ENOMEM, or what rpc_server_start failed with. */
+int router_start(struct router **out, struct rpc_queue *q, const struct router_config *config,
+                 struct router_ports *ports);
+/* Who has come, and comes, is served. Once, when nothing of the queue is used any more but by rpc_queue_run. */
+void router_admit(struct router *r);
 
 /* Replaces the key or the certificate of a router that has one. The key applies to calls from now on: connections that
  * were made with the former one go on; services and watches end, and come again with the key that they have then. The

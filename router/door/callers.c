@@ -9,9 +9,9 @@
 #include "table.h"
 
 struct caller {
-  bool is_member;
+  bool is_member, parks_raw;
   size_t held[CALLER_HOLDS];
-  struct parked *parked;
+  struct parked *parked[CALLER_PARKED_KINDS];
   struct service *services;
   struct presence *presence;
   UT_hash_handle hh;
@@ -140,9 +140,9 @@ size_t caller_holds(const struct caller *c, enum caller_holds kind)
   return c->held[kind];
 }
 
-struct parked **caller_parked(struct caller *c)
+struct parked **caller_parked(struct caller *c, unsigned kind)
 {
-  return &c->parked;
+  return &c->parked[kind];
 }
 
 struct service **caller_services(struct caller *c)
@@ -158,6 +158,16 @@ struct presence **caller_presence(struct caller *c)
 bool caller_joined(const struct caller *c)
 {
   return c->presence != NULL;
+}
+
+bool caller_parks_raw(const struct caller *c)
+{
+  return c->parks_raw;
+}
+
+void caller_set_parks_raw(struct caller *c, bool does)
+{
+  c->parks_raw = does;
 }
 
 const uint8_t *caller_member(const struct caller *c)

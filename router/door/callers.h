@@ -57,12 +57,17 @@ struct caller *callers_find(const struct callers *cs, const uint8_t member[HEADE
 void callers_release(struct callers *cs, struct caller *c, enum caller_holds kind);
 
 size_t caller_holds(const struct caller *c, enum caller_holds kind);
-/* The lists of its streams that are parked and of its services, which belong to parked.c and service.c. */
-struct parked **caller_parked(struct caller *c);
+/* The lists of its streams that are parked, one for each kind of them, and of its services, which belong to parked.c
+ * and service.c. */
+enum { CALLER_PARKED_KINDS = 2 };
+struct parked **caller_parked(struct caller *c, unsigned kind);
 struct service **caller_services(struct caller *c);
 /* Its identity, which belongs to join.c; it holds CALLER_JOINED for it. */
 struct presence **caller_presence(struct caller *c);
 bool caller_joined(const struct caller *c);
+/* Whether it parks raw streams, as far as is known since it joined last. */
+bool caller_parks_raw(const struct caller *c);
+void caller_set_parks_raw(struct caller *c, bool does);
 
 /* 16 bytes, or NULL: it is a connection. */
 const uint8_t *caller_member(const struct caller *c);

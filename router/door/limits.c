@@ -9,7 +9,9 @@ struct router_limits router_limits_default(void)
       .streams = 65536,
       .streams_per_caller = 16384,
       .parked = 16384,
-      .parked_per_caller = 64,
+      .parked_per_caller = 128, /* calls and raw streams, up to 64 of each */
+      .warm = 4096,
+      .warm_per_watch = 64,
       .waiting = 16384,
       .waiting_per_caller = 4096,
       .tokens = 16384,

@@ -14,6 +14,7 @@ struct router_limits {
   size_t streams; /* of connections, two for each that is bridged */
   size_t streams_per_caller;
   size_t parked, parked_per_caller;   /* of the streams, those that wait for a dial */
+  size_t warm, warm_per_watch;        /* raw connections that have said only that they are ready */
   size_t waiting, waiting_per_caller; /* and those that wait for a service or a member to come */
   size_t tokens, tokens_per_caller;
   size_t watchers, watchers_per_caller;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "listening.h"
+#include "proto/host/congestion.h"
 #include "proto/host/errand.h"
 
 enum { ACCEPTS_PER_TURN = 64, AGAIN_MS = 100 };
@@ -40,7 +41,15 @@ struct front {
 /* mmrouter has an accept4 of its own, which hides from gRPC's listener why it fails. */
 static int accept_one(int listener)
 {
-  return (int)syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  union {
+    struct sockaddr any;
+    struct sockaddr_storage room;
+  } peer = {.any = {.sa_family = AF_UNSPEC}};
+  socklen_t size = sizeof peer;
+  int fd = (int)syscall(SYS_accept4, listener, &peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0)
+    congestion_choose(fd, &peer.any);
+  return fd;
 }
 
 /* A descriptor is taken before it is seen whether there is anybody. */

@@ -25,25 +25,33 @@ struct stranger {
   struct stranger *prev, *next;
 };
 
-static enum sort bytes_sort(const uint8_t *bytes, size_t size, bool raw_only)
+/* What stands on a connection. */
+struct found {
+  enum sort sort;
+  size_t whole; /* SORT_RAW: so much is the preamble */
+  uint8_t bytes[RAW_PREAMBLE_MAX];
+};
+
+static enum sort bytes_sort(struct found *f, size_t size, bool raw_only)
 {
-  if (!raw_can_begin(bytes, size))
+  if (!raw_can_begin(f->bytes, size))
     return raw_only ? SORT_CLOSE : SORT_GRPC;
-  int whole = raw_preamble_size(bytes, size);
+  int whole = raw_preamble_size(f->bytes, size);
   if (whole < 0)
     return SORT_CLOSE;
-  return whole == 0 || size < (size_t)whole ? SORT_LATER : SORT_RAW;
+  f->whole = (size_t)whole;
+  return whole == 0 || size < f->whole ? SORT_LATER : SORT_RAW;
 }
 
-static enum sort fd_sort(const struct strangers *all, int fd, bool raw_only)
+static void fd_sort(struct found *f, const struct strangers *all, int fd, bool raw_only)
 {
-  uint8_t bytes[RAW_PREAMBLE_MAX];
-  ssize_t size = recv(fd, bytes, sizeof bytes, MSG_PEEK);
+  ssize_t size = recv(fd, f->bytes, sizeof f->bytes, MSG_PEEK);
   if (size < 0)
-    return errno == EAGAIN || errno == EINTR ? SORT_LATER : SORT_CLOSE;
-  if (size == 0)
-    return SORT_CLOSE;
-  return all->config.raw != NULL ? bytes_sort(bytes, (size_t)size, raw_only) : SORT_GRPC;
+    f->sort = errno == EAGAIN || errno == EINTR ? SORT_LATER : SORT_CLOSE;
+  else if (size == 0)
+    f->sort = SORT_CLOSE;
+  else
+    f->sort = all->config.raw != NULL ? bytes_sort(f, (size_t)size, raw_only) : SORT_GRPC;
 }
 
 static void stranger_forget(struct stranger *s)
@@ -71,22 +79,24 @@ static void stranger_is_grpc(struct stranger *s)
   all->config.grpc(fd, all->config.arg);
 }
 
-static void stranger_is_raw(struct stranger *s)
+static void stranger_is_raw(struct stranger *s, const struct found *f)
 {
   struct strangers *all = s->all;
-  all->config.raw(s->fd, &s->watch, all->config.arg);
+  all->config.raw(s->fd, &s->watch, f->bytes, f->whole, all->config.arg);
   stranger_forget(s);
 }
 
 static void on_ready(struct poller_watch *w, uint32_t events)
 {
   struct stranger *s = (struct stranger *)((char *)w - offsetof(struct stranger, watch));
-  switch (fd_sort(s->all, s->fd, s->raw_only)) {
+  struct found f;
+  fd_sort(&f, s->all, s->fd, s->raw_only);
+  switch (f.sort) {
   case SORT_GRPC:
     stranger_is_grpc(s);
     break;
   case SORT_RAW:
-    stranger_is_raw(s);
+    stranger_is_raw(s, &f);
     break;
   case SORT_LATER:
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
@@ -146,12 +156,14 @@ static void stranger_keep(struct strangers *all, int fd, bool raw_only)
 
 void strangers_add(struct strangers *all, int fd, bool raw_only)
 {
-  switch (fd_sort(all, fd, raw_only)) {
+  struct found f;
+  fd_sort(&f, all, fd, raw_only);
+  switch (f.sort) {
   case SORT_GRPC:
     all->config.grpc(fd, all->config.arg);
     break;
   case SORT_RAW:
-    all->config.raw(fd, NULL, all->config.arg);
+    all->config.raw(fd, NULL, f.bytes, f.whole, all->config.arg);
     break;
   case SORT_LATER:
     stranger_keep(all, fd, raw_only);

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "proto/host/poller.h"
 
@@ -17,9 +18,9 @@ struct strangers_config {
   unsigned ms; /* until it must have said it */
   /* Takes the descriptor, which is non-blocking and not in the poller: a caller of gRPC's, or somebody else. */
   void (*grpc)(int fd, void *arg);
-  /* Takes the descriptor, on which a whole preamble of a raw stream stands. `watched`: by this the poller watches it,
-   * until this returns; NULL: it does not. A callback that is NULL: there are no raw streams. */
-  void (*raw)(int fd, struct poller_watch *watched, void *arg);
+  /* Takes the descriptor, on which this whole preamble of a raw stream stands. `watched`: by this the poller watches
+   * it, until this returns; NULL: it does not. A callback that is NULL: there are no raw streams. */
+  void (*raw)(int fd, struct poller_watch *watched, const uint8_t *preamble, size_t size, void *arg);
   void *arg;
 };
 

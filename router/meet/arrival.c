@@ -2,12 +2,13 @@
 #include "arrival.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "meet.h"
+#include "proto/rpc/rpc.h"
 #include "router/door/callers.h"
-#include "router/door/door.h"
-#include "router/door/reply.h"
+#include "router/door/limits.h"
 
 struct arrivals {
   size_t streams, pairs;
@@ -51,21 +52,20 @@ bool arrival_start(struct arrival *out, struct meet *in, const struct leg *leg, 
   const struct router_limits *limits = meet_limits(in);
   struct arrivals *as = meet_arrivals(in);
   *out = (struct arrival){.meet = in, .leg = *leg};
-  struct rpc_call *c = leg->call;
+  char room[LEG_PEER_MAX], sentence[96] = "the router is short of memory";
   int error = -ENFILE;
   if (as->streams < limits->streams)
-    error = callers_hold(meet_callers(in), &out->caller, m, rpc_call_peer(c), CALLER_STREAMS);
+    error = callers_hold(meet_callers(in), &out->caller, m, leg->kind->peer(leg, room), CALLER_STREAMS);
   if (!error) {
     as->streams++;
     return true;
   }
   rpc_message_free(leg->first);
   if (error == -ENFILE)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "this router carries %zu streams at once", limits->streams);
+    snprintf(sentence, sizeof sentence, "this router carries %zu streams at once", limits->streams);
   else if (error == -ENOSPC)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "a caller may have %zu streams at once", limits->streams_per_caller);
-  else
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+    snprintf(sentence, sizeof sentence, "a caller may have %zu streams at once", limits->streams_per_caller);
+  leg->kind->refuse(leg, RPC_RESOURCE_EXHAUSTED, sentence);
   return false;
 }
 
@@ -78,7 +78,7 @@ void arrival_gone(const struct arrival *a)
 void arrival_refuse(const struct arrival *a, enum rpc_status status, const char *text)
 {
   arrival_gone(a);
-  reply_refuse(a->leg.call, status, "%s", text);
+  a->leg.kind->refuse(&a->leg, status, text);
 }
 
 static void on_over(void *arg)
@@ -101,7 +101,7 @@ void arrival_pair(const struct arrival *forward, const struct arrival *service)
   if (service->leg.original && !forward->leg.original)
     legs[0].first = NULL;
   struct pair *p = malloc(sizeof *p);
-  if (!p || bridge_start(door_queue(meet_door(in)), meet_limits(in), legs, on_over, p) != 0) {
+  if (!p || forward->leg.kind->join(in, legs, on_over, p) != 0) {
     free(p);
     arrival_refuse(forward, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     arrival_refuse(service, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");

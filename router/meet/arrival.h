@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "bridge.h"
+#include "leg.h"
 
 struct arrivals;
 struct caller;
@@ -25,13 +25,13 @@ struct arrival {
   struct caller *caller; /* holds a stream */
 };
 
-/* Takes the leg. False: it was refused. */
+/* Takes the leg and its first message. False: it was refused. */
 bool arrival_start(struct arrival *out, struct meet *in, const struct leg *leg, const struct member *m);
 /* A forward's and a service's become a connection. Takes both, also when memory is short: then they are refused. */
 void arrival_pair(const struct arrival *forward, const struct arrival *service);
 /* Ends it with a status. */
 void arrival_refuse(const struct arrival *a, enum rpc_status status, const char *text);
-/* Its call has closed. */
+/* Its leg has closed. */
 void arrival_gone(const struct arrival *a);
 
 #endif

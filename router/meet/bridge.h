@@ -11,16 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "leg.h"
 #include "proto/rpc/rpc.h"
 
 struct router_limits;
-
-struct leg {
-  struct rpc_call *call;
-  bool original;             /* its one end ends both */
-  bool receiving;            /* a message was asked for already */
-  struct rpc_message *first; /* what its partner gets before all else, or NULL */
-};
 
 /* Takes both calls and their first messages. `over` runs once, when both have closed. -ENOMEM: nothing was taken. */
 int bridge_start(struct rpc_queue *q, const struct router_limits *limits, const struct leg legs[2],

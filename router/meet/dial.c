@@ -22,9 +22,10 @@
 #include "tokens.h"
 #include "waiting.h"
 
-enum { SENTENCE_MAX = REGISTRY_NAME_MAX + 64 };
+enum { SENTENCE_MAX = REGISTRY_NAME_MAX + 64, HOPE_MS = 1000 };
 
 static const char over_for_good[] = "that process is over for good";
+static const char use_grpc[] = "not by raw streams: use gRPC";
 
 struct dial *router_dial_of(struct pending *p)
 {
@@ -70,21 +71,16 @@ struct arrival router_dial_take(struct dial *d)
 
 void router_dial_fail(struct dial *d, enum rpc_status status, const char *text)
 {
-  struct arrival a = d->arrival;
-  dial_free(d);
+  d->service = NULL;
+  struct arrival a = router_dial_take(d);
   arrival_refuse(&a, status, text);
 }
 
-static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void on_closed(struct leg_keeper *k)
 {
-  (void)c;
-  (void)status;
-  (void)text;
-  struct arrival a = router_dial_take(arg);
+  struct arrival a = router_dial_take((struct dial *)k);
   arrival_gone(&a);
 }
-
-static const struct rpc_call_events events = {.closed = on_closed};
 
 static void dial_fail_absent(struct dial *d)
 {
@@ -96,11 +92,42 @@ static void dial_fail_absent(struct dial *d)
   router_dial_fail(d, RPC_NOT_FOUND, sentence);
 }
 
+static void on_late(void *arg);
+
+/* Instead of what was left. */
+static void dial_set_patience(struct dial *d, uint64_t ms)
+{
+  if (d->late)
+    rpc_timer_cancel(d->late);
+  d->late = NULL;
+  /* Without memory it waits until something else becomes of it. */
+  rpc_timer_start(&d->late, door_queue(meet_door(d->arrival.meet)), ms, on_late, d);
+}
+
+/* It has parked some by now, but others stood before; or none. */
+static void dial_hope_ends(struct dial *d)
+{
+  const struct meet *in = d->arrival.meet;
+  const struct caller *c =
+      d->service ? router_service_caller(d->service) : callers_find(meet_callers(in), d->goal.member);
+  d->hopes = false;
+  if (c && caller_parks_raw(c)) {
+    dial_set_patience(d, meet_limits(in)->dial_ms);
+    return;
+  }
+  dial_leave(d);
+  router_dial_fail(d, RPC_UNIMPLEMENTED, use_grpc);
+}
+
 static void on_late(void *arg)
 {
   struct dial *d = arg;
   char sentence[SENTENCE_MAX];
   d->late = NULL;
+  if (d->hopes) {
+    dial_hope_ends(d);
+    return;
+  }
   if (!d->service) {
     dial_leave(d);
     dial_fail_absent(d);
@@ -135,7 +162,8 @@ static bool may_wait(const struct arrival *a, const struct goal *g)
   return went_lately(in, g->name, now);
 }
 
-static void room_enter(struct dial *d)
+/* False: it is refused. */
+static bool room_enter(struct dial *d, const struct goal *g)
 {
   struct meet *in = d->arrival.meet;
   char sentence[SENTENCE_MAX];
@@ -146,15 +174,16 @@ static void room_enter(struct dial *d)
     snprintf(sentence, sizeof sentence, "a caller may wait for others with %zu streams at once",
              meet_limits(in)->waiting_per_caller);
     router_dial_fail(d, RPC_RESOURCE_EXHAUSTED, sentence);
-    return;
+    return false;
   }
-  int error = waiting_add(meet_waiting(in), d);
+  int error = waiting_add(meet_waiting(in), d, g);
   if (!error)
-    return;
+    return true;
   callers_release(meet_callers(in), d->arrival.caller, CALLER_WAITING);
   router_dial_fail(d, RPC_RESOURCE_EXHAUSTED,
                    error == -ENOSPC ? "too many streams wait for members that are not here"
                                     : "the router is short of memory");
+  return false;
 }
 
 static void service_enter(struct dial *d, struct service *s)
@@ -174,8 +203,29 @@ static void service_enter(struct dial *d, struct service *s)
     router_dial_fail(d, RPC_RESOURCE_EXHAUSTED, "too many connections wait for the service to be told of them");
 }
 
+/* For a raw stream of this process. */
+static void parked_await(struct dial *d, struct caller *c, struct service *s)
+{
+  const struct meet *in = d->arrival.meet;
+  const uint8_t *member = caller_member(c);
+  uint64_t since = caller_joined(c) || !s ? join_since(c) : router_service_since(s);
+  bool young = member && door_now() - since < HOPE_MS;
+  if (!member || (!caller_parks_raw(c) && !young)) {
+    router_dial_fail(d, RPC_UNIMPLEMENTED, use_grpc);
+    return;
+  }
+  d->hopes = !caller_parks_raw(c);
+  dial_set_patience(d, d->hopes ? HOPE_MS : meet_limits(in)->dial_ms);
+  const struct goal process = goal_member(member, d->arrival.leg.kind);
+  if (!room_enter(d, &process) || !s)
+    return;
+  d->service = s;
+  router_service_hold(s, &d->pending);
+}
+
 /* Who can take it now. */
 struct takers {
+  struct caller *caller;   /* the process that is here; NULL: none */
   struct service *service; /* may be told of it; NULL: none */
   struct arrival parked;   /* stands ready, and was taken */
   bool has_parked;
@@ -193,19 +243,22 @@ static struct takers takers_find(const struct arrival *a, const struct goal *g)
     c = callers_find(meet_callers(in), g->member);
     t.service = c ? router_service_latest(c) : NULL;
   }
-  t.has_parked = c && !a->leg.original && parked_take(c, &t.parked);
+  t.caller = c && (t.service || caller_joined(c)) ? c : NULL;
+  t.has_parked = c && !a->leg.original && parked_take(c, a->leg.kind, &t.parked);
   return t;
 }
 
-static void dial_settle(struct dial *d, struct service *s)
+static void dial_settle(struct dial *d, const struct takers *t)
 {
   const struct goal *g = &d->goal;
-  if (s)
-    service_enter(d, s);
+  if (d->arrival.leg.kind == &leg_raw && t->caller)
+    parked_await(d, t->caller, t->service);
+  else if (t->service)
+    service_enter(d, t->service);
   else if (g->kind == GOAL_MEMBER && lost_has(router_names_lost(meet_names(d->arrival.meet)), g->member))
     router_dial_fail(d, RPC_FAILED_PRECONDITION, over_for_good);
   else if (may_wait(&d->arrival, g))
-    room_enter(d);
+    room_enter(d, g);
   else
     dial_fail_absent(d);
 }
@@ -224,30 +277,34 @@ void router_dial_start(const struct arrival *a, const struct goal *g)
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
+  d->keeper.closed = on_closed;
   d->arrival = *a;
   d->goal = *g;
-  rpc_call_set_arg(a->leg.call, &events, d);
-  dial_settle(d, t.service);
+  d->arrival.leg.kind->keep(&d->arrival.leg, &d->keeper);
+  dial_settle(d, &t);
 }
 
 void router_dial_move(struct dial *d)
 {
   d->service = NULL;
+  d->hopes = false;
+  dial_leave(d);
   struct takers t = takers_find(&d->arrival, &d->goal);
   if (t.has_parked) {
     struct arrival a = router_dial_take(d);
     arrival_pair(&a, &t.parked);
   } else {
-    dial_settle(d, t.service);
+    dial_settle(d, &t);
   }
 }
 
 /* ---- Those in the waiting room ---- */
 
+/* Those that are there now: who moves may come to stand there again. */
 static void dials_move(struct meet *in, const struct goal *g)
 {
   struct dial *d;
-  while ((d = waiting_first(meet_waiting(in), g)) != NULL) {
+  for (size_t n = waiting_count(meet_waiting(in), g); n > 0 && (d = waiting_first(meet_waiting(in), g)) != NULL; n--) {
     dial_leave(d);
     router_dial_move(d);
   }
@@ -255,18 +312,22 @@ static void dials_move(struct meet *in, const struct goal *g)
 
 void router_dials_service_came(struct meet *in, const struct service *s)
 {
-  const struct goal name = goal_service(router_service_name(s));
+  static const struct leg_kind *const kinds[] = {&leg_call, &leg_raw};
   const uint8_t *member = caller_member(router_service_caller(s));
-  dials_move(in, &name);
-  if (member) {
-    const struct goal process = goal_member(member);
-    dials_move(in, &process);
+  for (size_t i = 0; i < LEG_KINDS; i++) {
+    const struct goal name = goal_service(router_service_name(s), kinds[i]);
+    dials_move(in, &name);
+    if (member) {
+      const struct goal process = goal_member(member, kinds[i]);
+      dials_move(in, &process);
+    }
   }
 }
 
-bool router_dials_take_waiting(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE], struct arrival *out)
+bool router_dials_take_waiting(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE], const struct leg_kind *kind,
+                               struct arrival *out)
 {
-  const struct goal process = goal_member(member);
+  const struct goal process = goal_member(member, kind);
   struct dial *oldest = waiting_first(meet_waiting(in), &process);
   if (oldest)
     *out = router_dial_take(oldest);
@@ -276,7 +337,7 @@ bool router_dials_take_waiting(struct meet *in, const uint8_t member[HEADER_MEMB
 void router_dials_member_lost(struct meet *in, const uint8_t member[HEADER_MEMBER_SIZE])
 {
   struct arrival a;
-  while (router_dials_take_waiting(in, member, &a))
+  while (router_dials_take_waiting(in, member, &leg_call, &a) || router_dials_take_waiting(in, member, &leg_raw, &a))
     arrival_refuse(&a, RPC_FAILED_PRECONDITION, over_for_good);
 }
 

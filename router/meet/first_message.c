@@ -1,6 +1,7 @@
 /* Headers are copied, to be read; of the traffic that may follow an original's token, nothing is. */
 #include "first_message.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -66,6 +67,13 @@ enum rpc_status first_message_header(const struct rpc_message *m, struct header 
   enum rpc_status status = header_find(parts, p.count, out, why);
   free(p.many);
   return status;
+}
+
+enum rpc_status first_message_read(const void *bytes, size_t size, struct header *out, const char **why)
+{
+  const struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+  memset(out, 0, sizeof *out);
+  return header_find(&part, 1, out, why);
 }
 
 /* How much of the data belongs to the token, or -EBADMSG. */

@@ -6,6 +6,7 @@
 #include "arrival.h"
 #include "dial.h"
 #include "parked.h"
+#include "raws.h"
 #include "rendezvous.h"
 #include "router/door/door.h"
 #include "router/names/names.h"
@@ -19,6 +20,7 @@ struct meet {
   struct parking *parking;
   struct tokens *tokens;
   struct waiting *waiting;
+  struct raws *raws;
   struct trail *trails;
 };
 
@@ -42,6 +44,13 @@ static void on_member_lost(const uint8_t member[HEADER_MEMBER_SIZE], void *arg)
   router_dials_member_lost(arg, member);
 }
 
+static void on_pass_ends(struct pass *p, void *arg)
+{
+  const struct meet *m = arg;
+  if (m->raws)
+    raws_pass_ends(m->raws, p);
+}
+
 struct meet *meet_open(struct door *d, struct names *n, void (*over)(void *arg), void *arg)
 {
   const struct router_limits *limits = door_limits(d);
@@ -63,6 +72,7 @@ struct meet *meet_open(struct door *d, struct names *n, void (*over)(void *arg),
                                       .service_came = on_service_came,
                                       .member_lost = on_member_lost,
                                       .unparked = parked_end,
+                                      .pass_ends = on_pass_ends,
                                       .arg = m};
   router_names_listen(n, &events);
   return m;
@@ -118,6 +128,16 @@ struct tokens *meet_tokens(const struct meet *m)
 struct waiting *meet_waiting(const struct meet *m)
 {
   return m->waiting;
+}
+
+struct raws *meet_raws(const struct meet *m)
+{
+  return m->raws;
+}
+
+void meet_set_raws(struct meet *m, struct raws *all)
+{
+  m->raws = all;
 }
 
 struct trail **meet_trails(struct meet *m)

@@ -1,7 +1,8 @@
 /* The meeting room: streams that wait for their partners, and those that have one. Each part belongs to the file that
  * is named beside it. One thread.
  *
- * dial.c and parked.c call each other: a dial takes a parked stream, and a stream that parks takes a dial that waits. */
+ * dial.c and parked.c call each other: a dial takes a parked stream, and a stream that parks takes a dial that waits.
+ */
 #ifndef ROUTER_MEET_H
 #define ROUTER_MEET_H
 
@@ -11,6 +12,7 @@ struct door;
 struct meet;
 struct names;
 struct parking;
+struct raws;
 struct router_limits;
 struct tokens;
 struct trail;
@@ -31,6 +33,8 @@ struct arrivals *meet_arrivals(const struct meet *m); /* arrival.c */
 struct parking *meet_parking(const struct meet *m);   /* parked.c */
 struct tokens *meet_tokens(const struct meet *m);     /* tokens.c */
 struct waiting *meet_waiting(const struct meet *m);   /* waiting.c */
-struct trail **meet_trails(struct meet *m);           /* trails.c; points to NULL until the first is told */
+struct raws *meet_raws(const struct meet *m);         /* raws.c; NULL: there are no raw streams */
+void meet_set_raws(struct meet *m, struct raws *all);
+struct trail **meet_trails(struct meet *m); /* trails.c; points to NULL until the first is told */
 
 #endif

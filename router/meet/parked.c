@@ -2,7 +2,6 @@
  * since it is the least likely to be dead without our knowing it. */
 #include "parked.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,6 +14,7 @@
 #include "router/door/limits.h"
 
 struct parked {
+  struct leg_keeper keeper;
   struct arrival arrival;
   struct parked *prev, *next;         /* of its caller, newest first */
   struct parked *all_prev, *all_next; /* of the room */
@@ -38,7 +38,7 @@ void parking_close(struct parking *all)
 static struct arrival parked_remove(struct parked *p)
 {
   struct arrival a = p->arrival;
-  struct parked **list = caller_parked(a.caller);
+  struct parked **list = caller_parked(a.caller, a.leg.kind->number);
   struct parking *all = meet_parking(a.meet);
   /* The analyzer does not know that what is in a list has neighbours. */
   DL_DELETE(*list, p);                            /* NOLINT(clang-analyzer-core.NullDereference) */
@@ -49,27 +49,20 @@ static struct arrival parked_remove(struct parked *p)
   return a;
 }
 
-static void on_message(struct rpc_call *c, struct rpc_message *m, void *arg)
+static void on_said(struct leg_keeper *k, bool ended)
 {
-  (void)c;
-  struct arrival a = parked_remove(arg);
-  if (m)
-    arrival_refuse(&a, RPC_INVALID_ARGUMENT, "a parked stream says nothing before it has a partner");
-  else
+  struct arrival a = parked_remove((struct parked *)k);
+  if (ended)
     arrival_refuse(&a, RPC_OK, "");
-  rpc_message_free(m);
+  else
+    arrival_refuse(&a, RPC_INVALID_ARGUMENT, "a parked stream says nothing before it has a partner");
 }
 
-static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
+static void on_closed(struct leg_keeper *k)
 {
-  (void)c;
-  (void)status;
-  (void)text;
-  struct arrival a = parked_remove(arg);
+  struct arrival a = parked_remove((struct parked *)k);
   arrival_gone(&a);
 }
-
-static const struct rpc_call_events events = {.message = on_message, .closed = on_closed};
 
 static bool parked_has_room(const struct arrival *a)
 {
@@ -96,32 +89,32 @@ void parked_start(const struct arrival *a)
     arrival_refuse(a, RPC_FAILED_PRECONDITION, "only a member that has joined, or has a service, may park streams");
     return;
   }
-  if (router_dials_take_waiting(a->meet, caller_member(a->caller), &forward)) {
+  if (a->leg.kind == &leg_raw)
+    caller_set_parks_raw(a->caller, true);
+  if (router_dials_take_waiting(a->meet, caller_member(a->caller), a->leg.kind, &forward)) {
     arrival_pair(&forward, a);
     return;
   }
   if (!parked_has_room(a))
     return;
   struct parked *p = malloc(sizeof *p);
-  int error = p ? rpc_call_receive(a->leg.call) : -ENOMEM;
-  if (error && error != -EPIPE) {
+  if (p)
+    *p = (struct parked){.keeper = {.said = on_said, .closed = on_closed}, .arrival = *a};
+  if (!p || p->arrival.leg.kind->keep(&p->arrival.leg, &p->keeper) != 0) {
     free(p);
     callers_release(meet_callers(a->meet), a->caller, CALLER_PARKED);
     arrival_refuse(a, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
     return;
   }
-  p->arrival = *a;
-  p->arrival.leg.receiving = error == 0;
-  struct parked **list = caller_parked(a->caller);
+  struct parked **list = caller_parked(a->caller, a->leg.kind->number);
   DL_PREPEND(*list, p);
   DL_APPEND2(all->oldest, p, all_prev, all_next);
   all->count++;
-  rpc_call_set_arg(a->leg.call, &events, p);
 }
 
-bool parked_take(struct caller *c, struct arrival *out)
+bool parked_take(struct caller *c, const struct leg_kind *kind, struct arrival *out)
 {
-  struct parked *newest = *caller_parked(c);
+  struct parked *newest = *caller_parked(c, kind->number);
   if (newest)
     *out = parked_remove(newest);
   return newest != NULL;
@@ -130,7 +123,7 @@ bool parked_take(struct caller *c, struct arrival *out)
 void parked_end(struct caller *c, enum rpc_status status, const char *text)
 {
   struct arrival a;
-  while (parked_take(c, &a))
+  while (parked_take(c, &leg_call, &a) || parked_take(c, &leg_raw, &a))
     arrival_refuse(&a, status, text);
 }
 

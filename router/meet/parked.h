@@ -10,6 +10,7 @@
 
 struct arrival;
 struct caller;
+struct leg_kind;
 struct meet;
 struct parking;
 
@@ -18,10 +19,12 @@ struct parking *parking_open(void);
 /* None may be parked any more. */
 void parking_close(struct parking *all); /* NULL is fine */
 
-/* Takes the arrival, a member's. Who has waited longest for that member gets it at once. */
+/* Takes the arrival, a member's. Who has waited longest for that member, with a stream of the same kind, gets it at
+ * once.
+ */
 void parked_start(const struct arrival *a);
-/* The one that came last. False: there is none. */
-bool parked_take(struct caller *c, struct arrival *out);
+/* The one of this kind that came last. False: there is none. */
+bool parked_take(struct caller *c, const struct leg_kind *kind, struct arrival *out);
 /* All of this caller's end. It must hold something beside them. */
 void parked_end(struct caller *c, enum rpc_status status, const char *text);
 /* Everybody's. */

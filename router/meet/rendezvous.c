@@ -20,7 +20,6 @@
 #include "parked.h"
 #include "router/door/callers.h"
 #include "router/door/door.h"
-#include "router/door/reply.h"
 #include "tokens.h"
 
 void rendezvous_token_lost(struct token *t, void *arg)
@@ -38,7 +37,7 @@ void rendezvous_token_lost(struct token *t, void *arg)
 static void forward_arrived(const struct arrival *a, struct token *t)
 {
   struct meet *in = a->meet;
-  const struct goal goal = goal_service(t->service);
+  const struct goal goal = goal_service(t->service, a->leg.kind);
   rendezvous_token_lost(t, in);
   tokens_spend(meet_tokens(in), t);
   router_dial_start(a, &goal);
@@ -51,7 +50,8 @@ static void token_shown(const struct arrival *a, const char *token, const struct
   if (!t) {
     arrival_refuse(a, RPC_NOT_FOUND, "unknown or expired token");
   } else if (!caller_matches(t->owner, m)) {
-    door_report(meet_door(in), "%s showed a token that was given to another member", rpc_call_peer(a->leg.call));
+    char room[LEG_PEER_MAX];
+    door_report(meet_door(in), "%s showed a token that was given to another member", a->leg.kind->peer(&a->leg, room));
     arrival_refuse(a, RPC_PERMISSION_DENIED, "the token was given to another member");
   } else if (t->dial) {
     struct arrival forward = router_dial_take(t->dial);
@@ -84,7 +84,7 @@ void rendezvous_proxy(struct opening *o, struct rpc_message *m)
   char token[TOKEN_MAX + 1];
   memcpy(token, t->token, sizeof token);
   struct arrival a;
-  const struct leg leg = {.call = opening_take(o), .original = true, .first = rest};
+  const struct leg leg = {.kind = &leg_call, .call = opening_take(o), .original = true, .first = rest};
   if (arrival_start(&a, in, &leg, &nobody))
     token_shown(&a, token, &nobody);
 }
@@ -101,14 +101,14 @@ static struct rpc_message *header_for_partner(const struct header *h)
   return rpc_message_copy(bytes, header_pack(&shown, bytes));
 }
 
-static void forward_begins(struct meet *in, struct rpc_call *c, const struct header *h, const struct member *m)
+static void forward_begins(struct meet *in, struct leg *leg, const struct header *h, const struct member *m)
 {
-  const struct goal goal = h->has_attach ? goal_member(h->attach) : goal_service(h->service);
-  const struct leg leg = {.call = c, .first = header_for_partner(h)};
+  const struct goal goal = h->has_attach ? goal_member(h->attach, leg->kind) : goal_service(h->service, leg->kind);
   struct arrival a;
-  if (!leg.first)
-    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-  else if (arrival_start(&a, in, &leg, m))
+  leg->first = header_for_partner(h);
+  if (!leg->first)
+    leg->kind->refuse(leg, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  else if (arrival_start(&a, in, leg, m))
     router_dial_start(&a, &goal);
 }
 
@@ -141,29 +141,40 @@ static enum rpc_status header_check(const struct header *h, struct member *m, co
   return RPC_OK;
 }
 
-static void header_follow(struct meet *in, struct rpc_call *c, const struct header *h, const struct member *m)
+static void header_follow(struct meet *in, struct leg *leg, const struct header *h, const struct member *m)
 {
-  const struct leg leg = {.call = c};
   struct arrival a;
   if (h->service[0] != '\0' || h->has_attach)
-    forward_begins(in, c, h, m);
-  else if (arrival_start(&a, in, &leg, m))
+    forward_begins(in, leg, h, m);
+  else if (!h->park && leg->kind == &leg_raw)
+    leg->kind->refuse(leg, RPC_UNIMPLEMENTED, "a token is answered by gRPC");
+  else if (arrival_start(&a, in, leg, m))
     h->park ? parked_start(&a) : token_shown(&a, h->token, m);
+}
+
+void rendezvous_begin(struct meet *in, struct leg *leg, const struct header *h)
+{
+  struct member who;
+  const char *why;
+  enum rpc_status status = header_check(h, &who, &why);
+  if (status == RPC_OK)
+    header_follow(in, leg, h, &who);
+  else
+    leg->kind->refuse(leg, status, why);
 }
 
 void rendezvous_connect(struct opening *o, struct rpc_message *m)
 {
   struct meet *in = opening_room(o);
   struct header h;
-  struct member who;
   const char *why;
   enum rpc_status status = first_message_header(m, &h, &why);
   rpc_message_free(m);
-  if (status == RPC_OK)
-    status = header_check(&h, &who, &why);
-  if (status == RPC_OK)
-    header_follow(in, opening_take(o), &h, &who);
-  else
+  if (status == RPC_OK) {
+    struct leg leg = {.kind = &leg_call, .call = opening_take(o)};
+    rendezvous_begin(in, &leg, &h);
+  } else {
     opening_refuse(o, status, why);
+  }
   explicit_bzero(&h, sizeof h);
 }

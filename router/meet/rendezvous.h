@@ -7,11 +7,17 @@
 
 #include "router/door/opening.h"
 
+struct header;
+struct leg;
+struct meet;
 struct token;
 
 /* Connect, and the first version's ProxyConnection. */
 void rendezvous_connect(struct opening *o, struct rpc_message *m);
 void rendezvous_proxy(struct opening *o, struct rpc_message *m);
+
+/* A leg that has said this. Takes it; there is no first message yet. */
+void rendezvous_begin(struct meet *in, struct leg *leg, const struct header *h);
 
 /* For tokens_open: `arg` is the room. */
 void rendezvous_token_lost(struct token *t, void *arg);

@@ -12,6 +12,7 @@
 struct waiting_queue {
   struct goal goal;
   struct dial *dials; /* oldest first */
+  size_t count;
   UT_hash_handle hh;
 };
 
@@ -53,17 +54,18 @@ static struct waiting_queue *queue_add(struct waiting *w, const struct goal *g)
   return NULL;
 }
 
-int waiting_add(struct waiting *w, struct dial *d)
+int waiting_add(struct waiting *w, struct dial *d, const struct goal *g)
 {
   if (w->count >= w->max)
     return -ENOSPC;
-  struct waiting_queue *q = find(w, &d->goal);
+  struct waiting_queue *q = find(w, g);
   if (!q)
-    q = queue_add(w, &d->goal);
+    q = queue_add(w, g);
   if (!q)
     return -ENOMEM;
   DL_APPEND(q->dials, d);
   d->queue = q;
+  q->count++;
   w->count++;
   return 0;
 }
@@ -73,6 +75,7 @@ void waiting_remove(struct waiting *w, struct dial *d)
   struct waiting_queue *q = d->queue;
   DL_DELETE(q->dials, d); /* NOLINT(clang-analyzer-core.NullDereference): what is in a list has neighbours */
   d->queue = NULL;
+  q->count--;
   w->count--;
   if (q->dials)
     return;
@@ -84,6 +87,12 @@ struct dial *waiting_first(const struct waiting *w, const struct goal *g)
 {
   const struct waiting_queue *q = find(w, g);
   return q ? q->dials : NULL;
+}
+
+size_t waiting_count(const struct waiting *w, const struct goal *g)
+{
+  const struct waiting_queue *q = find(w, g);
+  return q ? q->count : 0;
 }
 
 struct dial *waiting_any(const struct waiting *w)

@@ -14,11 +14,13 @@ struct waiting *waiting_open(size_t max);
 /* Nobody may wait any more. */
 void waiting_close(struct waiting *w); /* NULL is fine */
 
-/* Lets it wait for its goal. 0, -ENOSPC or -ENOMEM. */
-int waiting_add(struct waiting *w, struct dial *d);
+/* Lets it wait for this. 0, -ENOSPC or -ENOMEM. */
+int waiting_add(struct waiting *w, struct dial *d, const struct goal *g);
 void waiting_remove(struct waiting *w, struct dial *d);
 /* The one that has waited longest for this, or NULL. */
 struct dial *waiting_first(const struct waiting *w, const struct goal *g);
+/* How many wait for this. */
+size_t waiting_count(const struct waiting *w, const struct goal *g);
 /* Some one that waits, or NULL. */
 struct dial *waiting_any(const struct waiting *w);
 

@@ -4,6 +4,7 @@
 #include <mindmeld.pb-c.h>
 #include <stdlib.h>
 
+#include "passes.h"
 #include "proto/rpc/rpc.h"
 #include "proto/wire/identity.h"
 #include "registry.h"
@@ -103,6 +104,11 @@ static void notes_fill(Mindmeld__WatchServicesResponse *news, const struct catal
   news->stream_age_ms = notes->stream_age_ms;
   if (notes->challenge)
     news->challenge = binary(notes->challenge, IDENTITY_CHALLENGE_SIZE);
+  if (notes->streams) {
+    news->stream_addr = (char *)(uintptr_t)notes->streams;
+    news->stream_watch = binary(notes->pass->watch, RAW_WATCH_SIZE);
+    news->stream_secret = binary(notes->pass->secret, RAW_SECRET_SIZE);
+  }
   news->lost = p->lost;
   news->n_lost = notes->lost_count;
   for (size_t i = 0; i < notes->lost_count; i++)

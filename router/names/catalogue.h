@@ -8,6 +8,7 @@
 
 #include "router/door/limits.h"
 
+struct pass;
 struct registry;
 struct registry_cursor;
 struct rpc_message;
@@ -31,6 +32,8 @@ struct catalogue_notes {
   uint32_t heartbeat_ms;
   uint64_t stream_age_ms;
   const uint8_t *challenge; /* NULL: none */
+  const char *streams;      /* where raw streams are taken; NULL: that is not told */
+  const struct pass *pass;  /* with it */
   const uint8_t *const *lost;
   size_t lost_count; /* up to CATALOGUE_PAGE */
 };

@@ -69,6 +69,12 @@ const uint8_t *join_identity(struct caller *c)
   return p ? p->identity : NULL;
 }
 
+uint64_t join_since(struct caller *c)
+{
+  const struct presence *p = *caller_presence(c);
+  return p ? p->since : 0;
+}
+
 bool join_has_stayed(const struct names *n, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at)
 {
   struct caller *c = callers_find(router_names_callers(n), member);
@@ -139,6 +145,7 @@ static void presence_holds(struct names *n, struct presence *p, const uint8_t *f
 static void caller_leaves(struct names *n, struct caller *c)
 {
   *caller_presence(c) = NULL;
+  caller_set_parks_raw(c, false);
   if (caller_holds(c, CALLER_SERVICES) == 0)
     unpark(n, c, RPC_FAILED_PRECONDITION, "its member is not there any more");
   callers_release(router_names_callers(n), c, CALLER_JOINED);
@@ -200,6 +207,7 @@ static void presence_take_over(struct names *n, struct presence *p, const struct
 static void presence_move(struct names *n, struct presence *p, const struct claim *claim, struct watcher *w)
 {
   unpark(n, p->caller, RPC_ABORTED, "its member has joined anew");
+  caller_set_parks_raw(p->caller, false);
   watcher_is_of(p->watcher, NULL);
   watcher_is_of(w, p);
   p->watcher = w;

@@ -24,6 +24,8 @@ void join_ask(struct opening *o, struct rpc_message *m);
 /* Its watch has closed. */
 void join_over(struct names *n, struct presence *p);
 
+/* When this caller joined last, in ms; 0: it is not there. */
+uint64_t join_since(struct caller *c);
 /* Whether this member is there, and was before `at` (ms). */
 bool join_has_stayed(const struct names *n, const uint8_t member[HEADER_MEMBER_SIZE], uint64_t at);
 

@@ -1,11 +1,13 @@
 /* The parts of the room, made and freed. */
 #include "names.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "catalogue.h"
 #include "join.h"
 #include "lost.h"
+#include "passes.h"
 #include "registry.h"
 #include "router/door/door.h"
 #include "service.h"
@@ -22,6 +24,8 @@ struct names {
   struct services *services;
   struct presences *presences;
   struct watchers *watchers;
+  struct passes *passes;
+  char streams[NAMES_STREAMS_MAX];
   struct catalogue_kept listed;
 };
 
@@ -36,7 +40,8 @@ struct names *router_names_open(struct door *d)
   n->services = router_services_open();
   n->presences = presences_open();
   n->watchers = watchers_open(n);
-  if (n->registry && n->lost && n->services && n->presences && n->watchers)
+  n->passes = passes_open();
+  if (n->registry && n->lost && n->services && n->presences && n->watchers && n->passes)
     return n;
   router_names_close(n);
   return NULL;
@@ -48,6 +53,7 @@ void router_names_close(struct names *n)
     return;
   catalogue_forget(&n->listed);
   watchers_close(n->watchers);
+  passes_close(n->passes);
   presences_close(n->presences);
   router_services_close(n->services);
   lost_close(n->lost);
@@ -58,6 +64,16 @@ void router_names_close(struct names *n)
 void router_names_listen(struct names *n, const struct names_events *events)
 {
   n->events = *events;
+}
+
+void router_names_offer_streams(struct names *n, const char *address)
+{
+  snprintf(n->streams, sizeof n->streams, "%s", address);
+}
+
+const char *router_names_streams(const struct names *n)
+{
+  return n->streams;
 }
 
 struct door *router_names_door(const struct names *n)
@@ -103,6 +119,11 @@ struct presences *router_names_presences(const struct names *n)
 struct watchers *router_names_watchers(const struct names *n)
 {
   return n->watchers;
+}
+
+struct passes *router_names_passes(const struct names *n)
+{
+  return n->passes;
 }
 
 struct catalogue_kept *router_names_listed(struct names *n)

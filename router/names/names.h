@@ -17,6 +17,8 @@ struct catalogue_kept;
 struct door;
 struct lost;
 struct names;
+struct pass;
+struct passes;
 struct pending;
 struct presences;
 struct registry;
@@ -36,6 +38,8 @@ struct names_events {
   void (*member_lost)(const uint8_t member[HEADER_MEMBER_SIZE], void *arg);
   /* The caller's parked streams are not good any more. The caller holds something until this returns. */
   void (*unparked)(struct caller *c, enum rpc_status status, const char *text);
+  /* Its watch is over, and raw streams are not opened with it any more; it is freed when this returns. */
+  void (*pass_ends)(struct pass *p, void *arg);
   void *arg;
 };
 
@@ -45,6 +49,12 @@ struct names *router_names_open(struct door *d);
 void router_names_close(struct names *n); /* NULL is fine */
 /* Before the first call comes. */
 void router_names_listen(struct names *n, const struct names_events *events);
+
+/* Watches are told from now on that raw streams are taken at `address`, as WatchServicesResponse.stream_addr has it. It
+ * is copied. */
+enum { NAMES_STREAMS_MAX = 16 };
+void router_names_offer_streams(struct names *n, const char *address);
+const char *router_names_streams(const struct names *n); /* "": nothing is offered */
 
 struct door *router_names_door(const struct names *n);
 /* The door's. */
@@ -56,6 +66,7 @@ struct lost *router_names_lost(const struct names *n);           /* lost.c */
 struct services *router_names_services(const struct names *n);   /* service.c */
 struct presences *router_names_presences(const struct names *n); /* join.c */
 struct watchers *router_names_watchers(const struct names *n);   /* watch.c */
+struct passes *router_names_passes(const struct names *n);       /* passes.c */
 struct catalogue_kept *router_names_listed(struct names *n);     /* list.c */
 
 #endif

@@ -26,6 +26,7 @@ struct service {
   struct rpc_call *call;
   struct caller *caller;
   char name[REGISTRY_NAME_MAX + 1];
+  uint64_t since;
   bool joined; /* as the identity that its member had when it registered */
   uint8_t identity[IDENTITY_SIZE];
   struct pending *untold, *told;
@@ -117,6 +118,17 @@ int router_service_tell(struct service *s, struct pending *p)
   s->untold_count++;
   service_send(s);
   return 0;
+}
+
+void router_service_hold(struct service *s, struct pending *p)
+{
+  p->told = true;
+  DL_APPEND(s->told, p);
+}
+
+uint64_t router_service_since(const struct service *s)
+{
+  return s->since;
 }
 
 static void service_fail_pending(struct service *s, enum rpc_status status, const char *text)
@@ -293,6 +305,7 @@ static int service_add(struct names *n, struct rpc_call *c, const char *name, st
     return error;
   }
   s->names = n;
+  s->since = door_now();
   s->caller = caller;
   memcpy(s->name, name, strlen(name) + 1);
   DL_APPEND(router_names_services(n)->oldest, s);

@@ -5,6 +5,7 @@
 #define ROUTER_SERVICE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "router/door/opening.h"
 
@@ -31,12 +32,17 @@ void router_service_create(struct opening *o, struct rpc_message *m);
 const char *router_service_name(const struct service *s);
 struct caller *router_service_caller(const struct service *s);
 
+/* When it was registered, in ms. */
+uint64_t router_service_since(const struct service *s);
+
 /* The one that this caller registered last, or NULL. */
 struct service *router_service_latest(struct caller *c);
 
 /* Tells the service of a dial, which stays in its list until router_service_forget, or until one of the events `failed`
  * and `left`. -ENOSPC: the service was not told of too many others yet. */
 int router_service_tell(struct service *s, struct pending *p);
+/* The same, but the service is not told. */
+void router_service_hold(struct service *s, struct pending *p);
 void router_service_forget(struct service *s, struct pending *p);
 
 /* Withdraws the service; its stream ends with a status. */

@@ -11,6 +11,7 @@
 #include "join.h"
 #include "lost.h"
 #include "names.h"
+#include "passes.h"
 #include "proto/wire/identity.h"
 #include "registry.h"
 #include "router/door/callers.h"
@@ -27,6 +28,7 @@ struct watcher {
   uint8_t challenge[IDENTITY_CHALLENGE_SIZE];
   bool challenged;           /* and it was not answered yet */
   struct presence *presence; /* whose watch it is */
+  struct pass *pass;         /* NULL: no raw streams are opened with this watch, or any more */
   bool greeted;              /* had its first message */
   bool superseded;           /* and was not told yet */
   bool sending;
@@ -64,9 +66,21 @@ void watchers_close(struct watchers *all)
   free(all);
 }
 
+static void pass_drop(struct watcher *w)
+{
+  struct names *n = w->all->names;
+  struct pass *p = w->pass;
+  w->pass = NULL;
+  if (!p)
+    return;
+  router_names_events(n)->pass_ends(p, router_names_events(n)->arg);
+  pass_end(router_names_passes(n), p);
+}
+
 static void watcher_finish(struct watcher *w, enum rpc_status status, const char *text)
 {
   w->ended = true;
+  pass_drop(w);
   reply_finish(w->call, status, text);
 }
 
@@ -85,6 +99,8 @@ static void watcher_send(struct watcher *w)
       .heartbeat_ms = (uint32_t)limits->heartbeat_ms,
       .stream_age_ms = w->greeted ? 0 : limits->stream_age_ms,
       .challenge = w->greeted ? NULL : w->challenge,
+      .streams = w->greeted || !w->pass ? NULL : router_names_streams(all->names),
+      .pass = w->pass,
       .lost = lost,
       .lost_count = lost_read(over, &lost_seen, lost, page),
   };
@@ -93,6 +109,8 @@ static void watcher_send(struct watcher *w)
   int error = m ? rpc_call_send(w->call, m) : -ENOMEM;
   if (error == 0) {
     w->sending = w->greeted = true;
+    if (w->pass)
+      pass_told(w->pass);
     w->superseded = false;
     w->lost_seen = lost_seen;
     w->news = !complete || lost_unseen(over, lost_seen);
@@ -166,6 +184,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   struct watcher *w = arg;
   struct watchers *all = w->all;
   challenge_drop(w);
+  pass_drop(w);
   DL_DELETE(all->oldest, w);
   all->count--;
   if (all->beat && all->count == 0) {
@@ -259,6 +278,9 @@ void watch_start(struct opening *o, struct rpc_message *m)
   w->call = c;
   w->caller = caller;
   w->news = true;
+  /* Without memory for it, there are no raw streams. */
+  if (*router_names_streams(n))
+    w->pass = pass_create(router_names_passes(n));
   DL_APPEND(all->oldest, w);
   all->count++;
   rpc_call_set_arg(c, &events, w);

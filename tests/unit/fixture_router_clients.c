@@ -546,23 +546,36 @@ struct router_limits fixture_limits(void)
   return limits;
 }
 
-void fixture_open_at(struct fixture *f, const char *address, const struct router_limits *limits, const char *key)
+static void fixture_open_config(struct fixture *f, const struct router_config *config)
 {
-  int port = 0;
+  struct router_ports ports;
   memset(f, 0, sizeof *f);
-  const struct router_config config = {
-      .server = {.address = address}, .key = key, .limits = limits ? *limits : fixture_limits()};
   ck_assert_int_eq(rpc_queue_create(&f->router_queue), 0);
-  ck_assert_int_eq(router_start(&f->router, f->router_queue, &config, &port), 0);
+  ck_assert_int_eq(router_start(&f->router, f->router_queue, config, &ports), 0);
+  router_admit(f->router);
   ck_assert_int_eq(pthread_create(&f->router_thread, NULL, fixture_run, f), 0);
-  snprintf(f->address, sizeof f->address, "127.0.0.1:%d", port);
+  snprintf(f->address, sizeof f->address, "127.0.0.1:%d", ports.port);
   ck_assert_int_eq(uv_loop_init(&f->loop), 0);
   /* Conditions may be about time, or about another thread. */
   uv_timer_init(&f->loop, &f->tick);
   uv_timer_start(&f->tick, fixture_tick, 5, 5);
   ck_assert_int_eq(rpc_queue_create(&f->queue), 0);
   ck_assert_int_eq(rpc_queue_attach(f->queue, &f->loop), 0);
-  f->channel = fixture_channel(f, key);
+  f->channel = fixture_channel(f, config->key);
+}
+
+void fixture_open_at(struct fixture *f, const char *address, const struct router_limits *limits, const char *key)
+{
+  const struct router_config config = {
+      .server = {.address = address}, .key = key, .limits = limits ? *limits : fixture_limits()};
+  fixture_open_config(f, &config);
+}
+
+void fixture_open_streams(struct fixture *f, const char *streams)
+{
+  const struct router_config config = {
+      .server = {.address = "127.0.0.1:0"}, .streams = streams, .limits = fixture_limits()};
+  fixture_open_config(f, &config);
 }
 
 void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key)

@@ -177,6 +177,7 @@ struct rpc_channel *fixture_channel(struct fixture *f, const char *bearer);
 /* Who dials what is not there is told so at once. */
 struct router_limits fixture_limits(void);
 void fixture_open_at(struct fixture *f, const char *address, const struct router_limits *limits, const char *key);
+void fixture_open_streams(struct fixture *f, const char *streams);
 void fixture_open_with(struct fixture *f, const struct router_limits *limits, const char *key);
 void fixture_open(struct fixture *f);
 

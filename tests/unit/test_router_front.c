@@ -74,9 +74,10 @@ static void on_grpc(int fd, void *arg)
   tell(&world.grpc, fd);
 }
 
-static void on_raw(int fd, struct poller_watch *watched, void *arg)
+static void on_raw(int fd, struct poller_watch *watched, const uint8_t *bytes, size_t size, void *arg)
 {
   ck_assert_ptr_eq(arg, &world);
+  ck_assert_int_eq(raw_preamble_size(bytes, size), (int)size);
   if (watched != NULL)
     poller_remove(front_poller(world.front), fd, watched);
   tell(&world.raw, fd);

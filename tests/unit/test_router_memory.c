@@ -116,10 +116,10 @@ START_TEST(test_waiting)
     char name[16];
     int error = -ENOMEM;
     snprintf(name, sizeof name, "n%d", i);
-    dials[i].goal = goal_service(name);
+    dials[i].goal = goal_service(name, &leg_call);
     for (size_t n = 1; error; n++) {
       fail_allocation(n);
-      error = waiting_add(w, &dials[i]);
+      error = waiting_add(w, &dials[i], &dials[i].goal);
       fail_allocation(0);
       ck_assert(error == 0 || error == -ENOMEM);
       ck_assert_ptr_eq(waiting_first(w, &dials[i].goal), error ? NULL : &dials[i]);

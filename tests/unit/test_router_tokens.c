@@ -193,7 +193,7 @@ START_TEST(test_more)
   struct caller *c;
   ck_assert_int_eq(callers_hold(cs, &c, &m, "p", CALLER_STREAMS), 0);
   ck_assert_uint_eq(caller_holds(c, CALLER_PARKED), 0);
-  ck_assert_ptr_null(*caller_parked(c));
+  ck_assert_ptr_null(*caller_parked(c, 0));
   ck_assert_int_eq(callers_hold_more(cs, c, CALLER_PARKED), 0);
   ck_assert_int_eq(callers_hold_more(cs, c, CALLER_PARKED), -ENOSPC);
   ck_assert_uint_eq(caller_holds(c, CALLER_PARKED), 1);

@@ -23,14 +23,14 @@ static struct dial dial_for(const struct goal *g)
 START_TEST(test_order)
 {
   struct waiting *w = waiting_open(10);
-  const struct goal web = goal_service("web"), ssh = goal_service("ssh");
+  const struct goal web = goal_service("web", &leg_call), ssh = goal_service("ssh", &leg_call);
   struct dial a = dial_for(&web), b = dial_for(&ssh), c = dial_for(&web), d = dial_for(&web);
   ck_assert_ptr_null(waiting_any(w));
   ck_assert_ptr_null(waiting_first(w, &web));
-  ck_assert_int_eq(waiting_add(w, &a), 0);
-  ck_assert_int_eq(waiting_add(w, &b), 0);
-  ck_assert_int_eq(waiting_add(w, &c), 0);
-  ck_assert_int_eq(waiting_add(w, &d), 0);
+  ck_assert_int_eq(waiting_add(w, &a, &a.goal), 0);
+  ck_assert_int_eq(waiting_add(w, &b, &b.goal), 0);
+  ck_assert_int_eq(waiting_add(w, &c, &c.goal), 0);
+  ck_assert_int_eq(waiting_add(w, &d, &d.goal), 0);
   ck_assert_ptr_eq(waiting_first(w, &web), &a);
   ck_assert_ptr_eq(waiting_first(w, &ssh), &b);
   waiting_remove(w, &c);
@@ -46,16 +46,20 @@ START_TEST(test_order)
 }
 END_TEST
 
-/* A name is not a member, though both be the same bytes. */
+/* A name is not a member, though both be the same bytes; nor do those for different kinds of streams wait together. */
 START_TEST(test_kinds)
 {
   struct waiting *w = waiting_open(10);
   static const char text[] = "sixteen-letters-";
-  const struct goal name = goal_service(text), member = goal_member((const uint8_t *)text);
+  const struct goal name = goal_service(text, &leg_call), raw = goal_service(text, &leg_raw);
+  const struct goal member = goal_member((const uint8_t *)text, &leg_call);
   struct dial d = dial_for(&name);
-  ck_assert_int_eq(waiting_add(w, &d), 0);
+  ck_assert_int_eq(waiting_add(w, &d, &d.goal), 0);
   ck_assert_ptr_null(waiting_first(w, &member));
+  ck_assert_ptr_null(waiting_first(w, &raw));
   ck_assert_ptr_eq(waiting_first(w, &name), &d);
+  ck_assert_uint_eq(waiting_count(w, &raw), 0);
+  ck_assert_uint_eq(waiting_count(w, &name), 1);
   waiting_remove(w, &d);
   waiting_close(w);
 }
@@ -64,14 +68,14 @@ END_TEST
 START_TEST(test_bound)
 {
   struct waiting *w = waiting_open(2);
-  const struct goal web = goal_service("web"), ssh = goal_service("ssh");
+  const struct goal web = goal_service("web", &leg_call), ssh = goal_service("ssh", &leg_call);
   struct dial a = dial_for(&web), b = dial_for(&web), c = dial_for(&ssh);
-  ck_assert_int_eq(waiting_add(w, &a), 0);
-  ck_assert_int_eq(waiting_add(w, &b), 0);
-  ck_assert_int_eq(waiting_add(w, &c), -ENOSPC);
+  ck_assert_int_eq(waiting_add(w, &a, &a.goal), 0);
+  ck_assert_int_eq(waiting_add(w, &b, &b.goal), 0);
+  ck_assert_int_eq(waiting_add(w, &c, &c.goal), -ENOSPC);
   ck_assert_ptr_null(c.queue);
   waiting_remove(w, &a);
-  ck_assert_int_eq(waiting_add(w, &c), 0);
+  ck_assert_int_eq(waiting_add(w, &c, &c.goal), 0);
   waiting_remove(w, &b);
   waiting_remove(w, &c);
   waiting_close(w);
@@ -88,7 +92,8 @@ static struct goal some_goal(unsigned n)
 {
   uint8_t member[HEADER_MEMBER_SIZE] = {(uint8_t)n};
   char name[2] = {(char)('a' + n), '\0'};
-  return n % 2 ? goal_member(member) : goal_service(name);
+  const struct leg_kind *kind = n % 3 == 0 ? &leg_raw : &leg_call;
+  return n % 2 ? goal_member(member, kind) : goal_service(name, kind);
 }
 
 /* Goals are zeroed before they are filled. */
@@ -123,7 +128,7 @@ START_TEST(test_model)
       const struct goal g = some_goal((unsigned)rand_r(&seed) % GOALS);
       m.dials[i] = dial_for(&g);
       bool full = m.count == MAX;
-      holds(waiting_add(w, &m.dials[i]) == (full ? -ENOSPC : 0));
+      holds(waiting_add(w, &m.dials[i], &g) == (full ? -ENOSPC : 0));
       m.since[i] = full ? 0 : step;
       m.count += !full;
     }
