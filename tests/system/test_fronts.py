@@ -47,8 +47,8 @@ backend router
 
 
 class Front(Program):
-    def __init__(self, directory, kind, router, options=""):
-        self.port = free_port()
+    def __init__(self, directory, kind, router, options="", port=None):
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         text, command = {"nginx": (NGINX, ["/usr/sbin/nginx", "-p", directory, "-c"]), "haproxy": (HAPROXY, ["/usr/sbin/haproxy", "-db", "-f"])}[kind]
         settings = directory / f"{kind}.conf"
