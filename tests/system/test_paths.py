@@ -23,6 +23,8 @@ def ends(lab, world):
     a, b = (world.mount(router, "insecure", name=name, host=host) for name, host in (("A", lab.s), ("B", lab.f)))
     with lab.s.inside():
         target = world.target(Meeting)
+    for mount in (a, b):
+        eventually(lambda m=mount: m.values("status")["streams"] == "raw", what="the router has answered whether it takes raw streams")
     a.service("web", target.address)
     port = b.forward("web")
     with lab.f.inside():
