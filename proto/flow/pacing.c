@@ -26,7 +26,8 @@ enum {
   STEP_FIRST = 2,        /* thousandths */
   VAIN_MAX = 6,
   SMOOTH = 4,         /* a look counts for one part of so many */
-  BEFORE_DECAY = 256, /* so does it in what was carried before */
+  PEAK_DECAY = 32,    /* so does it in the most that was carried */
+  BEFORE_DECAY = 256, /* and in what was carried before a queue */
   RATE_MIN = 4 << 10, /* bytes per second of a stream */
   CAP_PART = 4,
   DIFFERS_PART = 128,
@@ -63,7 +64,7 @@ static uint64_t percent(uint64_t of, uint64_t percent)
 struct look {
   uint64_t us;    /* since the last one */
   uint64_t acked; /* bytes, since then */
-  uint64_t rtt;   /* the mean, by bytes */
+  uint64_t rtt;   /* the shortest: acks that are held back make others longer, where streams are slow */
   uint64_t least; /* of all; 0: not known */
 };
 
@@ -108,6 +109,7 @@ static uint64_t look_at_stream(struct pacing_stream *s, uint64_t former_look, ui
   uint64_t carried = rate_of(acked, now - former_look);
   s->carried = !known ? 0 : s->carried == 0 ? carried : smoothed(s->carried, carried);
   s->latest = carried;
+  s->fresh = !known;
   s->acked_before = s->acked;
   s->looked_at = now;
   return acked;
@@ -117,17 +119,15 @@ static struct look look_at_all(const struct pacing *p, struct pacing_stream *con
                                uint64_t now)
 {
   struct look l = {.us = now - p->looked_at};
-  uint64_t weights = 0, weighted = 0;
   for (size_t i = 0; i < count; i++) {
+    const struct pacing_stream *s = streams[i];
     uint64_t acked = look_at_stream(streams[i], p->looked_at, now);
-    uint64_t weight = min_of(acked, BYTES_MAX) >> 10;
     l.acked += acked;
-    weights += weight;
-    weighted += weight * streams[i]->rtt;
-    if (streams[i]->rtt_least > 0 && (l.least == 0 || streams[i]->rtt_least < l.least))
-      l.least = streams[i]->rtt_least;
+    if (acked > 0 && (l.rtt == 0 || s->rtt < l.rtt))
+      l.rtt = s->rtt;
+    if (s->rtt_least > 0 && (l.least == 0 || s->rtt_least < l.least))
+      l.least = s->rtt_least;
   }
-  l.rtt = weights > 0 ? weighted / weights : 0;
   return l;
 }
 
@@ -150,7 +150,7 @@ static void watch(struct pacing *p)
 
 static void begin(struct pacing *p)
 {
-  p->sum = p->carried = p->before = 0;
+  p->sum = p->carried = p->peak = p->before = 0;
   p->vain = 0;
   p->patience = PATIENCE_MIN;
   watch(p);
@@ -165,16 +165,20 @@ static void give_way(struct pacing *p, uint64_t now)
   p->vain = 0;
 }
 
-/* `standing` microseconds, while `carried` passes. */
+/* `standing` microseconds, while `carried` passes. That may be little for a moment, after many losses: so it counts for
+ * no less than half of what was carried lately. */
 static void cut(struct pacing *p, uint64_t carried, uint64_t standing, uint64_t now)
 {
   uint64_t asked = p->sum > 0 ? p->sum : max_of(p->before, carried);
-  if (carried < asked / 4 * 3)
+  bool sudden = carried < p->peak / 2, slower = sudden || carried < asked / 4 * 3;
+  carried = max_of(carried, p->peak / 2);
+  if (slower)
     p->before = carried;
-  if (p->vain == 0 || carried < asked / 4 * 3)
+  if (p->vain == 0 || slower)
     p->floor = max_of(p->before, carried) / 2;
   uint64_t sum = percent(min_of(carried, asked), CARRIES_PERCENT);
-  if (sum < p->floor || ++p->vain > VAIN_MAX) {
+  p->vain += !sudden;
+  if (sum < p->floor || p->vain > VAIN_MAX) {
     give_way(p, now);
     return;
   }
@@ -248,7 +252,7 @@ static void judge(struct pacing *p, const struct look *l, size_t count, uint64_t
 /* Who carries less than most of an even share is not held back, and the others have what it leaves. */
 static bool is_light(const struct pacing_stream *s, uint64_t share)
 {
-  return s->carried > 0 && s->carried < share / 4 * 3;
+  return !s->fresh && s->carried < share / 4 * 3;
 }
 
 static void share_out(const struct pacing *p, struct pacing_stream *const streams[], size_t count, uint64_t now)
@@ -283,6 +287,7 @@ void pacing_look(struct pacing *p, struct pacing_stream *const streams[], size_t
   } else if (l.acked > 0 && p->looked_at != 0) {
     uint64_t carried = rate_of(l.acked, l.us);
     p->carried = p->carried == 0 ? carried : smoothed(p->carried, carried);
+    p->peak = max_of(p->carried, p->peak - p->peak / PEAK_DECAY);
     judge(p, &l, count, now);
   }
   p->looked_at = now;

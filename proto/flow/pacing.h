@@ -43,6 +43,7 @@ struct pacing_stream {
   /* pacing.c's: */
   struct pacing_cap cap;
   uint64_t acked_before; /* at the look before */
+  bool fresh;            /* there was none */
   uint64_t latest;       /* bytes per second, since then */
   uint64_t carried;      /* smoothed */
   uint64_t looked_at;
@@ -65,6 +66,7 @@ struct pacing {
   uint64_t looked_at;
   uint64_t least, least_at; /* the round trip without queues, and when it was seen */
   uint64_t carried;         /* bytes per second, smoothed */
+  uint64_t peak;            /* the most of it lately */
   uint64_t before;          /* the most of it while there was no queue, lately */
   uint64_t floor;           /* the sum does not go below it while a queue stands */
   unsigned step;            /* of the growth, in thousandths */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "proto/flow/pacer.h"
 #include "proto/host/errand.h"
 #include "proto/host/poller.h"
 #include "proto/stream/slab.h"
@@ -30,6 +31,7 @@ struct raw_set {
   struct poller *poller;
   pthread_t thread;
   struct slab_carver carver;
+  struct pacer *pacer;
   struct poller_delay connecting; /* deadlines of streams and questions */
   void (*closed)(void *arg);
   void *closed_arg;
@@ -150,6 +152,7 @@ struct raw_stream {
   int fd;
   _Atomic enum raw_state state; /* changes on the loop, with the lock held */
   bool freed, was_warm;
+  struct paced paced;
   struct errand errand;
   atomic_uint due;        /* bits of enum raw_due: what the errand is for; 0: it is not on its way */
   struct raw_place place; /* of the word that comes next */
@@ -174,7 +177,7 @@ struct raw_stream {
   struct raw_gather gather;
 };
 
-enum raw_due { RAW_DUE_SAY = 1, RAW_DUE_HEAR = 2, RAW_DUE_END = 4 };
+enum raw_due { RAW_DUE_SAY = 1, RAW_DUE_HEAR = 2, RAW_DUE_END = 4, RAW_DUE_PACE = 8 };
 
 /* Sees to it that this is done on the loop. Any thread. */
 void raw_stream_do(struct raw_stream *s, enum raw_due due);

@@ -130,6 +130,8 @@ static bool push(struct raw_stream *s, struct outgoing *o, bool own)
   if (n < 0 && errno != EAGAIN && errno != EINTR)
     return false;
   size_t taken = n > 0 ? (size_t)n : 0, heads = 0;
+  if (paced_due(&s->paced, taken))
+    raw_stream_do(s, RAW_DUE_PACE);
   for (int i = 0; i < o->heads; i++)
     heads += o->parts[i].iov_len;
   if (keep_heads(s, o, taken < heads ? taken : heads) != 0) {

@@ -33,6 +33,12 @@ int raw_set_open(struct raw_set **out, struct home *home)
   }
   set->home = home;
   set->poller = home_poller(home);
+  int error = pacer_open(&set->pacer, set->poller);
+  if (error != 0) {
+    slab_pool_release(set->carver.pool);
+    free(set);
+    return error;
+  }
   set->thread = pthread_self();
   set->connecting = (struct poller_delay){.ms = RAW_CONNECT_MS, .due = deadline_passed};
   poller_delay_add(set->poller, &set->connecting);
@@ -57,6 +63,7 @@ void raw_set_close(struct raw_set *set, void (*closed)(void *arg), void *arg)
   set->closed = closed;
   set->closed_arg = arg;
   poller_delay_remove(set->poller, &set->connecting);
+  pacer_close(set->pacer);
   set->errand.run = closed_on_loop;
   home_send(set->home, &set->errand);
 }

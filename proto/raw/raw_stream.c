@@ -98,6 +98,7 @@ static void close_socket(struct raw_stream *s)
   if (s->half_closed && s->status != RPC_OK)
     raw_socket_reset_on_close(s->fd, true);
   poller_remove(set->poller, -1, &s->watch);
+  pacer_forget(&s->paced);
   close(s->fd);
   s->fd = -1;
 }
@@ -174,6 +175,8 @@ static void errand_run(struct errand *e)
 {
   struct raw_stream *s = (struct raw_stream *)((char *)e - offsetof(struct raw_stream, errand));
   unsigned due = atomic_exchange(&s->due, 0);
+  if ((due & RAW_DUE_PACE) && s->fd >= 0)
+    pacer_look(s->line->set->pacer, &s->paced, s->fd);
   if (s->freed)
     destroy(s);
   else if (raw_stream_is_over(s))

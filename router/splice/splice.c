@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "proto/flow/pacer.h"
 #include "proto/host/pipes.h"
 
 enum {
@@ -41,6 +42,7 @@ struct end {
   bool ended, passed;      /* its end was read; and passed on */
   struct pooled_pipe *pipe;
   struct first *first; /* to be written here */
+  struct paced paced;
 };
 
 struct splice {
@@ -55,6 +57,7 @@ struct splice {
 struct splices {
   struct poller *poller;
   struct pipes *pipes;
+  struct pacer *pacer;
   struct splice *pairs;
   size_t count;
   uint64_t spliced, copied, begun;
@@ -82,6 +85,7 @@ static void end_close(struct splices *ss, struct end *e, bool orderly)
   poller_remove(ss->poller, -1, &e->watch);
   give_pipe(ss, e);
   free(e->first);
+  pacer_forget(&e->paced);
   if (orderly)
     linger(e->fd, false);
   close(e->fd);
@@ -140,12 +144,19 @@ static enum step write_first(struct end *to)
   return WENT;
 }
 
+static void took(struct splices *ss, struct end *to, ssize_t n, uint64_t *counter)
+{
+  *counter += (uint64_t)n;
+  if (paced_due(&to->paced, (size_t)n))
+    pacer_look(ss->pacer, &to->paced, to->fd);
+}
+
 static enum step drain(struct splices *ss, struct end *from, struct end *to)
 {
   ssize_t n = pipe_drain(from->pipe, to->fd, from->pipe->held);
   if (n <= 0)
     return n == 0 ? BROKE : refused(&to->writable, n);
-  ss->spliced += (uint64_t)n;
+  took(ss, to, n, &ss->spliced);
   return WENT;
 }
 
@@ -182,7 +193,7 @@ static enum step copy(struct splices *ss, struct end *from, struct end *to)
     return refused(&to->writable, sent);
   if (recv(from->fd, ss->buffer, (size_t)sent, MSG_TRUNC | MSG_DONTWAIT) != sent)
     return BROKE;
-  ss->copied += (uint64_t)sent;
+  took(ss, to, sent, &ss->copied);
   if ((size_t)n < sizeof ss->buffer && sent == n && !from->hung)
     from->readable = false;
   return WENT;
@@ -330,12 +341,19 @@ int splices_open(struct splices **out, struct poller *p, const struct splice_lim
     return -ENOMEM;
   ss->poller = p;
   int error = pipes_open(&ss->pipes, limits->pipe_bytes, limits->pipes_idle);
-  if (error != 0) {
-    free(ss);
-    return error;
-  }
+  if (error != 0)
+    goto fail;
+  error = pacer_open(&ss->pacer, p);
+  if (error != 0)
+    goto fail_pipes;
   *out = ss;
   return 0;
+
+fail_pipes:
+  pipes_close(ss->pipes);
+fail:
+  free(ss);
+  return error;
 }
 
 void splices_close(struct splices *ss)
@@ -345,6 +363,7 @@ void splices_close(struct splices *ss)
   {
     pair_close(s, false);
   }
+  pacer_close(ss->pacer);
   pipes_close(ss->pipes);
   free(ss);
 }

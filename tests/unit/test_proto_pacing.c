@@ -43,7 +43,7 @@ static double allowed(unsigned line)
 static void expect_short_queue(const struct line_figures *f, unsigned line)
 {
   ck_assert_double_le(f->queue50, allowed(line));
-  ck_assert_double_le(f->queue90, 4 * allowed(line));
+  ck_assert_double_le(f->queue90, 6 * allowed(line));
 }
 
 /* ---- One line ---- */
