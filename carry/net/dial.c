@@ -95,28 +95,34 @@ static void abandon(struct attempt *a)
   }
 }
 
+static in_port_t port_of(const struct sockaddr_storage *a)
+{
+  return a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                  : ((const struct sockaddr_in *)a)->sin_port;
+}
+
 /* When nobody listens on a port of the kernel's own range, a connect on the same machine may be connected to itself. */
-static bool is_connected_to_itself(int fd)
+static bool is_connected_to_itself(int fd, const struct endpoint *to)
 {
   struct sockaddr_storage here = {0};
   struct sockaddr_storage there = {0};
   socklen_t here_size = sizeof(here);
   socklen_t there_size = sizeof(there);
 
-  return getsockname(fd, (struct sockaddr *)&here, &here_size) == 0 &&
+  return getsockname(fd, (struct sockaddr *)&here, &here_size) == 0 && port_of(&here) == port_of(&to->bytes) &&
          getpeername(fd, (struct sockaddr *)&there, &there_size) == 0 && here_size == there_size &&
          memcmp(&here, &there, here_size) == 0;
 }
 
 /* How it went. */
-static int connect_error(int fd)
+static int connect_error(int fd, const struct endpoint *to)
 {
   int error = 0;
   socklen_t size = sizeof(error);
 
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
     error = errno;
-  if (error == 0 && is_connected_to_itself(fd))
+  if (error == 0 && is_connected_to_itself(fd, to))
     error = ECONNREFUSED;
   return -error;
 }
@@ -195,7 +201,7 @@ static void on_writable(uv_poll_t *handle, int status, int events)
     return;
   }
   /* libuv tells any failure of the socket as EBADF. */
-  error = connect_error(fd);
+  error = connect_error(fd, &a->to);
   if (error == 0 && status < 0)
     error = status;
   if (error != 0) {
@@ -225,7 +231,7 @@ static int begin_tcp(struct dial *d, struct attempt *a)
   if (a->fd < 0 || (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS))
     return -errno;
   if (is_decided(a->fd)) {
-    rc = connect_error(a->fd);
+    rc = connect_error(a->fd, &a->to);
     return rc == 0 ? 1 : rc;
   }
   rc = uv_poll_init(d->lookups->loop, &a->poll, a->fd);

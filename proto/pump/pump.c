@@ -220,6 +220,13 @@ void pump_send_eof(struct pump *p, bool half_close)
 
 /* ---- The socket ---- */
 
+static void set_reset(struct pump *p, int fd, bool reset)
+{
+  if (p->resets != reset)
+    pump_socket_reset_on_close(fd, reset);
+  p->resets = reset;
+}
+
 void pump_shutdown_socket(struct pump *p)
 {
   atomic_store(&p->shut, true);
@@ -228,7 +235,7 @@ void pump_shutdown_socket(struct pump *p)
   pthread_mutex_lock(&p->up.lock);
   pump_unix_let_go(p);
   pthread_mutex_unlock(&p->up.lock);
-  pump_socket_reset_on_close(p->fd, false);
+  set_reset(p, p->fd, false);
   shutdown(p->fd, SHUT_WR);
 }
 
@@ -249,7 +256,7 @@ void pump_discard_socket(int fd)
 
 static void close_descriptor(struct pump *p, int fd, bool reset)
 {
-  pump_socket_reset_on_close(fd, reset);
+  set_reset(p, fd, reset);
   poller_remove(p->set->poller, -1, &p->watch);
   close(fd);
 }
@@ -275,7 +282,8 @@ void pump_close_socket(struct pump *p, bool reset)
 
 int pump_give_socket(struct pump *p, int fd)
 {
-  pump_socket_begin(fd, p->set->limits.keepalive_s, p->set->pump_count);
+  pump_socket_begin(fd);
+  p->resets = true;
   int error = pump_watch(p, fd);
   if (error != 0) {
     pump_discard_socket(fd);

@@ -226,7 +226,11 @@ static int write_first(struct pump *p)
   bool whole = error == 0;
   if (m->charged)
     refund(p, written);
-  atomic_fetch_add_explicit(&p->bytes_written, written, memory_order_relaxed);
+  uint64_t before = atomic_fetch_add_explicit(&p->bytes_written, written, memory_order_relaxed);
+  if (before + written > PUMP_LITTLE && !p->down.bounded && p->fd >= 0) {
+    pump_socket_bound_unsent(p->fd, atomic_load_explicit(&p->set->pump_count, memory_order_relaxed));
+    p->down.bounded = true;
+  }
   if (written > 0 || whole)
     pump_ack_taken(p, written + (whole && m->eof), whole);
   return error;

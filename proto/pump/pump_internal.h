@@ -32,6 +32,9 @@
 #include "pump.h"
 
 enum { PUMP_RESET_CODE_MAX = 32, PUMP_RESET_REASON_MAX = 256, PUMP_PARTS_MAX = 256 };
+enum {
+  PUMP_LITTLE = 64 << 10
+}; /* bytes that a socket may have been given before the kernel is told how much it keeps */
 enum { PUMP_COPY_MAX = 2 << 10 }; /* bytes that are copied rather than keep a large buffer from being used again */
 
 struct pump_set {
@@ -47,7 +50,8 @@ struct pump_set {
   _Atomic uint64_t queued;                      /* in all */
   struct pump *pumps;                           /* loop thread; freed ones leave */
   struct pump_stream *streams;                  /* too */
-  size_t pump_count, stream_count;
+  atomic_size_t pump_count;
+  size_t stream_count;
   struct heap_crowd crowd;
   void (*closed)(void *arg);
   void *closed_arg;
@@ -148,6 +152,7 @@ struct pump_down {
   struct pump_message *first, *last;
   uint64_t said;   /* what the other side means to have under way */
   uint64_t excess; /* of the queue, beyond what each may have */
+  bool bounded;    /* what the kernel keeps of it */
   bool full;       /* the socket took no more; when it does again is told */
   bool queueing;   /* more is asked for though some is unwritten: the other side has a window */
   bool drop;       /* data is not wanted any more */
@@ -174,6 +179,8 @@ struct pump {
 
   struct poller_watch watch;
   bool is_unix;      /* since it has a socket */
+  bool resets;       /* loop thread: so does its close */
+  bool asks_peer;    /* loop thread */
   bool told_of_room; /* the poller tells when the socket takes more: not before it was full once */
 
   struct pump_up up;
@@ -232,10 +239,12 @@ void pump_go_on(struct pump *p);
 
 /* ---- pump_socket.c ---- */
 
-/* Before anything is sent or received on it: from now on its end is a reset, its peer is asked whether it is there, and
- * the kernel keeps no more unsent than it may for one of so many.
- */
-void pump_socket_begin(int fd, unsigned keepalive_s, size_t sockets);
+/* Before anything is sent or received on it: from now on its end is a reset. */
+void pump_socket_begin(int fd);
+/* From now on its peer is asked whether it is there. */
+void pump_socket_ask_peer(int fd, unsigned keepalive_s);
+/* From now on the kernel keeps no more unsent than it may for one of so many. */
+void pump_socket_bound_unsent(int fd, size_t sockets);
 /* What its close does, be it ours or the kernel's when this process is killed. */
 void pump_socket_reset_on_close(int fd, bool reset);
 /* Its peer's machine has acknowledged all that it was given. */

@@ -94,7 +94,12 @@ void pump_set_start_clock(struct pump_set *set)
 static void look_after(struct pump *p)
 {
   uint64_t written = atomic_load_explicit(&p->bytes_written, memory_order_relaxed);
-  if (p->fd < 0 || p->is_unix || written == p->confirmed)
+  if (p->fd < 0 || p->is_unix)
+    return;
+  if (!p->asks_peer)
+    pump_socket_ask_peer(p->fd, p->set->limits.keepalive_s);
+  p->asks_peer = true;
+  if (written == p->confirmed)
     return;
   if (pump_socket_has_all(p->fd))
     p->confirmed = written;

@@ -1,4 +1,5 @@
-/* What the kernel is to do with a socket by itself.
+/* What the kernel is to do with a socket by itself. Each option is a system call: what only matters to sockets that
+ * live, or carry much, is set when they do.
  *
  * As long as no end was said, the socket's end is a reset: a process that is killed must not make half a transfer look
  * like a whole one. Before an orderly end that is taken back, since such a close throws away what is unsent.
@@ -41,7 +42,7 @@ void pump_socket_reset_on_close(int fd, bool reset)
 
 /* A socket whose peer does not read would keep megabytes in the kernel, which has so much for all sockets of the
  * machine, and slows all of them down when it is used up. */
-static void bound_unsent(int fd, size_t sockets)
+void pump_socket_bound_unsent(int fd, size_t sockets)
 {
   size_t share = KERNEL_ALL / sockets;
   set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
@@ -50,11 +51,14 @@ static void bound_unsent(int fd, size_t sockets)
                            : (int)share);
 }
 
-void pump_socket_begin(int fd, unsigned keepalive_s, size_t sockets)
+void pump_socket_begin(int fd)
 {
-  bound_unsent(fd, sockets);
   set(fd, SOL_SOCKET, SO_OOBINLINE, 1); /* or urgent bytes would be left out of the stream */
   pump_socket_reset_on_close(fd, true);
+}
+
+void pump_socket_ask_peer(int fd, unsigned keepalive_s)
+{
   if (keepalive_s == 0)
     return;
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)keepalive_s);

@@ -264,6 +264,12 @@ static void open_set(uint64_t window, uint64_t budget)
   ck_assert_int_eq(pump_set_open(&here.set, here.home, &here.loop, &limits), 0);
 }
 
+void use_pump_limits(const struct pump_limits *limits)
+{
+  close_set();
+  ck_assert_int_eq(pump_set_open(&here.set, here.home, &here.loop, limits), 0);
+}
+
 void use_limits(uint64_t window, uint64_t budget)
 {
   close_set();

@@ -87,6 +87,7 @@ void close_pump(int side);
 
 /* Before the first pump. */
 void use_limits(uint64_t window, uint64_t budget);
+void use_pump_limits(const struct pump_limits *limits);
 void setup(void);     /* in memory */
 void setup_rpc(void); /* over gRPC */
 void teardown(void);

@@ -426,12 +426,20 @@ END_TEST
 /* What a socket's peer does not read stays with us, rather than in the kernel, which has less for each of many. */
 START_TEST(test_the_kernel_is_given_little)
 {
+  enum { LITTLE = 1000, MUCH = 100000 };
   int before = 0, first = 0;
   for (int side = 0; side < SIDES_MAX; side++) {
+    open_answered(side, "ours");
     int fd = make_socket(side, false), bound = 0;
     socklen_t size = sizeof bound;
-    create_pump(side);
     ck_assert_int_eq(pump_give_socket(sides[side].pump, fd), 0);
+    tell_other_data(side, LITTLE, 1);
+    hear(side, 0, LITTLE);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, &size), 0);
+    ck_assert_int_eq(bound, 0); /* one that carries little is not worth the call */
+    tell_other_data(side, MUCH, 1);
+    hear(side, LITTLE, MUCH);
+    WAIT_FOR(counters(side).queued == 0);
     ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, &size), 0);
     ck_assert(bound >= 4096 && bound <= 1 << 20);
     ck_assert(side == 0 || bound <= before);
@@ -439,6 +447,22 @@ START_TEST(test_the_kernel_is_given_little)
     first = side == 0 ? bound : first;
   }
   ck_assert_int_eq(first, 1 << 20); /* enough for one to be as fast as the machine */
+}
+END_TEST
+
+/* A peer whose machine is gone is to be noticed on a socket that lives. */
+START_TEST(test_the_peer_is_asked)
+{
+  const struct pump_limits limits = {.window = WINDOW_MAX, .budget = WINDOW_MAX, .keepalive_s = 77};
+  int on = 0, idle = 0;
+  socklen_t size = sizeof on;
+  use_pump_limits(&limits);
+  open_answered(0, "ours");
+  int fd = make_socket(0, false);
+  ck_assert_int_eq(pump_give_socket(it->pump, fd), 0);
+  WAIT_FOR(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &size) == 0 && on);
+  ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size), 0);
+  ck_assert_int_eq(idle, 77);
 }
 END_TEST
 
@@ -478,6 +502,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_budget_of_queues);
   tcase_add_test(tcase, test_window_is_said);
   tcase_add_test(tcase, test_the_kernel_is_given_little);
+  tcase_add_test(tcase, test_the_peer_is_asked);
   tcase_add_test(tcase, test_nothing_waits_for_room);
   tcase_add_test(tcase, test_budget_that_is_overrun);
   tcase_add_test(tcase, test_queue_goes_with_its_pump);
