@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,10 +96,14 @@ static void abandon(struct attempt *a)
   }
 }
 
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "of either family");
+
 static in_port_t port_of(const struct sockaddr_storage *a)
 {
-  return a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
-                                  : ((const struct sockaddr_in *)a)->sin_port;
+  in_port_t port;
+
+  memcpy(&port, (const char *)a + offsetof(struct sockaddr_in, sin_port), sizeof(port));
+  return port;
 }
 
 /* When nobody listens on a port of the kernel's own range, a connect on the same machine may be connected to itself. */
