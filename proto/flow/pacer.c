@@ -129,6 +129,7 @@ static bool measure(int fd, struct pacing_stream *out)
     out->acked = acked;
   out->rtt = info.tcpi_rtt;
   out->rtt_least = info.tcpi_min_rtt;
+  out->delivery = info.tcpi_delivery_rate;
   return true;
 }
 

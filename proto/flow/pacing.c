@@ -269,7 +269,8 @@ static void share_out(const struct pacing *p, struct pacing_stream *const stream
     share = percent(share, DRAINS_PERCENT);
   for (size_t i = 0; i < count; i++) {
     bool free = p->sum == 0 || is_light(streams[i], even);
-    uint64_t most = pacing_cap(&streams[i]->cap, streams[i]->latest, p->least, now);
+    uint64_t seen = max_of(streams[i]->delivery, streams[i]->latest);
+    uint64_t most = pacing_cap(&streams[i]->cap, seen, p->least, now);
     streams[i]->rate = free ? most : min_of(max_of(share, RATE_MIN), most > 0 ? most : RATE_MAX);
   }
 }

@@ -37,6 +37,7 @@ struct pacing_stream {
    */
   uint64_t acked;
   uint32_t rtt, rtt_least;
+  uint64_t delivery; /* bytes per second of the latest flight, which pauses before it do not lower; 0: not known */
 
   uint64_t rate; /* the answer: bytes per second, for SO_MAX_PACING_RATE; 0: any */
 
