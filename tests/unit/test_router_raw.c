@@ -242,26 +242,33 @@ END_TEST
 
 /* ---- Waiting ---- */
 
-/* Nobody has parked: all wait, and get theirs in order. */
+/* Nobody has parked but once: all wait, and each gets one. */
 START_TEST(test_a_crowd)
 {
   struct fixture f;
   struct party s;
   struct header h;
-  int *dials = calloc(CROWD, sizeof *dials);
-  open_party(&f, &s, NULL);
-  int first = raw_park(&s.p, member_s);
+  int *dials = calloc(CROWD, sizeof *dials), *parked = calloc(CROWD, sizeof *parked);
+  struct router_limits limits = fixture_limits();
+  limits.dial_ms = 60000;
+  open_party(&f, &s, &limits);
+  both_end(&s, pair(&s));
   for (size_t i = 0; i < CROWD; i++)
     dials[i] = raw_dial(&s.p, "web", member_f);
+  uint64_t counter = s.p.counter;
+  for (size_t i = 0; i < CROWD; i++)
+    parked[i] = raw_park(&s.p, member_s);
   for (size_t i = 0; i < CROWD; i++) {
-    int parked = i == 0 ? first : raw_park(&s.p, member_s);
-    raw_begins(&s.p, parked, i == 0 ? 1 : s.p.counter, &h);
-    raw_send(parked, "you", 3);
+    raw_begins(&s.p, parked[i], counter + 1 + i, &h);
+    raw_send(parked[i], "you", 3);
+  }
+  for (size_t i = 0; i < CROWD; i++) {
     raw_hears(&f, dials[i], "you");
-    close(parked);
     close(dials[i]);
+    close(parked[i]);
   }
   free(dials);
+  free(parked);
   close_party(&f, &s);
 }
 END_TEST
