@@ -1,9 +1,7 @@
 """Volume: connections in their thousands, bytes in their gigabytes, and what is left of them afterwards."""
 import contextlib
-import itertools
 import os
 import pathlib
-import random
 import resource
 import socket
 import subprocess
@@ -17,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 from crash import crash
 from harness import Echo, World, dial, eventually, hear_exactly, make_stubs, reset
 from storm import OPTIONS, storm
-from traffic import Flow, Meeting, any_size, together
+from traffic import Flow, Meeting, together
 
 
 def use_of(programs):
@@ -113,42 +111,6 @@ def at_once(port, count, tell):
         tell()
 
 
-def bytes_both_ways(world, router, a, b):
-    """10 GB, by connections of any size, in pieces of any size, whose directions end when they like."""
-    total, seed = int(float(os.environ.get("MM_GIGABYTES", "10")) * 1e9), os.environ.get("MM_SEED") or time.time_ns()
-    target = world.target(Meeting)
-    a.service("bulk", target.address)
-    port = b.forward("bulk")
-    lock, carried, numbers = threading.Lock(), [], itertools.count()
-
-    def sizes(source):
-        """What is left is taken in rather large parts, and now and then in small ones, or none."""
-        with lock:
-            left = total - sum(carried)
-            pair = [min(left, source.choice([0, any_size(source, 1 << 20), *3 * [source.randrange(1 << 29)]])) for _ in range(2)]
-            pair[1] = min(left - pair[0], pair[1])
-            carried.extend(pair)
-            return left and pair
-
-    def converse():
-        number = next(numbers)
-        source = random.Random(f"{seed} {number}")
-        while pair := sizes(source):
-            up, down = (Flow(f"{seed} {number} {len(carried)} {way}", size) for way, size in zip(("up", "down"), pair))
-            near, far = target.ends(port, 600)
-            together(lambda: up.say(near), lambda: up.hear(far), lambda: down.say(far), lambda: down.hear(near), timeout=900)
-            near.close()
-            target.forget(far)
-
-    print(f"MM_SEED={seed}", flush=True)
-    start = time.monotonic()
-    together(*[converse] * 4, timeout=900)
-    seconds = time.monotonic() - start
-    assert sum(carried) == total
-    print(f"{total / 1e9:g} GB by {len(carried) // 2} connections in {seconds:.1f} s; now", use_of((router, a, b)))
-    rest(a, b)
-
-
 def scale(world, router, a, b):
     """1,000 services, and 5,000 connections to them, dialled by 64 at once; an original dials some of them."""
     make_stubs(world.directory / "stubs")
@@ -235,7 +197,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, limit), limit))
     if sys.argv[1] == "echo":
         echo()
-    work = {"connections": connections, "bytes": bytes_both_ways, "scale": scale, "memory": memory, "crash": crash, "storm": storm}[sys.argv[1]]
+    work = {"connections": connections, "scale": scale, "memory": memory, "crash": crash, "storm": storm}[sys.argv[1]]
     directory = pathlib.Path(tempfile.mkdtemp(prefix="mm-"))
     world = World(directory)
     try:

@@ -1,5 +1,6 @@
 """Random traffic, all of it from a seed, so that what failed can be had again: pieces of any size, pauses, ends at any
 point. What is heard is compared byte by byte with what was said; for that, everybody says parts of one known blob."""
+import itertools
 import random
 import socket
 import struct
@@ -170,3 +171,35 @@ class Meeting(Server):
         with self.lock:
             self.connections.append(near)
         return near
+
+
+class Volume:
+    """So many bytes in all, over connections of any size, some of them in one direction only or in none, in pieces of any size. Each
+    direction ends when it likes. It fails with the seed of what failed."""
+
+    def __init__(self, target, port, seed, total, most, small=1 << 20):
+        self.target, self.port, self.seed, self.left, self.most, self.small = target, port, seed, total, most, small
+        self.lock, self.numbers, self.connections = threading.Lock(), itertools.count(), 0
+
+    def sizes(self, source):
+        """Up and down: rather large parts of what is left, and now and then small ones, or none."""
+        with self.lock:
+            up, down = (source.choice([0, any_size(source, self.small), *3 * [source.randrange(self.most)]]) for _ in range(2))
+            left, self.left = self.left, max(0, self.left - up - down)
+            self.connections += left > 0
+            return left and (min(up, left), min(down, max(0, left - up)))
+
+    def converse(self, timeout):
+        number = next(self.numbers)
+        source = random.Random(f"{self.seed} {number}")
+        for turn in itertools.count():
+            if not (pair := self.sizes(source)):
+                return
+            up, down = (Flow(f"{self.seed} {number} {turn} {way}", size) for way, size in zip(("up", "down"), pair))
+            near, far = self.target.ends(self.port, timeout)
+            together(lambda: up.say(near), lambda: up.hear(far), lambda: down.say(far), lambda: down.hear(near), timeout=timeout)
+            near.close()
+            self.target.forget(far)
+
+    def passes(self, workers, timeout=90):
+        together(*[lambda: self.converse(timeout)] * workers, timeout=timeout)
