@@ -473,13 +473,21 @@ class Web(Server):
 
 
 def dial(address, timeout=PATIENCE):
-    """Connects to a port on loopback, or to the path of a unix socket."""
+    """Connects to a port on loopback, to a host and a port, or to the path of a unix socket."""
     if isinstance(address, int):
-        return socket.create_connection(("127.0.0.1", address), timeout)
+        address = ("127.0.0.1", address)
+    if isinstance(address, tuple):
+        return socket.create_connection(address, timeout)
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(timeout)
     connection.connect(str(address))
     return connection
+
+
+def expect_listener(address):
+    """Somebody accepts there. A refusal of the target may reset the connection before connect has returned."""
+    with contextlib.suppress(ConnectionResetError):
+        dial(address).close()
 
 
 def exchange(address, data):

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Echo, bash, dead, dial, eventually, exchange, free_port, is_mounted, refused, run, run_any, sanitizer_reports, surroundings
+from harness import BUILD, Echo, bash, dead, eventually, exchange, expect_listener, free_port, is_mounted, refused, run, run_any, sanitizer_reports, surroundings
 
 
 def declared(mount):
@@ -103,7 +103,7 @@ def test_it_is_there_when_the_command_returns(world, router, directory, path):
         lines = (point / "forwards/db").read_text().splitlines()
         assert int(lines[0].rsplit(":", 1)[1]) > 0 and lines[1] == f"unix:{directory}/s"
         for listener in (int(lines[0].rsplit(":", 1)[1]), directory / "s"):
-            dial(listener).close()
+            expect_listener(listener)
         # The port that was found is kept in the file, whose name was relative to another directory.
         eventually(lambda: f"forward db {lines[0]}\n" in path.read_text())
     finally:
@@ -290,13 +290,12 @@ def test_a_port_that_is_taken_meanwhile(keeper, path):
         a = keeper()
         assert declared(a) == before
         assert [line for line in a.errors() if "forward web: does not listen on" in line and str(first) in line]
-        with socket.create_connection(("127.0.0.2", second)):
-            pass
+        expect_listener(("127.0.0.2", second))
         a.kill()
         a = keeper()
         assert declared(a) == before
     eventually(lambda: f"listening on 127.0.0.1:{first}" in a.read("events"))
-    dial(first).close()
+    expect_listener(first)
     assert len([line for line in a.errors() if "does not listen on" in line]) == 1
 
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import PATIENCE, Echo, Router, bash, dial, eventually, exchange, free_port, refused, run_any
+from harness import PATIENCE, Echo, Router, bash, dial, eventually, exchange, expect_listener, free_port, refused, run_any
 
 BAD_TARGETS = [
     ("nonsense", errno.EINVAL),
@@ -322,7 +322,7 @@ def test_several_lines(forward):
     forward.write("forwards/other", "".join(f"{port}\n" for port in ports))
     assert sorted(forward.ports("other")) == ports
     for port in ports:
-        dial(port).close()
+        expect_listener(port)
 
 
 def test_replace_and_append(forward):
@@ -490,7 +490,7 @@ def test_a_listener_that_stays_is_not_reopened(forward):
         second = free_port()
         forward.write("forwards/other", f"{port}\n{second}\n")
         assert sorted(forward.ports("other")) == sorted([port, second])
-    dial(port).close()
+    expect_listener(port)
 
 
 def test_lines_that_come_one_by_one_keep_what_they_say(forward):
@@ -549,7 +549,7 @@ def test_a_stale_unix_socket_is_replaced(forward, directory):
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
     forward.write("forwards/other", f"unix:{path}\n")
-    dial(path).close()
+    expect_listener(path)
 
 
 def test_a_live_unix_socket_is_not_replaced(forward, directory):
@@ -558,7 +558,7 @@ def test_a_live_unix_socket_is_not_replaced(forward, directory):
         live.bind(str(path))
         live.listen()
         forward.refuses(errno.EADDRINUSE, "forwards/other", f"unix:{path}\n")
-        dial(path).close()
+        expect_listener(path)
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "symlink"])
