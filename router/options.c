@@ -172,6 +172,22 @@ static int address_check(const char *option, const char *address, char *why, siz
   return 0;
 }
 
+/* Once `listen` is chosen. */
+static int streams_check(const struct options *o, char *why, size_t why_size)
+{
+  if (!o->streams)
+    return 0;
+  if (address_check("--streams", o->streams, why, why_size) != 0)
+    return -1;
+  if (o->tls_cert)
+    return fail(why, why_size, "--streams and --tls-cert exclude each other: raw streams are not sealed by TLS");
+  const char *port = strrchr(o->streams, ':') + 1;
+  if (strcmp(o->streams, o->listen) == 0 && strspn(port, "0") != strlen(port))
+    return fail(why, why_size, "%s is where the router listens; without --streams it takes raw streams there, too",
+                o->streams);
+  return 0;
+}
+
 static int listen_choose(struct options *o, const char *port, char *why, size_t why_size)
 {
   if (o->listen)
@@ -230,10 +246,8 @@ int router_options_parse(struct options *o, int argc, const char *const argv[], 
     return 0;
   if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 || log_read(o, why, why_size) != 0)
     return -1;
-  if (o->streams && address_check("--streams", o->streams, why, why_size) != 0)
+  if (streams_check(o, why, why_size) != 0)
     return -1;
-  if (o->streams && o->tls_cert)
-    return fail(why, why_size, "--streams and --tls-cert exclude each other: raw streams are not sealed by TLS");
   if (!o->tls_cert != !o->tls_key)
     return fail(why, why_size, "--tls-cert and --tls-key need each other");
   if (o->key && o->open)

@@ -127,7 +127,6 @@ static int listen_at(struct listening *out, const char *at, const char **address
 
 int front_open(struct front **out, const struct front_config *config, const char **address)
 {
-  *address = config->address;
   struct front *f = calloc(1, sizeof *f);
   if (f == NULL)
     return -ENOMEM;

@@ -13,7 +13,8 @@ struct front_config {
   const char *streams; /* for raw streams alone; NULL: there is none */
 };
 
-/* Listens; nothing is accepted yet. 0, or what listening_open failed with; *address: at which of the two. */
+/* Listens; nothing is accepted yet. 0, or what listening_open failed with, *address being which of the
+ * two it was; or another negative errno. */
 int front_open(struct front **out, const struct front_config *config, const char **address);
 /* 0: it listens at no such address. */
 int front_port(const struct front *f);

@@ -182,6 +182,15 @@ def surroundings(directory):
     }
 
 
+def with_library(name, directory):
+    """Variables of the environment: a program's functions are those of this library of the tests, before all others, a sanitizer's
+    included."""
+    library = BUILD / "tests" / f"{name}.so"
+    assert library.exists(), f"{library} is not built"
+    options = surroundings(directory)["ASAN_OPTIONS"]
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0"}
+
+
 def sanitizer_reports(directory):
     reports = [path.read_text(errors="replace") for path in pathlib.Path(directory).rglob("sanitizer.*")]
     for log in pathlib.Path(directory).rglob("*.log"):

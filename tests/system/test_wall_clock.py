@@ -1,12 +1,11 @@
 """The wall clock is set while a program runs: who is dead is noticed as soon as otherwise."""
-import os
 import pathlib
 import signal
 import struct
 
 import pytest
 
-from harness import BUILD, SANITIZED, Echo, dial, eventually, hear_exactly
+from harness import Echo, dial, eventually, hear_exactly, with_library
 
 HOUR = 3600
 
@@ -17,11 +16,7 @@ class WallClock:
     def __init__(self, directory):
         self.path = pathlib.Path(directory) / "wall-clock"
         self.path.write_bytes(bytes(8))
-        library = BUILD / "tests" / "wall_clock.so"
-        assert library.exists(), f"{library} is not built"
-        self.env = {"LD_PRELOAD": str(library), "MM_WALL_CLOCK": str(self.path)}
-        if SANITIZED:
-            self.env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + f":log_path={directory}/sanitizer:exitcode=99:verify_asan_link_order=0"
+        self.env = {**with_library("wall_clock", directory), "MM_WALL_CLOCK": str(self.path)}
 
     def set(self, seconds):
         with open(self.path, "r+b") as file:

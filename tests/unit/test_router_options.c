@@ -79,6 +79,14 @@ static const struct row rows[] = {
     {"7000", NULL, NULL, "7000 is not an option; an address is given as --listen HOST:PORT", false},
     {"--listen http://a:1 --open", NULL, NULL, "HOST:PORT", false},
     {"--", NULL, NULL, "not an option", false},
+    {"--streams 127.0.0.1:2", NULL, "127.0.0.1:7000", NULL, true},
+    {"--listen 127.0.0.1:0 --streams 127.0.0.1:0", NULL, "127.0.0.1:0", NULL, true},
+    {"--listen [::1]:1 --streams [::1]:1", NULL, NULL, "[::1]:1 is where the router listens", false},
+    {"--streams 127.0.0.1:7000", NULL, NULL, "without --streams", false},
+    {"--streams", NULL, NULL, "--streams needs a value", false},
+    {"--streams 7001", NULL, NULL, "--streams takes HOST:PORT or [V6]:PORT, not 7001", false},
+    {"--streams localhost:many", NULL, NULL, "the port of localhost:many is not a number", false},
+    {"--streams a:1 --tls-cert c --tls-key k", NULL, NULL, "--streams and --tls-cert exclude each other", false},
 };
 
 START_TEST(test_row)
