@@ -1,6 +1,7 @@
 /* What comes on a raw stream. As bytes of a stranger nothing of it is taken for a preamble or a word. As what a router
  * or a client with the key has sealed, it is taken or not, and what is taken is sealed again as the same.
  */
+#include <errno.h>
 #include <sodium.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,6 +31,21 @@ static void as_preamble(const struct raw_keys *keys, const uint8_t *data, size_t
   check(head.sealed >= RAW_TAG_SIZE && head.sealed <= RAW_PREAMBLE_MAX - RAW_HEAD_SIZE);
   if (size - RAW_HEAD_SIZE >= head.sealed)
     check(raw_preamble_open(keys, data, data + RAW_HEAD_SIZE, first) < 0);
+}
+
+/* As the router sorts who has come: however little is there, what more of it says later is not contradicted. */
+static void as_beginning(const uint8_t *data, size_t size)
+{
+  struct raw_head head;
+  int whole = raw_preamble_size(data, size);
+  for (size_t known = 0; known < size && known < RAW_HEAD_SIZE; known++) {
+    int of_part = raw_preamble_size(data, known);
+    check(of_part == 0 || (of_part == -EBADMSG && whole == -EBADMSG));
+  }
+  if (size >= RAW_HEAD_SIZE)
+    check(raw_head_read(data, &head) == 0 ? whole == (int)(RAW_HEAD_SIZE + head.sealed) : whole == -EBADMSG);
+  else
+    check(whole == (raw_can_begin(data, size) ? 0 : -EBADMSG));
 }
 
 static void as_word(const struct raw_keys *keys, const uint8_t *data, size_t size)
@@ -89,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   static const uint8_t secret[RAW_SECRET_SIZE];
   struct raw_keys keys;
   raw_keys_derive(&keys, secret);
+  as_beginning(data, size);
   as_preamble(&keys, data, size);
   as_word(&keys, data, size);
   if (size <= RAW_WORD_MAX)
