@@ -152,12 +152,17 @@ class Meeting(Server):
     def serve(self, connection):
         self.came[self.NUMBER.unpack(connection.recv(8, socket.MSG_WAITALL))[0]] = connection
 
-    def ends(self, port, timeout=PATIENCE):
-        """A new connection: the application's end, and the target's. Both give up after `timeout`."""
+    def begin(self, port, timeout=PATIENCE):
+        """A new connection: the application's end, and its number."""
         with self.lock:
             number = self.count = self.count + 1
         near = self.closed_at_the_end(dial(port, timeout))
         near.sendall(self.NUMBER.pack(number))
+        return near, number
+
+    def ends(self, port, timeout=PATIENCE):
+        """A new connection: the application's end, and the target's. Both give up after `timeout`."""
+        near, number = self.begin(port, timeout)
         far = eventually(lambda: self.came.get(number), what=f"connection {number} arrives")
         far.settimeout(timeout)
         return near, far
