@@ -95,6 +95,8 @@ static void add_ack(struct flow *f, struct message *m)
 static void add_window(struct flow *f, struct message *m)
 {
   uint64_t meant = window_meant(&f->window);
+  if (meant < f->out.added - f->out.acked)
+    broken(f->w, "%s: means to have %llu bytes under way, and has more", f->name, (unsigned long long)meant);
   m->has_window = meant != f->window_said;
   m->window = f->window_said = meant;
 }
