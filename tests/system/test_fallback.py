@@ -20,9 +20,9 @@ def all_answered(port):
         yield
 
 
-@pytest.mark.parametrize("behind", ["forward", "service", "both"])
-def test_many_connections(world, router, behind):
-    front = world.add(Front(world.directory, "haproxy", router))
+@pytest.mark.parametrize("kind, behind", [("haproxy", "forward"), ("haproxy", "service"), ("haproxy", "both"), ("nghttpx", "both")])
+def test_many_connections(world, router, kind, behind):
+    front = world.add(Front(world.directory, kind, router))
     eventually(front.listens)
     near = world.mount(router if behind == "service" else front)
     far = world.mount(router if behind == "forward" else front)

@@ -45,16 +45,32 @@ backend router
   server router {router} proto h2
 """
 
+NGHTTPX = """
+frontend=127.0.0.1,{port};no-tls
+backend=127.0.0.1,{router_port};;proto=h2
+workers=1
+pid-file={directory}/nghttpx.pid
+errorlog-file={directory}/nghttpx-errors.log
+{options}
+"""
+
+# Its settings, and how it is started.
+FRONTS = {
+    "nginx": (NGINX, ["/usr/sbin/nginx", "-p", "{directory}", "-c", "{settings}"]),
+    "haproxy": (HAPROXY, ["/usr/sbin/haproxy", "-db", "-f", "{settings}"]),
+    "nghttpx": (NGHTTPX, ["/usr/sbin/nghttpx", "--conf={settings}"]),
+}
+
 
 class Front(Program):
     def __init__(self, directory, kind, router, options="", port=None):
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
-        text, command = {"nginx": (NGINX, ["/usr/sbin/nginx", "-p", directory, "-c"]), "haproxy": (HAPROXY, ["/usr/sbin/haproxy", "-db", "-f"])}[kind]
+        text, command = FRONTS[kind]
         settings = directory / f"{kind}.conf"
-        settings.write_text(text.format(directory=directory, port=self.port, router=router.address, options=options))
-        super().__init__(directory, kind, [*command, settings])
-        self.expected_exit = {"nginx": 0, "haproxy": -signal.SIGTERM}[kind]
+        settings.write_text(text.format(directory=directory, port=self.port, router=router.address, router_port=router.port, options=options))
+        super().__init__(directory, kind, [word.format(directory=directory, settings=settings) for word in command])
+        self.expected_exit = {"nginx": 0, "haproxy": -signal.SIGTERM, "nghttpx": -signal.SIGTERM}[kind]
 
     def listens(self):
         with dial(self.port):
@@ -64,8 +80,8 @@ class Front(Program):
 CONNECTIONS = 300
 
 
-# Their own numbers are 128 and 100.
-@pytest.mark.parametrize("kind, options", [("nginx", ""), ("haproxy", ""), ("nginx", "http2_max_concurrent_streams 40;")])
+# Their own numbers are 128, 100 and 100.
+@pytest.mark.parametrize("kind, options", [("nginx", ""), ("haproxy", ""), ("nghttpx", ""), ("nginx", "http2_max_concurrent_streams 40;")])
 def test_more_connections_than_a_front_allows_streams(world, router, kind, options):
     front = world.add(Front(world.directory, kind, router, options))
     eventually(front.listens)
