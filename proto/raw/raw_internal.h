@@ -181,9 +181,8 @@ enum raw_due { RAW_DUE_SAY = 1, RAW_DUE_HEAR = 2, RAW_DUE_END = 4, RAW_DUE_PACE 
 
 /* Sees to it that this is done on the loop. Any thread. */
 void raw_stream_do(struct raw_stream *s, enum raw_due due);
-/* With the lock held, any thread: it ends with this, unless another status was there before. */
-void raw_stream_set_status(struct raw_stream *s, enum rpc_status status, const char *text);
-/* The same, and at once, on the loop without the lock, and as the last thing that is done: its user may free it. */
+/* It ends at once with this, unless another status was there before. On the loop without the lock, and as the last
+ * thing that is done: its user may free it. */
 void raw_stream_end(struct raw_stream *s, enum rpc_status status, const char *text);
 /* The connection failed, with a positive errno. As raw_stream_end. */
 void raw_stream_fail(struct raw_stream *s, int error);

@@ -37,7 +37,8 @@ void raw_stream_do(struct raw_stream *s, enum raw_due due)
 
 /* ---- The end ---- */
 
-void raw_stream_set_status(struct raw_stream *s, enum rpc_status status, const char *text)
+/* With the lock held, any thread: it ends with this, unless another status was there before. */
+static void set_status(struct raw_stream *s, enum rpc_status status, const char *text)
 {
   if (s->has_status)
     return;
@@ -85,7 +86,7 @@ void raw_stream_fail_later(struct raw_stream *s, int error)
   enum rpc_status status;
   char text[128];
   judge_failure(s, error, &status, text, sizeof text);
-  raw_stream_set_status(s, status, text);
+  set_status(s, status, text);
   raw_stream_do(s, RAW_DUE_END);
 }
 
@@ -108,7 +109,7 @@ void raw_stream_end(struct raw_stream *s, enum rpc_status status, const char *te
   if (raw_stream_is_over(s))
     return;
   pthread_mutex_lock(&s->lock);
-  raw_stream_set_status(s, status, text);
+  set_status(s, status, text);
   s->state = RAW_OVER;
   bool saying = s->saying;
   s->saying = false;
@@ -129,7 +130,7 @@ static void cancel(struct stream *stream, enum rpc_status status, const char *te
   struct raw_stream *s = (struct raw_stream *)stream;
   pthread_mutex_lock(&s->lock);
   if (s->state != RAW_OVER) {
-    raw_stream_set_status(s, status, text);
+    set_status(s, status, text);
     raw_stream_do(s, RAW_DUE_END);
   }
   pthread_mutex_unlock(&s->lock);

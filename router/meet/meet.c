@@ -130,11 +130,6 @@ struct waiting *meet_waiting(const struct meet *m)
   return m->waiting;
 }
 
-struct raws *meet_raws(const struct meet *m)
-{
-  return m->raws;
-}
-
 void meet_set_raws(struct meet *m, struct raws *all)
 {
   m->raws = all;

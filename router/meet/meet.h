@@ -33,8 +33,7 @@ struct arrivals *meet_arrivals(const struct meet *m); /* arrival.c */
 struct parking *meet_parking(const struct meet *m);   /* parked.c */
 struct tokens *meet_tokens(const struct meet *m);     /* tokens.c */
 struct waiting *meet_waiting(const struct meet *m);   /* waiting.c */
-struct raws *meet_raws(const struct meet *m);         /* raws.c; NULL: there are no raw streams */
-void meet_set_raws(struct meet *m, struct raws *all);
-struct trail **meet_trails(struct meet *m); /* trails.c; points to NULL until the first is told */
+void meet_set_raws(struct meet *m, struct raws *all); /* raws.c; NULL: there are no raw streams */
+struct trail **meet_trails(struct meet *m);           /* trails.c; points to NULL until the first is told */
 
 #endif

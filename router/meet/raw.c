@@ -14,7 +14,7 @@
 
 enum { LINGERING_MAX = 1024, DRAIN = 1 << 20 };
 
-struct raw *raw_of_decision(struct errand *e)
+static struct raw *raw_of_decision(struct errand *e)
 {
   return (struct raw *)((char *)e - offsetof(struct raw, decided));
 }
@@ -51,7 +51,7 @@ void raw_free(struct raw *r)
   free(r);
 }
 
-void raw_close(struct raw *r)
+static void raw_close(struct raw *r)
 {
   if (r->watched)
     poller_remove(r->all->poller, -1, &r->watch);

@@ -73,11 +73,8 @@ void raws_decide(struct raws *all, struct errand *e, void (*run)(struct errand *
 
 /* With the home lock: it is in no list any more, and nobody's, but for what was decided. */
 void raw_decide(struct raw *r, void (*run)(struct errand *e));
-struct raw *raw_of_decision(struct errand *e);
 /* A decision: its end, without a word. */
 void raw_reset(struct errand *e);
-/* On the raw thread, when it is decided: closes it. */
-void raw_close(struct raw *r);
 /* Frees it; the descriptor is somebody else's. */
 void raw_free(struct raw *r);
 /* It is taken out of its lists. */
@@ -87,8 +84,6 @@ void raw_refuse(struct raw *r, enum rpc_status status, const char *text);
 void raw_linger_close_all(struct raws *all);
 void raw_linger_ready(struct raw *r);
 void raw_linger_late(struct poller_deadline *d);
-/* Something has happened on its descriptor. */
-void raw_ready(struct poller_watch *w, uint32_t events);
 
 /* ---- Pairs (raw_pair.c) ---- */
 

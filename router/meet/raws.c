@@ -170,27 +170,6 @@ static void watch_begin(struct raw *r)
     k->closed(k);
 }
 
-void raws_arrive(struct raws *all, int fd, struct poller_watch *watched, const uint8_t *preamble, size_t size)
-{
-  struct raw *r = calloc(1, sizeof *r);
-  if (r == NULL) {
-    if (watched != NULL)
-      poller_remove(all->poller, -1, watched);
-    close(fd);
-    return;
-  }
-  *r = (struct raw){.watch = {.ready = raw_ready}, .all = all, .fd = fd};
-  r->watched = watched != NULL && poller_hand_over(all->poller, fd, EVENTS, watched, &r->watch) == 0;
-  if (watched != NULL && !r->watched)
-    poller_remove(all->poller, fd, watched);
-  raws_enter(all);
-  if (preamble_read(all, r, NULL, preamble, size))
-    watch_begin(r);
-  else
-    raw_decide(r, raw_reset);
-  raws_leave(all);
-}
-
 /* A warm one has said something. */
 static void warm_ready(struct raw *r, uint32_t events)
 {
@@ -245,7 +224,8 @@ static void leg_ready(struct raw *r, uint32_t events)
   k->closed(k);
 }
 
-void raw_ready(struct poller_watch *w, uint32_t events)
+/* Something has happened on its descriptor. */
+static void raw_ready(struct poller_watch *w, uint32_t events)
 {
   struct raw *r = (struct raw *)((char *)w - offsetof(struct raw, watch));
   struct raws *all = r->all;
@@ -258,6 +238,27 @@ void raw_ready(struct poller_watch *w, uint32_t events)
   raws_leave(all);
   if (lingers)
     raw_linger_ready(r);
+}
+
+void raws_arrive(struct raws *all, int fd, struct poller_watch *watched, const uint8_t *preamble, size_t size)
+{
+  struct raw *r = calloc(1, sizeof *r);
+  if (r == NULL) {
+    if (watched != NULL)
+      poller_remove(all->poller, -1, watched);
+    close(fd);
+    return;
+  }
+  *r = (struct raw){.watch = {.ready = raw_ready}, .all = all, .fd = fd};
+  r->watched = watched != NULL && poller_hand_over(all->poller, fd, EVENTS, watched, &r->watch) == 0;
+  if (watched != NULL && !r->watched)
+    poller_remove(all->poller, fd, watched);
+  raws_enter(all);
+  if (preamble_read(all, r, NULL, preamble, size))
+    watch_begin(r);
+  else
+    raw_decide(r, raw_reset);
+  raws_leave(all);
 }
 
 /* ---- All of them ---- */
