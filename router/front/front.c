@@ -22,7 +22,7 @@ struct acceptor {
   struct poller_deadline again;
   struct front *front;
   int fd;
-  bool raw_only;
+  bool raw_only, near;
 };
 
 struct front {
@@ -39,15 +39,15 @@ struct front {
 };
 
 /* mmrouter has an accept4 of its own, which hides from gRPC's listener why it fails. */
-static int accept_one(int listener)
+static int accept_one(const struct acceptor *a)
 {
   union {
     struct sockaddr any;
     struct sockaddr_storage room;
   } peer = {.any = {.sa_family = AF_UNSPEC}};
   socklen_t size = sizeof peer;
-  int fd = (int)syscall(SYS_accept4, listener, &peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (fd >= 0)
+  int fd = (int)syscall(SYS_accept4, a->fd, &peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0 && !a->near)
     congestion_choose(fd, &peer.any);
   return fd;
 }
@@ -88,7 +88,7 @@ static void accept_all(struct acceptor *a)
   if (!a->front->admits)
     return;
   for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-    int fd = accept_one(a->fd);
+    int fd = accept_one(a);
     if (fd >= 0)
       strangers_add(&a->front->strangers, fd, a->raw_only);
     else if (!accept_failed(a, errno))
@@ -113,8 +113,8 @@ static void on_again(struct poller_deadline *d)
 static void acceptors_add(struct front *f, const struct listening *l, bool raw_only)
 {
   for (size_t i = 0; i < l->count; i++)
-    f->acceptors[f->acceptor_count++] =
-        (struct acceptor){.watch = {.ready = on_ready}, .front = f, .fd = l->fds[i], .raw_only = raw_only};
+    f->acceptors[f->acceptor_count++] = (struct acceptor){
+        .watch = {.ready = on_ready}, .front = f, .fd = l->fds[i], .raw_only = raw_only, .near = l->near[i]};
 }
 
 static int listen_at(struct listening *out, const char *at, const char **address)

@@ -2,13 +2,15 @@
 #ifndef ROUTER_LISTENING_H
 #define ROUTER_LISTENING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { LISTENING_MAX = 8 };
 
 /* One socket for each address that the host has. */
 struct listening {
-  int fds[LISTENING_MAX]; /* non-blocking; what they accept has TCP_NODELAY */
+  int fds[LISTENING_MAX];   /* non-blocking; what they accept has TCP_NODELAY */
+  bool near[LISTENING_MAX]; /* only this machine reaches it: what it accepts has the congestion control for that */
   size_t count;
   int port;
 };

@@ -55,7 +55,7 @@ bool arrival_start(struct arrival *out, struct meet *in, const struct leg *leg, 
   char room[LEG_PEER_MAX], sentence[96] = "the router is short of memory";
   int error = -ENFILE;
   if (as->streams < limits->streams)
-    error = callers_hold(meet_callers(in), &out->caller, m, leg->kind->peer(leg, room), CALLER_STREAMS);
+    error = callers_hold(meet_callers(in), &out->caller, m, m->given ? "" : leg->kind->peer(leg, room), CALLER_STREAMS);
   if (!error) {
     as->streams++;
     return true;
