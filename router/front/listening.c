@@ -51,8 +51,10 @@ static int port_get(const union name *n)
 static int fd_listen(int fd, const union name *n, bool both)
 {
   static const int on = 1, off = 0;
+  static const struct linger resets = {.l_onoff = 1, .l_linger = 0};
   if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &resets, sizeof resets) != 0 ||
       (both && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0))
     return -errno;
   if (is_loopback(n))

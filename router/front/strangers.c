@@ -54,6 +54,13 @@ static void fd_sort(struct found *f, const struct strangers *all, int fd, bool r
     f->sort = all->config.raw != NULL ? bytes_sort(f, (size_t)size, raw_only) : SORT_GRPC;
 }
 
+static void is_grpc(const struct strangers *all, int fd)
+{
+  static const struct linger in_order = {.l_onoff = 0};
+  (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &in_order, sizeof in_order);
+  all->config.grpc(fd, all->config.arg);
+}
+
 static void stranger_forget(struct stranger *s)
 {
   struct strangers *all = s->all;
@@ -76,7 +83,7 @@ static void stranger_is_grpc(struct stranger *s)
   int fd = s->fd;
   poller_remove(all->poller, fd, &s->watch);
   stranger_forget(s);
-  all->config.grpc(fd, all->config.arg);
+  is_grpc(all, fd);
 }
 
 static void stranger_is_raw(struct stranger *s, const struct found *f)
@@ -160,7 +167,7 @@ void strangers_add(struct strangers *all, int fd, bool raw_only)
   fd_sort(&f, all, fd, raw_only);
   switch (f.sort) {
   case SORT_GRPC:
-    all->config.grpc(fd, all->config.arg);
+    is_grpc(all, fd);
     break;
   case SORT_RAW:
     all->config.raw(fd, NULL, f.bytes, f.whole, all->config.arg);

@@ -16,10 +16,12 @@ struct stranger;
 struct strangers_config {
   size_t max;
   unsigned ms; /* until it must have said it */
-  /* Takes the descriptor, which is non-blocking and not in the poller: a caller of gRPC's, or somebody else. */
+  /* Takes the descriptor, which is non-blocking, not in the poller, and ends in order: a caller of gRPC's, or somebody
+   * else. */
   void (*grpc)(int fd, void *arg);
-  /* Takes the descriptor, on which this whole preamble of a raw stream stands. `watched`: by this the poller watches
-   * it, until this returns; NULL: it does not. A callback that is NULL: there are no raw streams. */
+  /* Takes the descriptor, which ends by a reset, and on which this whole preamble of a raw stream stands. `watched`: by
+   * this the poller watches it, until this returns; NULL: it does not. A callback that is NULL: there are no raw
+   * streams. */
   void (*raw)(int fd, struct poller_watch *watched, const uint8_t *preamble, size_t size, void *arg);
   void *arg;
 };

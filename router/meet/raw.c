@@ -59,17 +59,9 @@ static void raw_close(struct raw *r)
   raw_free(r);
 }
 
-static void fd_reset(int fd)
-{
-  static const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-  (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-}
-
 void raw_reset(struct errand *e)
 {
-  struct raw *r = raw_of_decision(e);
-  fd_reset(r->fd);
-  raw_close(r);
+  raw_close(raw_of_decision(e));
 }
 
 /* ---- The last word ---- */
@@ -104,9 +96,12 @@ void raw_linger_ready(struct raw *r)
     linger_forget(r);
 }
 
+/* What was said last is delivered. */
 static void linger(struct raw *r)
 {
+  static const struct linger in_order = {.l_onoff = 0};
   struct raws *all = r->all;
+  (void)setsockopt(r->fd, SOL_SOCKET, SO_LINGER, &in_order, sizeof in_order);
   if (!r->watched)
     r->watched = poller_add(all->poller, r->fd, EPOLLIN | EPOLLRDHUP | EPOLLET, &r->watch) == 0;
   if (!r->watched || shutdown(r->fd, SHUT_WR) != 0) {

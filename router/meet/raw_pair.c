@@ -123,6 +123,7 @@ static void on_begin(struct errand *e)
   struct splice_side sides[2] = {{.first = NULL}, {.first = word, .first_size = word_make(p, word)}};
   for (size_t i = 0; i < 2; i++) {
     sides[i].fd = p->sides[i]->fd;
+    sides[i].resets = true;
     sides[i].watched = p->sides[i]->watched ? &p->sides[i]->watch : NULL;
   }
   int error = splice_start(p->all->splices, &p->splice, sides, on_over, p);

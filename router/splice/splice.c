@@ -286,7 +286,8 @@ static int begin(struct splice *s, struct end *e, const struct splice_side *side
 {
   e->watch.ready = ready;
   e->fd = side->fd;
-  linger(e->fd, true);
+  if (!side->resets)
+    linger(e->fd, true);
   if (side->first_size == 0)
     return 0;
   ssize_t n = told(send(e->fd, side->first, side->first_size, MSG_DONTWAIT | MSG_NOSIGNAL));

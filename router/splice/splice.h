@@ -28,6 +28,7 @@ struct splice_side {
   struct poller_watch *watched; /* what the poller watches it by, which ends; NULL: it is not watched */
   const void *first;            /* bytes to be written here before those of the other side; copied if need be */
   size_t first_size;
+  bool resets; /* it is set already that its end is a reset (SO_LINGER) */
 };
 
 struct splice_stats {
