@@ -10,7 +10,7 @@ import time
 
 from stage import SEED
 
-from harness import World, make_stubs
+from harness import SANITIZED, World, make_stubs
 
 ATTACKS, WAVES = int(os.environ.get("MM_ATTACKS", "100000")), 10
 
@@ -34,7 +34,8 @@ def main():
             place.is_as_before()
             sizes.append(router.rss())
             print(f"{(wave + 1) * (ATTACKS // WAVES)} in {time.monotonic() - begin:.0f} s: router {sizes[-1] >> 10} KiB, at most {place.most} descriptors", flush=True)
-        assert sizes[-1] < sizes[1] * 1.1 + (1 << 20), f"the router grew: {[size >> 10 for size in sizes]} KiB"
+        # A sanitizer keeps more and more of what was freed.
+        assert SANITIZED or sizes[-1] < sizes[1] * 1.1 + (1 << 20), f"the router grew: {[size >> 10 for size in sizes]} KiB"
     finally:
         world.close()
         shutil.rmtree(directory, ignore_errors=True)

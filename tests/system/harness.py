@@ -160,9 +160,9 @@ class Program:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def settled(*mounts):
+def settled(*mounts, timeout=3 * PATIENCE):
     """No connection is left in them. One of which nobody may have heard is held for a minute."""
-    eventually(lambda: not any(mount.listing("connections") for mount in mounts), timeout=3 * PATIENCE, what="all connections are gone")
+    eventually(lambda: not any(mount.listing("connections") for mount in mounts), timeout=timeout, what="all connections are gone")
 
 
 def surroundings(directory):
