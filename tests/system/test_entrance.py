@@ -9,6 +9,7 @@ from harness import BUILD, PATIENCE, Silent, ends_somehow, eventually, run_any, 
 from preambles import MAGIC
 from test_fronts import Front
 from test_raw import go_by, streams
+from test_reload import make_pair
 from test_stalls import Link
 from test_survival import detached, goes_on, speak
 
@@ -38,6 +39,16 @@ def test_without_a_second_port_they_go_by_grpc(world, another_grpc):
     near, far = Link(world, a, b).ends("up")
     speak(near, far)
     go_by("grpc", a, b)
+    goes_on(near, far, a, b)
+
+
+def test_tls_needs_no_second_port(world, directory, another_grpc):
+    make_pair(directory, "router")
+    router = world.router("--tls-cert", directory / "router.pem", "--tls-key", directory / "router.key", **another_grpc)
+    assert f"{LISTENS_ITSELF}\n" in router.text()
+    a, b = (world.mount(f"localhost:{router.port}", f"cafile={directory}/router.pem", name=name) for name in "AB")
+    assert streams(a) == streams(b) == "grpc (TLS)"
+    near, far = Link(world, a, b).ends("up")
     goes_on(near, far, a, b)
 
 
