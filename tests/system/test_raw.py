@@ -5,8 +5,10 @@ import socket
 
 import pytest
 
+from gate import GRPC, RAW, Gate
 from harness import PATIENCE, Echo, Server, dial, eventually, exchange, free_port, hear, hear_exactly, run, settled
 from test_fronts import Front
+from test_mmdial import Dialled
 from test_stalls import Link
 from test_survival import detached, goes_on, killed, speak, succeeded
 from traffic import Conversation, Flow, together
@@ -149,3 +151,17 @@ def test_a_front_that_passes_http_2_only(world, router, kind):
         assert mount.values("status")["failed"] == "0"
 
 
+
+
+@pytest.mark.parametrize("kind, option, open_to_raw", [(RAW, "raw=on", True), (GRPC, "raw=off", True), (GRPC, "raw=on", False)])
+def test_one_connection_without_a_mount(world, router, a, kind, option, open_to_raw):
+    """mmdial's goes the same ways."""
+    a.service("echo", world.target(Echo).address)
+    gate, said = world.target(Gate, router.address), b"once" * 100000
+    if not open_to_raw:
+        gate.shuts()
+    with Dialled(world.directory, gate.address, "echo", "-o", option) as dialled:
+        heard, _ = dialled.communicate(said, timeout=PATIENCE)
+        dialled.ends()
+    assert heard == said
+    assert {name: size > len(said) for name, size in gate.bytes().items()} == {RAW: kind == RAW, GRPC: kind == GRPC}
