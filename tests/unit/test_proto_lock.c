@@ -62,7 +62,7 @@ static void on_time(void *arg)
   w->ran++;
   pthread_mutex_lock(&w->lock);
   w->seen = w->ran;
-  pthread_cond_signal(&w->told);
+  pthread_cond_broadcast(&w->told);
   pthread_mutex_unlock(&w->lock);
 }
 
