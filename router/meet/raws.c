@@ -22,6 +22,7 @@
 
 enum {
   EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET,
+  PIECE = 16 << 10,
   PIPE_BYTES = 256 << 20,
   PIPES_IDLE = 32,
   LINGER_MS = 2000,
@@ -265,7 +266,7 @@ void raws_arrive(struct raws *all, int fd, struct poller_watch *watched, const u
 
 int raws_open(struct raws **out, struct meet *in, struct poller *p)
 {
-  const struct splice_limits limits = {.pipe_bytes = PIPE_BYTES, .pipes_idle = PIPES_IDLE};
+  const struct splice_limits limits = {.piece = PIECE, .pipe_bytes = PIPE_BYTES, .pipes_idle = PIPES_IDLE};
   struct raws *all = calloc(1, sizeof *all);
   if (all == NULL)
     return -ENOMEM;

@@ -1,5 +1,5 @@
-/* Pairs of TCP connections, each of which gets all that the other one says, unread: through pipes while there are any
- * to be had, else by a copy that keeps nothing.
+/* Pairs of TCP connections, each of which gets all that the other one says, unread: small messages by a copy, what
+ * is much through pipes, as long as there are any to be had.
  *
  * A half-close is passed on behind the bytes before it. Once both are passed on, both descriptors are closed and the
  * kernel delivers what is left. Any error resets both. A side that does not read holds back the other one.
@@ -18,6 +18,7 @@ struct splices; /* all pairs of a poller */
 struct splice;  /* one pair */
 
 struct splice_limits {
+  size_t piece;      /* what comes in smaller ones is copied; at most 128 KiB, of which each way may keep one */
   size_t pipe_bytes; /* all pipes together, by their sizes */
   size_t pipes_idle; /* kept for the next pair with data */
 };

@@ -19,7 +19,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = sorted(p.relative_to(ROOT) for room in ("carry/tunnel", "proto/flow") for p in (ROOT / room).glob("*.c") if p.name != "pacer.c")
 RAW, RAW_WINDOW, PIPES, SPLICE = "proto/wire/raw.c", "proto/wire/raw_window.c", "proto/host/pipes.c", "router/splice/splice.c"
-SOURCES += [pathlib.Path(name) for name in ("proto/wire/status.c", RAW, RAW_WINDOW, PIPES, SPLICE)]
+WAY = "router/splice/way.c"
+SOURCES += [pathlib.Path(name) for name in ("proto/wire/status.c", RAW, RAW_WINDOW, PIPES, SPLICE, WAY)]
 HEADERS = [p.relative_to(ROOT) for room in ("carry", "proto", "router") for p in (ROOT / room).glob("*/*.h")]
 MACHINE, STREAMS, END, TOMBS, TABLE, TUNNEL, ACT, BEGIN, FAREWELLS = (
     f"carry/tunnel/{name}.c"
@@ -237,11 +238,11 @@ MUTATIONS = [
     # Raw streams.
     ("a counter is good twice", RAW_WINDOW, "  *word_of(w, counter) |= bit_of(counter);\n", ""),
     ("a status is taken for data", RAW, "  if ((size & is_word) == 0)\n", "  if (size != 0)\n"),
-    ("a byte is lost at the splice", SPLICE, "  f->at += (size_t)n;\n", "  f->at += (size_t)n + 1;\n"),
+    ("a byte is lost at the splice", WAY, "  k->at += (size_t)n;\n", "  k->at += (size_t)n + 1;\n"),
     ("a pipe is used again with bytes in it", PIPES, "    p->held -= (size_t)n;\n", "    p->held = 0;\n"),
-    ("bytes that were copied are copied again", SPLICE, "MSG_TRUNC | MSG_DONTWAIT) != sent", "MSG_PEEK | MSG_DONTWAIT) != sent"),
-    ("an end that came with bytes is missed", SPLICE, "  if (pipe_has_room_after(from->pipe, (size_t)n) && !from->hung)\n", "  if (pipe_has_room_after(from->pipe, (size_t)n))\n"),
-    ("a pair stops with bytes to pass", SPLICE, "  else if (there == WENT || back == WENT)\n", "  else if (there == WENT && back == WENT)\n"),
+    ("bytes that were copied are copied again", WAY, "MSG_TRUNC | MSG_DONTWAIT) != sent", "MSG_PEEK | MSG_DONTWAIT) != sent"),
+    ("an end that came with bytes is missed", WAY, "  if (from->hung)\n    from->drained", "  if (false)\n    from->drained"),
+    ("a pair stops with bytes to pass", SPLICE, "  else if (there == WAY_WENT || back == WAY_WENT)\n", "  else if (there == WAY_WENT && back == WAY_WENT)\n"),
     ("a descriptor is left open", SPLICE, "    linger(e->fd, false);\n  close(e->fd);\n", "    linger(e->fd, false);\n"),
     # What carries out its actions.
     (

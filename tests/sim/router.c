@@ -12,6 +12,7 @@
 #include "router/splice/splice.h"
 
 enum {
+  PIECE = 96,         /* of what the router copies without a pipe */
   DIAL_US = 10000000, /* how long who dials or attaches waits for the service */
   LATELY_US = 15000000,
   LIVE_ROOM_MIN = 64,
@@ -253,7 +254,7 @@ static struct stream *to_service(struct world *w, struct instance *i, const stru
 
 static struct splices *splices_of(struct world *w, struct instance *i)
 {
-  const struct splice_limits limits = {.pipe_bytes = w->plan.pipe_bytes, .pipes_idle = 2};
+  const struct splice_limits limits = {.piece = PIECE, .pipe_bytes = w->plan.pipe_bytes, .pipes_idle = 2};
   if (i->splices == NULL && splices_open(&i->splices, kernel_poller(w), &limits) != 0)
     broken(w, "no splices");
   return i->splices;
