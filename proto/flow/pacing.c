@@ -1,7 +1,7 @@
 /* A round trip that stays longer than the least one says that a queue stands. Then the line is full, and what arrives
  * meanwhile is what it carries. So the sum of all rates becomes a little less than that, after a while with much less,
- * in which the line goes on at full speed out of the queue. Without a queue the sum grows again, faster and faster, so
- * that it soon follows a line that became faster.
+ * in which the line goes on at full speed out of the queue. Without a queue the sum grows again: slowly where the line
+ * was full before, and beyond that faster and faster, so that it soon follows a line that became faster.
  *
  * The queue may be another's. Its owner takes what we give up, if we give it up for long: so the sum stays above half
  * of what was carried before, and when cuts have not helped we leave the streams to TCP's own judgement, and try again
@@ -18,12 +18,16 @@ enum {
   QUEUE_ROUNDS = 2,     /* and for so many round trips, stands */
   QUEUE_PART = 8,       /* it is one if it is longer than this part of the round trip */
   QUEUE_US = 1000,      /* and this */
-  CARRIES_PERCENT = 97, /* what of the line's rate is used */
+  CARRIES_PERCENT = 99, /* what of the line's rate is used */
   DRAINS_PERCENT = 75,  /* and of that while the queue drains */
   DRAIN_TIMES = 3,      /* as long as the queue is, so it takes */
   HOLD_ROUNDS = 2,
   MEAN_BYTES = 24 << 10, /* of which TCP's mean of the round trip is */
   STEP_FIRST = 2,        /* thousandths */
+  STEP_FREE = 8,         /* once the line carries more than before */
+  STEP_MORE = 2,
+  NEAR_PERCENT = 96, /* of what it carried while a queue stood */
+  FREE_PERCENT = 102,
   VAIN_MAX = 6,
   SMOOTH = 4,         /* a look counts for one part of so many */
   PEAK_DECAY = 32,    /* so does it in the most that was carried */
@@ -150,7 +154,7 @@ static void watch(struct pacing *p)
 
 static void begin(struct pacing *p)
 {
-  p->sum = p->carried = p->peak = p->before = 0;
+  p->sum = p->carried = p->peak = p->before = p->line = 0;
   p->vain = 0;
   p->patience = PATIENCE_MIN;
   watch(p);
@@ -172,6 +176,7 @@ static void cut(struct pacing *p, uint64_t carried, uint64_t standing, uint64_t 
   uint64_t asked = p->sum > 0 ? p->sum : max_of(p->before, carried);
   bool sudden = carried < p->peak / 2, slower = sudden || carried < asked / 4 * 3;
   carried = max_of(carried, p->peak / 2);
+  p->line = carried;
   if (slower)
     p->before = carried;
   if (p->vain == 0 || slower)
@@ -200,15 +205,24 @@ static void see_queue(struct pacing *p, const struct look *l, uint64_t now)
     cut(p, rate_of(p->queue.acked, p->queue.us), l->rtt - p->least, now);
 }
 
-/* Only what is used. */
+/* What the line carried before, or about that. */
+static bool is_near_full(const struct pacing *p)
+{
+  return p->sum >= percent(p->line, NEAR_PERCENT) && p->sum <= percent(p->line, FREE_PERCENT);
+}
+
+/* Only what is used. Where the line is soon full all steps are small: until the queue is seen, it grows, too. */
 static void grow(struct pacing *p)
 {
-  if (p->carried >= p->sum / 4 * 3) {
-    p->sum += p->sum * p->step / 1000;
-    p->step++;
-  } else {
+  if (p->carried < p->sum / 4 * 3) {
     p->step = STEP_FIRST;
+    return;
   }
+  p->sum += p->sum * p->step / 1000;
+  if (is_near_full(p))
+    p->step = STEP_FIRST;
+  else
+    p->step = p->sum > p->line && p->step < STEP_FREE ? STEP_FREE : p->step + STEP_MORE;
 }
 
 static void see_no_queue(struct pacing *p)

@@ -69,6 +69,7 @@ struct pacing {
   uint64_t carried;         /* bytes per second, smoothed */
   uint64_t peak;            /* the most of it lately */
   uint64_t before;          /* the most of it while there was no queue, lately */
+  uint64_t line;            /* what it carried while a queue stood */
   uint64_t floor;           /* the sum does not go below it while a queue stands */
   unsigned step;            /* of the growth, in thousandths */
   unsigned vain;            /* so many cuts in a row left a queue */
