@@ -258,10 +258,15 @@ void fs_refusal_tell(const struct fs_entry *at, const char *name, const char *do
 
 /* reach.c: whether there is a path to the tree, in any mount namespace of a process. */
 enum fs_reach_state { FS_REACH_HERE, FS_REACH_ELSEWHERE, FS_REACH_NOWHERE };
-struct fs_reach {
+enum { FS_REACH_WATCHES = 2 };
+struct fs_reach_watch {
   bool started;
   int fd; /* of the list of mounts, which tells when it changes */
   uv_poll_t poll;
+};
+struct fs_reach {
+  bool started;
+  struct fs_reach_watch watches[FS_REACH_WATCHES];
   uv_timer_t timer;
   uv_work_t work;
   bool looking;

@@ -9,7 +9,10 @@
  *       ^                        |   ^ |
  *       +------in our list-------+   +-+ every few seconds: of other namespaces' changes nobody tells us
  *
- * Lists may be long, so they are read in the thread pool. */
+ * Lists may be long, so they are read in the thread pool.
+ *
+ * A change is told once to each open file, to the first that asks. A loop whose epoll lies in another one is asked by
+ * that first, which stops at the first file that is ready: so there are two, and the second still tells it. */
 #include "fs/fs_internal.h"
 #include "fs/mountinfo.h"
 
@@ -164,24 +167,35 @@ static void on_closed(uv_handle_t *handle)
   fs_let(handle->data);
 }
 
+static int watch(struct fs *fs, struct fs_reach_watch *w)
+{
+  w->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+  if (w->fd < 0)
+    return -errno;
+  int error = uv_poll_init(fs->poll.loop, &w->poll, w->fd);
+  if (error != 0) {
+    close(w->fd);
+    return error;
+  }
+  w->poll.data = fs;
+  w->started = true;
+  fs->uv_handles++;
+  return uv_poll_start(&w->poll, UV_PRIORITIZED, on_changed);
+}
+
 int fs_reach_start(struct fs *fs)
 {
   struct fs_reach *reach = &fs->reach;
   if (!fs_glue_device(fs->glue, reach->device, sizeof(reach->device)))
     return 0;
-  reach->fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-  if (reach->fd < 0)
-    return -errno;
-  int error = uv_poll_init(fs->poll.loop, &reach->poll, reach->fd);
-  if (error != 0) {
-    close(reach->fd);
-    return error;
-  }
   uv_timer_init(fs->poll.loop, &reach->timer);
-  reach->poll.data = reach->timer.data = fs;
+  reach->timer.data = fs;
   reach->started = true;
-  fs->uv_handles += 2;
-  return uv_poll_start(&reach->poll, UV_PRIORITIZED, on_changed);
+  fs->uv_handles++;
+  int error = 0;
+  for (size_t i = 0; i < FS_REACH_WATCHES && error == 0; i++)
+    error = watch(fs, &reach->watches[i]);
+  return error;
 }
 
 void fs_reach_stop(struct fs *fs)
@@ -189,7 +203,12 @@ void fs_reach_stop(struct fs *fs)
   struct fs_reach *reach = &fs->reach;
   if (!reach->started)
     return;
-  uv_close((uv_handle_t *)&reach->poll, on_closed);
   uv_close((uv_handle_t *)&reach->timer, on_closed);
-  close(reach->fd);
+  for (size_t i = 0; i < FS_REACH_WATCHES; i++) {
+    struct fs_reach_watch *w = &reach->watches[i];
+    if (!w->started)
+      continue;
+    uv_close((uv_handle_t *)&w->poll, on_closed);
+    close(w->fd);
+  }
 }
