@@ -23,7 +23,9 @@
 #include "daemon_internal.h"
 #include "news.h"
 #include "proto/host/exit_status.h"
+#include "proto/host/home.h"
 #include "proto/host/notify.h"
+#include "proto/rpc/rpc.h"
 
 #define MACHINE_ID "/etc/machine-id"
 
@@ -279,6 +281,8 @@ static int serve(struct daemon *d)
   err = begin(d);
   if (err != 0)
     end(d, exit_status(err));
+  if (d->queue != NULL)
+    home_run(rpc_queue_home(d->queue));
   uv_run(&d->loop, UV_RUN_DEFAULT);
   uv_loop_close(&d->loop);
   if (!d->served && d->status != 0)

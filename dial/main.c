@@ -131,6 +131,8 @@ static int dial(const struct settings *settings, const char *service)
   if (error != 0) {
     fprintf(stderr, "mmdial: %s\n", why);
     end(&p, exit_status(error));
+  } else {
+    call_run(p.call);
   }
   uv_run(&p.loop, UV_RUN_DEFAULT);
   uv_loop_close(&p.loop);

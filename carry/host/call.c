@@ -172,3 +172,8 @@ int call_open(struct call **out, struct uv_loop_s *loop, const struct settings *
     call_close(c, NULL, NULL);
   return error;
 }
+
+void call_run(struct call *c)
+{
+  carrier_run(c->carrier);
+}

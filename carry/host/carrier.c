@@ -16,6 +16,7 @@
 #include "link_host.h"
 #include "proto/host/certificate.h"
 #include "proto/host/credential.h"
+#include "proto/host/home.h"
 #include "proto/pump/pump.h"
 #include "proto/raw/raw_line.h"
 #include "proto/rpc/rpc.h"
@@ -244,4 +245,9 @@ int carrier_open(struct carrier **out, struct uv_loop_s *loop, const struct sett
 struct tunnels *carrier_tunnels(struct carrier *c)
 {
   return c->tunnels;
+}
+
+void carrier_run(struct carrier *c)
+{
+  home_run(rpc_queue_home(c->queue));
 }

@@ -25,6 +25,8 @@ struct carrier_events {
 int carrier_open(struct carrier **out, struct uv_loop_s *loop, const struct settings *settings,
                  const struct carrier_events *events, void *arg, char why[CARRIER_WHY_MAX]);
 struct tunnels *carrier_tunnels(struct carrier *c);
+/* Runs the loop as home_run does. What is left when it returns is uv_run's; the carrier may be gone by then. */
+void carrier_run(struct carrier *c);
 /* Resets every connection. */
 void carrier_close(struct carrier *c, void (*closed)(void *arg), void *arg);
 

@@ -13,8 +13,10 @@ struct uv_loop_s;
 int home_open(struct home **out, struct uv_loop_s *loop);
 /* On the loop's thread. */
 struct poller *home_poller(struct home *h);
+/* As nest_run. */
+void home_run(struct home *h);
 /* Once nothing is sent nor watched any more: what was sent still runs, then `closed` does, on the loop, and the home is
- * freed when that returns. On the loop's thread. */
+ * freed before. On the loop's thread. */
 void home_close(struct home *h, void (*closed)(void *arg), void *arg);
 /* Has it run on the loop, after what the loop is at now. It must not be on its way already. Any thread. */
 void home_send(struct home *h, struct errand *e);

@@ -29,6 +29,7 @@ struct poller {
   atomic_bool stopped;
   pthread_mutex_t lock; /* of the errands */
   struct errands errands;
+  bool errands_here; /* this thread has posted some, which nothing else wakes it for */
 };
 
 static uint64_t now_ms(void)
@@ -56,6 +57,14 @@ void poller_post(struct poller *p, struct errand *e)
   pthread_mutex_unlock(&p->lock);
 }
 
+void poller_post_here(struct poller *p, struct errand *e)
+{
+  pthread_mutex_lock(&p->lock);
+  errands_add(&p->errands, e);
+  pthread_mutex_unlock(&p->lock);
+  p->errands_here = true;
+}
+
 void poller_stop(struct poller *p)
 {
   atomic_store(&p->stopped, true);
@@ -64,6 +73,7 @@ void poller_stop(struct poller *p)
 
 static void run_errands(struct poller *p)
 {
+  p->errands_here = false;
   pthread_mutex_lock(&p->lock);
   struct errand *first = errands_take(&p->errands);
   pthread_mutex_unlock(&p->lock);
@@ -226,7 +236,7 @@ static void serve_deadlines(struct poller *p)
 
 static int time_to_wait(const struct poller *p, int wait_ms)
 {
-  if (p->again.again_next != &p->again)
+  if (p->again.again_next != &p->again || p->errands_here)
     return 0;
   uint64_t now = 0;
   const struct poller_delay *d;
@@ -243,15 +253,25 @@ static int time_to_wait(const struct poller *p, int wait_ms)
   return wait_ms;
 }
 
-void poller_turn(struct poller *p, int wait_ms)
+void poller_wait(struct poller *p, int wait_ms)
 {
   int n = epoll_wait(p->epoll, p->batch, BATCH_MAX, time_to_wait(p, wait_ms));
   p->batch_at = 0;
   p->batch_count = n > 0 ? n : 0; /* a signal is no event */
+}
+
+void poller_serve(struct poller *p)
+{
   serve_batch(p);
   run_errands(p);
   serve_deadlines(p);
   serve_again(p);
+}
+
+void poller_turn(struct poller *p, int wait_ms)
+{
+  poller_wait(p, wait_ms);
+  poller_serve(p);
 }
 
 int poller_fd(const struct poller *p)

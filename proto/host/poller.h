@@ -42,6 +42,9 @@ void poller_close(struct poller *p);
 
 /* One turn: waits at most `wait_ms` (-1: as long as it takes) until there is something to do, and does it. */
 void poller_turn(struct poller *p, int wait_ms);
+/* Its two halves, for one that has something to do in between; each wait is served once. */
+void poller_wait(struct poller *p, int wait_ms);
+void poller_serve(struct poller *p);
 /* For a loop of another kind that takes turns (see nest.h): readable while there is something to do, but for what is
  * done by the clock; and in how many ms that is (-1: never). */
 int poller_fd(const struct poller *p);
@@ -64,6 +67,8 @@ void poller_again(struct poller *p, struct poller_watch *w);
 
 /* Any thread. `run` is called on the poller's, in the order in which they were posted (errand.h). */
 void poller_post(struct poller *p, struct errand *e);
+/* The same on the poller's thread, which needs no waking. */
+void poller_post_here(struct poller *p, struct errand *e);
 
 void poller_delay_add(struct poller *p, struct poller_delay *d);
 /* Forgets its deadlines with it. Not inside a `due`. */

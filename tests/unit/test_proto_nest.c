@@ -2,10 +2,12 @@
 #include <check.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "proto/host/errand.h"
 #include "proto/host/nest.h"
 #include "proto/host/poller.h"
 
@@ -113,6 +115,151 @@ START_TEST(deadlines)
 }
 END_TEST
 
+/* ---- The loop in the poller ---- */
+
+/* The last timer begins after a wait that is longer than it, in which the loop's time stands still. */
+enum { LAST_MS = 40, WAIT_MS = 80 };
+
+/* A timer of libuv's writes, what is watched begins to watch another socket by libuv, that sends an errand from another
+ * thread, a deadline follows, and then the nest is closed: with a timer left, which is for uv_run. */
+static struct {
+  uv_loop_t loop;
+  uv_timer_t first, last;
+  uv_poll_t poll;
+  uv_thread_t thread;
+  struct nest *nest;
+  struct watched watched;
+  struct errand errand;
+  struct poller_delay delay;
+  struct poller_deadline deadline;
+  int fds[2];
+  bool rang, over, last_rang;
+  uint64_t last_began; /* ns */
+} turned;
+
+static void last_time(uv_timer_t *timer)
+{
+  ck_assert_uint_ge(uv_hrtime() - turned.last_began, (uint64_t)(LAST_MS - 1) * 1000000);
+  turned.last_rang = true;
+  uv_close((uv_handle_t *)timer, nothing);
+}
+
+static void deadline_came(struct poller_deadline *d)
+{
+  (void)d;
+  poller_delay_remove(turned.watched.poller, &turned.delay);
+  poller_remove(turned.watched.poller, turned.watched.fd, &turned.watched.watch);
+  turned.last_began = uv_hrtime();
+  uv_timer_start(&turned.last, last_time, LAST_MS, 0);
+  nest_close(turned.nest, closed, &turned.over);
+}
+
+static void delay_starts(struct poller_delay *d)
+{
+  *d = (struct poller_delay){.ms = WAIT_MS, .due = deadline_came};
+}
+
+static void errand_came(struct errand *e)
+{
+  (void)e;
+  uv_thread_join(&turned.thread);
+  poller_deadline_set(&turned.delay, &turned.deadline);
+}
+
+static void send_errand(void *arg)
+{
+  turned.errand.run = errand_came;
+  poller_post(arg, &turned.errand);
+}
+
+static void uv_ready(uv_poll_t *poll, int status, int events)
+{
+  char byte;
+  ck_assert_int_eq(status, 0);
+  ck_assert_int_eq(events, UV_READABLE);
+  ck_assert_int_eq(read(turned.fds[0], &byte, 1), 1);
+  uv_close((uv_handle_t *)poll, nothing);
+  uv_thread_create(&turned.thread, send_errand, turned.watched.poller);
+}
+
+static void watch_by_uv(struct poller_watch *w, uint32_t events)
+{
+  ready(w, events);
+  if (turned.watched.told != 1 || events == 0)
+    return;
+  uv_poll_init(&turned.loop, &turned.poll, turned.fds[0]);
+  uv_poll_start(&turned.poll, UV_READABLE, uv_ready);
+  ck_assert_int_eq(write(turned.fds[1], "x", 1), 1);
+}
+
+static void first_time(uv_timer_t *timer)
+{
+  turned.rang = true;
+  ck_assert_int_eq(write(turned.watched.far, "x", 1), 1);
+  uv_close((uv_handle_t *)timer, nothing);
+}
+
+START_TEST(the_loop_in_the_poller)
+{
+  int fds[2];
+  memset(&turned, 0, sizeof turned);
+  uv_loop_init(&turned.loop);
+  uv_timer_init(&turned.loop, &turned.first);
+  uv_timer_init(&turned.loop, &turned.last);
+  ck_assert_int_eq(nest_open(&turned.nest, &turned.loop), 0);
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, turned.fds), 0);
+  turned.watched = (struct watched){
+      .watch.ready = watch_by_uv, .poller = nest_poller(turned.nest), .fd = fds[0], .far = fds[1], .wants_again = 2};
+  ck_assert_int_eq(poller_add(turned.watched.poller, fds[0], EPOLLIN | EPOLLET, &turned.watched.watch), 0);
+  delay_starts(&turned.delay);
+  poller_delay_add(turned.watched.poller, &turned.delay);
+  uv_timer_start(&turned.first, first_time, 5, 0);
+  nest_run(turned.nest);
+  ck_assert(turned.rang && turned.over);
+  ck_assert_uint_eq(turned.watched.told, 1);
+  ck_assert_uint_eq(turned.watched.again, 2);
+  uv_run(&turned.loop, UV_RUN_DEFAULT);
+  ck_assert(turned.last_rang);
+  for (int i = 0; i < 2; i++) {
+    close(fds[i]);
+    close(turned.fds[i]);
+  }
+  ck_assert_int_eq(uv_loop_close(&turned.loop), 0);
+}
+END_TEST
+
+static void watched_once(struct poller_watch *w, uint32_t events)
+{
+  ready(w, events);
+  poller_remove(((struct watched *)w)->poller, ((struct watched *)w)->fd, w);
+}
+
+/* There is nothing to run in. */
+START_TEST(a_nest_that_is_being_closed)
+{
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  struct nest *nest;
+  bool over = false;
+  int fds[2];
+  ck_assert_int_eq(nest_open(&nest, &loop), 0);
+  ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+  struct watched x = {.watch.ready = watched_once, .poller = nest_poller(nest), .fd = fds[0], .far = fds[1]};
+  ck_assert_int_eq(poller_add(x.poller, fds[0], EPOLLIN | EPOLLET, &x.watch), 0);
+  ck_assert_int_eq(write(fds[1], "x", 1), 1);
+  while (x.told == 0)
+    uv_run(&loop, UV_RUN_ONCE);
+  nest_close(nest, closed, &over);
+  nest_run(nest);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  ck_assert(over);
+  close(fds[0]);
+  close(fds[1]);
+  ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
   Suite *suite = suite_create("nest");
@@ -120,5 +267,7 @@ Suite *test_suite(void)
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, sockets_and_turns);
   tcase_add_test(tcase, deadlines);
+  tcase_add_test(tcase, the_loop_in_the_poller);
+  tcase_add_test(tcase, a_nest_that_is_being_closed);
   return suite;
 }
