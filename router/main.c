@@ -276,6 +276,7 @@ static int serve(struct program *p)
       .server = {.address = p->options.listen, .cert_pem = p->files.cert, .key_pem = p->files.cert_key},
       .streams = p->options.streams,
       .key = p->files.key,
+      .grants = {.domain = p->options.domain, .own = p->options.own_domains},
       .limits = router_limits_default(),
       .log = say,
       .log_arg = p,

@@ -8,6 +8,7 @@
 
 #include "proto/host/loopback.h"
 #include "proto/host/spelling.h"
+#include "router/names/grants.h"
 
 struct row {
   const char *name;
@@ -29,6 +30,10 @@ static const struct row rows[] = {
     {"--open", 0, NULL, offsetof(struct options, open), "let everybody in; needed without --key, except on loopback"},
     {"--max-stream-age", 0, "SECONDS", offsetof(struct options, max_stream_age),
      "end streams of this age, which a front would cut; 0, the default: never"},
+    {"--domain", 0, "HOST", offsetof(struct options, domain),
+     "below this domain services may have public names, of one label each"},
+    {"--own-domains", 0, "HOSTS", offsetof(struct options, own_domains),
+     "and such hosts beside it: app.example.com,*.example.org"},
     {"--log", 0, "FORMAT", offsetof(struct options, log),
      "how lines of the log look: text, the default, or json, an object on each line"},
     {"--help", 'h', NULL, offsetof(struct options, help), "print this"},
@@ -222,6 +227,16 @@ static int log_read(struct options *o, char *why, size_t why_size)
   return fail(why, why_size, "--log takes text or json, not %.300s", o->log);
 }
 
+static int names_check(const struct options *o, char *why, size_t why_size)
+{
+  const char *phrase;
+  if (o->domain && grants_check_domain(o->domain, &phrase) != 0)
+    return fail(why, why_size, "--domain cannot be %.300s: %s", o->domain, phrase);
+  if (o->own_domains && grants_check_own(o->own_domains, &phrase) != 0)
+    return fail(why, why_size, "--own-domains cannot be %.300s: %s", o->own_domains, phrase);
+  return 0;
+}
+
 /* Who made a mistake, and asks for help, gets help. */
 static bool help_wanted(int argc, const char *const argv[])
 {
@@ -244,7 +259,8 @@ int router_options_parse(struct options *o, int argc, const char *const argv[], 
   }
   if (o->help || o->version)
     return 0;
-  if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 || log_read(o, why, why_size) != 0)
+  if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 ||
+      log_read(o, why, why_size) != 0 || names_check(o, why, why_size) != 0)
     return -1;
   if (streams_check(o, why, why_size) != 0)
     return -1;
@@ -267,7 +283,8 @@ int router_options_usage(char *out, size_t size)
 {
   int used = snprintf(out, size,
                       "usage: mmrouter [--listen HOST:PORT] [--streams HOST:PORT] [--tls-cert FILE --tls-key FILE]\n"
-                      "                [--key FILE | --open] [--max-stream-age SECONDS] [--log text|json]\n"
+                      "                [--key FILE | --open] [--domain HOST] [--own-domains HOSTS]\n"
+                      "                [--max-stream-age SECONDS] [--log text|json]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {

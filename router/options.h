@@ -12,9 +12,10 @@ struct options {
   enum { LISTEN_GIVEN, LISTEN_PORT, LISTEN_DEFAULT } listen_from; /* the option, PORT in the environment, or neither */
   const char *streams;                                            /* HOST:PORT for raw streams alone, or NULL */
   const char *tls_cert, *tls_key;
-  const char *key; /* a file */
-  bool open;       /* given, or on loopback without a key */
-  const char *log; /* as it was given, or NULL */
+  const char *key;                  /* a file */
+  bool open;                        /* given, or on loopback without a key */
+  const char *domain, *own_domains; /* for public names; NULL: none */
+  const char *log;                  /* as it was given, or NULL */
   bool log_json;
   const char *max_stream_age; /* as it was given, or NULL */
   unsigned stream_age_s;      /* 0: streams may become as old as they like */

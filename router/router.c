@@ -38,6 +38,7 @@ struct router {
   struct rpc_queue *queue;
   struct entrance entrance;
   char *key;
+  struct grants grants;
   struct door *door;
   struct openings *openings;
   struct health *health;
@@ -187,7 +188,7 @@ static bool rooms_open(struct router *r, const struct router_config *config)
     return false;
   r->openings = openings_open(r->door);
   r->health = health_open(r->door);
-  r->names = router_names_open(r->door);
+  r->names = router_names_open(r->door, &r->grants);
   if (r->names)
     r->meet = meet_open(r->door, r->names, on_connection_over, r);
   return r->openings && r->health && r->meet;
@@ -199,6 +200,7 @@ static struct router *router_alloc(struct rpc_queue *q, const struct router_conf
   if (!r)
     return NULL;
   r->queue = q;
+  r->grants = config->grants;
   r->key = config->key ? strdup(config->key) : NULL;
   if (rooms_open(r, config) && (r->key || !config->key))
     return r;

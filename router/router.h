@@ -8,13 +8,15 @@
 
 #include "proto/rpc/rpc.h"
 #include "router/door/limits.h"
+#include "router/names/grants.h"
 
 struct router;
 
 struct router_config {
   struct rpc_server_options server;
-  const char *streams; /* HOST:PORT for raw streams alone; NULL: they come by the server's address */
-  const char *key;     /* NULL: everybody is let in */
+  const char *streams;  /* HOST:PORT for raw streams alone; NULL: they come by the server's address */
+  const char *key;      /* NULL: everybody is let in */
+  struct grants grants; /* points to what lives longer than the router */
   struct router_limits limits;
   void (*log)(void *arg, const char *line); /* one event, without a newline */
   void *log_arg;

@@ -11,7 +11,8 @@ enum { ROUTER_PAGE_MAX = 500 };
 /* How much there may be at once, and how long (ms) things may take. A caller is a member, or else a connection. */
 struct router_limits {
   size_t services, services_per_caller;
-  size_t streams; /* of connections, two for each that is bridged */
+  size_t hosts_per_identity; /* public ones */
+  size_t streams;            /* of connections, two for each that is bridged */
   size_t streams_per_caller;
   size_t parked, parked_per_caller;   /* of the streams, those that wait for a dial */
   size_t warm, warm_per_watch;        /* raw connections that have said only that they are ready */

@@ -7,7 +7,9 @@
 #include "passes.h"
 #include "proto/rpc/rpc.h"
 #include "proto/wire/identity.h"
+#include "publics.h"
 #include "registry.h"
+#include "service.h"
 
 /* One entry, and the messages that point into it. */
 struct item {
@@ -130,6 +132,9 @@ struct rpc_message *catalogue_news(const struct registry *r, struct registry_cur
       p.removed[news.n_removed++] = (char *)p.entries[i].name;
     else
       p.services[news.n_services++] = item_fill(&p.items[i], &p.entries[i]);
+    if (notes->gate && !p.entries[i].gone)
+      p.items[i].service.public_names =
+          publics_granted(router_service_publics(p.entries[i].owner), &p.items[i].service.n_public_names);
   }
   news.services = p.services;
   news.removed = p.removed;

@@ -29,6 +29,7 @@ void catalogue_forget(struct catalogue_kept *kept);
 /* News for a watcher beside the names. */
 struct catalogue_notes {
   bool draining, superseded;
+  bool gate; /* it is told the public names of services */
   uint32_t heartbeat_ms;
   uint64_t stream_age_ms;
   const uint8_t *challenge; /* NULL: none */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "catalogue.h"
+#include "hosts.h"
 #include "join.h"
 #include "lost.h"
 #include "passes.h"
@@ -20,6 +21,8 @@ struct names {
   struct door *door;
   struct names_events events;
   struct registry *registry;
+  const struct grants *grants;
+  struct hosts *hosts;
   struct lost *lost;
   struct services *services;
   struct presences *presences;
@@ -29,19 +32,26 @@ struct names {
   struct catalogue_kept listed;
 };
 
-struct names *router_names_open(struct door *d)
+static bool has_stayed(const uint8_t member[HEADER_MEMBER_SIZE], uint64_t since, void *arg)
+{
+  return join_has_stayed(arg, member, since);
+}
+
+struct names *router_names_open(struct door *d, const struct grants *grants)
 {
   struct names *n = calloc(1, sizeof *n);
   if (!n)
     return NULL;
   n->door = d;
+  n->grants = grants;
   n->registry = registry_open(door_limits(d)->services, REGISTRY_MEMORY);
+  n->hosts = hosts_open(door_limits(d)->hosts_per_identity, door_limits(d)->gone_ms, has_stayed, n);
   n->lost = lost_open(door_limits(d)->lost);
   n->services = router_services_open();
   n->presences = presences_open();
   n->watchers = watchers_open(n);
   n->passes = passes_open();
-  if (n->registry && n->lost && n->services && n->presences && n->watchers && n->passes)
+  if (n->registry && n->hosts && n->lost && n->services && n->presences && n->watchers && n->passes)
     return n;
   router_names_close(n);
   return NULL;
@@ -57,6 +67,7 @@ void router_names_close(struct names *n)
   presences_close(n->presences);
   router_services_close(n->services);
   lost_close(n->lost);
+  hosts_close(n->hosts);
   registry_close(n->registry);
   free(n);
 }
@@ -99,6 +110,16 @@ const struct names_events *router_names_events(const struct names *n)
 struct registry *router_names_registry(const struct names *n)
 {
   return n->registry;
+}
+
+const struct grants *router_names_grants(const struct names *n)
+{
+  return n->grants;
+}
+
+struct hosts *router_names_hosts(const struct names *n)
+{
+  return n->hosts;
 }
 
 struct lost *router_names_lost(const struct names *n)

@@ -15,6 +15,8 @@ struct caller;
 struct callers;
 struct catalogue_kept;
 struct door;
+struct grants;
+struct hosts;
 struct lost;
 struct names;
 struct pass;
@@ -43,8 +45,8 @@ struct names_events {
   void *arg;
 };
 
-/* NULL when memory is short. */
-struct names *router_names_open(struct door *d);
+/* `grants` lives longer. NULL when memory is short. */
+struct names *router_names_open(struct door *d, const struct grants *grants);
 /* No service and no watcher may be there any more. */
 void router_names_close(struct names *n); /* NULL is fine */
 /* Before the first call comes. */
@@ -61,7 +63,9 @@ struct door *router_names_door(const struct names *n);
 struct callers *router_names_callers(const struct names *n);
 const struct router_limits *router_names_limits(const struct names *n);
 const struct names_events *router_names_events(const struct names *n);
-struct registry *router_names_registry(const struct names *n);   /* registry.c; holds the services by name */
+struct registry *router_names_registry(const struct names *n); /* registry.c; holds the services by name */
+const struct grants *router_names_grants(const struct names *n);
+struct hosts *router_names_hosts(const struct names *n);         /* hosts.c */
 struct lost *router_names_lost(const struct names *n);           /* lost.c */
 struct services *router_names_services(const struct names *n);   /* service.c */
 struct presences *router_names_presences(const struct names *n); /* join.c */

@@ -135,6 +135,15 @@ void registry_remove(struct registry *r, const char *name, const struct registry
     forget_oldest(r);
 }
 
+void registry_touch(struct registry *r, const char *name)
+{
+  struct node *n = find(r, name);
+  if (!n || !n->owner)
+    return;
+  DL_DELETE(r->by_change, n);
+  node_changed(r, n);
+}
+
 void *registry_find(const struct registry *r, const char *name)
 {
   const struct node *n = find(r, name);
@@ -165,7 +174,7 @@ static int by_name(const void *a, const void *b)
 
 static struct registry_entry entry(const struct node *n)
 {
-  return (struct registry_entry){.name = n->name, .created = n->created, .gone = !n->owner};
+  return (struct registry_entry){.name = n->name, .created = n->created, .gone = !n->owner, .owner = n->owner};
 }
 
 void registry_list(const struct registry *r, struct registry_entry *out)

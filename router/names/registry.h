@@ -25,6 +25,7 @@ struct registry_entry {
   const char *name; /* the registry's, until it is next changed */
   struct registry_time created;
   bool gone;
+  void *owner; /* NULL when it is gone */
 };
 
 struct registry_leave {
@@ -49,7 +50,9 @@ void registry_close(struct registry *r); /* NULL is fine */
 /* The name must be valid; `owner` is what registry_find answers, not NULL. -EEXIST, -ENOSPC or -ENOMEM. */
 int registry_add(struct registry *r, const char *name, struct registry_time created, void *owner);
 void registry_remove(struct registry *r, const char *name, const struct registry_leave *how); /* ms */
-void *registry_find(const struct registry *r, const char *name);                              /* the owner, or NULL */
+/* The name stays, and is news again. */
+void registry_touch(struct registry *r, const char *name);
+void *registry_find(const struct registry *r, const char *name); /* the owner, or NULL */
 /* How a remembered name went, or NULL. The registry's, until its next change. */
 const struct registry_leave *registry_left(const struct registry *r, const char *name);
 size_t registry_count(const struct registry *r);

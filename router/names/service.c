@@ -15,11 +15,19 @@
 #include "lost.h"
 #include "names.h"
 #include "proto/wire/identity.h"
+#include "proto/wire/public_name.h"
+#include "publics.h"
 #include "registry.h"
 #include "router/door/callers.h"
 #include "router/door/door.h"
 #include "router/door/reply.h"
 #include "watch.h"
+
+/* A CreateService whose request was read. */
+struct creation {
+  struct rpc_call *call;
+  const Mindmeld__CreateServiceRequest *request;
+};
 
 struct service {
   struct names *names;
@@ -32,6 +40,8 @@ struct service {
   struct pending *untold, *told;
   size_t untold_count;
   bool sending;
+  struct publics *publics; /* NULL: it has asked for none */
+  bool unanswered;         /* it was not told what became of them */
   struct service *prev, *next;
   struct service *own_prev, *own_next; /* of its caller */
 };
@@ -90,8 +100,21 @@ static struct rpc_message *token_pack(const struct pending *p)
   return rpc_message_pack(&answer.base);
 }
 
+static void answers_send(struct service *s)
+{
+  struct gate_ports gates = watch_gates(s->names);
+  struct rpc_message *m = publics_answer(s->publics, &gates);
+  int error = m ? rpc_call_send(s->call, m) : -ENOMEM;
+  s->unanswered = false;
+  s->sending = error == 0;
+  if (error && error != -EPIPE)
+    rpc_call_cancel(s->call, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+}
+
 static void service_send(struct service *s)
 {
+  if (s->unanswered && !s->sending)
+    answers_send(s);
   while (s->untold && !s->sending) {
     struct pending *p = s->untold;
     struct rpc_message *m = p->token ? token_pack(p) : NULL;
@@ -139,6 +162,21 @@ static void service_fail_pending(struct service *s, enum rpc_status status, cons
     service_fail(s, s->told, status, text);
 }
 
+struct publics *router_service_publics(const struct service *s)
+{
+  return s->publics;
+}
+
+void router_services_gates_changed(struct names *n)
+{
+  struct service *s;
+  DL_FOREACH(router_names_services(n)->oldest, s)
+  {
+    s->unanswered = s->publics != NULL;
+    service_send(s);
+  }
+}
+
 /* All, oldest first. */
 static struct pending *service_take_pending(struct service *s)
 {
@@ -167,6 +205,22 @@ static void caller_loses_service(struct names *n, struct caller *c)
   callers_release(router_names_callers(n), c, CALLER_SERVICES);
 }
 
+static struct host_claim claim_of(const struct service *s)
+{
+  struct host_claim claim = {.now = door_now()};
+  memcpy(claim.identity, s->identity, sizeof claim.identity);
+  if (caller_member(s->caller))
+    memcpy(claim.member, caller_member(s->caller), sizeof claim.member);
+  return claim;
+}
+
+static void publics_drop(struct service *s)
+{
+  const struct host_claim claim = claim_of(s);
+  publics_leave(s->publics, router_names_hosts(s->names), &claim);
+  s->publics = NULL;
+}
+
 static void service_remove(struct service *s)
 {
   struct names *n = s->names;
@@ -174,6 +228,7 @@ static void service_remove(struct service *s)
   if (caller_member(s->caller))
     memcpy(how.member, caller_member(s->caller), sizeof how.member);
   registry_remove(router_names_registry(n), s->name, &how);
+  publics_drop(s);
   watch_wake(n);
   DL_DELETE(router_names_services(n)->oldest, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);
@@ -259,17 +314,47 @@ static void service_identify(struct service *s)
     memcpy(s->identity, identity, sizeof s->identity);
 }
 
-/* The call is the service's from now on. */
-static void service_begin(struct service *s, struct rpc_call *c)
+/* What it asks for now takes the place of what it had, which it keeps until then. False: memory is short. */
+static bool publics_take(struct service *s, const Mindmeld__CreateServiceRequest *request)
 {
-  s->call = c;
+  const struct host_claim as = claim_of(s);
+  const struct publics_claim claim = {.grants = router_names_grants(s->names),
+                                      .hosts = router_names_hosts(s->names),
+                                      .service = s->name,
+                                      .as = s->joined ? &as : NULL};
+  struct publics *former = s->publics, *fresh = NULL;
+  if (request->n_public_names > 0) {
+    fresh = publics_claim(&claim, request->public_names, request->n_public_names);
+    if (!fresh)
+      return false;
+  }
+  bool news = !publics_same(former, fresh);
+  s->publics = fresh;
+  s->unanswered = fresh != NULL;
+  publics_leave(former, claim.hosts, &as);
+  if (news) {
+    registry_touch(router_names_registry(s->names), s->name);
+    watch_wake(s->names);
+  }
+  return true;
+}
+
+/* The call is the service's from now on. */
+static void service_begin(struct service *s, const struct creation *by)
+{
+  s->call = by->call;
   s->sending = false;
   service_identify(s);
-  rpc_call_set_arg(c, &events, s);
+  rpc_call_set_arg(by->call, &events, s);
   /* Without a sign that the name is registered, its member would wait for ever. */
-  int error = rpc_call_send_headers(c, NULL, 0);
+  static const struct rpc_metadata answers = {.key = "mindmeld-public", .value = "1"};
+  int error = rpc_call_send_headers(by->call, &answers, 1);
+  if (!error && !publics_take(s, by->request))
+    error = -ENOMEM;
   if (error && error != -EPIPE)
-    rpc_call_cancel(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+    rpc_call_cancel(by->call, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
+  else
+    service_send(s);
 }
 
 static void service_move(struct service *s, struct caller *to)
@@ -283,21 +368,22 @@ static void service_move(struct service *s, struct caller *to)
 }
 
 /* The name stays as it is: those who watch see nothing of this. */
-static void service_replace(struct service *s, struct rpc_call *c, struct caller *caller)
+static void service_replace(struct service *s, const struct creation *by, struct caller *caller)
 {
   struct rpc_call *older = s->call;
   struct pending *pending = service_take_pending(s);
   if (s->caller != caller)
     service_move(s, caller);
-  service_begin(s, c);
+  service_begin(s, by);
   reply_refuse(older, RPC_ABORTED, "a newer registration has taken over");
-  door_report(router_names_door(s->names), "service \"%s\" registered anew by %s", s->name, rpc_call_peer(c));
+  door_report(router_names_door(s->names), "service \"%s\" registered anew by %s", s->name, rpc_call_peer(by->call));
   pending_go_on(s->names, pending);
 }
 
 /* The caller holds a service for it. 0, -ENOSPC, -ENOMEM. */
-static int service_add(struct names *n, struct rpc_call *c, const char *name, struct caller *caller)
+static int service_add(struct names *n, const struct creation *by, struct caller *caller)
 {
+  const char *name = by->request->name;
   struct service *s = calloc(1, sizeof *s);
   int error = s ? registry_add(router_names_registry(n), name, now(), s) : -ENOMEM;
   if (error) {
@@ -310,15 +396,17 @@ static int service_add(struct names *n, struct rpc_call *c, const char *name, st
   memcpy(s->name, name, strlen(name) + 1);
   DL_APPEND(router_names_services(n)->oldest, s);
   DL_APPEND2(*caller_services(caller), s, own_prev, own_next);
-  door_report(router_names_door(n), "service \"%s\" registered by %s", name, rpc_call_peer(c));
-  service_begin(s, c);
+  door_report(router_names_door(n), "service \"%s\" registered by %s", name, rpc_call_peer(by->call));
+  service_begin(s, by);
   watch_wake(n);
   router_names_events(n)->service_came(s, router_names_events(n)->arg);
   return 0;
 }
 
-static void service_start(struct names *n, struct rpc_call *c, const char *name, const struct member *m)
+static void service_start(struct names *n, const struct creation *by, const struct member *m)
 {
+  struct rpc_call *c = by->call;
+  const char *name = by->request->name;
   struct service *older = registry_find(router_names_registry(n), name);
   struct caller *caller = m->given ? callers_find(router_names_callers(n), m->id) : NULL;
   if (m->given && lost_has(router_names_lost(n), m->id)) {
@@ -326,7 +414,7 @@ static void service_start(struct names *n, struct rpc_call *c, const char *name,
     return;
   }
   if (older && caller == older->caller) {
-    service_replace(older, c, caller);
+    service_replace(older, by, caller);
     return;
   }
   if (older && !(caller && service_is_of(older, caller))) {
@@ -344,10 +432,10 @@ static void service_start(struct names *n, struct rpc_call *c, const char *name,
     return;
   }
   if (older) {
-    service_replace(older, c, caller);
+    service_replace(older, by, caller);
     return;
   }
-  error = service_add(n, c, name, caller);
+  error = service_add(n, by, caller);
   if (!error)
     return;
   if (error == -ENOSPC)
@@ -377,7 +465,9 @@ void router_service_create(struct opening *o, struct rpc_message *m)
     opening_refuse(o, RPC_PERMISSION_DENIED, "that is not the member's key");
   else if (error)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a member has 16 bytes, and its key 32");
+  else if (request->n_public_names > PUBLIC_GRANTED_MAX)
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "a service has at most 32 public names");
   else
-    service_start(n, opening_take(o), request->name, &member);
+    service_start(n, &(struct creation){.call = opening_take(o), .request = request}, &member);
   mindmeld__create_service_request__free_unpacked(request, NULL);
 }

@@ -11,6 +11,7 @@
 
 struct caller;
 struct names;
+struct publics;
 struct service;
 struct services;
 
@@ -31,6 +32,11 @@ void router_service_create(struct opening *o, struct rpc_message *m);
 
 const char *router_service_name(const struct service *s);
 struct caller *router_service_caller(const struct service *s);
+
+/* NULL: it has asked for none. */
+struct publics *router_service_publics(const struct service *s);
+/* Gates came or went: the URLs are others. */
+void router_services_gates_changed(struct names *n);
 
 /* When it was registered, in ms. */
 uint64_t router_service_since(const struct service *s);

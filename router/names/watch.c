@@ -13,11 +13,13 @@
 #include "names.h"
 #include "passes.h"
 #include "proto/wire/identity.h"
+#include "publics.h"
 #include "registry.h"
 #include "router/door/callers.h"
 #include "router/door/door.h"
 #include "router/door/reply.h"
 #include "router/door/table.h"
+#include "service.h"
 
 struct watcher {
   struct watchers *all;
@@ -29,6 +31,8 @@ struct watcher {
   bool challenged;           /* and it was not answered yet */
   struct presence *presence; /* whose watch it is */
   struct pass *pass;         /* NULL: no raw streams are opened with this watch, or any more */
+  bool gate;                 /* it is told the public names */
+  struct gate_ports ports;   /* and where it is reached */
   bool greeted;              /* had its first message */
   bool superseded;           /* and was not told yet */
   bool sending;
@@ -96,6 +100,7 @@ static void watcher_send(struct watcher *w)
   const struct catalogue_notes notes = {
       .draining = door_phase(all->door) != DOOR_SERVING,
       .superseded = w->superseded,
+      .gate = w->gate,
       .heartbeat_ms = (uint32_t)limits->heartbeat_ms,
       .stream_age_ms = w->greeted ? 0 : limits->stream_age_ms,
       .challenge = w->greeted ? NULL : w->challenge,
@@ -176,6 +181,25 @@ void watcher_supersede(struct watcher *w)
   watcher_step(w);
 }
 
+struct gate_ports watch_gates(struct names *n)
+{
+  struct gate_ports ports = {0};
+  const struct watcher *w;
+  DL_FOREACH(router_names_watchers(n)->oldest, w)
+  {
+    ports.http = ports.http ? ports.http : w->ports.http;
+    ports.https = ports.https ? ports.https : w->ports.https;
+  }
+  return ports;
+}
+
+static void gates_changed(struct names *n, struct gate_ports before)
+{
+  struct gate_ports now = watch_gates(n);
+  if (now.http != before.http || now.https != before.https)
+    router_services_gates_changed(n);
+}
+
 static void on_closed(struct rpc_call *c, enum rpc_status status, const char *text, void *arg)
 {
   (void)c;
@@ -183,6 +207,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   (void)text;
   struct watcher *w = arg;
   struct watchers *all = w->all;
+  const struct gate_ports gates = watch_gates(all->names);
   challenge_drop(w);
   pass_drop(w);
   DL_DELETE(all->oldest, w);
@@ -194,6 +219,7 @@ static void on_closed(struct rpc_call *c, enum rpc_status status, const char *te
   struct presence *presence = w->presence;
   callers_release(door_callers(all->door), w->caller, CALLER_WATCHERS);
   free(w);
+  gates_changed(all->names, gates);
   if (presence)
     join_over(all->names, presence);
 }
@@ -248,22 +274,21 @@ static struct caller *caller_of(struct watchers *all, struct rpc_call *c)
   return NULL;
 }
 
-void watch_start(struct opening *o, struct rpc_message *m)
+/* False: a port is none. `ports` may be zero: who asks is a gate all the same. */
+static bool gate_read(const Mindmeld__Gate *gate, struct gate_ports *ports)
 {
-  struct names *n = opening_room(o);
-  struct watchers *all = router_names_watchers(n);
-  Mindmeld__WatchServicesRequest *request =
-      (Mindmeld__WatchServicesRequest *)rpc_message_unpack(m, &mindmeld__watch_services_request__descriptor);
-  rpc_message_free(m);
-  if (!request) {
-    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a WatchServicesRequest");
-    return;
-  }
-  mindmeld__watch_services_request__free_unpacked(request, NULL);
-  struct rpc_call *c = opening_take(o);
+  if (!gate)
+    return true;
+  *ports = (struct gate_ports){.http = (uint16_t)gate->http_port, .https = (uint16_t)gate->https_port};
+  return gate->http_port <= UINT16_MAX && gate->https_port <= UINT16_MAX;
+}
+
+/* NULL: it was refused. */
+static struct watcher *watcher_create(struct watchers *all, struct rpc_call *c)
+{
   struct caller *caller = caller_of(all, c);
   if (!caller)
-    return;
+    return NULL;
   struct watcher *w = calloc(1, sizeof *w);
   if (w)
     w->all = all;
@@ -273,21 +298,54 @@ void watch_start(struct opening *o, struct rpc_message *m)
     free(w);
     callers_release(door_callers(all->door), caller, CALLER_WATCHERS);
     reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
-    return;
+    return NULL;
   }
   w->call = c;
   w->caller = caller;
   w->news = true;
   /* Without memory for it, there are no raw streams. */
-  if (*router_names_streams(n))
-    w->pass = pass_create(router_names_passes(n));
+  if (*router_names_streams(all->names))
+    w->pass = pass_create(router_names_passes(all->names));
+  return w;
+}
+
+static void watcher_begin(struct watcher *w)
+{
+  struct watchers *all = w->all;
+  const struct gate_ports gates = watch_gates(all->names);
   DL_APPEND(all->oldest, w);
   all->count++;
-  rpc_call_set_arg(c, &events, w);
-  int error = rpc_call_send_headers(c, NULL, 0);
+  rpc_call_set_arg(w->call, &events, w);
+  int error = rpc_call_send_headers(w->call, NULL, 0);
   if (error && error != -EPIPE)
     watcher_finish(w, RPC_RESOURCE_EXHAUSTED, "the router is short of memory");
   watcher_step(w);
+  gates_changed(all->names, gates);
+}
+
+void watch_start(struct opening *o, struct rpc_message *m)
+{
+  struct watchers *all = router_names_watchers(opening_room(o));
+  Mindmeld__WatchServicesRequest *request =
+      (Mindmeld__WatchServicesRequest *)rpc_message_unpack(m, &mindmeld__watch_services_request__descriptor);
+  rpc_message_free(m);
+  if (!request) {
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "the message is not a WatchServicesRequest");
+    return;
+  }
+  struct gate_ports ports = {0};
+  bool gate = request->gate != NULL, good = gate_read(request->gate, &ports);
+  mindmeld__watch_services_request__free_unpacked(request, NULL);
+  if (!good) {
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "a port of the gate is over 65535");
+    return;
+  }
+  struct watcher *w = watcher_create(all, opening_take(o));
+  if (!w)
+    return;
+  w->gate = gate;
+  w->ports = ports;
+  watcher_begin(w);
 }
 
 void watch_end(struct names *n, enum rpc_status status, const char *text)

@@ -5,6 +5,7 @@
 
 #include "router/door/opening.h"
 
+struct gate_ports;
 struct names;
 struct presence;
 struct watcher;
@@ -25,6 +26,9 @@ void watcher_is_of(struct watcher *w, struct presence *p);
 const char *watcher_peer(const struct watcher *w);
 /* Tells it so, once. */
 void watcher_supersede(struct watcher *w);
+
+/* Where the gates that watch are reached: of each kind, the port of the one that has watched longest. */
+struct gate_ports watch_gates(struct names *n);
 
 /* The register changed, members were lost, or the router began to drain. */
 void watch_wake(struct names *n);
