@@ -88,6 +88,13 @@ int fs_entry_live(struct fs_entry *entry, const char **bytes, size_t *size)
   return error;
 }
 
+mode_t fs_row_type(const struct fs_row *row)
+{
+  if (row->kind == FS_DIR)
+    return S_IFDIR;
+  return row->kind == FS_LINK ? S_IFLNK : S_IFREG;
+}
+
 int fs_entry_stat(struct fs_entry *entry, uint64_t now, struct stat *st)
 {
   const struct fs_row *row = entry->row;
@@ -97,7 +104,7 @@ int fs_entry_stat(struct fs_entry *entry, uint64_t now, struct stat *st)
   int error = 0;
   if (row->kind == FS_LIVE) {
     error = fs_entry_live(entry, &bytes, &size);
-  } else if (row->kind == FS_TEXT) {
+  } else if (row->kind == FS_TEXT || row->kind == FS_LINK) {
     error = fs_entry_render(entry, now, false, &text);
     size = error == 0 ? text->size : 0;
   }
@@ -105,7 +112,7 @@ int fs_entry_stat(struct fs_entry *entry, uint64_t now, struct stat *st)
     return error;
   *st = (struct stat){
       .st_ino = entry->ino,
-      .st_mode = (row->kind == FS_DIR ? S_IFDIR : S_IFREG) | (entry->mode & 07777),
+      .st_mode = fs_row_type(row) | (entry->mode & 07777),
       .st_nlink = entry->removed ? 0 : 1, /* of a directory as well: then find does not count on it */
       .st_uid = entry->table->uid,
       .st_gid = entry->table->gid,

@@ -25,6 +25,7 @@ struct fs_text;    /* a rendering under construction; the kit's */
 enum fs_kind {
   FS_DIR,
   FS_TEXT, /* rendered whole when it is opened or its size is asked for; kept for a second, or while open */
+  FS_LINK, /* a symbolic link: its rendering is where it leads; fixed */
   FS_LIVE, /* append-only bytes of the program, read where they lie; may become shorter */
 };
 
@@ -57,7 +58,7 @@ struct fs_row {
   int (*unlink_inside)(struct fs_entry *file);
 
   /* Files. */
-  int (*render)(struct fs_entry *file, struct fs_text *out); /* FS_TEXT */
+  int (*render)(struct fs_entry *file, struct fs_text *out); /* FS_TEXT, FS_LINK */
   int (*live)(struct fs_entry *file, const char **bytes,
               size_t *size); /* FS_LIVE; valid until the handler's caller returns to the loop */
   void (*line)(struct fs_request *request, struct fs_entry *file,

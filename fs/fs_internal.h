@@ -129,6 +129,8 @@ bool fs_entry_alive(const struct fs_entry *entry);
 void fs_entry_hold(struct fs_entry *entry);
 void fs_entry_let(struct fs_entry *entry);
 void fs_entry_forget(struct fs_entry *entry, uint64_t lookups);
+/* S_IFDIR and the like. */
+mode_t fs_row_type(const struct fs_row *row);
 /* Renders unless what there is will do; a `fresh` one is not older than FS_TEXT_KEPT_MS. *out is the entry's. */
 int fs_entry_render(struct fs_entry *entry, uint64_t now, bool fresh, struct fs_text **out);
 /* What lies in a live file now; nothing when it is not alive. */
@@ -149,8 +151,8 @@ void fs_numbers_drop(struct fs_entry *entry);
 /* handle.c: what the kernel has open. */
 struct fs_name {
   uint64_t ino;
-  bool dir;
-  size_t at; /* of the name in the listing's bytes */
+  mode_t type; /* as in st_mode */
+  size_t at;   /* of the name in the listing's bytes */
 };
 
 struct fs_handle {

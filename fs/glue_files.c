@@ -28,6 +28,22 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
   fs_entry_let(entry);
 }
 
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+  struct fs_entry *entry = glue_hold(req, ino);
+  if (entry == NULL)
+    return;
+  struct fs_text *text = NULL;
+  int error = -EINVAL;
+  if (entry->row->kind == FS_LINK)
+    error = fs_entry_render(entry, glue_now(glue_fs(req)), true, &text);
+  if (error == 0)
+    fuse_reply_readlink(req, text->size > 0 ? text->bytes : "");
+  else
+    glue_reply_error(req, error);
+  fs_entry_let(entry);
+}
+
 /* A program that copies a file sets its mode and times afterwards. A mode can take permissions away that the row gives,
  * and cannot add any. So nobody sees more than is intended, and no mode claims a protection that is not there. Times
  * follow the contents. */
@@ -296,6 +312,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 void glue_files(struct fuse_lowlevel_ops *ops)
 {
   ops->getattr = op_getattr;
+  ops->readlink = op_readlink;
   ops->setattr = op_setattr;
   ops->open = op_open;
   ops->opendir = op_open;

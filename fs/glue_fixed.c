@@ -7,12 +7,6 @@
 
 enum { FREE_FILES = 1 << 20 }; /* as is told: nothing keeps count of what could be made */
 
-static void op_readlink(fuse_req_t req, fuse_ino_t ino)
-{
-  (void)ino;
-  glue_reply_error(req, -EINVAL);
-}
-
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
   (void)ino;
@@ -130,7 +124,6 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, 
 
 void glue_fixed(struct fuse_lowlevel_ops *ops)
 {
-  ops->readlink = op_readlink;
   ops->statfs = op_statfs;
   ops->setxattr = op_setxattr;
   ops->getxattr = op_getxattr;

@@ -171,7 +171,7 @@ static size_t add_direntry(fuse_req_t req, const struct fs_handle *handle, size_
     const struct fs_name *listed = &handle->names[index - 2];
     name = fs_handle_name(handle, listed);
     param.attr.st_ino = listed->ino;
-    param.attr.st_mode = listed->dir ? S_IFDIR : S_IFREG;
+    param.attr.st_mode = listed->type;
   }
   size_t need = plus ? fuse_add_direntry_plus(req, to, room, name, &param, (off_t)index + 1)
                      : fuse_add_direntry(req, to, room, name, &param.attr, (off_t)index + 1);

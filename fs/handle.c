@@ -73,7 +73,7 @@ int fs_handle_list(struct fs_handle *handle)
         continue;
       size_t length = strlen(child->name) + 1;
       memcpy(bytes + at, child->name, length);
-      names[visible++] = (struct fs_name){.ino = child->ino, .dir = child->row->kind == FS_DIR, .at = at};
+      names[visible++] = (struct fs_name){.ino = child->ino, .type = fs_row_type(child->row), .at = at};
       at += length;
     }
   }
