@@ -154,7 +154,7 @@ int call_open(struct call **out, struct uv_loop_s *loop, const struct settings *
     *c = (struct call){.over = over, .arg = arg};
     uv_timer_init(loop, &c->told);
     c->told.data = c;
-    error = carrier_open(&c->carrier, loop, settings, &carrier_news, c, why);
+    error = carrier_open(&c->carrier, loop, settings, NULL, &carrier_news, c, why);
   }
   if (error == 0)
     error = joined_open(&c->joined, loop, from, to, &fd, &joined_news, c);

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #include "carry/link/link.h"
+#include "carry/link/routes.h"
 #include "carry/net/lookups.h"
 #include "carry/settings/settings.h"
 #include "carry/tunnel/tunnels.h"
@@ -22,6 +24,8 @@
 #include "proto/rpc/rpc.h"
 #include "proto/wire/identity.h"
 
+enum { ROUTES_DOUBT_MS = 15000, ROUTES_AGAIN_MS = 1000 };
+
 struct carrier {
   struct uv_loop_s *loop;
   struct rpc_queue *queue;
@@ -31,6 +35,10 @@ struct carrier {
   struct link *link;
   struct link_host host;
   struct tunnels *tunnels;
+  struct routes routes;
+  uv_timer_t routes_timer; /* when to tell them, or to look at those in doubt */
+  bool routes_told_later;
+  bool has_timer;
   const struct carrier_events *events;
   void *arg;
   void (*closed)(void *arg);
@@ -94,11 +102,80 @@ static void link_lost(struct link *l, const uint8_t *member, void *arg)
     tunnels_peer_lost(c->tunnels, member);
 }
 
+/* ---- The routes of a gate ---- */
+
+static void routes_look(uv_timer_t *timer)
+{
+  struct carrier *c = timer->data;
+  const struct link_route *all;
+  size_t count;
+  uint64_t next, now = uv_now(c->loop);
+
+  if (routes_expire(&c->routes, now, &next))
+    c->routes_told_later = true;
+  if (c->routes_told_later && routes_list(&c->routes, &all, &count) == 0) {
+    c->routes_told_later = false;
+    c->events->routes(all, count, c->arg);
+  }
+  if (c->routes_told_later)
+    next = now + ROUTES_AGAIN_MS;
+  if (next != 0)
+    uv_timer_start(&c->routes_timer, routes_look, next - now, 0);
+}
+
+/* Once for all that the router tells at once. */
+static void routes_changed(struct carrier *c)
+{
+  c->routes_told_later = true;
+  uv_timer_start(&c->routes_timer, routes_look, 0, 0);
+}
+
+static void link_public(struct link *l, const char *name, const struct public_name *names, size_t count, void *arg)
+{
+  struct carrier *c = arg;
+
+  (void)l;
+  if (c->has_timer && routes_put(&c->routes, name, names, count))
+    routes_changed(c);
+}
+
+static void link_down(struct link *l, const char *name, void *arg)
+{
+  struct carrier *c = arg;
+
+  (void)l;
+  if (c->has_timer && routes_drop(&c->routes, name))
+    routes_changed(c);
+}
+
+/* A router that has started anew may not know it yet. */
+static void link_missing(struct link *l, const char *name, void *arg)
+{
+  struct carrier *c = arg;
+
+  (void)l;
+  if (!c->has_timer)
+    return;
+  routes_doubt(&c->routes, name, uv_now(c->loop) + ROUTES_DOUBT_MS);
+  routes_look(&c->routes_timer);
+}
+
 static const struct link_events link_news = {.state = link_state, .renewed = link_renewed, .lost = link_lost};
+static const struct link_events gate_news = {.state = link_state,
+                                             .renewed = link_renewed,
+                                             .lost = link_lost,
+                                             .service_public = link_public,
+                                             .service_down = link_down,
+                                             .service_missing = link_missing};
 
 /* ---- The end ---- */
 
 static void close_next(void *arg);
+
+static void timer_closed(uv_handle_t *handle)
+{
+  close_next(handle->data);
+}
 
 static void queue_stopped(void *arg)
 {
@@ -114,7 +191,11 @@ static void close_next(void *arg)
   struct carrier *c = arg;
   struct carrier open = *c;
 
-  if (open.tunnels != NULL) {
+  if (open.has_timer) {
+    c->has_timer = false;
+    routes_free(&c->routes);
+    uv_close((uv_handle_t *)&c->routes_timer, timer_closed);
+  } else if (open.tunnels != NULL) {
     c->tunnels = NULL;
     tunnels_close(open.tunnels, close_next, c);
   } else if (open.link != NULL) {
@@ -166,7 +247,8 @@ static int read_files(const struct settings *s, char **key, char **ca, char why[
   return error;
 }
 
-static int open_link(struct carrier *c, const struct settings *s, const char *key, const char *ca)
+static int open_link(struct carrier *c, const struct settings *s, const struct link_gate *gate, const char *key,
+                     const char *ca)
 {
   char router[ADDRESS_TEXT_MAX];
   uint8_t seed[IDENTITY_SEED_SIZE], member_key[HEADER_MEMBER_KEY_SIZE];
@@ -174,17 +256,19 @@ static int open_link(struct carrier *c, const struct settings *s, const char *ke
                                        .tls = s->tls,
                                        .ca_pem = ca,
                                        .key = key,
+                                       .gate = gate,
                                        .identity = {.seed = seed, .instance = 1, .member_key = member_key}};
 
   identity_random(seed, sizeof seed);
   identity_random(member_key, sizeof member_key);
-  int error = link_open(&c->link, c->lookups, c->queue, &options, &link_news, c);
+  int error = link_open(&c->link, c->lookups, c->queue, &options, gate != NULL ? &gate_news : &link_news, c);
   explicit_bzero(seed, sizeof seed);
   explicit_bzero(member_key, sizeof member_key);
   return error;
 }
 
-static int open_parts(struct carrier *c, const struct settings *s, const char *key, const char *ca)
+static int open_parts(struct carrier *c, const struct settings *s, const struct link_gate *gate, const char *key,
+                      const char *ca)
 {
   const struct pump_limits limits = {.window = s->window, .budget = s->budget};
   const struct tunnels_options options = {.dial_ms = s->dial_ms, .hold_ms = s->hold_ms};
@@ -202,7 +286,7 @@ static int open_parts(struct carrier *c, const struct settings *s, const char *k
   if (error == 0)
     error = lookups_open(&c->lookups, c->loop);
   if (error == 0)
-    error = open_link(c, s, key, ca);
+    error = open_link(c, s, gate, key, ca);
   if (error != 0)
     return error;
   link_host_init(&c->host, c->link, c->pumps);
@@ -216,7 +300,8 @@ static int open_parts(struct carrier *c, const struct settings *s, const char *k
 }
 
 int carrier_open(struct carrier **out, struct uv_loop_s *loop, const struct settings *settings,
-                 const struct carrier_events *events, void *arg, char why[CARRIER_WHY_MAX])
+                 const struct link_gate *gate, const struct carrier_events *events, void *arg,
+                 char why[CARRIER_WHY_MAX])
 {
   struct carrier *c = calloc(1, sizeof *c);
   char *key = NULL, *ca = NULL;
@@ -225,9 +310,14 @@ int carrier_open(struct carrier **out, struct uv_loop_s *loop, const struct sett
   why[0] = '\0';
   if (c != NULL) {
     *c = (struct carrier){.loop = loop, .events = events, .arg = arg};
+    if (gate != NULL) {
+      uv_timer_init(loop, &c->routes_timer); /* which does not fail */
+      c->routes_timer.data = c;
+      c->has_timer = true;
+    }
     error = read_files(settings, &key, &ca, why);
     if (error == 0)
-      error = open_parts(c, settings, key, ca);
+      error = open_parts(c, settings, gate, key, ca);
     credential_free(key);
     credential_free(ca);
   }

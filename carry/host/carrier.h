@@ -5,7 +5,11 @@
 #ifndef CARRY_CARRIER_H
 #define CARRY_CARRIER_H
 
+#include <stddef.h>
+
 struct carrier;
+struct link_gate;
+struct link_route;
 struct settings;
 struct tunnels;
 struct tunnels_events;
@@ -18,12 +22,17 @@ struct carrier_events {
   /* The router does not let us in, and never did; `why` is a sentence. It is asked again all the same. May come again.
    */
   void (*refused)(const char *why, void *arg);
+  /* A gate's: the public names of all services, whenever they are other ones. The list is sorted by host, path and
+   * service, and good until this returns. */
+  void (*routes)(const struct link_route *all, size_t count, void *arg);
 };
 
-/* Reads the files that the settings name, which may block, and begins to connect. 0, or a negative errno with a
- * sentence in `why`. The settings are not needed any more when it returns; the loop must run either way. */
+/* `gate`: NULL, or this is one. Reads the files that the settings name, which may block, and begins to connect. 0, or a
+ * negative errno with a sentence in `why`. The settings are not needed any more when it returns; the loop must run
+ * either way. */
 int carrier_open(struct carrier **out, struct uv_loop_s *loop, const struct settings *settings,
-                 const struct carrier_events *events, void *arg, char why[CARRIER_WHY_MAX]);
+                 const struct link_gate *gate, const struct carrier_events *events, void *arg,
+                 char why[CARRIER_WHY_MAX]);
 struct tunnels *carrier_tunnels(struct carrier *c);
 /* Runs the loop as home_run does. What is left when it returns is uv_run's; the carrier may be gone by then. */
 void carrier_run(struct carrier *c);

@@ -353,6 +353,9 @@ static int copy_options(struct link *l, const struct link_options *options)
     return -EINVAL;
   int err = link_set_credentials(l, options->key, options->ca_pem);
   copy_identity(l, &options->identity);
+  l->is_gate = options->gate != NULL;
+  if (l->is_gate)
+    l->gate = *options->gate;
   return l->target != NULL ? err : -ENOMEM;
 }
 

@@ -22,6 +22,7 @@
 #include "proto/wire/status.h"
 
 struct link;
+struct public_name;
 struct rpc_channel;
 struct rpc_queue;
 struct lookups;
@@ -44,6 +45,8 @@ struct link_events {
   /* The first whole catalogue after a reconnect or a renewal does not have this name any more, which does not mean that
    * it is gone: the router may be younger than who has it. */
   void (*service_missing)(struct link *l, const char *name, void *arg);
+  /* To a gate: the public names that a service has now, as often as the router tells of it; none: `count` is 0. */
+  void (*service_public)(struct link *l, const char *name, const struct public_name *names, size_t count, void *arg);
   void (*draining)(struct link *l, void *arg);
   /* link_channel is another one, and nothing was lost in between; the streams on the one of before go on for a while.
    * Replace them: open the new ones first. The catalogue follows. */
@@ -70,13 +73,19 @@ struct link_identity {
   const uint8_t *former_key; /* as many: of the process before, which joined last; or NULL */
 };
 
+/* A gate: the ports at which visitors reach it; 0: it does not serve that. */
+struct link_gate {
+  uint16_t http_port, https_port;
+};
+
 struct link_options {
   const char *target; /* HOST:PORT */
   bool tls;
   const char *ca_pem; /* NULL: the system's */
   const char *key;    /* NULL, or the bearer key */
   struct link_identity identity;
-  uint64_t answer_ms; /* how long an attempt may stand still; 0: LINK_ANSWER_MS */
+  const struct link_gate *gate; /* NULL: this is none */
+  uint64_t answer_ms;           /* how long an attempt may stand still; 0: LINK_ANSWER_MS */
 };
 
 /* Starts connecting at once. What the options point to is copied. */

@@ -82,6 +82,8 @@ struct link {
   char trouble[TROUBLE_MAX], renewal_trouble[TROUBLE_MAX];
   uint64_t instance;
   bool has_former;
+  bool is_gate;
+  struct link_gate gate;
   uint8_t seed[IDENTITY_SEED_SIZE], member_key[LINK_MEMBER_KEY_SIZE], former_key[LINK_MEMBER_KEY_SIZE]; /* secret */
   uint8_t public_key[IDENTITY_SIZE], member[LINK_MEMBER_SIZE];
   void (*closed)(void *arg);

@@ -1,9 +1,11 @@
 /* What the router tells, to those who want to hear of it. Handlers may close the link: so after each, it is seen
  * whether the path still matters. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "link_internal.h"
+#include "proto/wire/public_name.h"
 
 static bool matters(const struct link_path *p)
 {
@@ -20,6 +22,25 @@ static void tell_up(struct link_path *p, const Mindmeld__Service *s)
 
   if (change != KNOWN_UNCHANGED && l->events->service_up != NULL)
     l->events->service_up(l, &service, l->arg);
+}
+
+/* Those that cannot be read are left out: what a router grants can be. */
+static void tell_public(struct link_path *p, const Mindmeld__Service *s)
+{
+  struct link *l = p->link;
+  struct public_name names[PUBLIC_GRANTED_MAX];
+  char text[PUBLIC_TEXT_SIZE];
+  const char *why;
+  size_t count = 0;
+
+  for (size_t i = 0; i < s->n_public_names && count < PUBLIC_GRANTED_MAX; i++) {
+    const Mindmeld__PublicName *given = s->public_names[i];
+    int size = snprintf(text, sizeof text, "%s%s", given->host, given->path);
+
+    if (size > 0 && (size_t)size < sizeof text && public_name_parse(text, given->tls, &names[count], &why) == 0)
+      count++;
+  }
+  l->events->service_public(l, s->name, names, count, l->arg);
 }
 
 static void tell_down(const char *name, void *arg)
@@ -84,6 +105,8 @@ void link_tell_news(struct link_path *p, const Mindmeld__WatchServicesResponse *
   }
   for (size_t i = 0; i < news->n_services && matters(p); i++)
     tell_up(p, news->services[i]);
+  for (size_t i = 0; i < news->n_services && matters(p) && l->events->service_public != NULL; i++)
+    tell_public(p, news->services[i]);
   if (news->complete && matters(p))
     tell_whole(p);
   if (news->draining && matters(p))

@@ -272,6 +272,17 @@ static void watch_closed(struct rpc_call *c, enum rpc_status status, const char 
   unref(p);
 }
 
+static struct rpc_message *pack_watch(const struct link *l)
+{
+  Mindmeld__WatchServicesRequest request = MINDMELD__WATCH_SERVICES_REQUEST__INIT;
+  Mindmeld__Gate gate = MINDMELD__GATE__INIT;
+
+  gate.http_port = l->gate.http_port;
+  gate.https_port = l->gate.https_port;
+  request.gate = l->is_gate ? &gate : NULL;
+  return rpc_message_pack(&request.base);
+}
+
 static int start_watch(struct link_path *p)
 {
   static const struct rpc_call_events events = {.message = watch_message, .closed = watch_closed};
@@ -283,7 +294,7 @@ static int start_watch(struct link_path *p)
     return err;
   }
   p->refs++;
-  struct rpc_message *m = rpc_message_copy("", 0);
+  struct rpc_message *m = pack_watch(p->link);
 
   err = m != NULL ? rpc_call_send(p->call, m) : -ENOMEM;
   if (err == 0)

@@ -1,0 +1,165 @@
+/* Few names belong to a service, so they are compared as they stand. */
+#include "routes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "proto/wire/public_name.h"
+
+struct route_service {
+  UT_hash_handle hh;
+  char *service;
+  struct public_name *names;
+  size_t count;
+  uint64_t until; /* 0: it is there */
+};
+
+static void service_free(struct route_service *s)
+{
+  free(s->service);
+  free(s->names);
+  free(s);
+}
+
+static struct route_service *find(const struct routes *r, const char *service)
+{
+  struct route_service *s;
+
+  HASH_FIND_STR(r->table, service, s);
+  return s;
+}
+
+static bool same(const struct route_service *s, const struct public_name *names, size_t count)
+{
+  if (s->count != count)
+    return false;
+  for (size_t i = 0; i < count; i++) {
+    if (!public_name_equal(&s->names[i], &names[i]))
+      return false;
+  }
+  return true;
+}
+
+static void add(struct routes *r, const char *service, const struct public_name *names, size_t count)
+{
+  struct route_service *s = calloc(1, sizeof *s);
+
+  if (s == NULL)
+    return;
+  s->service = strdup(service);
+  s->names = calloc(count, sizeof *names);
+  s->count = count;
+  if (s->service != NULL && s->names != NULL) {
+    memcpy(s->names, names, count * sizeof *names);
+    HASH_ADD_KEYPTR(hh, r->table, s->service, strlen(service), s);
+    if (s->hh.tbl != NULL)
+      return;
+  }
+  service_free(s);
+}
+
+bool routes_put(struct routes *r, const char *service, const struct public_name *names, size_t count)
+{
+  struct route_service *s = find(r, service);
+  bool had;
+
+  if (s != NULL && same(s, names, count)) {
+    s->until = 0;
+    return false;
+  }
+  had = routes_drop(r, service);
+  if (count > 0)
+    add(r, service, names, count);
+  return had || count > 0;
+}
+
+bool routes_drop(struct routes *r, const char *service)
+{
+  struct route_service *s = find(r, service);
+
+  if (s == NULL)
+    return false;
+  HASH_DEL(r->table, s); /* NOLINT(clang-analyzer-core.NullDereference,clang-analyzer-unix.Malloc): it has a table */
+  service_free(s);
+  return true;
+}
+
+void routes_doubt(struct routes *r, const char *service, uint64_t until)
+{
+  struct route_service *s = find(r, service);
+
+  if (s != NULL)
+    s->until = until;
+}
+
+bool routes_expire(struct routes *r, uint64_t now, uint64_t *next)
+{
+  struct route_service *s, *after;
+  bool any = false;
+
+  *next = 0;
+  HASH_ITER(hh, r->table, s, after)
+  {
+    if (s->until == 0)
+      continue;
+    if (s->until <= now) {
+      any = true;
+      routes_drop(r, s->service);
+    } else if (*next == 0 || s->until < *next) {
+      *next = s->until;
+    }
+  }
+  return any;
+}
+
+static int by_name(const void *a, const void *b)
+{
+  const struct link_route *x = a, *y = b;
+  int order = strcmp(x->host, y->host);
+
+  if (order == 0)
+    order = strcmp(x->path, y->path);
+  return order != 0 ? order : strcmp(x->service, y->service);
+}
+
+int routes_list(struct routes *r, const struct link_route **out, size_t *count)
+{
+  struct route_service *s, *next;
+  struct link_route *list;
+  size_t size = 0;
+
+  HASH_ITER(hh, r->table, s, next)
+  {
+    size += s->count;
+  }
+  list = calloc(size + 1, sizeof *list);
+  if (list == NULL)
+    return -ENOMEM;
+  *count = 0;
+  HASH_ITER(hh, r->table, s, next)
+  {
+    for (size_t i = 0; i < s->count; i++)
+      list[(*count)++] = (struct link_route){
+          .host = s->names[i].host, .path = s->names[i].path, .service = s->service, .tls = s->names[i].tls};
+  }
+  qsort(list, *count, sizeof *list, by_name);
+  free(r->list);
+  *out = r->list = list;
+  return 0;
+}
+
+void routes_free(struct routes *r)
+{
+  struct route_service *s, *next;
+
+  HASH_ITER(hh, r->table, s, next)
+  {
+    routes_drop(r, s->service);
+  }
+  free(r->list);
+  *r = (struct routes){0};
+}

@@ -1,0 +1,84 @@
+/* The routes of a gate. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "carry/link/routes.h"
+#include "proto/wire/public_name.h"
+#include "runner.h"
+
+static struct routes r;
+
+static bool put(const char *service, const char *first, const char *second)
+{
+  struct public_name names[2];
+  const char *why;
+  size_t count = 0;
+
+  if (first != NULL)
+    ck_assert_int_eq(public_name_parse(first, false, &names[count++], &why), 0);
+  if (second != NULL)
+    ck_assert_int_eq(public_name_parse(second, false, &names[count++], &why), 0);
+  return routes_put(&r, service, names, count);
+}
+
+static void check(const char *expected)
+{
+  const struct link_route *all;
+  char text[512] = "";
+  size_t count;
+
+  ck_assert_int_eq(routes_list(&r, &all, &count), 0);
+  for (size_t i = 0; i < count; i++)
+    snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s=%s ", all[i].host, all[i].path, all[i].service);
+  ck_assert_str_eq(text, expected);
+}
+
+START_TEST(what_is_told_is_listed)
+{
+  check("");
+  ck_assert(put("web", "b.c", "a.b/x"));
+  ck_assert(!put("web", "b.c", "a.b/x"));
+  ck_assert(put("api", "a.b", "b.c"));
+  ck_assert(!put("none", NULL, NULL));
+  check("a.b=api a.b/x=web b.c=api b.c=web ");
+  ck_assert(put("web", "b.c", NULL));
+  check("a.b=api b.c=api b.c=web ");
+  ck_assert(put("api", NULL, NULL));
+  ck_assert(routes_drop(&r, "web"));
+  ck_assert(!routes_drop(&r, "web"));
+  check("");
+}
+END_TEST
+
+START_TEST(what_is_in_doubt_goes_later)
+{
+  uint64_t next;
+
+  put("web", "a.b", NULL);
+  put("api", "c.d", NULL);
+  ck_assert(!routes_expire(&r, 0, &next));
+  ck_assert_uint_eq(next, 0);
+  routes_doubt(&r, "web", 100);
+  routes_doubt(&r, "api", 200);
+  routes_doubt(&r, "none", 300);
+  ck_assert(!routes_expire(&r, 99, &next));
+  ck_assert_uint_eq(next, 100);
+  ck_assert(!put("api", "c.d", NULL));
+  ck_assert(routes_expire(&r, 100, &next));
+  ck_assert_uint_eq(next, 0);
+  check("c.d=api ");
+  routes_free(&r);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+  Suite *suite = suite_create("routes");
+  TCase *all = tcase_create("all");
+
+  tcase_add_test(all, what_is_told_is_listed);
+  tcase_add_test(all, what_is_in_doubt_goes_later);
+  suite_add_tcase(suite, all);
+  return suite;
+}
