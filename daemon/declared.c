@@ -17,6 +17,7 @@
 static const struct state_rules rules = {.services = SERVICES_MAX,
                                          .forwards = FORWARDS_MAX,
                                          .listeners = FORWARD_LISTENERS_MAX,
+                                         .public_names = PUBLIC_NAMES_MAX,
                                          .check_name = service_name_check};
 
 int declared_read(struct daemon *d, char why[STATE_FILE_WHY_MAX])
@@ -57,6 +58,15 @@ static int restore_service(struct daemon *d, const struct state_declaration *ite
   return err < 0 ? err : 0;
 }
 
+static int restore_public(struct daemon *d, const struct state_declaration *item, const char **why)
+{
+  struct service *s = services_find(d->services, item->name);
+  struct public_wait *wait;
+
+  *why = "memory is short";
+  return s != NULL ? service_add_public(s, &item->public_name, false, no_verdict, NULL, &wait) : 0;
+}
+
 static int restore_forward(struct daemon *d, const struct state_declaration *item, const char **why)
 {
   struct forward *f = forwards_find(d->forwards, item->name);
@@ -77,10 +87,14 @@ static int render(struct state_text *out, void *arg)
   struct service *s = NULL;
   struct forward *f = NULL;
   const struct address *listener;
+  const struct public_info *name;
 
   state_text_begin(out);
-  while ((s = services_next(d->services, s)) != NULL)
+  while ((s = services_next(d->services, s)) != NULL) {
     state_text_service(out, service_name(s), service_target(s));
+    for (size_t i = 0; (name = service_public(s, i)) != NULL; i++)
+      state_text_public(out, service_name(s), name->name);
+  }
   while ((f = forwards_next(d->forwards, f)) != NULL)
     for (size_t i = 0; (listener = forward_listener(f, i)) != NULL; i++)
       state_text_forward(out, forward_name(f), listener);
@@ -109,13 +123,15 @@ static const struct state_events state_events = {.render = render, .unkept = unk
 
 int declared_restore(struct daemon *d)
 {
+  static int (*const restore[])(struct daemon * d, const struct state_declaration *item, const char **why) = {
+      [STATE_SERVICE] = restore_service, [STATE_FORWARD] = restore_forward, [STATE_PUBLIC] = restore_public};
   const char *why = "memory is short";
   int err = 0;
 
   for (size_t i = 0; err == 0 && i < d->declared.count; i++) {
     const struct state_declaration *item = &d->declared.items[i];
 
-    err = (item->is_forward ? restore_forward : restore_service)(d, item, &why);
+    err = restore[item->kind](d, item, &why);
     if (err != 0)
       snprintf(d->message, sizeof d->message, "%.300s: %s cannot be declared again: %s", d->options->state_file,
                item->name, why);

@@ -249,6 +249,15 @@ static void service_refused(struct service *s, int error, const char *why, void 
   news_service_refused(arg, s, error, why);
 }
 
+static void service_public_changed(struct service *s, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_public_changed(d->tree, service_name(s));
+  touch_state(d);
+}
+
 static void service_token(struct service *s, const char *token, void *arg)
 {
   struct daemon *d = arg;
@@ -278,6 +287,7 @@ static void service_withdrawn(struct service *s, void *arg)
 const struct services_events wiring_of_services = {.changed = service_changed,
                                                    .refused = service_refused,
                                                    .token = service_token,
+                                                   .public_changed = service_public_changed,
                                                    .left = service_left,
                                                    .withdrawn = service_withdrawn};
 

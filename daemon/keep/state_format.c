@@ -19,7 +19,7 @@
 #define HEAD "mindmeld state "
 #define END "end"
 
-enum { VERSION = 1, LINE_MAX_SIZE = 512 };
+enum { VERSION = 2, PLAIN_VERSION = 1, LINE_MAX_SIZE = 512 };
 
 /* ---- Writing. ---- */
 
@@ -62,7 +62,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct state_text *text, c
 void state_text_begin(struct state_text *text)
 {
   *text = (struct state_text){0};
-  add(text, HEAD "%d\n", VERSION);
+  add(text, HEAD "%d\n", PLAIN_VERSION);
 }
 
 void state_text_service(struct state_text *text, const char *name, const struct address *target)
@@ -75,6 +75,15 @@ void state_text_service(struct state_text *text, const char *name, const struct 
     add(text, "service %s %s\n", name, address_format(target, address));
 }
 
+void state_text_public(struct state_text *text, const char *service, const struct public_name *name)
+{
+  char written[PUBLIC_TEXT_SIZE];
+
+  _Static_assert(PUBLIC_TEXT_SIZE + 64 + sizeof "http  \n" <= LINE_MAX_SIZE, "a line has room for a public name");
+  text->names_public = true;
+  add(text, "%s %s %s\n", name->tls ? "tls" : "http", service, public_name_format(name, written));
+}
+
 void state_text_forward(struct state_text *text, const char *name, const struct address *listener)
 {
   char address[ADDRESS_TEXT_MAX];
@@ -84,6 +93,9 @@ void state_text_forward(struct state_text *text, const char *name, const struct 
 
 int state_text_end(struct state_text *text)
 {
+  /* An mmfs that does not know them must not take the file for damaged. */
+  if (!text->failed && text->names_public)
+    text->bytes[strlen(HEAD)] = '0' + VERSION;
   if (!text->failed)
     add(text, END " %08" PRIx32 "\n", checksum(text->bytes, text->size));
   if (!text->failed)
@@ -197,19 +209,44 @@ static int count_name(struct parse *p, const char *word, const char *name, unsig
   return 0;
 }
 
+static const char *const words[] = {
+    [STATE_SERVICE] = "service", [STATE_FORWARD] = "forward", [STATE_PUBLIC] = "public"};
+
+/* It follows its service, which has no other such name. */
+static int check_public(struct parse *p, const struct state_declaration *d)
+{
+  for (size_t i = p->out->count; i-- > 0;) {
+    const struct state_declaration *before = &p->out->items[i];
+
+    if (strcmp(before->name, d->name) != 0 || before->kind == STATE_FORWARD)
+      break;
+    if (before->kind == STATE_SERVICE)
+      return 0;
+    if (public_name_equal(&before->public_name, &d->public_name))
+      return damaged(p->why, "line %zu: service %s has that public name twice", p->line, d->name);
+  }
+  return damaged(p->why, "line %zu: a public name stands before its service %s", p->line, d->name);
+}
+
 static int check_limits(struct parse *p, const struct state_declaration *d)
 {
   unsigned count;
-  int rc = count_name(p, d->is_forward ? "forward" : "service", d->name, &count);
+  bool is_forward = d->kind == STATE_FORWARD;
+  int rc = count_name(p, words[d->kind], d->name, &count);
 
   if (rc != 0)
     return rc;
-  if (!d->is_forward && count > 1)
+  if (d->kind == STATE_PUBLIC && count > p->rules->public_names)
+    return damaged(p->why, "line %zu: service %s has more than %zu public names", p->line, d->name,
+                   p->rules->public_names);
+  if (d->kind == STATE_PUBLIC)
+    return check_public(p, d);
+  if (!is_forward && count > 1)
     return damaged(p->why, "line %zu: service %s is declared twice", p->line, d->name);
-  if (d->is_forward && count > p->rules->listeners)
+  if (is_forward && count > p->rules->listeners)
     return damaged(p->why, "line %zu: forward %s has more than %zu listeners", p->line, d->name, p->rules->listeners);
-  p->services += !d->is_forward;
-  p->forwards += d->is_forward && count == 1;
+  p->services += !is_forward;
+  p->forwards += is_forward && count == 1;
   if (p->services > p->rules->services)
     return damaged(p->why, "line %zu: there are more than %zu services", p->line, p->rules->services);
   if (p->forwards > p->rules->forwards)
@@ -234,6 +271,28 @@ static int keep(struct parse *p, const struct state_declaration *d)
   return 0;
 }
 
+/* True when the word is that of a line. */
+static bool parse_word(const char *word, struct state_declaration *d)
+{
+  bool tls = strcmp(word, "tls") == 0;
+
+  d->public_name.tls = tls;
+  if (strcmp(word, "forward") == 0)
+    d->kind = STATE_FORWARD;
+  else if (tls || strcmp(word, "http") == 0)
+    d->kind = STATE_PUBLIC;
+  else
+    return strcmp(word, "service") == 0;
+  return true;
+}
+
+static int parse_rest(struct state_declaration *d, const char *rest, const char **why)
+{
+  if (d->kind == STATE_PUBLIC)
+    return public_name_parse(rest, d->public_name.tls, &d->public_name, why);
+  return (d->kind == STATE_FORWARD ? address_parse_listener : address_parse_target)(rest, &d->address, why);
+}
+
 /* WORD NAME [ADDRESS], with one blank between; an address may have blanks within. */
 static int parse_line(struct parse *p, char *line)
 {
@@ -247,18 +306,18 @@ static int parse_line(struct parse *p, char *line)
     *name++ = '\0';
   if (address != NULL)
     *address++ = '\0';
-  d.is_forward = strcmp(line, "forward") == 0;
-  d.has_address = address != NULL;
-  if (name == NULL || (!d.is_forward && strcmp(line, "service") != 0))
+  if (name == NULL || !parse_word(line, &d))
     return damaged(p->why, "line %zu begins with neither \"service NAME\" nor \"forward NAME\"", p->line);
   rc = p->rules->check_name(name, &why);
   if (rc != 0)
     return damaged(p->why, "line %zu: \"%.70s\": %s", p->line, name, why);
   snprintf(d.name, sizeof(d.name), "%s", name);
-  if (d.is_forward && address == NULL)
-    return damaged(p->why, "line %zu: forward %s has no listener", p->line, name);
+  if (d.kind != STATE_SERVICE && address == NULL)
+    return damaged(p->why, "line %zu: %s %s has no %s", p->line, line, name,
+                   d.kind == STATE_FORWARD ? "listener" : "host");
+  d.has_address = address != NULL && d.kind != STATE_PUBLIC;
   if (address != NULL)
-    rc = (d.is_forward ? address_parse_listener : address_parse_target)(address, &d.address, &why);
+    rc = parse_rest(&d, address, &why);
   if (rc != 0)
     return damaged(p->why, "line %zu: \"%.300s\": %s", p->line, address, why);
   rc = check_limits(p, &d);

@@ -2,14 +2,16 @@
  *
  *     mindmeld state 1
  *     service web localhost:8080
+ *     http web app.example.com/api
+ *     tls web secure.example.com
  *     service later
  *     forward db 127.0.0.1:5432
  *     forward db unix:/run/db
  *     end 89abcdef
  *
- * A line for each service, with its target if it has one, and for each listener of a forward, in the order in which
- * they were declared. The last line has the CRC-32 (of IEEE 802.3) of all lines before it. A file that a human wrote
- * has no number there. */
+ * A line for each service, with its target if it has one, for each of its public names, and for each listener of a
+ * forward, in the order in which they were declared. With public names the version is 2. The last line has the CRC-32
+ * (of IEEE 802.3) of all lines before it. A file that a human wrote has no number there. */
 #ifndef DAEMON_STATE_FORMAT_H
 #define DAEMON_STATE_FORMAT_H
 
@@ -17,14 +19,18 @@
 #include <stddef.h>
 
 #include "carry/net/address.h"
+#include "proto/wire/public_name.h"
 
 enum { STATE_SIZE_MAX = 32 * 1024 * 1024, STATE_WHY_MAX = 1024 };
 
+enum state_kind { STATE_SERVICE, STATE_FORWARD, STATE_PUBLIC };
+
 struct state_declaration {
-  bool is_forward; /* else a service */
+  enum state_kind kind;
   bool has_address;
   char name[64];
-  struct address address; /* the target, or one listener */
+  struct address address;         /* the target, or one listener */
+  struct public_name public_name; /* STATE_PUBLIC */
 };
 
 struct state_declarations {
@@ -34,7 +40,8 @@ struct state_declarations {
 
 /* The limits: the file is refused what the tree would be refused. */
 struct state_rules {
-  size_t services, forwards, listeners; /* so many at most; listeners: of each forward */
+  size_t services, forwards;      /* so many at most */
+  size_t listeners, public_names; /* of each forward; of each service */
   int (*check_name)(const char *name, const char **why);
 };
 
@@ -48,10 +55,13 @@ struct state_text {
   char *bytes; /* for free() */
   size_t size, room;
   bool failed;
+  bool names_public;
 };
 
 void state_text_begin(struct state_text *text);
 void state_text_service(struct state_text *text, const char *name, const struct address *target); /* NULL: none */
+/* After the service of that name. */
+void state_text_public(struct state_text *text, const char *service, const struct public_name *name);
 void state_text_forward(struct state_text *text, const char *name, const struct address *listener);
 /* 0, or -ENOMEM, and freed. */
 int state_text_end(struct state_text *text);

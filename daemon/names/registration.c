@@ -12,8 +12,9 @@
 
 #include "carry/link/link.h"
 #include "mindmeld.pb-c.h"
+#include "proto/host/plain.h"
 #include "proto/rpc/rpc.h"
-#include "services.h"
+#include "services_internal.h"
 
 enum { SEEN_ENOUGH = 2 };
 
@@ -24,6 +25,8 @@ struct registration {
   struct link *link;
   struct rpc_call *call;
   struct link_query *query;
+  struct public_name asked[PUBLIC_GRANTED_MAX];
+  size_t asked_count;
   unsigned seen; /* how often the name was on the list */
 };
 
@@ -71,8 +74,29 @@ static void call_headers(struct rpc_call *c, void *arg)
   char version[16];
 
   /* A refusal has headers, too, but does not say this. */
-  if (r->service != NULL && rpc_call_metadata(c, "mindmeld-version", version, sizeof version) > 0)
-    r->events->registered(r->service, r);
+  if (r->service == NULL || rpc_call_metadata(c, "mindmeld-version", version, sizeof version) <= 0)
+    return;
+  r->events->registered(r->service, r);
+  if (r->service != NULL && r->asked_count > 0 && rpc_call_metadata(c, "mindmeld-public", version, sizeof version) < 0)
+    r->events->publics(r->service, r->asked, NULL, 0);
+}
+
+static void take_answers(struct registration *r, const Mindmeld__CreateServiceResponse *response)
+{
+  struct public_answer answers[PUBLIC_GRANTED_MAX];
+
+  if (response->n_public_answers == 0 || response->n_public_answers != r->asked_count)
+    return;
+  for (size_t i = 0; i < r->asked_count; i++) {
+    const Mindmeld__PublicAnswer *given = response->public_answers[i];
+    int error = -rpc_status_errno((enum rpc_status)given->status);
+
+    answers[i] = (struct public_answer){.host = given->host, .url = given->url, .error = error, .why = given->reason};
+    plain_ascii(given->host);
+    plain_ascii(given->url);
+    plain_ascii(given->reason);
+  }
+  r->events->publics(r->service, r->asked, answers, r->asked_count);
 }
 
 static void call_message(struct rpc_call *c, struct rpc_message *m, void *arg)
@@ -89,6 +113,8 @@ static void call_message(struct rpc_call *c, struct rpc_message *m, void *arg)
     return;
   r->events->registered(r->service, r);
   if (response != NULL) {
+    if (r->service != NULL)
+      take_answers(r, response);
     if (r->service != NULL && response->token[0] != '\0')
       r->events->token(r->service, response->token);
     mindmeld__create_service_response__free_unpacked(response, NULL);
@@ -112,9 +138,10 @@ static void call_closed(struct rpc_call *c, enum rpc_status status, const char *
   unref(r);
 }
 
-static struct rpc_message *request_for(const struct registration *r)
+static struct rpc_message *request_for(struct registration *r)
 {
   Mindmeld__CreateServiceRequest request = MINDMELD__CREATE_SERVICE_REQUEST__INIT;
+  Mindmeld__PublicName names[PUBLIC_GRANTED_MAX], *pointers[PUBLIC_GRANTED_MAX];
   uint8_t member[LINK_MEMBER_SIZE], key[LINK_MEMBER_KEY_SIZE];
   struct rpc_message *m;
 
@@ -125,6 +152,15 @@ static struct rpc_message *request_for(const struct registration *r)
     request.member = (ProtobufCBinaryData){.len = sizeof member, .data = member};
     request.member_key = (ProtobufCBinaryData){.len = sizeof key, .data = key};
   }
+  for (size_t i = 0; i < r->asked_count; i++) {
+    mindmeld__public_name__init(&names[i]);
+    names[i].host = r->asked[i].host;
+    names[i].path = r->asked[i].path;
+    names[i].tls = r->asked[i].tls;
+    pointers[i] = &names[i];
+  }
+  request.n_public_names = r->asked_count;
+  request.public_names = pointers;
   m = rpc_message_pack(&request.base);
   explicit_bzero(key, sizeof key);
   return m;
@@ -156,6 +192,15 @@ static int start_call(struct registration *r)
   return 0;
 }
 
+static void ask_publics(struct registration *r)
+{
+  const struct publics *p = &r->service->publics;
+  const struct public_item *item = NULL;
+
+  while (r->asked_count < PUBLIC_GRANTED_MAX && (item = publics_next(p, item)) != NULL)
+    r->asked[r->asked_count++] = *publics_name(item);
+}
+
 int registration_start(struct registration **out, struct services *ss, struct service *s, struct link *link,
                        const struct registration_events *events)
 {
@@ -168,6 +213,7 @@ int registration_start(struct registration **out, struct services *ss, struct se
   r->owner = ss;
   r->service = s;
   r->link = link;
+  ask_publics(r);
   err = start_call(r);
   if (err != 0) {
     free(r);

@@ -4,9 +4,13 @@
 #ifndef DAEMON_REGISTRATION_H
 #define DAEMON_REGISTRATION_H
 
+#include <stddef.h>
+
 #include "proto/wire/status.h"
 
 struct link;
+struct public_answer;
+struct public_name;
 struct registration;
 struct service;
 struct services;
@@ -18,6 +22,9 @@ struct registration_events {
   /* A router of the first version does not list it yet, or not for long enough: look again a little later. */
   void (*unlisted)(struct service *s);
   void (*token)(struct service *s, const char *token);
+  /* What the router says of the public names that it was asked for, in that order; `count` is 0: it knows none. */
+  void (*publics)(struct service *s, const struct public_name *asked, const struct public_answer *answers,
+                  size_t count);
   /* The stream is over; the registration is freed soon. Not told after registration_drop. */
   void (*ended)(struct service *s, struct registration *r, enum rpc_status status, const char *text);
   /* It is freed, dropped or not. The service may be gone before. */

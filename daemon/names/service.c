@@ -34,9 +34,10 @@ enum {
   WHY_SIZE = 256,
   AGAIN_MS = 100, /* while an original may have our own former registration */
   AGAIN_FOR_MS = 1000,
-  RETRY_MIN_MS = 500,  /* after a stream that was lost while the router is there */
-  RETRY_MAX_MS = 5000, /* and after a refusal */
-  CONFIRM_MS = 50,     /* between two looks at the list of a router of the first version */
+  RETRY_MIN_MS = 500,      /* after a stream that was lost while the router is there */
+  RETRY_MAX_MS = 5000,     /* and after a refusal */
+  PUBLIC_RETRY_MS = 15000, /* after a public name was refused */
+  CONFIRM_MS = 50,         /* between two looks at the list of a router of the first version */
 };
 
 #define TO(state) (1u << (SERVICE_##state))
@@ -52,6 +53,8 @@ static const unsigned allowed[] = {
 static const char superseded[] = "a newer mmfs with this identity has taken the place of this one";
 
 static void begin(struct service *s);
+static int start(struct service *s, struct registration **r);
+static bool may_register(const struct service *s);
 static void timer_fired(uv_timer_t *timer);
 
 static void ask_again(struct service *s, uint64_t ms)
@@ -136,11 +139,55 @@ static void registered(struct service *s, struct registration *r)
   service_answer_waits(s, 0, "");
 }
 
+/* What it is asked for changes: beside the present registration a newer one is made, which takes its place. */
+static void renew(struct service *s)
+{
+  /* Of a renewal that was overtaken by this one. */
+  drop(&s->renewal);
+  uv_timer_stop(&s->timer);
+  s->renewing = true;
+  start(s, &s->renewal);
+}
+
+bool service_may_ask(const struct service *s)
+{
+  return may_register(s) && !link_original(s->owner->link) &&
+         (s->state == SERVICE_ONLINE || s->state == SERVICE_REGISTERING);
+}
+
+void service_ask_publics(struct service *s)
+{
+  s->publics.given_up = false;
+  if (service_may_ask(s) && s->registration != NULL)
+    renew(s);
+}
+
+static void publics_told(struct service *s, const struct public_name *asked, const struct public_answer *answers,
+                         size_t count)
+{
+  static const struct public_answer unknown = {
+      .host = "", .url = "", .error = -EOPNOTSUPP, .why = "this router gives no public names: it is an older one"};
+  struct services *ss = s->owner;
+  bool changed = false;
+
+  for (size_t i = 0; i < count; i++)
+    changed |= publics_answered(s, &asked[i], &answers[i]);
+  if (count == 0)
+    changed = publics_all_answered(s, &unknown);
+  if (s->publics.given_up)
+    service_ask_publics(s);
+  if (publics_refused(&s->publics) && !uv_is_active((uv_handle_t *)&s->timer))
+    ask_again(s, PUBLIC_RETRY_MS);
+  if (changed)
+    ss->events->public_changed(s, ss->arg);
+}
+
 static void refused(struct service *s, enum service_state state, int error, const char *why)
 {
   bool news = s->waits == NULL && s->state != state;
 
   service_revert(s);
+  publics_end_waits(s, error, why);
   if (s->has_target)
     ask_again(s, RETRY_MAX_MS);
   move(s, s->has_target || state == SERVICE_TAKEN ? state : SERVICE_PENDING, why);
@@ -215,8 +262,12 @@ static void ended(struct service *s, struct registration *r, enum rpc_status sta
   }
 }
 
-static const struct registration_events registration_events = {
-    .registered = registered, .unlisted = unlisted, .token = token_arrived, .ended = ended, .gone = services_release};
+static const struct registration_events registration_events = {.registered = registered,
+                                                               .unlisted = unlisted,
+                                                               .token = token_arrived,
+                                                               .publics = publics_told,
+                                                               .ended = ended,
+                                                               .gone = services_release};
 
 static int start(struct service *s, struct registration **r)
 {
@@ -251,6 +302,9 @@ static void timer_fired(uv_timer_t *timer)
   if (s->renewing) {
     if (s->renewal == NULL)
       start(s, &s->renewal);
+  } else if (s->registration != NULL && s->state == SERVICE_ONLINE) {
+    if (publics_refused(&s->publics))
+      renew(s);
   } else if (s->registration != NULL) {
     if (registration_look(s->registration) != 0)
       ask_again(s, next_retry(s));
@@ -278,6 +332,7 @@ static void go_offline(struct service *s, const char *why)
     return;
   move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, why);
   /* It will take effect later, as if it had been written now. */
+  publics_end_waits(s, 0, "");
   service_answer_waits(s, 0, "");
 }
 
@@ -301,11 +356,7 @@ void service_link_renewed(struct service *s)
     begin(s);
     return;
   }
-  /* Of a renewal that was overtaken by this one. */
-  drop(&s->renewal);
-  uv_timer_stop(&s->timer);
-  s->renewing = true;
-  start(s, &s->renewal);
+  renew(s);
 }
 
 void service_superseded(struct service *s)
@@ -369,6 +420,7 @@ void service_remove_target(struct service *s)
   service_drop(s);
   s->has_target = false;
   move(s, SERVICE_PENDING, NULL);
+  publics_end_waits(s, 0, "");
   service_answer_waits(s, -ENOENT, "the target was removed meanwhile");
 }
 
@@ -410,9 +462,11 @@ void service_end(struct service *s, int error, const char *why)
 {
   struct services *ss = s->owner;
 
+  publics_end_waits(s, error, why);
   service_answer_waits(s, error, why);
   ss->online -= s->state == SERVICE_ONLINE;
   ss->events->withdrawn(s, ss->arg);
+  publics_free(s);
   uv_close((uv_handle_t *)&s->timer, service_freed);
 }
 

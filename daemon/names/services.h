@@ -12,6 +12,8 @@
 
 struct address;
 struct link;
+struct public_name;
+struct public_wait;
 struct service;
 struct service_wait;
 struct services;
@@ -38,6 +40,8 @@ struct services_events {
   void (*token)(struct service *s, const char *token, void *arg);
   /* The registration of this name is given up; the router may have it for a moment longer. */
   void (*left)(const char *name, void *arg);
+  /* The public names are others, or their answers. */
+  void (*public_changed)(struct service *s, void *arg);
   /* Withdrawn: freed when this returns. */
   void (*withdrawn)(struct service *s, void *arg);
 };
@@ -81,6 +85,26 @@ int service_set_target(struct service *s, const struct address *target, service_
                        struct service_wait **out);
 /* Makes the verdict come with `error`, not inside this call. */
 void service_wait_cancel(struct service_wait *w, int error);
+/* A public name, and what the router has answered; strings are "" until then. */
+struct public_info {
+  const struct public_name *name;
+  const char *host; /* whole */
+  const char *url;
+  int error; /* 0, or a negative errno and why: it is refused, and asked for again */
+  const char *why;
+};
+
+/* The service's, until its public names change; NULL: there are not so many. Those whose writer waits do not count. */
+const struct public_info *service_public(const struct service *s, size_t index);
+/* Adds one; `replace`: it takes the place of those of its kind (tls or not). 1: the router was asked, and `verdict`
+ * comes, as above; what is refused changes nothing. 0: done; the router is told when it is there. -EBUSY: it is being
+ * asked for; -ENOSPC: there are too many; -ENOMEM. */
+int service_add_public(struct service *s, const struct public_name *name, bool replace, service_verdict_cb verdict,
+                       void *arg, struct public_wait **out);
+void public_wait_cancel(struct public_wait *w, int error);
+/* All of that kind. */
+void service_remove_publics(struct service *s, bool tls);
+
 /* Back to pending, without even an empty target. Writes that wait are told -ENOENT. */
 void service_remove_target(struct service *s);
 bool service_target_removed(const struct service *s); /* and nothing has taken its place */

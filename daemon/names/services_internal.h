@@ -12,6 +12,8 @@
 
 #include "carry/net/address.h"
 #include "left_names.h"
+#include "proto/wire/public_name.h"
+#include "publics.h"
 #include "services.h"
 
 enum { SERVICE_NAME_SIZE = 64 };
@@ -31,6 +33,7 @@ struct service {
   bool renewing; /* the registration is about to be replaced, by the renewal, if it is there yet */
   struct registration *renewal;
   struct service_wait *waits;
+  struct publics publics;
   uv_timer_t timer; /* when to ask the router again, or to look at its list again */
   uint64_t retry_ms;
   uint64_t again_until; /* until then an original's ALREADY_EXISTS may be about ourselves */
@@ -70,6 +73,11 @@ void service_name_free(struct service *s);
 void service_drop(struct service *s);
 /* Dropped, and out of the table: tells those who wait, then that it is withdrawn. Frees it, later. */
 void service_end(struct service *s, int error, const char *why);
+
+/* Whether the router gives a verdict now. */
+bool service_may_ask(const struct service *s);
+/* The public names are other ones: the router is told, if it is there. */
+void service_ask_publics(struct service *s);
 
 /* ---- service_wait.c ---- */
 

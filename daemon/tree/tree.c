@@ -50,6 +50,21 @@ static const struct fs_row rows[] = {
      .line = target_row_line,
      .begun = target_row_begun,
      .unlink = target_row_unlink},
+    {.path = "services/*/http",
+     .kind = FS_TEXT,
+     .mode = 0644,
+     .visible = public_row_visible,
+     .render = public_row_render,
+     .line = public_row_line,
+     .unlink = public_row_unlink},
+    {.path = "services/*/tls",
+     .kind = FS_TEXT,
+     .mode = 0644,
+     .visible = public_row_visible,
+     .render = public_row_render,
+     .line = public_row_line,
+     .unlink = public_row_unlink},
+    {.path = "services/*/url", .kind = FS_TEXT, .mode = 0644, .visible = public_row_visible, .render = url_row_render},
     {.path = "services/*/status", .kind = FS_TEXT, .mode = 0644, .render = service_status_row_render},
     {.path = "services/*/stats", .kind = FS_TEXT, .mode = 0644, .render = service_stats_row_render},
     /* Known only to the `echo` that made it: in the listing, the name is a directory. */
@@ -70,6 +85,9 @@ static const struct fs_row rows[] = {
      .over = forward_row_over,
      .released = forward_row_released,
      .unlink = forward_row_unlink},
+
+    {.path = "public", .kind = FS_DIR, .mode = 0755},
+    {.path = "public/*", .kind = FS_LINK, .mode = 0777, .render = link_row_render},
 
     {.path = "connections", .kind = FS_DIR, .mode = 0755},
     {.path = "connections/*",
@@ -296,6 +314,7 @@ static void fs_closed(void *arg)
   {
     free(draft);
   }
+  tree_links_free(t);
   free(t);
   closed(closed_arg);
 }

@@ -58,6 +58,7 @@ void tree_close(struct tree *t, void (*closed)(void *arg), void *arg);
 
 /* What changed. */
 void tree_service_changed(struct tree *t, const char *name);
+void tree_public_changed(struct tree *t, const char *service);
 void tree_forward_changed(struct tree *t, const char *name);
 void tree_connection_opened(struct tree *t, struct tunnel *tunnel);
 void tree_connection_closed(struct tree *t, struct tunnel *tunnel);

@@ -8,6 +8,7 @@
 #include "tree.h"
 
 struct forward_write;
+struct public_wait;
 struct service_wait;
 
 /* A line that waits for its verdict. `tree` is NULL once the tree is closed. */
@@ -17,6 +18,7 @@ struct tree_wait {
   struct fs_request *request;
   struct service_wait *service;
   struct forward_write *forward;
+  struct public_wait *public_name;
   bool declared; /* by this very line, which takes it back when it is refused */
   char name[64];
   const char *text;
@@ -40,6 +42,7 @@ struct tree {
   uint64_t started_ms;
   struct tree_wait *waits;
   struct tree_draft *drafts;
+  struct tree_link *links; /* the entries of public/ */
   void (*closed)(void *arg);
   void *closed_arg;
 };
@@ -80,6 +83,17 @@ int service_status_row_render(struct fs_entry *file, struct fs_text *out);
 void tree_service_counts_changed(struct tree *t, const char *name);
 int service_stats_row_render(struct fs_entry *file, struct fs_text *out);
 int service_file_row_unlink(struct fs_entry *file);
+
+/* tree_public.c */
+bool public_row_visible(struct fs_entry *file);
+int public_row_render(struct fs_entry *file, struct fs_text *out);
+void public_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+int public_row_unlink(struct fs_entry *file);
+int url_row_render(struct fs_entry *file, struct fs_text *out);
+int link_row_render(struct fs_entry *file, struct fs_text *out);
+/* What public/ has is what the services have. */
+void tree_public_refresh(struct tree *t);
+void tree_links_free(struct tree *t);
 
 /* tree_forwards.c */
 int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);

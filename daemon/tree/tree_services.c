@@ -40,6 +40,7 @@ static int refresh(struct tree *t, const char *name)
   if (!shown(t, name)) {
     if (entry != NULL)
       fs_remove(entry);
+    tree_public_refresh(t);
     return 0;
   }
   if (entry == NULL)

@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct state_rules rules = {.services = SERVICES_MAX,
                                          .forwards = FORWARDS_MAX,
                                          .listeners = FORWARD_LISTENERS_MAX,
+                                         .public_names = PUBLIC_NAMES_MAX,
                                          .check_name = service_name_check};
 
 static void check(bool right)
@@ -30,8 +31,10 @@ static void check_again(const struct state_declarations *declared)
   for (size_t i = 0; i < declared->count; i++) {
     const struct state_declaration *d = &declared->items[i];
 
-    check(d->has_address || !d->is_forward);
-    if (d->is_forward)
+    check(d->has_address == (d->kind == STATE_FORWARD) || d->kind == STATE_SERVICE);
+    if (d->kind == STATE_PUBLIC)
+      state_text_public(&text, d->name, &d->public_name);
+    else if (d->kind == STATE_FORWARD)
       state_text_forward(&text, d->name, &d->address);
     else
       state_text_service(&text, d->name, d->has_address ? &d->address : NULL);
@@ -42,7 +45,8 @@ static void check_again(const struct state_declarations *declared)
   for (size_t i = 0; i < again.count; i++) {
     const struct state_declaration *a = &declared->items[i], *b = &again.items[i];
 
-    check(a->is_forward == b->is_forward && a->has_address == b->has_address && strcmp(a->name, b->name) == 0);
+    check(a->kind == b->kind && a->has_address == b->has_address && strcmp(a->name, b->name) == 0);
+    check(a->kind != STATE_PUBLIC || public_name_equal(&a->public_name, &b->public_name));
     check(!a->has_address || address_equal(&a->address, &b->address));
   }
   state_declarations_free(&again);

@@ -19,7 +19,7 @@ def test_the_three_lines_of_the_manual(world, a, b):
 
 
 def test_the_tree_at_first(a):
-    assert a.listing("") == ["connections", "errors", "events", "forwards", "services", "status"]
+    assert a.listing("") == ["connections", "errors", "events", "forwards", "public", "services", "status"]
     assert a.listing("services") == a.listing("forwards") == a.listing("connections") == []
     values = a.values("status")
     assert values["state"] == "connected" and "router" in values and "version" in values
@@ -28,7 +28,7 @@ def test_the_tree_at_first(a):
 def test_a_service_goes_through_its_states(a):
     os.mkdir(a / "services/web")
     assert a.state("web") == "pending"
-    assert a.listing("services/web") == ["stats", "status", "target"]
+    assert a.listing("services/web") == ["http", "stats", "status", "target", "tls", "url"]
     a.write("services/web/target", "localhost:80\n")
     assert a.state("web") == "online"
     assert a.read("services/web/target") == "localhost:80\n"

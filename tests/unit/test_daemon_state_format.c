@@ -15,6 +15,7 @@
 static const struct state_rules rules = {.services = SERVICES_MAX,
                                          .forwards = FORWARDS_MAX,
                                          .listeners = FORWARD_LISTENERS_MAX,
+                                         .public_names = PUBLIC_NAMES_MAX,
                                          .check_name = service_name_check};
 static struct state_declarations declared;
 static char why[STATE_WHY_MAX];
@@ -70,15 +71,15 @@ END_TEST
 START_TEST(what_is_written_is_read)
 {
   static const struct {
-    bool is_forward;
+    enum state_kind kind;
     const char *name, *address;
   } expected[] = {
-      {false, "web", "localhost:8080"},
-      {false, "later", NULL},
-      {false, "v6", "[::1]:80"},
-      {true, "db", "127.0.0.1:5432"},
-      {true, "db", "unix:/run/with blank"},
-      {true, "web", "0.0.0.0:0"},
+      {STATE_SERVICE, "web", "localhost:8080"},
+      {STATE_SERVICE, "later", NULL},
+      {STATE_SERVICE, "v6", "[::1]:80"},
+      {STATE_FORWARD, "db", "127.0.0.1:5432"},
+      {STATE_FORWARD, "db", "unix:/run/with blank"},
+      {STATE_FORWARD, "web", "0.0.0.0:0"},
   };
   char text[ADDRESS_TEXT_MAX];
 
@@ -87,13 +88,58 @@ START_TEST(what_is_written_is_read)
   for (size_t i = 0; i < declared.count; i++) {
     const struct state_declaration *d = &declared.items[i];
 
-    ck_assert_int_eq(d->is_forward, expected[i].is_forward);
+    ck_assert_int_eq(d->kind, expected[i].kind);
     ck_assert_str_eq(d->name, expected[i].name);
     ck_assert_int_eq(d->has_address, expected[i].address != NULL);
     if (d->has_address)
       ck_assert_str_eq(address_format(&d->address, text), expected[i].address);
   }
   state_declarations_free(&declared);
+}
+END_TEST
+
+START_TEST(public_names_follow_their_service)
+{
+  static const char text[] = "mindmeld state 2\n"
+                             "service web localhost:8080\n"
+                             "http web app.example.com/api\n"
+                             "http web auto\n"
+                             "tls web secure.example.com\n"
+                             "forward db 127.0.0.1:5432\n"
+                             "end\n";
+  static const char *const bad[] = {
+      "http web app\n",
+      "service web\nservice api\nhttp web app\n",
+      "service web\nhttp web app\nhttp web app\n",
+      "service web\nhttp web\n",
+      "service web\nhttp web a..b\n",
+      "service web\ntls web a.b/c\n",
+      "forward web 1\nhttp web a.b\n",
+  };
+  struct state_text written;
+  char whole[256];
+
+  ck_assert_msg(state_parse(text, strlen(text), &rules, &declared, why) == 0, "%s", why);
+  ck_assert_uint_eq(declared.count, 5);
+  ck_assert_int_eq(declared.items[1].kind, STATE_PUBLIC);
+  ck_assert_str_eq(declared.items[1].public_name.path, "/api");
+  ck_assert(declared.items[3].public_name.tls);
+  state_text_begin(&written);
+  state_text_service(&written, "web", &declared.items[0].address);
+  for (size_t i = 1; i < 4; i++)
+    state_text_public(&written, "web", &declared.items[i].public_name);
+  state_text_forward(&written, "db", &declared.items[4].address);
+  ck_assert_int_eq(state_text_end(&written), 0);
+  ck_assert_mem_eq(written.bytes, text, strlen(text) - strlen("\n"));
+  state_declarations_free(&declared);
+  ck_assert_msg(state_parse(written.bytes, written.size, &rules, &declared, why) == 0, "%s", why);
+  state_declarations_free(&declared);
+  free(written.bytes);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    snprintf(whole, sizeof whole, "mindmeld state 2\n%send\n", bad[i]);
+    ck_assert_int_eq(state_parse(whole, strlen(whole), &rules, &declared, why), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(why, "line "));
+  }
 }
 END_TEST
 
@@ -143,7 +189,7 @@ static const struct {
   const char *text, *why;
 } refused[] = {
     {"", "the file is empty"},
-    {"\n", "does not begin with \"mindmeld state 1\""},
+    {"\n", "does not begin with \"mindmeld state 2\""},
     {"mindmeld state\nend\n", "does not begin with"},
     {"mindmeld state \nend\n", "does not begin with"},
     {"mindmeld state 0\nend\n", "does not begin with"},
@@ -151,7 +197,7 @@ static const struct {
     {"mindmeld state -1\nend\n", "does not begin with"},
     {"mindmeld state 1x\nend\n", "does not begin with"},
     {"mindmeld state 12345678901234567890\nend\n", "does not begin with"},
-    {"mindmeld state 2\nanything\n", "a newer mmfs wrote it, in version 2 of the format; this one knows version 1"},
+    {"mindmeld state 3\nanything\n", "a newer mmfs wrote it, in version 3 of the format; this one knows version 2"},
     {"mindmeld state 99999999999\n", "a newer mmfs wrote it, in version 99999999999"},
     {"mindmeld state 1\n", "the file is cut short: its last line is not \"end\""},
     {"mindmeld state 1\nend", "the file is cut short: it ends within a line"},
@@ -249,6 +295,7 @@ Suite *test_suite(void)
   suite_add_tcase(suite, tcase);
   tcase_add_test(tcase, what_is_written_is_as_documented);
   tcase_add_test(tcase, what_is_written_is_read);
+  tcase_add_test(tcase, public_names_follow_their_service);
   tcase_add_test(tcase, nothing_declared);
   tcase_add_test(tcase, no_damage_is_overlooked);
   tcase_add_loop_test(tcase, each_error_has_its_sentence, 0, sizeof(refused) / sizeof(refused[0]));
