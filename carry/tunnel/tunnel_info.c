@@ -41,6 +41,7 @@ struct tunnel_info tunnel_info(const struct tunnel *t)
       .bytes_out = c.bytes_read,
       .age_s = (now - t->started_ms) / 1000,
       .orderly = t->machine.remote_eof && !t->failed && !t->machine.reset && !t->machine.reset_heard,
+      .reset = t->machine.reset_heard,
       .window = c.window,
       .unacked = c.unacked,
       .queued = c.queued,

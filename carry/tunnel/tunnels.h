@@ -77,6 +77,7 @@ struct tunnel_info {
   uint64_t bytes_out;  /* from the local socket to the network */
   uint64_t age_s;
   bool orderly; /* the other side said its end, and nothing failed or was reset so far */
+  bool reset;   /* by the other side */
   /* As in pump_counters: */
   uint64_t window, unacked, queued; /* bytes */
   uint64_t rate;                    /* bytes per second */

@@ -1,0 +1,189 @@
+/* The parts are opened from the bottom up, and closed in reverse, each when the one before has called back. */
+#include "gate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "carry/host/carrier.h"
+#include "carry/net/listener.h"
+#include "carry/net/lookups.h"
+#include "carry/settings/settings.h"
+#include "carry/tunnel/tunnels.h"
+#include "gate_internal.h"
+#include "proto/host/nest.h"
+
+/* ---- What the parts tell ---- */
+
+static void refused(const char *why, void *arg)
+{
+  struct gate *g = arg;
+  g->events->says(why, g->arg);
+}
+
+static const struct carrier_events carrier_news = {.tunnels = &upstream_events, .refused = refused};
+
+static void opened(struct listener *l, int error, const char *why, void *arg)
+{
+  struct gate *g = arg;
+  char text[ADDRESS_TEXT_MAX];
+  if (error != 0)
+    g->events->failed(error, why, g->arg);
+  else
+    g->events->listening(address_format(listener_address(l), text), g->arg);
+}
+
+static void accepted(struct listener *l, int fd, const char *peer, void *arg)
+{
+  (void)l;
+  client_open(arg, fd, peer);
+}
+
+static void starved(struct listener *l, int error, void *arg)
+{
+  struct gate *g = arg;
+  char sentence[GATE_WHY_MAX];
+  (void)l;
+  snprintf(sentence, sizeof sentence, error != 0 ? "cannot accept: %s" : "accepts again", strerror(-error));
+  g->events->says(sentence, g->arg);
+}
+
+static const struct listener_events listener_news = {.opened = opened, .accepted = accepted, .starved = starved};
+
+/* ---- The end ---- */
+
+void gate_client_gone(struct gate *g)
+{
+  void (*drained)(void *) = g->drained;
+  if (g->clients != NULL || drained == NULL)
+    return;
+  g->drained = NULL;
+  drained(g->drained_arg);
+}
+
+static void stop_listening(struct gate *g)
+{
+  if (g->listener != NULL)
+    listener_close(g->listener);
+  g->listener = NULL;
+}
+
+void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
+{
+  struct client *c, *next;
+
+  stop_listening(g);
+  g->draining = true;
+  DL_FOREACH_SAFE(g->clients, c, next)
+  {
+    client_run(c);
+  }
+  g->drained = drained;
+  g->drained_arg = arg;
+  gate_client_gone(g);
+}
+
+static void close_next(void *arg)
+{
+  struct gate *g = arg;
+  struct carrier *carrier = g->carrier;
+  struct lookups *lookups = g->lookups;
+  struct nest *nest = g->nest;
+
+  if (carrier != NULL) {
+    g->carrier = NULL;
+    carrier_close(carrier, close_next, g);
+  } else if (lookups != NULL) {
+    g->lookups = NULL;
+    lookups_close(lookups, close_next, g);
+  } else if (nest != NULL) {
+    g->nest = NULL;
+    nest_close(nest, close_next, g);
+  } else {
+    void (*closed)(void *) = g->closed;
+    void *closed_arg = g->closed_arg;
+    free(g);
+    if (closed != NULL)
+      closed(closed_arg);
+  }
+}
+
+static void close_connections(struct gate *g)
+{
+  stop_listening(g);
+  g->drained = NULL;
+  while (g->clients != NULL)
+    client_close(g->clients);
+  backends_close(g);
+}
+
+void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
+{
+  close_connections(g);
+  if (g->poller != NULL) {
+    struct poller_delay *delays[] = {&g->head, &g->idle, &g->linger, &g->pool};
+    for (size_t i = 0; i < sizeof delays / sizeof *delays; i++)
+      poller_delay_remove(g->poller, delays[i]);
+  }
+  g->closed = closed;
+  g->closed_arg = arg;
+  close_next(g);
+}
+
+/* ---- The beginning ---- */
+
+static void add_delays(struct gate *g)
+{
+  g->poller = nest_poller(g->nest);
+  g->head = (struct poller_delay){.ms = GATE_HEAD_MS, .due = client_due};
+  g->idle = (struct poller_delay){.ms = GATE_IDLE_MS, .due = client_due};
+  g->linger = (struct poller_delay){.ms = GATE_LINGER_MS, .due = client_due};
+  g->pool = (struct poller_delay){.ms = GATE_POOL_MS, .due = upstream_idle_too_long};
+  poller_delay_add(g->poller, &g->head);
+  poller_delay_add(g->poller, &g->idle);
+  poller_delay_add(g->poller, &g->linger);
+  poller_delay_add(g->poller, &g->pool);
+}
+
+static int open_parts(struct gate *g, const struct settings *settings, const struct address *http,
+                      char why[GATE_WHY_MAX])
+{
+  _Static_assert((int)GATE_WHY_MAX >= (int)CARRIER_WHY_MAX, "one buffer for both");
+  int error = nest_open(&g->nest, g->loop);
+  if (error == 0) {
+    add_delays(g);
+    error = lookups_open(&g->lookups, g->loop);
+  }
+  if (error == 0)
+    error = carrier_open(&g->carrier, g->loop, settings, NULL, &carrier_news, g, why);
+  if (error == 0)
+    error = listener_open(&g->listener, g->lookups, http, &listener_news, g);
+  return error;
+}
+
+int gate_open(struct gate **out, struct uv_loop_s *loop, const struct settings *settings, const struct address *http,
+              struct routes *routes, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX])
+{
+  struct gate *g = calloc(1, sizeof *g);
+  int error = -ENOMEM;
+
+  why[0] = '\0';
+  if (g != NULL) {
+    g->loop = loop;
+    g->routes = routes;
+    g->events = events;
+    g->arg = arg;
+    error = open_parts(g, settings, http, why);
+  }
+  if (error == 0) {
+    *out = g;
+    return 0;
+  }
+  if (why[0] == '\0')
+    snprintf(why, GATE_WHY_MAX, "%s", strerror(-error));
+  if (g != NULL)
+    gate_close(g, NULL, NULL);
+  return error;
+}

@@ -1,0 +1,151 @@
+/* What the files of the gate share.
+ *
+ *     client --> [parser of requests] --> upstream's socket --> tunnel --> target
+ *     client <-- [parser of answers]  <-- upstream's socket <-- tunnel <-- target
+ *
+ * Each arrow reads only while nothing waits at its end, so at most one read of GATE_READ bytes is ever held for each
+ * direction.
+ */
+#ifndef GATE_INTERNAL_H
+#define GATE_INTERNAL_H
+
+#include "gate.h"
+#include "gate/http1/parser.h"
+#include "gate/http1/target.h"
+#include "gate/paths/routes.h"
+#include "socket.h"
+
+struct carrier;
+struct client;
+struct listener;
+struct lookups;
+struct nest;
+struct tunnel;
+struct tunnels_events;
+
+enum {
+  GATE_READ = 64 * 1024,
+  GATE_HEAD_MS = 10000,  /* a head, from its first byte to its last */
+  GATE_IDLE_MS = 60000,  /* a client from whom something is wanted */
+  GATE_LINGER_MS = 2000, /* a client that was said good-bye */
+  GATE_POOL_MS = 10000,  /* a connection to a target that nobody uses */
+  GATE_POOL_MAX = 32,    /* such connections of one service */
+};
+
+/* ---- Targets (upstream.c) ---- */
+
+/* The connections to one service. */
+struct backend {
+  char *service;
+  struct upstream *idle;
+  unsigned idle_count;
+  struct backend *prev, *next;
+};
+
+/* A connection to a target: a client's, or idle. */
+struct upstream {
+  struct gate_socket socket; /* first */
+  struct gate *gate;
+  struct backend *backend;
+  struct tunnel *tunnel; /* NULL: it is over */
+  struct client *client; /* NULL: idle */
+  struct http1_parser parser;
+  bool reused;
+  unsigned trouble; /* the status that tells clients why there is no answer; 0: it ended in order */
+  struct poller_deadline deadline;
+  struct upstream *prev, *next;
+};
+
+extern const struct tunnels_events upstream_events;
+
+/* An idle one, or a new one if there is none or `fresh`. NULL: out of memory or descriptors. */
+struct upstream *upstream_take(struct gate *g, const char *service, struct client *c, bool fresh);
+/* It is free for the next request. */
+void upstream_give(struct upstream *u);
+void upstream_close(struct upstream *u, bool reset);
+/* Nothing went wrong so far: an end is an end. */
+bool upstream_is_orderly(const struct upstream *u);
+/* The status for a client that gets no answer from it. */
+unsigned upstream_trouble(const struct upstream *u);
+void upstream_idle_too_long(struct poller_deadline *d);
+void backends_close(struct gate *g);
+
+/* ---- Clients ---- */
+
+enum client_state {
+  CLIENT_HEAD,     /* waits for a request */
+  CLIENT_EXCHANGE, /* a request is passed on, its answer comes back, or both */
+  CLIENT_OPAQUE,   /* another protocol is spoken */
+  CLIENT_LINGER,   /* says good-bye: what waits is written, what comes is thrown away */
+  CLIENT_GONE,
+};
+
+struct client {
+  struct gate_socket socket; /* first */
+  struct gate *gate;
+  enum client_state state;
+  char *peer;
+  struct http1_parser parser;
+  struct http1_out kept; /* what came, and is not parsed yet */
+  struct http1_target target;
+  struct upstream *upstream;
+  bool request_over, answer_begun;
+  bool to_head, chunked;      /* the answer: without a body; in chunks */
+  bool close_after;           /* the connection ends with this exchange */
+  bool spoiled;               /* so does the upstream's */
+  bool reset;                 /* it goes without an end */
+  struct poller_delay *delay; /* NULL: no deadline */
+  struct poller_deadline deadline;
+  struct client *prev, *next;
+};
+
+/* client.c */
+void client_open(struct gate *g, int fd, const char *peer);
+/* Goes on with all that can go on. The client may be gone afterwards. */
+void client_run(struct client *c);
+void client_close(struct client *c);
+void client_due(struct poller_deadline *d);
+/* The answer is the gate's own, a status and a sentence. */
+void client_answer(struct client *c, unsigned status);
+/* The request and its answer are over. */
+void client_exchange_over(struct client *c);
+/* It cannot be told in HTTP any more that something went wrong. */
+void client_cut(struct client *c);
+
+/* request.c: whether something has moved. */
+bool request_move(struct client *c);
+/* To another connection, if that is safe. */
+bool request_retry(struct client *c);
+/* answer.c */
+bool answer_move(struct client *c);
+/* opaque.c */
+bool opaque_move(struct client *c);
+
+/* ---- The gate ---- */
+
+struct gate {
+  struct uv_loop_s *loop;
+  struct nest *nest;
+  struct poller *poller;
+  struct lookups *lookups;
+  struct listener *listener;
+  struct carrier *carrier;
+  struct routes *routes;
+  struct backend *backends;
+  struct upstream *dialling; /* inside upstream_take */
+  struct client *clients;
+  bool draining;
+  struct poller_delay head, idle, linger, pool;
+  const struct gate_events *events;
+  void *arg;
+  void (*drained)(void *arg);
+  void *drained_arg;
+  void (*closed)(void *arg);
+  void *closed_arg;
+  char scratch[GATE_READ];
+};
+
+/* Whether that was the last client. */
+void gate_client_gone(struct gate *g);
+
+#endif

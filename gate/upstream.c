@@ -1,0 +1,203 @@
+/* A connection to a service is a tunnel, which has one end of a socket pair; the gate has the other one. It is not
+ * asked whether the target answers before the request is on its way: that would cost a round trip. Why there is no
+ * answer is read off the tunnel.
+ *
+ * What comes on an idle connection belongs to no request: it is closed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "carry/host/carrier.h"
+#include "carry/tunnel/tunnels.h"
+#include "gate_internal.h"
+
+enum { OUT_KEPT = 16 * 1024 };
+
+/* ---- What the tunnel tells ---- */
+
+/* 502: the target refused it, or left; 503: there is no way to it, or nobody serves, so far as the router tells. */
+static unsigned status_of(const struct tunnel *t)
+{
+  struct tunnel_info info = tunnel_info(t);
+  return info.reset || info.orderly ? 502 : 503;
+}
+
+static void tunnel_opened(struct tunnel *t, void *arg)
+{
+  struct gate *g = arg;
+  tunnel_set_user(t, g->dialling);
+  if (g->dialling != NULL)
+    g->dialling->tunnel = t;
+}
+
+static void tunnel_failed(struct tunnel *t, const char *what, void *arg)
+{
+  struct gate *g = arg;
+  struct upstream *u = tunnel_user(t);
+  char sentence[GATE_WHY_MAX];
+
+  snprintf(sentence, sizeof sentence, "%s: %s", tunnel_info(t).service, what);
+  g->events->says(sentence, g->arg);
+  if (u != NULL && u->trouble == 0)
+    u->trouble = status_of(t);
+}
+
+static void tunnel_closed(struct tunnel *t, void *arg)
+{
+  struct upstream *u = tunnel_user(t);
+  (void)arg;
+  if (u == NULL)
+    return;
+  if (tunnel_info(t).reset || (u->trouble == 0 && !tunnel_info(t).orderly))
+    u->trouble = 502;
+  u->tunnel = NULL;
+}
+
+const struct tunnels_events upstream_events = {
+    .opened = tunnel_opened, .closed = tunnel_closed, .failed = tunnel_failed};
+
+bool upstream_is_orderly(const struct upstream *u)
+{
+  return u->trouble == 0 && (u->tunnel == NULL || !tunnel_info(u->tunnel).reset);
+}
+
+unsigned upstream_trouble(const struct upstream *u)
+{
+  if (u->tunnel != NULL && tunnel_info(u->tunnel).reset)
+    return 502;
+  return u->trouble != 0 ? u->trouble : 502;
+}
+
+/* ---- Backends ---- */
+
+static struct backend *backend_of(struct gate *g, const char *service)
+{
+  struct backend *b;
+  DL_FOREACH(g->backends, b)
+  {
+    if (strcmp(b->service, service) == 0)
+      return b;
+  }
+  b = calloc(1, sizeof *b);
+  if (b == NULL || (b->service = strdup(service)) == NULL) {
+    free(b);
+    return NULL;
+  }
+  DL_APPEND(g->backends, b);
+  return b;
+}
+
+void backends_close(struct gate *g)
+{
+  for (struct backend *b; (b = g->backends) != NULL;) {
+    while (b->idle != NULL)
+      upstream_close(b->idle, false);
+    DL_DELETE(g->backends, b);
+    free(b->service);
+    free(b);
+  }
+}
+
+static void leave_pool(struct upstream *u)
+{
+  poller_deadline_clear(&u->gate->pool, &u->deadline);
+  DL_DELETE(u->backend->idle, u);
+  u->backend->idle_count--;
+}
+
+/* ---- One of them ---- */
+
+static void on_ready(struct gate_socket *s)
+{
+  struct upstream *u = (struct upstream *)s;
+  if (u->client != NULL)
+    client_run(u->client);
+  else if (s->hung_up || gate_socket_read(s, u->gate->scratch, 1) > 0 || s->ended || s->read_error != 0)
+    upstream_close(u, false);
+}
+
+static struct upstream *dial(struct gate *g, struct backend *b)
+{
+  struct upstream *u = calloc(1, sizeof *u);
+  int pair[2];
+
+  if (u == NULL)
+    return NULL;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+    free(u);
+    return NULL;
+  }
+  if (gate_socket_open(&u->socket, g->poller, pair[0], on_ready) == 0) {
+    u->gate = g;
+    u->backend = b;
+    http1_parser_init(&u->parser, true);
+    g->dialling = u;
+    tunnels_forward(carrier_tunnels(g->carrier), b->service, pair[1], "the gate");
+    g->dialling = NULL;
+    if (u->tunnel != NULL)
+      return u;
+    gate_socket_close(&u->socket, false);
+  } else {
+    close(pair[1]);
+  }
+  free(u);
+  return NULL;
+}
+
+struct upstream *upstream_take(struct gate *g, const char *service, struct client *c, bool fresh)
+{
+  struct backend *b = backend_of(g, service);
+  struct upstream *u = b != NULL && !fresh ? b->idle : NULL;
+
+  if (u != NULL) {
+    leave_pool(u);
+    u->reused = true;
+  } else if (b != NULL) {
+    u = dial(g, b);
+  }
+  if (u != NULL)
+    u->client = c;
+  return u;
+}
+
+void upstream_give(struct upstream *u)
+{
+  u->client = NULL;
+  if (u->backend->idle_count == GATE_POOL_MAX || u->gate->draining || u->socket.hung_up || u->tunnel == NULL) {
+    upstream_close(u, false);
+    return;
+  }
+  http1_parser_next(&u->parser, true);
+  if (u->socket.out.capacity > OUT_KEPT)
+    http1_out_free(&u->socket.out);
+  DL_PREPEND(u->backend->idle, u);
+  u->backend->idle_count++;
+  poller_deadline_set(&u->gate->pool, &u->deadline);
+}
+
+void upstream_close(struct upstream *u, bool reset)
+{
+  if (u->client == NULL && u->deadline.prev != NULL)
+    leave_pool(u);
+  if (u->tunnel != NULL) {
+    tunnel_set_user(u->tunnel, NULL);
+    if (reset)
+      tunnel_cut(u->tunnel);
+  }
+  gate_socket_close(&u->socket, reset);
+  http1_parser_free(&u->parser);
+  free(u);
+}
+
+void upstream_idle_too_long(struct poller_deadline *d)
+{
+  struct upstream *u = (struct upstream *)((char *)d - offsetof(struct upstream, deadline));
+  DL_DELETE(u->backend->idle, u);
+  u->backend->idle_count--;
+  upstream_close(u, false);
+}
