@@ -1,27 +1,19 @@
 /* From the target to the client. */
-#include "gate/http1/clean.h"
+#include "gate/paths/rewrite.h"
 #include "gate_internal.h"
-
-static void write_fields(struct client *c)
-{
-  struct http1_head *h = &c->upstream->parser.head;
-  http1_clean_head(h, h->status == 101);
-  http1_write_status_line(&c->socket.out, h->status, http1_head_text(h, h->reason));
-  http1_write_fields(&c->socket.out, h, 0, h->count);
-}
 
 /* A client of HTTP/1.0 does not know of them. */
 static void interim(struct client *c)
 {
   if (c->parser.head.minor > 0) {
-    write_fields(c);
+    rewrite_answer(&c->socket.out, &c->upstream->parser);
     http1_out_puts(&c->socket.out, "\r\n");
   }
 }
 
 static void switched(struct client *c)
 {
-  write_fields(c);
+  rewrite_answer(&c->socket.out, &c->upstream->parser);
   http1_out_puts(&c->socket.out, "Connection: Upgrade\r\n\r\n");
   c->state = CLIENT_OPAQUE;
 }
@@ -35,7 +27,7 @@ static void final(struct client *c)
   c->chunked = unsized && c->parser.head.minor > 0;
   /* An answer that comes early may be all that the target wants to say: the rest of the request may never be read. */
   c->close_after |= !c->request_over || (unsized && !c->chunked) || c->gate->draining;
-  write_fields(c);
+  rewrite_answer(&c->socket.out, &c->upstream->parser);
   http1_write_framing(&c->socket.out, c->chunked ? HTTP1_CHUNKED : f->body, f->has_length, f->length);
   if (c->close_after)
     http1_out_puts(&c->socket.out, "Connection: close\r\n");
@@ -52,10 +44,7 @@ static void over(struct client *c)
     p->to_head = c->to_head;
     return;
   }
-  if (c->chunked) {
-    http1_clean_trailers(&p->head, p->trailers);
-    http1_write_last_chunk(&c->socket.out, &p->head, p->trailers);
-  }
+  rewrite_body(&c->socket.out, p, HTTP1_END, c->chunked);
   client_exchange_over(c);
 }
 
@@ -69,7 +58,7 @@ static void give_up(struct client *c, unsigned status)
 
 static void handle(struct client *c, enum http1_event event)
 {
-  const struct http1_parser *p = &c->upstream->parser;
+  struct http1_parser *p = &c->upstream->parser;
 
   if (event == HTTP1_HEAD && p->head.status == 101) {
     if (c->parser.framing.upgrade && p->framing.upgrade && c->request_over)
@@ -81,10 +70,8 @@ static void handle(struct client *c, enum http1_event event)
       interim(c);
     else
       final(c);
-  } else if (event == HTTP1_BODY && c->chunked) {
-    http1_write_chunk(&c->socket.out, p->piece);
   } else if (event == HTTP1_BODY) {
-    http1_out_text(&c->socket.out, p->piece);
+    rewrite_body(&c->socket.out, p, event, c->chunked);
   } else if (event == HTTP1_END) {
     over(c);
   } else if (event == HTTP1_REFUSED) {

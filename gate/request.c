@@ -1,8 +1,7 @@
 /* From the client to the target. A request is written anew: what came is only read. */
 #include <string.h>
 
-#include "gate/http1/clean.h"
-#include "gate/paths/forwarded.h"
+#include "gate/paths/rewrite.h"
 #include "gate_internal.h"
 
 enum { SERVICES_MAX = 16 };
@@ -15,23 +14,8 @@ static bool method_is(const struct client *c, const char *name)
 
 static void write_head(struct client *c)
 {
-  struct http1_out *out = &c->upstream->socket.out;
-  struct http1_head *h = &c->parser.head;
-  const struct http1_framing *f = &c->parser.framing;
-
-  http1_clean_head(h, f->upgrade);
-  forwarded_clean(h);
-  http1_head_drop(h, "host");
-  if (!f->expects_continue)
-    http1_head_drop(h, "expect");
-  http1_write_request_line(out, http1_head_text(h, h->method), c->target.path);
-  http1_out_field(out, "Host", c->target.authority);
-  http1_write_fields(out, h, 0, h->count);
-  forwarded_write(out, c->peer, c->target.authority, false);
-  http1_write_framing(out, f->body, f->has_length, f->length);
-  if (f->upgrade)
-    http1_out_puts(out, "Connection: Upgrade\r\n");
-  http1_out_puts(out, "\r\n");
+  c->upstream->parser.to_head = c->to_head;
+  rewrite_request(&c->upstream->socket.out, &c->parser, &c->target, c->peer, false);
 }
 
 static void begin(struct client *c)
@@ -57,7 +41,6 @@ static void begin(struct client *c)
     client_answer(c, 500);
     return;
   }
-  c->upstream->parser.to_head = c->to_head;
   write_head(c);
 }
 
@@ -80,27 +63,14 @@ bool request_retry(struct client *c)
     client_answer(c, 500);
     return true;
   }
-  c->upstream->parser.to_head = c->to_head;
   write_head(c);
   return true;
 }
 
 static void pass_on(struct client *c, enum http1_event event)
 {
-  bool chunked = c->parser.framing.body == HTTP1_CHUNKED;
-  struct http1_out *out = c->upstream != NULL ? &c->upstream->socket.out : NULL;
-
-  if (event == HTTP1_BODY && chunked)
-    http1_write_chunk(out, c->parser.piece);
-  else if (event == HTTP1_BODY)
-    http1_out_text(out, c->parser.piece);
-  if (event != HTTP1_END)
-    return;
-  c->request_over = true;
-  if (chunked) {
-    http1_clean_trailers(&c->parser.head, c->parser.trailers);
-    http1_write_last_chunk(out, &c->parser.head, c->parser.trailers);
-  }
+  rewrite_body(&c->upstream->socket.out, &c->parser, event, c->parser.framing.body == HTTP1_CHUNKED);
+  c->request_over = event == HTTP1_END;
 }
 
 static void handle(struct client *c, enum http1_event event)

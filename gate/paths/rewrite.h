@@ -1,0 +1,18 @@
+/* A head as it is passed on: written anew, from what was understood of the one that came. Pure. */
+#ifndef GATE_REWRITE_H
+#define GATE_REWRITE_H
+
+#include "gate/http1/parser.h"
+#include "gate/http1/target.h"
+#include "gate/http1/writer.h"
+
+/* To the target. What is not passed on is dropped from the head; it may be written again. `client` as in forwarded.h.
+ */
+void rewrite_request(struct http1_out *out, struct http1_parser *p, const struct http1_target *target,
+                     const char *client, bool https);
+/* To the client: status line and fields, without the end of the head, nor what says where the body ends. */
+void rewrite_answer(struct http1_out *out, struct http1_parser *p);
+/* A part of the body, or its end with trailers. */
+void rewrite_body(struct http1_out *out, struct http1_parser *p, enum http1_event event, bool chunked);
+
+#endif
