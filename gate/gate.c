@@ -164,7 +164,7 @@ static int open_parts(struct gate *g, const struct settings *settings, const str
 }
 
 int gate_open(struct gate **out, struct uv_loop_s *loop, const struct settings *settings, const struct address *http,
-              struct routes *routes, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX])
+              struct sites *sites, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX])
 {
   struct gate *g = calloc(1, sizeof *g);
   int error = -ENOMEM;
@@ -172,7 +172,7 @@ int gate_open(struct gate **out, struct uv_loop_s *loop, const struct settings *
   why[0] = '\0';
   if (g != NULL) {
     g->loop = loop;
-    g->routes = routes;
+    g->sites = sites;
     g->events = events;
     g->arg = arg;
     error = open_parts(g, settings, http, why);

@@ -8,7 +8,7 @@
 
 struct address;
 struct gate;
-struct routes;
+struct sites;
 struct settings;
 struct uv_loop_s;
 
@@ -23,9 +23,9 @@ struct gate_events {
   void (*failed)(int error, const char *why, void *arg);
 };
 
-/* `routes` must outlive it. 0, or a negative errno with a sentence in `why`; the loop must run either way. */
+/* `sites` must outlive it. 0, or a negative errno with a sentence in `why`; the loop must run either way. */
 int gate_open(struct gate **out, struct uv_loop_s *loop, const struct settings *settings, const struct address *http,
-              struct routes *routes, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX]);
+              struct sites *sites, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX]);
 /* Stops accepting, and calls back when the clients are gone: those that have nothing under way at once, the others when
  * they have their answers. */
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg);

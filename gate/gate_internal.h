@@ -12,7 +12,7 @@
 #include "gate.h"
 #include "gate/http1/parser.h"
 #include "gate/http1/target.h"
-#include "gate/paths/routes.h"
+#include "gate/paths/sites.h"
 #include "socket.h"
 
 struct carrier;
@@ -130,7 +130,7 @@ struct gate {
   struct lookups *lookups;
   struct listener *listener;
   struct carrier *carrier;
-  struct routes *routes;
+  struct sites *sites;
   struct backend *backends;
   struct upstream *dialling; /* inside upstream_take */
   struct client *clients;

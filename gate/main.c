@@ -9,7 +9,7 @@
 #include "carry/net/address.h"
 #include "carry/settings/settings.h"
 #include "gate.h"
-#include "gate/paths/routes.h"
+#include "gate/paths/sites.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/heap.h"
 #include "proto/host/log_line.h"
@@ -24,7 +24,7 @@ struct program {
   uv_signal_t signals[SIGNALS];
   uv_timer_t timer; /* of the drain */
   struct gate *gate;
-  struct routes *routes;
+  struct sites *sites;
   enum log_line_style style;
   bool draining, ending;
   int status;
@@ -33,7 +33,7 @@ struct program {
 struct arguments {
   struct settings settings;
   struct address http;
-  struct routes *routes;
+  struct sites *sites;
 };
 
 static const char usage[] =
@@ -157,7 +157,7 @@ static int serve(const struct arguments *a)
     fprintf(stderr, "mmgate: %s\n", strerror(-error));
     return exit_status(error);
   }
-  error = gate_open(&p.gate, &p.loop, &a->settings, &a->http, a->routes, &events, &p, why);
+  error = gate_open(&p.gate, &p.loop, &a->settings, &a->http, a->sites, &events, &p, why);
   if (error != 0) {
     say(why, &p);
     p.status = exit_status(error);
@@ -183,9 +183,9 @@ static int take(struct option_list *list, struct arguments *a, int letter)
       return option_refuse(list, "--http \"%.100s\": %s", optarg, why);
     return 0;
   case OPTION_DOMAIN:
-    return routes_set_domain(a->routes, optarg) == 0 ? 0 : option_out_of_memory(list);
+    return sites_set_domain(a->sites, optarg) == 0 ? 0 : option_out_of_memory(list);
   case OPTION_ROUTE:
-    error = routes_add_text(a->routes, optarg);
+    error = sites_add_text(a->sites, optarg);
     if (error == -EINVAL)
       return option_refuse(list, "--route \"%.100s\": HOST=SERVICE or HOST/PATH=SERVICE is wanted", optarg);
     return error == 0 ? 0 : option_out_of_memory(list);
@@ -227,8 +227,8 @@ int main(int argc, char *argv[])
   standard_signals();
   heap_keep();
   settings_default(&a.settings);
-  a.routes = routes_create();
-  int error = a.routes != NULL ? parse(argc, argv, &list, &a, &letter) : option_out_of_memory(&list);
+  a.sites = sites_create();
+  int error = a.sites != NULL ? parse(argc, argv, &list, &a, &letter) : option_out_of_memory(&list);
   if (error != 0) {
     fprintf(stderr, "mmgate: %s\n", why);
     status = exit_status(error);
@@ -239,7 +239,7 @@ int main(int argc, char *argv[])
   } else {
     status = serve(&a);
   }
-  routes_free(a.routes);
+  sites_free(a.sites);
   settings_free(&a.settings);
   return status;
 }

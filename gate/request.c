@@ -21,7 +21,7 @@ static void write_head(struct client *c)
 static void begin(struct client *c)
 {
   const char *services[SERVICES_MAX];
-  char label[ROUTES_LABEL_SIZE];
+  char label[SITES_LABEL_SIZE];
   struct http1_refusal refusal;
   const struct http1_framing *f = &c->parser.framing;
 
@@ -31,7 +31,7 @@ static void begin(struct client *c)
   c->close_after = !f->persistent || c->gate->draining || (f->upgrade && f->body != HTTP1_NO_BODY);
   c->spoiled = f->upgrade && f->body != HTTP1_NO_BODY;
   http1_target_of(&c->parser.head, &c->target, &refusal);
-  size_t found = routes_find(c->gate->routes, c->target.host, c->target.path, services, SERVICES_MAX, label);
+  size_t found = sites_find(c->gate->sites, c->target.host, c->target.path, services, SERVICES_MAX, label);
   if (found == 0) {
     client_answer(c, 404);
     return;

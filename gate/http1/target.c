@@ -120,10 +120,11 @@ int http1_target_of(const struct http1_head *h, struct http1_target *out, struct
     out->authority = value;
     out->host = host;
   }
-  if (target.at[0] == '/')
-    return 0;
-  if (target.size == 1 && target.at[0] == '*')
-    return options ? 0 : refuse(why, 400, "the target * without OPTIONS");
+  bool star = target.size == 1 && target.at[0] == '*';
+  if (star && !options)
+    return refuse(why, 400, "the target * without OPTIONS");
+  if (star || target.at[0] == '/')
+    return there ? 0 : refuse(why, 400, "no Host");
   struct http1_target absolute;
   if (absolute_form(target, &absolute, &https) != 0)
     return refuse(why, 400, "the target is neither a path nor an http URL");

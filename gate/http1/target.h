@@ -6,7 +6,7 @@
 #include "refusal.h"
 
 struct http1_target {
-  struct http1_text authority; /* HOST or HOST:PORT as it was sent; empty in HTTP/1.0 only */
+  struct http1_text authority; /* HOST or HOST:PORT as it was sent */
   struct http1_text host;      /* of it; v6 in brackets; without a final dot */
   struct http1_text path;      /* what is passed on: "/a?b", or "*" */
 };

@@ -140,6 +140,8 @@ static const struct row hosts[] = {
     BAD(400, GET "Host: [a]\r\n\r\n"),
     BAD(400, GET "Host: \xc3\xa9.example\r\n\r\n"),
     BAD(400, GET "Host: a\\b\r\n\r\n"),
+    BAD(400, "GET / HTTP/1.0\r\n\r\n"),
+    BAD(400, "OPTIONS * HTTP/1.0\r\n\r\n"),
     BAD(400, "GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
 };
 

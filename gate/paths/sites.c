@@ -1,29 +1,29 @@
 /* A list in order of hosts would be faster with thousands of names; each look-up passes over all. Paths are compared as
  * they are written: only whole segments count, and what comes behind "?" does not.
  */
-#include "routes.h"
+#include "sites.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct route {
+struct site {
   char *host, *path, *service;
 };
 
-struct routes {
-  struct route *all;
+struct sites {
+  struct site *all;
   size_t count, room;
   char *domain;
 };
 
-struct routes *routes_create(void)
+struct sites *sites_create(void)
 {
-  return calloc(1, sizeof(struct routes));
+  return calloc(1, sizeof(struct sites));
 }
 
-void routes_clear(struct routes *r)
+void sites_clear(struct sites *r)
 {
   for (size_t i = 0; i < r->count; i++) {
     free(r->all[i].host);
@@ -33,17 +33,17 @@ void routes_clear(struct routes *r)
   r->count = 0;
 }
 
-void routes_free(struct routes *r)
+void sites_free(struct sites *r)
 {
   if (r == NULL)
     return;
-  routes_clear(r);
+  sites_clear(r);
   free(r->all);
   free(r->domain);
   free(r);
 }
 
-int routes_set_domain(struct routes *r, const char *domain)
+int sites_set_domain(struct sites *r, const char *domain)
 {
   char *copy = strdup(domain);
   if (copy == NULL)
@@ -53,18 +53,18 @@ int routes_set_domain(struct routes *r, const char *domain)
   return 0;
 }
 
-int routes_add(struct routes *r, const char *host, const char *path, const char *service)
+int sites_add(struct sites *r, const char *host, const char *path, const char *service)
 {
   if (r->count == r->room) {
     size_t room = r->room > 0 ? 2 * r->room : 16;
-    struct route *all = realloc(r->all, room * sizeof *all);
+    struct site *all = realloc(r->all, room * sizeof *all);
     if (all == NULL)
       return -ENOMEM;
     r->all = all;
     r->room = room;
   }
-  struct route *new = &r->all[r->count];
-  *new = (struct route){.host = strdup(host), .path = strdup(path), .service = strdup(service)};
+  struct site *new = &r->all[r->count];
+  *new = (struct site){.host = strdup(host), .path = strdup(path), .service = strdup(service)};
   if (new->host != NULL &&new->path != NULL &&new->service != NULL) {
     r->count++;
     return 0;
@@ -75,7 +75,7 @@ int routes_add(struct routes *r, const char *host, const char *path, const char 
   return -ENOMEM;
 }
 
-int routes_add_text(struct routes *r, const char *text)
+int sites_add_text(struct sites *r, const char *text)
 {
   const char *sign = strrchr(text, '=');
   if (sign == NULL || sign == text || sign[1] == '\0' || text[0] == '/')
@@ -90,7 +90,7 @@ int routes_add_text(struct routes *r, const char *text)
   size_t size = path != NULL ? strlen(path) : 0;
   if (size > 0 && path[size - 1] == '/')
     path[size - 1] = '\0';
-  int error = path != NULL ? routes_add(r, host, path, sign + 1) : -ENOMEM;
+  int error = path != NULL ? sites_add(r, host, path, sign + 1) : -ENOMEM;
   free(path);
   free(host);
   return error;
@@ -110,10 +110,10 @@ static bool is_label_character(unsigned char c)
 }
 
 /* "app.tun.example.com" below "tun.example.com" is "app". */
-static bool label_of(const char *domain, struct http1_text host, char label[ROUTES_LABEL_SIZE])
+static bool label_of(const char *domain, struct http1_text host, char label[SITES_LABEL_SIZE])
 {
   size_t below = strlen(domain) + 1;
-  if (host.size <= below || host.size - below >= ROUTES_LABEL_SIZE || host.at[host.size - below] != '.' ||
+  if (host.size <= below || host.size - below >= SITES_LABEL_SIZE || host.at[host.size - below] != '.' ||
       !grammar_is_word((struct http1_text){host.at + host.size - below + 1, below - 1}, domain))
     return false;
   size_t size = host.size - below;
@@ -127,12 +127,12 @@ static bool label_of(const char *domain, struct http1_text host, char label[ROUT
   return true;
 }
 
-size_t routes_find(const struct routes *r, struct http1_text host, struct http1_text path, const char **services,
-                   size_t most, char label[ROUTES_LABEL_SIZE])
+size_t sites_find(const struct sites *r, struct http1_text host, struct http1_text path, const char **services,
+                  size_t most, char label[SITES_LABEL_SIZE])
 {
   size_t longest = 0, found = 0;
   for (size_t i = 0; i < r->count; i++) {
-    const struct route *one = &r->all[i];
+    const struct site *one = &r->all[i];
     size_t size = strlen(one->path);
     if ((found > 0 && size < longest) || !grammar_is_word(host, one->host) || !begins_with(path, one->path))
       continue;
