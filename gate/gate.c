@@ -123,9 +123,10 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
 {
   close_connections(g);
   if (g->poller != NULL) {
-    struct poller_delay *delays[] = {&g->head, &g->idle, &g->linger, &g->pool};
-    for (size_t i = 0; i < sizeof delays / sizeof *delays; i++)
-      poller_delay_remove(g->poller, delays[i]);
+    poller_delay_remove(g->poller, &g->head);
+    poller_delay_remove(g->poller, &g->idle);
+    poller_delay_remove(g->poller, &g->linger);
+    poller_delay_remove(g->poller, &g->pool);
   }
   g->closed = closed;
   g->closed_arg = arg;

@@ -48,9 +48,10 @@ struct upstream {
   struct gate *gate;
   struct backend *backend;
   struct tunnel *tunnel; /* NULL: it is over */
-  struct client *client; /* NULL: idle */
+  struct client *client; /* NULL: nobody's */
   struct http1_parser parser;
   bool reused;
+  bool idle;        /* in the pool */
   unsigned trouble; /* the status that tells clients why there is no answer; 0: it ended in order */
   struct poller_deadline deadline;
   struct upstream *prev, *next;

@@ -77,8 +77,6 @@ static void handle(struct client *c, enum http1_event event)
 {
   if (event == HTTP1_HEAD)
     begin(c);
-  else if (event == HTTP1_REFUSED && c->state == CLIENT_HEAD)
-    client_answer(c, c->parser.refusal.status);
   else if (event == HTTP1_REFUSED && c->answer_begun)
     client_cut(c);
   else if (event == HTTP1_REFUSED)

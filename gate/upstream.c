@@ -92,22 +92,29 @@ static struct backend *backend_of(struct gate *g, const char *service)
   return b;
 }
 
-void backends_close(struct gate *g)
-{
-  for (struct backend *b; (b = g->backends) != NULL;) {
-    while (b->idle != NULL)
-      upstream_close(b->idle, false);
-    DL_DELETE(g->backends, b);
-    free(b->service);
-    free(b);
-  }
-}
-
 static void leave_pool(struct upstream *u)
 {
   poller_deadline_clear(&u->gate->pool, &u->deadline);
   DL_DELETE(u->backend->idle, u);
   u->backend->idle_count--;
+  u->idle = false;
+}
+
+void backends_close(struct gate *g)
+{
+  struct backend *b, *next_backend;
+  struct upstream *u, *next;
+
+  DL_FOREACH_SAFE(g->backends, b, next_backend)
+  {
+    DL_FOREACH_SAFE(b->idle, u, next)
+    {
+      upstream_close(u, false);
+    }
+    free(b->service);
+    free(b);
+  }
+  g->backends = NULL;
 }
 
 /* ---- One of them ---- */
@@ -177,12 +184,13 @@ void upstream_give(struct upstream *u)
     http1_out_free(&u->socket.out);
   DL_PREPEND(u->backend->idle, u);
   u->backend->idle_count++;
+  u->idle = true;
   poller_deadline_set(&u->gate->pool, &u->deadline);
 }
 
 void upstream_close(struct upstream *u, bool reset)
 {
-  if (u->client == NULL && u->deadline.prev != NULL)
+  if (u->idle)
     leave_pool(u);
   if (u->tunnel != NULL) {
     tunnel_set_user(u->tunnel, NULL);
@@ -196,8 +204,5 @@ void upstream_close(struct upstream *u, bool reset)
 
 void upstream_idle_too_long(struct poller_deadline *d)
 {
-  struct upstream *u = (struct upstream *)((char *)d - offsetof(struct upstream, deadline));
-  DL_DELETE(u->backend->idle, u);
-  u->backend->idle_count--;
-  upstream_close(u, false);
+  upstream_close((struct upstream *)((char *)d - offsetof(struct upstream, deadline)), false);
 }

@@ -1,7 +1,5 @@
 #include "chunk.h"
 
-#include <string.h>
-
 enum { DIGITS_MAX = 16 };
 
 static size_t spaces(struct http1_text t, size_t at)
@@ -73,6 +71,7 @@ size_t http1_chunk_write(char out[HTTP1_CHUNK_HEAD_MAX], uint64_t size)
     digits++;
   for (unsigned i = 0; i < digits; i++)
     out[i] = "0123456789abcdef"[size >> (4 * (digits - 1 - i)) & 15];
-  memcpy(out + digits, "\r\n", 2);
+  out[digits] = '\r';
+  out[digits + 1] = '\n';
   return digits + 2;
 }

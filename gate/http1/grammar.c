@@ -47,9 +47,9 @@ bool grammar_is_token(struct http1_text t)
   return t.size > 0;
 }
 
-static char lower(char c)
+static int lower(char c)
 {
-  return c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
+  return c >= 'A' && c <= 'Z' ? c | 32 : c;
 }
 
 bool grammar_equal(struct http1_text a, struct http1_text b)

@@ -368,7 +368,7 @@ static void judge_all(const struct row *rows, size_t count)
 #define TABLE(name)                                                                                                    \
   START_TEST(name##_are_judged)                                                                                        \
   {                                                                                                                    \
-    judge_all(name, sizeof name / sizeof *name);                                                                       \
+    judge_all(name, sizeof(name) / sizeof(*(name)));                                                                   \
   }                                                                                                                    \
   END_TEST
 
