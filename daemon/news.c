@@ -151,6 +151,18 @@ void news_service_refused(struct daemon *d, const struct service *s, int error, 
     tree_journals_changed(d->tree);
 }
 
+void news_service_public(struct daemon *d, const struct service *s, int error, const char *sentence)
+{
+  char line[1024];
+
+  if (error == 0) {
+    news_add(d, "service %s: %s", service_name(s), sentence);
+    return;
+  }
+  snprintf(line, sizeof line, "service %s: %s (%s)", service_name(s), sentence, uv_err_name(error));
+  news_add_failure(d, line);
+}
+
 void news_forward_listening(struct daemon *d, const struct forward *f, const struct address *address)
 {
   char text[ADDRESS_TEXT_MAX];

@@ -34,6 +34,7 @@ void news_stranded(struct daemon *d, size_t connections);
 void news_service_changed(struct daemon *d, const struct service *s, const char *why);
 void news_service_withdrawn(struct daemon *d, const struct service *s);
 void news_service_refused(struct daemon *d, const struct service *s, int error, const char *why);
+void news_service_public(struct daemon *d, const struct service *s, int error, const char *sentence);
 
 void news_forward_listening(struct daemon *d, const struct forward *f, const struct address *address);
 void news_forward_silent(struct daemon *d, const struct forward *f, const struct address *address, int error);

@@ -258,6 +258,11 @@ static void service_public_changed(struct service *s, void *arg)
   touch_state(d);
 }
 
+static void service_public_answered(struct service *s, int error, const char *sentence, void *arg)
+{
+  news_service_public(arg, s, error, sentence);
+}
+
 static void service_token(struct service *s, const char *token, void *arg)
 {
   struct daemon *d = arg;
@@ -288,6 +293,7 @@ const struct services_events wiring_of_services = {.changed = service_changed,
                                                    .refused = service_refused,
                                                    .token = service_token,
                                                    .public_changed = service_public_changed,
+                                                   .public_answered = service_public_answered,
                                                    .left = service_left,
                                                    .withdrawn = service_withdrawn};
 

@@ -259,26 +259,33 @@ static bool copy(char *to, size_t size, const char *from)
   return other;
 }
 
+/* What nobody waits to hear as the answer to a line: a refusal that is new, and each name that is granted. */
+static void tell(struct service *s, const struct public_item *i, const struct public_answer *a)
+{
+  char sentence[WHY_SIZE + PUBLIC_TEXT_SIZE + PUBLIC_HOST_SIZE], text[PUBLIC_TEXT_SIZE];
+
+  public_name_format(&i->name, text);
+  if (a->error == 0 && strcmp(i->host, a->host) != 0)
+    snprintf(sentence, sizeof sentence, "the public name %s is granted: %.250s", text, a->host);
+  else if (a->error != 0 && a->error != i->info.error && i->wait == NULL)
+    snprintf(sentence, sizeof sentence, "the public name %s is refused: %.200s", text, a->why);
+  else
+    return;
+  s->owner->events->public_answered(s, a->error, sentence, s->owner->arg);
+}
+
 bool publics_answered(struct service *s, const struct public_name *name, const struct public_answer *a)
 {
   struct public_item *i = find(&s->publics, name);
-  char sentence[WHY_SIZE + PUBLIC_TEXT_SIZE], text[PUBLIC_TEXT_SIZE];
 
   if (i == NULL)
     return false;
-  bool news = a->error != 0 && i->info.error != a->error && i->wait == NULL;
+  tell(s, i, a);
   bool changed = i->info.error != a->error;
-
   changed = copy(i->host, sizeof i->host, a->host) || changed;
   changed = copy(i->url, sizeof i->url, a->url) || changed;
   changed = copy(i->why, sizeof i->why, a->why) || changed;
-
   i->info.error = a->error;
-  if (news) {
-    snprintf(sentence, sizeof sentence, "the public name %s is refused: %.200s", public_name_format(name, text),
-             a->why);
-    s->owner->events->refused(s, a->error, sentence, s->owner->arg);
-  }
   if (i->wait != NULL)
     answer(i->wait, a->error, a->why);
   return changed;

@@ -32,8 +32,7 @@
 
 enum {
   WHY_SIZE = 256,
-  AGAIN_MS = 100, /* while an original may have our own former registration */
-  AGAIN_FOR_MS = 1000,
+  AGAIN_MS = 100,          /* while an original may have our own former registration */
   RETRY_MIN_MS = 500,      /* after a stream that was lost while the router is there */
   RETRY_MAX_MS = 5000,     /* and after a refusal */
   PUBLIC_RETRY_MS = 15000, /* after a public name was refused */
@@ -52,7 +51,6 @@ static const unsigned allowed[] = {
 
 static const char superseded[] = "a newer mmfs with this identity has taken the place of this one";
 
-static void begin(struct service *s);
 static int start(struct service *s, struct registration **r);
 static bool may_register(const struct service *s);
 static void timer_fired(uv_timer_t *timer);
@@ -62,8 +60,7 @@ static void ask_again(struct service *s, uint64_t ms)
   uv_timer_start(&s->timer, timer_fired, ms, 0);
 }
 
-/* A move that is not allowed makes it OFFLINE, where it begins anew. */
-static void move(struct service *s, enum service_state state, const char *why)
+void service_move(struct service *s, enum service_state state, const char *why)
 {
   enum service_state before = s->state;
 
@@ -135,7 +132,7 @@ static void registered(struct service *s, struct registration *r)
     return;
   s->retry_ms = RETRY_MIN_MS;
   uv_timer_stop(&s->timer);
-  move(s, SERVICE_ONLINE, NULL);
+  service_move(s, SERVICE_ONLINE, NULL);
   service_answer_waits(s, 0, "");
 }
 
@@ -190,7 +187,7 @@ static void refused(struct service *s, enum service_state state, int error, cons
   publics_end_waits(s, error, why);
   if (s->has_target)
     ask_again(s, RETRY_MAX_MS);
-  move(s, s->has_target || state == SERVICE_TAKEN ? state : SERVICE_PENDING, why);
+  service_move(s, s->has_target || state == SERVICE_TAKEN ? state : SERVICE_PENDING, why);
   if (news)
     s->owner->events->refused(s, error, why, s->owner->arg);
   service_answer_waits(s, error, why);
@@ -200,10 +197,10 @@ static void refused(struct service *s, enum service_state state, int error, cons
 static void stream_lost(struct service *s, const char *text)
 {
   if (s->state == SERVICE_ONLINE)
-    s->again_until = uv_now(s->owner->loop) + AGAIN_FOR_MS;
+    s->again_until = uv_now(s->owner->loop) + SERVICE_AGAIN_FOR_MS;
   ask_again(s, next_retry(s));
   if (s->state == SERVICE_ONLINE)
-    move(s, SERVICE_OFFLINE, text);
+    service_move(s, SERVICE_OFFLINE, text);
 }
 
 static void unlisted(struct service *s)
@@ -283,7 +280,7 @@ static int start(struct service *s, struct registration **r)
   return err;
 }
 
-static void begin(struct service *s)
+void service_begin(struct service *s)
 {
   uv_timer_stop(&s->timer);
   if (start(s, &s->registration) == 0 && link_original(s->owner->link) && registration_look(s->registration) != 0)
@@ -309,7 +306,7 @@ static void timer_fired(uv_timer_t *timer)
     if (registration_look(s->registration) != 0)
       ask_again(s, next_retry(s));
   } else if (may_register(s)) {
-    begin(s);
+    service_begin(s);
   }
 }
 
@@ -320,9 +317,9 @@ void service_link_up(struct service *s)
   if (!may_register(s) || s->state != SERVICE_OFFLINE)
     return;
   s->retry_ms = RETRY_MIN_MS;
-  s->again_until = uv_now(s->owner->loop) + AGAIN_FOR_MS;
-  move(s, SERVICE_REGISTERING, NULL);
-  begin(s);
+  s->again_until = uv_now(s->owner->loop) + SERVICE_AGAIN_FOR_MS;
+  service_move(s, SERVICE_REGISTERING, NULL);
+  service_begin(s);
 }
 
 static void go_offline(struct service *s, const char *why)
@@ -330,21 +327,22 @@ static void go_offline(struct service *s, const char *why)
   service_drop(s);
   if (s->state == SERVICE_PENDING)
     return;
-  move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, why);
+  service_move(s, s->has_target ? SERVICE_OFFLINE : SERVICE_PENDING, why);
   /* It will take effect later, as if it had been written now. */
   publics_end_waits(s, 0, "");
   service_answer_waits(s, 0, "");
 }
 
-/* Why there is no way to the router. */
-static const char *unreachable(const struct services *ss)
+const char *service_why_offline(const struct services *ss)
 {
+  if (link_connected(ss->link))
+    return superseded;
   return link_refused(ss->link) ? link_trouble(ss->link) : "the router is not reachable";
 }
 
 void service_link_down(struct service *s)
 {
-  go_offline(s, unreachable(s->owner));
+  go_offline(s, service_why_offline(s->owner));
 }
 
 void service_link_renewed(struct service *s)
@@ -353,7 +351,7 @@ void service_link_renewed(struct service *s)
     return;
   s->retry_ms = RETRY_MIN_MS;
   if (s->registration == NULL) {
-    begin(s);
+    service_begin(s);
     return;
   }
   renew(s);
@@ -369,72 +367,12 @@ void service_name_free(struct service *s)
   if (s->state != SERVICE_TAKEN || s->registration != NULL)
     return;
   if (may_register(s))
-    begin(s);
+    service_begin(s);
   else if (!s->has_target)
-    move(s, SERVICE_PENDING, NULL);
+    service_move(s, SERVICE_PENDING, NULL);
 }
 
-/* ---- The target. ---- */
-
-static void retarget(struct service *s, const struct address *target)
-{
-  s->has_target = true;
-  s->target_removed = false;
-  s->target = *target;
-}
-
-int service_set_target(struct service *s, const struct address *target, service_verdict_cb verdict, void *arg,
-                       struct service_wait **out)
-{
-  struct services *ss = s->owner;
-  struct service_wait *w;
-
-  if (!link_connected(ss->link) || link_superseded(ss->link)) {
-    retarget(s, target);
-    if (s->state == SERVICE_PENDING)
-      move(s, SERVICE_OFFLINE, link_connected(ss->link) ? superseded : unreachable(ss));
-    return 0;
-  }
-  if (s->state == SERVICE_ONLINE) {
-    retarget(s, target);
-    return 0;
-  }
-  w = service_wait_create(s, verdict, arg);
-  if (w == NULL)
-    return -ENOMEM;
-  *out = w;
-  retarget(s, target);
-  if (left_names_has(&ss->left, s->name, uv_now(ss->loop)))
-    s->again_until = uv_now(ss->loop) + AGAIN_FOR_MS;
-  move(s, SERVICE_REGISTERING, NULL);
-  if (s->registration == NULL)
-    begin(s);
-  return 1;
-}
-
-void service_remove_target(struct service *s)
-{
-  s->target_removed = true;
-  if (s->state == SERVICE_PENDING)
-    return;
-  service_drop(s);
-  s->has_target = false;
-  move(s, SERVICE_PENDING, NULL);
-  publics_end_waits(s, 0, "");
-  service_answer_waits(s, -ENOENT, "the target was removed meanwhile");
-}
-
-bool service_target_removed(const struct service *s)
-{
-  return s->target_removed;
-}
-
-void service_make_target(struct service *s)
-{
-  s->target_removed = false;
-}
-
-/* ---- Start, end, and what it is. ---- */
+/* ---- Start and end. ---- */
 
 int service_start(struct service *s, struct services *owner)
 {
@@ -468,30 +406,4 @@ void service_end(struct service *s, int error, const char *why)
   ss->events->withdrawn(s, ss->arg);
   publics_free(s);
   uv_close((uv_handle_t *)&s->timer, service_freed);
-}
-
-const char *service_name(const struct service *s)
-{
-  return s->name;
-}
-
-enum service_state service_state(const struct service *s)
-{
-  return s->state;
-}
-
-const struct address *service_target(const struct service *s)
-{
-  return s->has_target ? &s->target : NULL;
-}
-
-const char *service_state_name(enum service_state state)
-{
-  static const char *const names[] = {
-      [SERVICE_PENDING] = "pending", [SERVICE_REGISTERING] = "registering",
-      [SERVICE_ONLINE] = "online",   [SERVICE_OFFLINE] = "offline",
-      [SERVICE_TAKEN] = "taken",
-  };
-
-  return names[state];
 }

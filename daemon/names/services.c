@@ -177,3 +177,29 @@ struct service *services_next(const struct services *ss, const struct service *s
 {
   return s == NULL ? ss->table : s->hh.next;
 }
+
+const char *service_name(const struct service *s)
+{
+  return s->name;
+}
+
+enum service_state service_state(const struct service *s)
+{
+  return s->state;
+}
+
+const struct address *service_target(const struct service *s)
+{
+  return s->has_target ? &s->target : NULL;
+}
+
+const char *service_state_name(enum service_state state)
+{
+  static const char *const names[] = {
+      [SERVICE_PENDING] = "pending", [SERVICE_REGISTERING] = "registering",
+      [SERVICE_ONLINE] = "online",   [SERVICE_OFFLINE] = "offline",
+      [SERVICE_TAKEN] = "taken",
+  };
+
+  return names[state];
+}

@@ -42,6 +42,9 @@ struct services_events {
   void (*left)(const char *name, void *arg);
   /* The public names are others, or their answers. */
   void (*public_changed)(struct service *s, void *arg);
+  /* The router has granted one of them (0), or refused it while nobody waited for that: a negative errno. A sentence.
+   */
+  void (*public_answered)(struct service *s, int error, const char *sentence, void *arg);
   /* Withdrawn: freed when this returns. */
   void (*withdrawn)(struct service *s, void *arg);
 };

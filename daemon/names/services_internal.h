@@ -1,5 +1,6 @@
-/* What the files of the services share: services.c has the table of them, service.c what becomes of one, service_wait.c
- * who waits for what becomes of it. On the loop's thread.
+/* What the files of the services share: services.c has the table of them, service.c what becomes of one,
+ * service_target.c its target, service_wait.c who waits for what becomes of it, publics.c its public names. On the
+ * loop's thread.
  */
 #ifndef DAEMON_SERVICES_INTERNAL_H
 #define DAEMON_SERVICES_INTERNAL_H
@@ -16,7 +17,10 @@
 #include "publics.h"
 #include "services.h"
 
-enum { SERVICE_NAME_SIZE = 64 };
+enum {
+  SERVICE_NAME_SIZE = 64,
+  SERVICE_AGAIN_FOR_MS = 1000, /* so long an original may have our own former registration */
+};
 
 struct link;
 struct registration;
@@ -69,6 +73,12 @@ void service_link_down(struct service *s);
 void service_link_renewed(struct service *s);
 void service_superseded(struct service *s);
 void service_name_free(struct service *s);
+/* A move that is not allowed makes it OFFLINE, where it begins anew. `why` as in `changed`. */
+void service_move(struct service *s, enum service_state state, const char *why);
+/* Asks the router. */
+void service_begin(struct service *s);
+/* Why it cannot be asked now, in words. */
+const char *service_why_offline(const struct services *ss);
 /* Gives up the registration. */
 void service_drop(struct service *s);
 /* Dropped, and out of the table: tells those who wait, then that it is withdrawn. Frees it, later. */

@@ -7,7 +7,7 @@
 #include "proto/wire/identity.h"
 #include "proto/wire/status.h"
 
-/* Checked by grants_check_options; both live longer than the router. */
+/* Checked by the two functions below; both live longer than the router. */
 struct grants {
   const char *domain; /* in lower case; NULL: there is none */
   const char *own;    /* patterns, with commas between; NULL: none */

@@ -180,6 +180,15 @@ bool publics_same(const struct publics *a, const struct publics *b)
   return true;
 }
 
+bool publics_any_refused(const struct publics *p)
+{
+  for (size_t k = 0; p != NULL && k < p->count; k++) {
+    if (p->items[k].host == NULL)
+      return true;
+  }
+  return false;
+}
+
 /* Empty when no gate serves it. */
 static void url_write(const struct item *i, const struct gate_ports *gates, char out[URL_SIZE])
 {

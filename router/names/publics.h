@@ -33,6 +33,8 @@ void publics_leave(struct publics *p, struct hosts *hosts, const struct host_cla
 
 /* Whether gates would be told the same of both, of which either may be NULL. */
 bool publics_same(const struct publics *a, const struct publics *b);
+/* Whether some of them are. */
+bool publics_any_refused(const struct publics *p); /* NULL is fine */
 /* The answers as a CreateServiceResponse. NULL when memory is short. */
 struct rpc_message *publics_answer(const struct publics *p, const struct gate_ports *gates);
 
