@@ -1,4 +1,6 @@
-/* The parts are opened from the bottom up, and closed in reverse, each when the one before has called back. */
+/* The parts are opened from the bottom up, and closed in reverse, each when the one before has called back. The way to
+ * the router is opened last: the router is told the port.
+ */
 #include "gate.h"
 
 #include <errno.h>
@@ -6,14 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
+#include <uv.h>
 
 #include "carry/host/carrier.h"
+#include "carry/link/link.h"
+#include "carry/link/routes.h"
 #include "carry/net/listener.h"
 #include "carry/net/lookups.h"
 #include "carry/settings/settings.h"
 #include "carry/tunnel/tunnels.h"
 #include "gate_internal.h"
 #include "proto/host/nest.h"
+
+static void stop_listening(struct gate *g)
+{
+  if (g->listener != NULL)
+    listener_close(g->listener);
+  g->listener = NULL;
+}
 
 /* ---- What the parts tell ---- */
 
@@ -23,16 +35,55 @@ static void refused(const char *why, void *arg)
   g->events->says(why, g->arg);
 }
 
-static const struct carrier_events carrier_news = {.tunnels = &upstream_events, .refused = refused};
+/* A host is somebody's with all its kinds; but what is to pass unread is not read. */
+static void routes(const struct link_route *all, size_t count, void *arg)
+{
+  struct gate *g = arg;
+
+  sites_begin(g->sites);
+  for (size_t i = 0; i < count; i++) {
+    if (!all[i].tls && sites_add(g->sites, all[i].host, all[i].path, all[i].service) != 0)
+      g->events->says("short of memory: not all names can be served", g->arg);
+  }
+  sites_settle(g->sites, uv_now(g->loop));
+}
+
+static const struct carrier_events carrier_news = {.tunnels = &upstream_events, .refused = refused, .routes = routes};
+
+static void fail(struct gate *g, int error, const char *why)
+{
+  stop_listening(g);
+  g->events->failed(error, why, g->arg);
+}
+
+/* What the router is told of the gate is only known here: the port. */
+static int open_carrier(struct gate *g, char why[GATE_WHY_MAX])
+{
+  const struct gate_options *o = g->options;
+  const struct address *own = listener_address(g->listener);
+  struct link_gate gate = {.http_port = o->public_http, .https_port = o->public_https};
+
+  _Static_assert((int)GATE_WHY_MAX >= (int)CARRIER_WHY_MAX, "one buffer for both");
+  if (gate.http_port == 0 && gate.https_port == 0 && own->kind == ADDRESS_TCP)
+    gate.http_port = own->port;
+  return carrier_open(&g->carrier, g->loop, o->settings, &gate, &carrier_news, g, why);
+}
 
 static void opened(struct listener *l, int error, const char *why, void *arg)
 {
   struct gate *g = arg;
-  char text[ADDRESS_TEXT_MAX];
+  char text[ADDRESS_TEXT_MAX], carrier_why[GATE_WHY_MAX];
+
+  if (error != 0) {
+    fail(g, error, why);
+    return;
+  }
+  address_format(listener_address(l), text);
+  error = open_carrier(g, carrier_why);
   if (error != 0)
-    g->events->failed(error, why, g->arg);
+    fail(g, error, carrier_why);
   else
-    g->events->listening(address_format(listener_address(l), text), g->arg);
+    g->events->listening(text, g->arg);
 }
 
 static void accepted(struct listener *l, int fd, const char *peer, void *arg)
@@ -61,13 +112,6 @@ void gate_client_gone(struct gate *g)
     return;
   g->drained = NULL;
   drained(g->drained_arg);
-}
-
-static void stop_listening(struct gate *g)
-{
-  if (g->listener != NULL)
-    listener_close(g->listener);
-  g->listener = NULL;
 }
 
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
@@ -104,6 +148,7 @@ static void close_next(void *arg)
   } else {
     void (*closed)(void *) = g->closed;
     void *closed_arg = g->closed_arg;
+    sites_free(g->sites);
     free(g);
     if (closed != NULL)
       closed(closed_arg);
@@ -148,42 +193,34 @@ static void add_delays(struct gate *g)
   poller_delay_add(g->poller, &g->pool);
 }
 
-static int open_parts(struct gate *g, const struct settings *settings, const struct address *http,
-                      char why[GATE_WHY_MAX])
+static int open_parts(struct gate *g)
 {
-  _Static_assert((int)GATE_WHY_MAX >= (int)CARRIER_WHY_MAX, "one buffer for both");
-  int error = nest_open(&g->nest, g->loop);
-  if (error == 0) {
-    add_delays(g);
-    error = lookups_open(&g->lookups, g->loop);
-  }
+  g->sites = sites_create();
+  int error = g->sites != NULL ? nest_open(&g->nest, g->loop) : -ENOMEM;
+  if (error != 0)
+    return error;
+  add_delays(g);
+  error = lookups_open(&g->lookups, g->loop);
   if (error == 0)
-    error = carrier_open(&g->carrier, g->loop, settings, NULL, &carrier_news, g, why);
-  if (error == 0)
-    error = listener_open(&g->listener, g->lookups, http, &listener_news, g);
+    error = listener_open(&g->listener, g->lookups, &g->options->http, &listener_news, g);
   return error;
 }
 
-int gate_open(struct gate **out, struct uv_loop_s *loop, const struct settings *settings, const struct address *http,
-              struct sites *sites, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX])
+int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_options *options,
+              const struct gate_events *events, void *arg, char why[GATE_WHY_MAX])
 {
   struct gate *g = calloc(1, sizeof *g);
   int error = -ENOMEM;
 
-  why[0] = '\0';
   if (g != NULL) {
-    g->loop = loop;
-    g->sites = sites;
-    g->events = events;
-    g->arg = arg;
-    error = open_parts(g, settings, http, why);
+    *g = (struct gate){.loop = loop, .options = options, .events = events, .arg = arg};
+    error = open_parts(g);
   }
   if (error == 0) {
     *out = g;
     return 0;
   }
-  if (why[0] == '\0')
-    snprintf(why, GATE_WHY_MAX, "%s", strerror(-error));
+  snprintf(why, GATE_WHY_MAX, "%s", strerror(-error));
   if (g != NULL)
     gate_close(g, NULL, NULL);
   return error;

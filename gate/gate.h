@@ -4,28 +4,36 @@
 #ifndef GATE_GATE_H
 #define GATE_GATE_H
 
-#include <stddef.h>
+#include <stdint.h>
 
-struct address;
+#include "carry/net/address.h"
+
 struct gate;
-struct sites;
 struct settings;
 struct uv_loop_s;
 
 enum { GATE_WHY_MAX = 600 };
+
+struct gate_options {
+  const struct settings *settings;
+  struct address http;
+  /* The ports that visitors type, where a front stands before the gate; 0: none. Both 0: the gate's own. */
+  uint16_t public_http, public_https;
+};
 
 struct gate_events {
   /* Listening at `address` since now. */
   void (*listening)(const char *address, void *arg);
   /* A sentence for the log. */
   void (*says)(const char *sentence, void *arg);
-  /* It cannot go on: it cannot listen, and why. Once. */
+  /* It cannot go on, and why. Once. */
   void (*failed)(int error, const char *why, void *arg);
 };
 
-/* `sites` must outlive it. 0, or a negative errno with a sentence in `why`; the loop must run either way. */
-int gate_open(struct gate **out, struct uv_loop_s *loop, const struct settings *settings, const struct address *http,
-              struct sites *sites, const struct gate_events *events, void *arg, char why[GATE_WHY_MAX]);
+/* `options` and all in them must outlive it. 0, or a negative errno with a sentence in `why`; the loop must run either
+ * way. */
+int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_options *options,
+              const struct gate_events *events, void *arg, char why[GATE_WHY_MAX]);
 /* Stops accepting, and calls back when the clients are gone: those that have nothing under way at once, the others when
  * they have their answers. */
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg);

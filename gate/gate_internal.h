@@ -9,6 +9,9 @@
 #ifndef GATE_INTERNAL_H
 #define GATE_INTERNAL_H
 
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
 #include "gate.h"
 #include "gate/http1/parser.h"
 #include "gate/http1/target.h"
@@ -34,12 +37,13 @@ enum {
 
 /* ---- Targets (upstream.c) ---- */
 
-/* The connections to one service. */
+/* The connections to one service: there is one as long as it has any. */
 struct backend {
-  char *service;
+  UT_hash_handle hh;
+  size_t count;
   struct upstream *idle;
   unsigned idle_count;
-  struct backend *prev, *next;
+  char service[];
 };
 
 /* A connection to a target: a client's, or idle. */
@@ -126,13 +130,14 @@ bool opaque_move(struct client *c);
 
 struct gate {
   struct uv_loop_s *loop;
+  const struct gate_options *options;
   struct nest *nest;
   struct poller *poller;
   struct lookups *lookups;
   struct listener *listener;
   struct carrier *carrier;
   struct sites *sites;
-  struct backend *backends;
+  struct backend *backends;  /* by service */
   struct upstream *dialling; /* inside upstream_take */
   struct client *clients;
   bool draining;

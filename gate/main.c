@@ -1,4 +1,5 @@
 /* mmgate: HTTP from outside, by names, to services. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -6,10 +7,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "carry/net/address.h"
 #include "carry/settings/settings.h"
 #include "gate.h"
-#include "gate/paths/sites.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/heap.h"
 #include "proto/host/log_line.h"
@@ -24,7 +23,6 @@ struct program {
   uv_signal_t signals[SIGNALS];
   uv_timer_t timer; /* of the drain */
   struct gate *gate;
-  struct sites *sites;
   enum log_line_style style;
   bool draining, ending;
   int status;
@@ -32,20 +30,18 @@ struct program {
 
 struct arguments {
   struct settings settings;
-  struct address http;
-  struct sites *sites;
+  struct gate_options gate;
 };
 
 static const char usage[] =
-    "usage: mmgate [-o opt,...] [--http ADDRESS] [--domain DOMAIN] [--route HOST[/PATH]=SERVICE]... ROUTER\n"
+    "usage: mmgate [-o opt,...] [--http ADDRESS] [--public http[s][:PORT]] ROUTER\n"
     "\n"
-    "Takes HTTP requests, and passes each on to a service through the mmrouter at ROUTER, which is HOST, HOST:PORT or\n"
-    "[V6]:PORT (port 443; on loopback 7000).\n"
+    "Takes HTTP requests, and passes each on to the service whose public name it asks for, through the mmrouter at\n"
+    "ROUTER, which is HOST, HOST:PORT or [V6]:PORT (port 443; on loopback 7000).\n"
     "\n"
     "  --http ADDRESS     where to listen: PORT (localhost), HOST:PORT, [V6]:PORT or unix:/PATH; 8080\n"
-    "  --domain DOMAIN    requests for NAME.DOMAIN are for the service NAME\n"
-    "  --route HOST[/PATH]=SERVICE\n"
-    "                     requests for HOST, below PATH, are for SERVICE; the longest path wins\n"
+    "  --public http[s][:PORT]\n"
+    "                     what visitors type, where a front stands before the gate; may be given for both\n"
     "  -o opt,...         options, see below\n"
     "  -h, --help         print this\n"
     "  -V, --version      print the version\n"
@@ -157,7 +153,7 @@ static int serve(const struct arguments *a)
     fprintf(stderr, "mmgate: %s\n", strerror(-error));
     return exit_status(error);
   }
-  error = gate_open(&p.gate, &p.loop, &a->settings, &a->http, a->sites, &events, &p, why);
+  error = gate_open(&p.gate, &p.loop, &a->gate, &events, &p, why);
   if (error != 0) {
     say(why, &p);
     p.status = exit_status(error);
@@ -170,25 +166,43 @@ static int serve(const struct arguments *a)
 
 /* ---- The command line ---- */
 
-enum { OPTION_HTTP = 256, OPTION_DOMAIN, OPTION_ROUTE };
+enum { OPTION_HTTP = 256, OPTION_PUBLIC };
+
+/* http or https, and perhaps a port. */
+static int take_public(const char *text, struct gate_options *o)
+{
+  bool https = strncmp(text, "https", 5) == 0;
+  const char *rest = text + (https ? 5 : 4);
+  uint64_t port = https ? 443 : 80;
+
+  if (strncmp(text, "http", 4) != 0)
+    return -EINVAL;
+  if (rest[0] == ':')
+    port = settings_seconds(rest + 1, UINT16_MAX);
+  else if (rest[0] != '\0')
+    return -EINVAL;
+  if (port == 0 || port > UINT16_MAX)
+    return -EINVAL;
+  if (https)
+    o->public_https = (uint16_t)port;
+  else
+    o->public_http = (uint16_t)port;
+  return 0;
+}
 
 static int take(struct option_list *list, struct arguments *a, int letter)
 {
   const char *why;
-  int error;
 
   switch (letter) {
   case OPTION_HTTP:
-    if (address_parse_listener(optarg, &a->http, &why) != 0)
+    if (address_parse_listener(optarg, &a->gate.http, &why) != 0)
       return option_refuse(list, "--http \"%.100s\": %s", optarg, why);
     return 0;
-  case OPTION_DOMAIN:
-    return sites_set_domain(a->sites, optarg) == 0 ? 0 : option_out_of_memory(list);
-  case OPTION_ROUTE:
-    error = sites_add_text(a->sites, optarg);
-    if (error == -EINVAL)
-      return option_refuse(list, "--route \"%.100s\": HOST=SERVICE or HOST/PATH=SERVICE is wanted", optarg);
-    return error == 0 ? 0 : option_out_of_memory(list);
+  case OPTION_PUBLIC:
+    if (take_public(optarg, &a->gate) != 0)
+      return option_refuse(list, "--public \"%.100s\": http, https, http:PORT or https:PORT is wanted", optarg);
+    return 0;
   case 'o':
     return option_list_take(list, optarg);
   default:
@@ -202,8 +216,7 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
   static const struct option longer[] = {{"help", no_argument, NULL, 'h'},
                                          {"version", no_argument, NULL, 'V'},
                                          {"http", required_argument, NULL, OPTION_HTTP},
-                                         {"domain", required_argument, NULL, OPTION_DOMAIN},
-                                         {"route", required_argument, NULL, OPTION_ROUTE},
+                                         {"public", required_argument, NULL, OPTION_PUBLIC},
                                          {0}};
   int error = 0;
 
@@ -219,7 +232,8 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
 
 int main(int argc, char *argv[])
 {
-  struct arguments a = {.http = {.kind = ADDRESS_TCP, .host = "localhost", .port = 8080}};
+  struct arguments a = {
+      .gate = {.settings = &a.settings, .http = {.kind = ADDRESS_TCP, .host = "localhost", .port = 8080}}};
   char why[OPTION_WHY_MAX];
   struct option_list list = {.program = "mmgate", .settings = &a.settings, .why = why};
   int letter = -1, status = 0;
@@ -227,8 +241,7 @@ int main(int argc, char *argv[])
   standard_signals();
   heap_keep();
   settings_default(&a.settings);
-  a.sites = sites_create();
-  int error = a.sites != NULL ? parse(argc, argv, &list, &a, &letter) : option_out_of_memory(&list);
+  int error = parse(argc, argv, &list, &a, &letter);
   if (error != 0) {
     fprintf(stderr, "mmgate: %s\n", why);
     status = exit_status(error);
@@ -239,7 +252,6 @@ int main(int argc, char *argv[])
   } else {
     status = serve(&a);
   }
-  sites_free(a.sites);
   settings_free(&a.settings);
   return status;
 }

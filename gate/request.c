@@ -1,5 +1,6 @@
 /* From the client to the target. A request is written anew: what came is only read. */
 #include <string.h>
+#include <uv.h>
 
 #include "gate/paths/rewrite.h"
 #include "gate_internal.h"
@@ -21,7 +22,6 @@ static void write_head(struct client *c)
 static void begin(struct client *c)
 {
   const char *services[SERVICES_MAX];
-  char label[SITES_LABEL_SIZE];
   struct http1_refusal refusal;
   const struct http1_framing *f = &c->parser.framing;
 
@@ -31,9 +31,9 @@ static void begin(struct client *c)
   c->close_after = !f->persistent || c->gate->draining || (f->upgrade && f->body != HTTP1_NO_BODY);
   c->spoiled = f->upgrade && f->body != HTTP1_NO_BODY;
   http1_target_of(&c->parser.head, &c->target, &refusal);
-  size_t found = sites_find(c->gate->sites, c->target.host, c->target.path, services, SERVICES_MAX, label);
+  size_t found = sites_find(c->gate->sites, c->target.host, c->target.path, services, SERVICES_MAX);
   if (found == 0) {
-    client_answer(c, 404);
+    client_answer(c, sites_know(c->gate->sites, c->target.host, uv_now(c->gate->loop)) ? 503 : 404);
     return;
   }
   c->upstream = upstream_take(c->gate, services[0], c, false);

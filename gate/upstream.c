@@ -75,21 +75,31 @@ unsigned upstream_trouble(const struct upstream *u)
 
 /* ---- Backends ---- */
 
+/* Made if there is none. NULL: out of memory. */
 static struct backend *backend_of(struct gate *g, const char *service)
 {
+  size_t size = strlen(service);
   struct backend *b;
-  DL_FOREACH(g->backends, b)
-  {
-    if (strcmp(b->service, service) == 0)
-      return b;
-  }
-  b = calloc(1, sizeof *b);
-  if (b == NULL || (b->service = strdup(service)) == NULL) {
-    free(b);
+  HASH_FIND(hh, g->backends, service, size, b);
+  if (b != NULL)
+    return b;
+  b = calloc(1, sizeof *b + size + 1);
+  if (b == NULL)
     return NULL;
-  }
-  DL_APPEND(g->backends, b);
-  return b;
+  memcpy(b->service, service, size + 1);
+  HASH_ADD_KEYPTR(hh, g->backends, b->service, size, b);
+  if (b->hh.tbl != NULL)
+    return b;
+  free(b);
+  return NULL;
+}
+
+static void backend_release(struct gate *g, struct backend *b)
+{
+  if (b->count > 0)
+    return;
+  HASH_DEL(g->backends, b); /* NOLINT(clang-analyzer-core.NullDereference,clang-analyzer-unix.Malloc): it is in it */
+  free(b);
 }
 
 static void leave_pool(struct upstream *u)
@@ -105,16 +115,13 @@ void backends_close(struct gate *g)
   struct backend *b, *next_backend;
   struct upstream *u, *next;
 
-  DL_FOREACH_SAFE(g->backends, b, next_backend)
+  HASH_ITER(hh, g->backends, b, next_backend)
   {
     DL_FOREACH_SAFE(b->idle, u, next)
     {
       upstream_close(u, false);
     }
-    free(b->service);
-    free(b);
   }
-  g->backends = NULL;
 }
 
 /* ---- One of them ---- */
@@ -146,8 +153,10 @@ static struct upstream *dial(struct gate *g, struct backend *b)
     g->dialling = u;
     tunnels_forward(carrier_tunnels(g->carrier), b->service, pair[1], "the gate");
     g->dialling = NULL;
-    if (u->tunnel != NULL)
+    if (u->tunnel != NULL) {
+      b->count++;
       return u;
+    }
     gate_socket_close(&u->socket, false);
   } else {
     close(pair[1]);
@@ -169,6 +178,8 @@ struct upstream *upstream_take(struct gate *g, const char *service, struct clien
   }
   if (u != NULL)
     u->client = c;
+  else if (b != NULL)
+    backend_release(g, b);
   return u;
 }
 
@@ -199,6 +210,8 @@ void upstream_close(struct upstream *u, bool reset)
   }
   gate_socket_close(&u->socket, reset);
   http1_parser_free(&u->parser);
+  u->backend->count--;
+  backend_release(u->gate, u->backend);
   free(u);
 }
 

@@ -71,13 +71,16 @@ static void host_told(enum link_host_news news, void *arg)
     way_renewed(arg);
 }
 
+static void routes_changed(struct carrier *c);
+
 static void link_state(struct link *l, bool connected, const char *why, void *arg)
 {
   struct carrier *c = arg;
 
-  (void)connected;
   if (c->tunnels == NULL)
     return;
+  if (connected && c->has_timer)
+    routes_changed(c); /* that there are none is told as well */
   if (link_host_follow(&c->host))
     way_changed(c);
   if (link_refused(l) && link_connects(l) == 0)

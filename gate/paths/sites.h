@@ -3,24 +3,30 @@
 #ifndef GATE_SITES_H
 #define GATE_SITES_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "gate/http1/grammar.h"
 
 struct sites;
 
+/* The hosts that have nothing any more are remembered: so many, and so long (ms). */
+enum { SITES_LEFT_MAX = 4096, SITES_LEFT_MS = 3600 * 1000 };
+
 struct sites *sites_create(void); /* NULL: out of memory */
-void sites_free(struct sites *r);
-void sites_clear(struct sites *r);
-/* `host` is a name or an address without a port; `path` is "" or begins with "/". Several with the same host and path
- * share them. 0, or a negative errno. */
+void sites_free(struct sites *r); /* NULL is fine */
+
+/* A new list: sites_begin, sites_add for each, sites_settle. `host` is in lower case, without a port; `path` is "" or
+ * begins with "/". They come sorted by host; several with the same host and path share them. What memory does not
+ * suffice for is not there. Times are in ms, of any clock that does not go back. */
+void sites_begin(struct sites *r);
 int sites_add(struct sites *r, const char *host, const char *path, const char *service);
-/* HOST[/PATH]=SERVICE. -EINVAL as well. */
-int sites_add_text(struct sites *r, const char *text);
-/* Hosts LABEL.`domain` without a route are for the service LABEL. */
-int sites_set_domain(struct sites *r, const char *domain);
-/* How many services there are for it; the first of them is services[0]. At most `most` are told, good until the routes
- * change. `label` is filled with the one that --domain gives. */
-enum { SITES_LABEL_SIZE = 64 };
+void sites_settle(struct sites *r, uint64_t now);
+
+/* How many services there are for it; at most `most` are told in `services`, good until the next list. */
 size_t sites_find(const struct sites *r, struct http1_text host, struct http1_text path, const char **services,
-                  size_t most, char label[SITES_LABEL_SIZE]);
+                  size_t most);
+/* Whether the host is somebody's, or was: also before the first list, when nobody can say that it is not. */
+bool sites_know(const struct sites *r, struct http1_text host, uint64_t now);
 
 #endif

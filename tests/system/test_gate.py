@@ -8,24 +8,35 @@ import threading
 
 import pytest
 
-from harness import BUILD, Server, eventually, free_port, hear_exactly, run, run_any
+from harness import BUILD, Program, Server, bash, eventually, free_port, hear_exactly, run, run_any
 from mmgate import Gate, read_head, request, status
 from origin import ANSWERS, Origin
+
+
+NAMES = ("--domain", "tun.example.com", "--own-domains", "*.test,other.example")
 
 
 @pytest.fixture(scope="module")
 def place(module_world):
     """A router, a mount with services, and a gate: "app" is an origin by hand, "gone" has no target, "api" shares app's host."""
     world = module_world
-    world.relay = world.router()
+    world.relay = world.router(*NAMES)
     world.mount_a = world.mount(world.relay)
     world.origin, world.api = world.target(Origin), world.target(Origin)
     world.mount_a.service("app", world.origin.address)
     world.mount_a.service("api", world.api.address)
     world.mount_a.service("gone", f"127.0.0.1:{free_port()}")
-    world.gate = world.add(Gate(world.directory, world.relay.address, "-o", "dial_timeout=2", "--domain", "test", "--route", "app.test/api=api",
-                                "--route", "Other.Example=app"))
+    for service, names in ("app", "app.test\nother.example\n"), ("api", "app.test/api\n"), ("gone", "gone.test\n"):
+        world.mount_a.write(f"services/{service}/http", names)
+    world.gate = world.add(Gate(world.directory, world.relay.address, "-o", "dial_timeout=2"))
+    for host, code in ("app.test", 200), ("other.example", 200), ("gone.test", 502):
+        awaits(world.gate, host, code)
     return world
+
+
+def awaits(gate, host, code, path="/plain"):
+    """Until the gate answers so: it hears of names a moment later."""
+    eventually(lambda: status(gate.says(request(path, host=host))) == code, what=f"{host} answers {code}")
 
 
 @pytest.fixture
@@ -55,8 +66,7 @@ def test_the_target_sees_a_canonical_request(gate):
 def test_names_paths_and_nobody(place, gate):
     assert status(gate.says(request(host="nobody.else"))) == 404
     assert status(gate.says(request(host="OTHER.example."))) == 200
-    absent = gate.says(request(host="absent.test"))
-    assert status(absent) == 503 and b"Retry-After:" in absent
+    assert status(gate.says(request(host="absent.test"))) == 404
     assert status(gate.says(request(host="gone.test"))) == 502
     before = len(place.api.requests), len(place.origin.requests)
     gate.says(request("/api/x") + request("/api") + request("/api?q") + request("/apis"))
@@ -254,7 +264,7 @@ def test_a_download_survives_the_router(place, gate):
         read_head(client)
         assert hear_exactly(client, size // 4) == b"a" * (size // 4)
         place.relay.kill()
-        place.relay = place.router(listen=place.relay.address)
+        place.relay = place.router(*NAMES, listen=place.relay.address)
         connection.sendall(b"b" * (size // 2))
         assert hear_exactly(client, size * 3 // 4) == b"a" * (size // 4) + b"b" * (size // 2)
     place.origin.go_on.set()
@@ -263,7 +273,8 @@ def test_a_download_survives_the_router(place, gate):
 
 
 def test_it_ends_when_its_clients_have_their_answers(place):
-    gate = place.add(Gate(place.directory, place.relay.address, "--domain", "test", name="mmgate-drained"))
+    gate = place.add(Gate(place.directory, place.relay.address, name="mmgate-drained"))
+    awaits(gate, "app.test", 200)
     held = hold(place.origin)
     with gate.dial() as idle, gate.dial() as client:
         idle.sendall(request())
@@ -282,8 +293,8 @@ def test_it_ends_when_its_clients_have_their_answers(place):
 
 
 @pytest.mark.parametrize("options, sentence", [
-    (["--http", "nonsense"], "--http"), (["--route", "a"], "--route"), (["-o", "nothing"], "nothing"), ([], "ROUTER")],
-    ids=["http", "route", "option", "router"])
+    (["--http", "nonsense"], "--http"), (["--public", "ftp"], "--public"), (["--public", "http:0"], "--public"), (["-o", "nothing"], "nothing"), ([], "ROUTER")],
+    ids=["http", "public", "port", "option", "router"])
 def test_what_the_command_line_refuses(options, sentence):
     done = run_any(BUILD / "mmgate", *options)
     assert done.returncode != 0 and sentence in done.stderr and done.stderr.startswith("mmgate: ")
@@ -293,3 +304,49 @@ def test_a_port_that_is_taken(place):
     with contextlib.closing(Server()) as server:
         done = run_any(BUILD / "mmgate", "--http", server.address, place.relay.address)
     assert done.returncode != 0 and "in use" in done.stderr
+
+
+def test_a_web_server_is_shared_by_name(world, directory):
+    """As a user does it, with real programs: a name is written, visitors come, the service goes and comes back."""
+    (directory / "index.html").write_text("<p>hello from app</p>\n")
+    web = world.add(Program(directory, "web", ["/usr/bin/python3", "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory]))
+    web.expected_exit = -signal.SIGTERM
+    port = eventually(lambda: re.search(r"port (\d+)", web.text()), what="the web server listens")[1]
+    router = world.router(*NAMES)
+    gate = world.add(Gate(directory, router.address))
+    mount, other = world.mount(router.address), world.target(Origin)
+    assert status(gate.says(request(host="app.tun.example.com"))) in (404, 503)
+    done = bash(f"cd {mount.path} && mkdir services/web services/other && echo 127.0.0.1:{port} > services/web/target && "
+                f"echo {other.address} > services/other/target && echo app > services/web/http && echo api > services/other/http")
+    assert done.returncode == 0, done
+    host, second = "app.tun.example.com", "api.tun.example.com"
+    eventually(lambda: mount.read("services/web/url") == f"http://{host}:{gate.port}\n", what="the URL names the gate's port")
+    awaits(gate, host, 200, "/")
+    awaits(gate, second, 200)
+    assert run("curl", "-sS", "--max-time", "30", "--noproxy", "*", "-H", f"Host: {host}", f"http://127.0.0.1:{gate.port}/") == "<p>hello from app</p>\n"
+    assert run(*url(gate, "/index.html", host=host)) == "<p>hello from app</p>\n"
+
+    answers = gate.says(request("/", host=host) + request("/plain", host=second) + request("/", host=host))
+    assert answers.count(b"hello from app") == 2 and answers.count(b"hello\n") == 1, "each request goes by its own host"
+
+    mount.write("services/web/http", "shop\n")
+    awaits(gate, "shop.tun.example.com", 200, "/")
+    assert bash(f"rm -r {mount.path}/services/other").returncode == 0
+    eventually(lambda: b"Nobody serves this name at the moment." in gate.says(request(host=second)), what="a known name that nobody serves")
+    answer = gate.says(request(host=second))
+    assert status(answer) == 503 and b"\r\nRetry-After: 5\r\n" in answer
+    answer = gate.says(request(host="never.tun.example.com"))
+    assert status(answer) == 404 and answer.endswith(b"\r\n\r\nThere is nothing under this name.\n")
+    bash(f"cd {mount.path} && mkdir services/other && echo {other.address} > services/other/target && echo api > services/other/http")
+    awaits(gate, second, 200)
+
+
+def test_the_front_is_what_visitors_see(world, directory):
+    router = world.router(*NAMES)
+    gate = world.add(Gate(directory, router.address, "--public", "https", "--public", "http:8000"))
+    mount = world.mount(router.address)
+    mount.service("app", world.target(Origin).address)
+    mount.write("services/app/http", "app.test\n")
+    assert mount.read("services/app/url") == "https://app.test\n" or eventually(
+        lambda: mount.read("services/app/url") == "https://app.test\n", what="the front's URL")
+    awaits(gate, "app.test", 200)
