@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@ enum {
 };
 
 struct pipes {
+  int nowhere; /* /dev/null */
+  pthread_mutex_t lock;
   size_t budget, idle_most, bytes, taken, idle_count;
   struct pooled_pipe *idle;
   unsigned pause;
@@ -57,7 +60,7 @@ static struct pooled_pipe *make(struct pipes *ps, size_t wanted)
     free(p);
     return NULL;
   }
-  *p = (struct pooled_pipe){.in = fds[1], .out = fds[0], .size = resize(fds[1], wanted)};
+  *p = (struct pooled_pipe){.of = ps, .in = fds[1], .out = fds[0], .size = resize(fds[1], wanted)};
   p->slots = p->size / (size_t)sysconf(_SC_PAGESIZE);
   ps->bytes += p->size;
   if (p->size >= PIPE_SIZE_LEAST)
@@ -108,6 +111,40 @@ bool pipe_has_room_after(const struct pooled_pipe *p, size_t bytes)
   return bytes < p->slots;
 }
 
+ssize_t pipe_share(struct pooled_pipe *p, struct pooled_pipe *with, size_t size)
+{
+  ssize_t n = count(with, tee(p->out, with->in, size, SPLICE_F_NONBLOCK));
+  if (n > 0)
+    with->held += (size_t)n;
+  return n;
+}
+
+/* What it holds is there at once: where less comes, the count was wrong. */
+static int take_all(struct pooled_pipe *p, void *out, size_t size)
+{
+  for (size_t done = 0; done < size;) {
+    ssize_t n = out != NULL ? count(p, read(p->out, (uint8_t *)out + done, size - done))
+                            : count(p, splice(p->out, NULL, p->of->nowhere, NULL, size - done, SPLICE_F_NONBLOCK));
+    if (n <= 0) {
+      p->spoiled = true;
+      return n < 0 ? (int)n : -EIO;
+    }
+    done += (size_t)n;
+    p->held -= (size_t)n;
+  }
+  return 0;
+}
+
+int pipe_read(struct pooled_pipe *p, void *out, size_t size)
+{
+  return take_all(p, out, size);
+}
+
+int pipe_forget(struct pooled_pipe *p, size_t size)
+{
+  return take_all(p, NULL, size);
+}
+
 /* ---- The pool ---- */
 
 static size_t size_wanted(const struct pipes *ps)
@@ -119,15 +156,16 @@ static size_t size_wanted(const struct pipes *ps)
   return size;
 }
 
-struct pooled_pipe *pipes_take(struct pipes *ps)
+static struct pooled_pipe *take_idle(struct pipes *ps)
 {
   struct pooled_pipe *p = ps->idle;
-  if (p != NULL) {
-    ps->idle = p->next;
-    ps->idle_count--;
-    ps->taken++;
-    return p;
-  }
+  ps->idle = p->next;
+  ps->idle_count--;
+  return p;
+}
+
+static struct pooled_pipe *take_new(struct pipes *ps)
+{
   size_t size = size_wanted(ps);
   if (size < PIPE_SIZE_LEAST)
     return NULL;
@@ -135,42 +173,65 @@ struct pooled_pipe *pipes_take(struct pipes *ps)
     ps->pause--;
     return NULL;
   }
-  p = make(ps, size);
+  struct pooled_pipe *p = make(ps, size);
   if (p == NULL) {
     ps->pause = REFUSED_PAUSE;
     ps->refused++;
     return NULL;
   }
-  ps->taken++;
   ps->made++;
   return p;
 }
 
-void pipes_give(struct pipes *ps, struct pooled_pipe *p)
+struct pooled_pipe *pipes_take(struct pipes *ps)
 {
+  pthread_mutex_lock(&ps->lock);
+  struct pooled_pipe *p = ps->idle != NULL ? take_idle(ps) : take_new(ps);
+  ps->taken += p != NULL;
+  pthread_mutex_unlock(&ps->lock);
+  return p;
+}
+
+void pipes_give(struct pooled_pipe *p)
+{
+  if (p == NULL)
+    return;
+  struct pipes *ps = p->of;
+  pthread_mutex_lock(&ps->lock);
   ps->taken--;
   ps->pause = 0;
   if (p->held > 0 || p->spoiled || ps->idle_count >= ps->idle_most) {
     discard(ps, p);
-    return;
+  } else {
+    check_empty(p);
+    p->next = ps->idle;
+    ps->idle = p;
+    ps->idle_count++;
   }
-  check_empty(p);
-  p->next = ps->idle;
-  ps->idle = p;
-  ps->idle_count++;
+  pthread_mutex_unlock(&ps->lock);
 }
 
-void pipes_stats(const struct pipes *ps, struct pipes_stats *out)
+void pipes_stats(struct pipes *ps, struct pipes_stats *out)
 {
+  pthread_mutex_lock(&ps->lock);
   *out = (struct pipes_stats){
       .taken = ps->taken, .idle = ps->idle_count, .bytes = ps->bytes, .made = ps->made, .refused = ps->refused};
+  pthread_mutex_unlock(&ps->lock);
 }
 
 int pipes_open(struct pipes **out, size_t budget, size_t idle_most)
 {
   struct pipes *ps = calloc(1, sizeof *ps);
-  if (ps == NULL)
-    return -ENOMEM;
+  int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  int error = ps == NULL ? -ENOMEM : nowhere < 0 ? -errno : 0;
+  if (error != 0) {
+    if (nowhere >= 0)
+      close(nowhere);
+    free(ps);
+    return error;
+  }
+  pthread_mutex_init(&ps->lock, NULL); /* a default mutex: on Linux it cannot fail */
+  ps->nowhere = nowhere;
   ps->budget = budget;
   ps->idle_most = idle_most;
   *out = ps;
@@ -179,9 +240,9 @@ int pipes_open(struct pipes **out, size_t budget, size_t idle_most)
 
 void pipes_close(struct pipes *ps)
 {
-  for (struct pooled_pipe *p = ps->idle, *next; p != NULL; p = next) {
-    next = p->next;
-    discard(ps, p);
-  }
+  while (ps->idle != NULL)
+    discard(ps, take_idle(ps));
+  close(ps->nowhere);
+  pthread_mutex_destroy(&ps->lock);
   free(ps);
 }

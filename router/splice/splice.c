@@ -42,7 +42,7 @@ static void linger(int fd, bool resets)
 static void end_close(struct splices *ss, struct end *e, bool orderly)
 {
   poller_remove(ss->poller, -1, &e->watch);
-  way_forget(&ss->ways, e);
+  way_forget(e);
   if (orderly)
     linger(e->fd, false);
   close(e->fd);
@@ -156,7 +156,7 @@ fail_watched:
   poller_remove(ss->poller, sides[0].fd, &s->ends[0].watch);
 fail:
   for (int i = 0; i < 2; i++)
-    way_forget(&ss->ways, &s->ends[i]);
+    way_forget(&s->ends[i]);
   free(s);
   return error;
 }

@@ -180,10 +180,9 @@ static enum way_went copy(struct ways *ws, struct end *from, struct end *to)
   return WAY_WENT;
 }
 
-static void give_pipe(struct ways *ws, struct end *e)
+static void give_pipe(struct end *e)
 {
-  if (e->pipe != NULL)
-    pipes_give(ws->pipes, e->pipe);
+  pipes_give(e->pipe);
   e->pipe = NULL;
 }
 
@@ -219,13 +218,13 @@ enum way_went way_go(struct ways *ws, struct end *from, struct end *to)
   for (int i = 0; i < 2 * FILLINGS_MAX && last == WAY_WENT; i++)
     last = step(ws, from, to);
   if (from->pipe != NULL && from->pipe->held == 0)
-    give_pipe(ws, from);
+    give_pipe(from);
   return last;
 }
 
-void way_forget(struct ways *ws, struct end *e)
+void way_forget(struct end *e)
 {
-  give_pipe(ws, e);
+  give_pipe(e);
   free(e->kept);
   pacer_forget(&e->paced);
 }

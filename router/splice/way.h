@@ -48,6 +48,6 @@ enum way_went way_go(struct ways *ws, struct end *from, struct end *to);
  */
 bool way_say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t size);
 /* Gives back what its end of a pair holds, but for the descriptor. */
-void way_forget(struct ways *ws, struct end *e);
+void way_forget(struct end *e);
 
 #endif

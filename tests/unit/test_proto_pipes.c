@@ -75,11 +75,11 @@ START_TEST(test_an_empty_one_is_used_again)
   ck_assert_int_eq(pipe_drain(p, near, p->size), 3);
   ck_assert_int_eq(recv(far, got, 5, MSG_WAITALL), 5);
   ck_assert_str_eq(got, "hello");
-  pipes_give(pool, p);
+  pipes_give(p);
   ck_assert_uint_eq(stats().idle, 1);
   ck_assert_ptr_eq(pipes_take(pool), p);
   ck_assert_int_eq(pipe_fill(p, near, p->size), -EAGAIN); /* which spoils nothing */
-  pipes_give(pool, p);
+  pipes_give(p);
   ck_assert_uint_eq(stats().idle, 1);
   ck_assert_uint_eq(stats().made, 1);
   pipes_close(pool);
@@ -92,7 +92,7 @@ START_TEST(test_one_with_a_byte_in_it_is_closed)
   struct pooled_pipe *p = filled_with("hello");
   ck_assert_int_eq(pipe_drain(p, near, 4), 4);
   int out = p->out;
-  pipes_give(pool, p);
+  pipes_give(p);
   ck_assert_int_lt(fcntl(out, F_GETFD), 0);
   struct pipes_stats s = stats();
   ck_assert_uint_eq(s.idle, 0);
@@ -101,7 +101,7 @@ START_TEST(test_one_with_a_byte_in_it_is_closed)
   p = pipes_take(pool);
   ck_assert_int_eq(read(p->out, &(char){0}, 1), -1);
   ck_assert_int_eq(errno, EAGAIN);
-  pipes_give(pool, p);
+  pipes_give(p);
   pipes_close(pool);
 }
 END_TEST
@@ -115,7 +115,7 @@ START_TEST(test_one_that_met_an_error_is_closed)
   close(far);
   ck_assert_int_eq(pipe_fill(p, near, p->size), -ECONNRESET);
   ck_assert_uint_eq(p->held, 0);
-  pipes_give(pool, p);
+  pipes_give(p);
   ck_assert_uint_eq(stats().idle, 0);
   pipes_close(pool);
   far = dup(near);
@@ -143,7 +143,44 @@ START_TEST(test_room_is_certain)
       ck_assert_int_eq(pipe_drain(p, near, p->size), n);
     }
   }
-  pipes_give(pool, p);
+  pipes_give(p);
+  pipes_close(pool);
+}
+END_TEST
+
+/* What is shared comes out of both, and what is not wanted any more goes in the order in which it came. */
+START_TEST(test_shared_bytes)
+{
+  open_pool(16 << 20, 4);
+  struct pooled_pipe *p = filled_with("hello"), *kept = pipes_take(pool);
+  char got[8] = "";
+  ck_assert_int_eq(pipe_share(p, kept, 5), 5);
+  ck_assert_uint_eq(p->held, 5);
+  ck_assert_uint_eq(kept->held, 5);
+  ck_assert_int_eq(pipe_drain(p, near, 5), 5);
+  ck_assert_int_eq(recv(far, got, 5, MSG_WAITALL), 5);
+  ck_assert_str_eq(got, "hello");
+  ck_assert_int_eq(pipe_forget(kept, 2), 0);
+  ck_assert_int_eq(pipe_read(kept, got, 3), 0);
+  ck_assert_mem_eq(got, "llo", 3);
+  pipes_give(p);
+  pipes_give(kept);
+  ck_assert_uint_eq(stats().idle, 2);
+  pipes_close(pool);
+}
+END_TEST
+
+START_TEST(test_more_than_it_holds)
+{
+  open_pool(16 << 20, 4);
+  struct pooled_pipe *p = filled_with("hello");
+  ck_assert_int_eq(pipe_forget(p, 6), -EAGAIN);
+  pipes_give(p);
+  ck_assert_uint_eq(stats().idle, 0);
+  p = filled_with("hello");
+  ck_assert_int_eq(pipe_read(p, (char[8]){0}, 6), -EAGAIN);
+  pipes_give(p);
+  ck_assert_uint_eq(stats().idle, 0);
   pipes_close(pool);
 }
 END_TEST
@@ -164,7 +201,7 @@ START_TEST(test_the_budget_is_held)
   ck_assert_uint_le(stats().bytes, BUDGET);
   ck_assert_uint_gt(stats().bytes, BUDGET / 2);
   while (count > 0)
-    pipes_give(pool, all[--count]);
+    pipes_give(all[--count]);
   ck_assert_uint_eq(stats().idle, 2);
   ck_assert_uint_eq(stats().taken, 0);
   pipes_close(pool);
@@ -186,12 +223,12 @@ START_TEST(test_out_of_descriptors)
   ck_assert_ptr_null(none);
   ck_assert_ptr_null(nor);
   ck_assert_uint_eq(stats().refused, 1); /* not asked for twice at once */
-  pipes_give(pool, first);
+  pipes_give(first);
   first = pipes_take(pool);
   struct pooled_pipe *another = pipes_take(pool); /* one was given back: so it is tried again */
   ck_assert_ptr_nonnull(another);
-  pipes_give(pool, first);
-  pipes_give(pool, another);
+  pipes_give(first);
+  pipes_give(another);
   pipes_close(pool);
 }
 END_TEST
@@ -218,7 +255,7 @@ START_TEST(test_a_plain_user_has_no_pages_left)
   struct pooled_pipe *p = pipes_take(pool);
   ck_assert_ptr_nonnull(p);
   ck_assert_uint_ge(p->size, PIPE_SIZE_LEAST);
-  pipes_give(pool, p);
+  pipes_give(p);
   pipes_close(pool);
   for (int i = 1; i < count; i++) {
     close(hogs[i][0]);
@@ -237,6 +274,8 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_one_with_a_byte_in_it_is_closed);
   tcase_add_test(tcase, test_one_that_met_an_error_is_closed);
   tcase_add_test(tcase, test_room_is_certain);
+  tcase_add_test(tcase, test_shared_bytes);
+  tcase_add_test(tcase, test_more_than_it_holds);
   tcase_add_test(tcase, test_the_budget_is_held);
   tcase_add_test(tcase, test_out_of_descriptors);
   tcase_add_test(tcase, test_a_plain_user_has_no_pages_left);
