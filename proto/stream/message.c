@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
+#include "proto/host/pipes.h"
+
 struct message *message_create(size_t count)
 {
   struct message *m = calloc(1, sizeof *m + count * sizeof m->parts[0]);
@@ -30,6 +32,7 @@ void message_free(struct message *m)
     return;
   for (size_t i = 0; i < m->count; i++)
     bytes_drop(&m->parts[i]);
+  pipes_give(m->pipe);
   free(m);
 }
 
@@ -38,5 +41,7 @@ size_t message_iovecs(const struct message *m, struct iovec *out, size_t max)
   size_t count = m->count < max ? m->count : max;
   for (size_t i = 0; i < count; i++)
     out[i] = (struct iovec){.iov_base = (void *)(uintptr_t)m->parts[i].at, .iov_len = m->parts[i].size};
+  if (m->pipe != NULL && count < max)
+    out[count++] = (struct iovec){.iov_len = m->pipe->held};
   return count;
 }

@@ -8,10 +8,12 @@
 #include "bytes.h"
 
 struct iovec;
+struct pooled_pipe;
 
 struct message {
   size_t count;
-  size_t size; /* bytes, of all parts */
+  size_t size;              /* bytes, of all parts and of the pipe */
+  struct pooled_pipe *pipe; /* NULL, or has what follows the parts: its data, whole */
   struct bytes parts[];
 };
 
@@ -21,7 +23,8 @@ struct message *message_create(size_t count);
 struct message *message_copy(const void *from, size_t size);
 /* Lets go of all parts. NULL is fine. */
 void message_free(struct message *m);
-/* Points `out` at the parts, the first `max` of them. Returns how many those are. */
+/* Points `out` at the parts, the first `max` of them; what is in a pipe is one more, without memory. Returns how many
+ * those are. */
 size_t message_iovecs(const struct message *m, struct iovec *out, size_t max);
 
 #endif

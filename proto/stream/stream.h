@@ -17,6 +17,7 @@
 struct bytes;
 struct errand;
 struct message;
+struct pooled_pipe;
 struct stream;
 
 /* What became of something that was to be said. */
@@ -32,6 +33,7 @@ struct stream_say {
   const void *head;         /* how the message begins; copied */
   size_t head_size;         /* at most STREAM_HEAD_MAX */
   const struct bytes *body; /* NULL, or what stands behind it; the kind takes a reference of its own */
+  struct pooled_pipe *pipe; /* NULL, or holds what stands behind it, and nothing else; the kind takes the pipe */
   bool last;                /* ends this direction in order, behind the message; with neither head nor body only that */
 };
 
@@ -56,6 +58,7 @@ struct stream_kind {
   /* When it never started; or after `ended`, with all answered that was asked for. On the loop. */
   void (*free)(struct stream *s);
   size_t message_max; /* bytes of data that a message should have at most */
+  bool splices;       /* bodies may be in pipes, on the way out and, where it is asked for, on the way in */
 };
 
 struct stream_user {
@@ -75,6 +78,7 @@ struct stream {
   const struct stream_kind *kind;
   const struct stream_user *user; /* set before `start`, with `arg` */
   void *arg;
+  bool by_pipe; /* set before `hear`: the next message may have its data in a pipe */
 };
 
 #endif

@@ -102,6 +102,8 @@ int payload_parse(const struct iovec *parts, size_t count, struct payload *out)
   int result;
   *out = (struct payload){0};
   while ((result = wire_next(&w, &field)) > 0) {
+    if (field.elsewhere && field.number != FIELD_DATA)
+      return -EBADMSG;
     out->fields += field.number <= FIELD_LAST;
     take_field(out, &field);
     if (field.number == FIELD_ACK && field.type == WIRE_BYTES && take_ack(parts, count, &field, out) != 0)

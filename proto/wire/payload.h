@@ -25,7 +25,8 @@ struct payload {
   struct ack ack;
 };
 
-/* 0, or -EBADMSG. Of data, header, reset and refused looks only at tags and lengths, wherever the parts are cut. */
+/* 0, or -EBADMSG. Of data, header, reset and refused looks only at tags and lengths, wherever the parts are cut. A part
+ * whose `iov_base` is NULL stands for bytes that are not in memory, which only data may be. */
 int payload_parse(const struct iovec *parts, size_t count, struct payload *out);
 
 /* Copies bytes [at, at + size), which must lie inside. */

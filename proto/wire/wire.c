@@ -22,6 +22,7 @@ static bool skip(struct wire *w, uint64_t size)
   w->left -= rest;
   while (rest > 0) {
     size_t here = w->parts->iov_len - w->offset;
+    w->elsewhere |= w->parts->iov_base == NULL && here > 0;
     if (rest < here) {
       w->offset += rest;
       return true;
@@ -43,6 +44,8 @@ static bool read_byte(struct wire *w, uint8_t *out)
     w->count--;
     w->offset = 0;
   }
+  if (w->parts->iov_base == NULL)
+    return false;
   *out = ((const uint8_t *)w->parts->iov_base)[w->offset];
   return skip(w, 1);
 }
@@ -88,8 +91,12 @@ int wire_next(struct wire *w, struct wire_field *out)
   if (w->left == 0)
     return 0;
   uint64_t tag = 0;
+  w->elsewhere = false;
   if (!read_varint(w, &tag) || tag > UINT32_MAX || tag >> 3 == 0)
     return -EBADMSG;
   *out = (struct wire_field){.number = (uint32_t)(tag >> 3), .type = (enum wire_type)(tag & 7)};
-  return read_value(w, out) ? 1 : -EBADMSG;
+  if (!read_value(w, out))
+    return -EBADMSG;
+  out->elsewhere = w->elsewhere;
+  return 1;
 }

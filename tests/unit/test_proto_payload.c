@@ -180,6 +180,23 @@ START_TEST(malformed)
 }
 END_TEST
 
+/* What follows a cut is not in memory: either it is the rest of data, and all is found as if it were there, or it
+ * cannot be read. */
+START_TEST(what_is_elsewhere_may_only_be_data)
+{
+  const struct row *row = &good[_i];
+  for (size_t cut = 0; cut < row->size; cut++) {
+    struct iovec parts[] = {{.iov_base = (void *)(uintptr_t)row->bytes, .iov_len = cut}, {.iov_len = row->size - cut}};
+    bool is_data = row->want.has_data && row->want.data_at <= cut;
+    is_data = is_data && row->want.data_at + row->want.data_size == row->size;
+    struct payload p;
+    ck_assert_int_eq(payload_parse(parts, 2, &p), is_data ? 0 : -EBADMSG);
+    if (is_data)
+      check_same(&p, &row->want);
+  }
+}
+END_TEST
+
 START_TEST(no_parts)
 {
   struct payload p;
@@ -451,6 +468,7 @@ Suite *test_suite(void)
   TCase *tests = tcase_create("payload");
   tcase_add_loop_test(tests, well_formed, 0, sizeof good / sizeof *good);
   tcase_add_loop_test(tests, malformed, 0, sizeof bad / sizeof *bad);
+  tcase_add_loop_test(tests, what_is_elsewhere_may_only_be_data, 0, sizeof good / sizeof *good);
   tcase_add_test(tests, no_parts);
   tcase_add_test(tests, copies_across_cuts);
   tcase_add_test(tests, prefix_is_what_protobuf_writes);
