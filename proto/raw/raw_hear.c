@@ -8,11 +8,7 @@
 #include "proto/stream/message.h"
 #include "raw_internal.h"
 
-enum {
-  READ_MIN = 16 << 10,
-  READ_MAX = 256 << 10,
-  TURN_BYTES = 1 << 20, /* before others get their turn */
-};
+enum { TURN_BYTES = 1 << 20 /* before others get their turn */ };
 
 bool raw_hear(struct stream *stream)
 {
@@ -107,10 +103,18 @@ static bool take_end(struct raw_stream *s)
 
 static void adapt(struct raw_stream *s, size_t asked, size_t got)
 {
-  if (got == asked && s->read_size < READ_MAX)
+  if (got == asked && s->read_size < RAW_READ_MAX)
     s->read_size *= 2;
-  else if (got < asked / 4 && s->read_size > READ_MIN)
+  else if (got < asked / 4 && s->read_size > RAW_READ_MIN)
     s->read_size /= 2;
+}
+
+/* In bulk only the rest of a frame, where that is less: the next one may be spliced. */
+static size_t size_to_read(const struct raw_stream *s)
+{
+  size_t missing = s->gather.want - s->gather.have;
+  bool to_its_end = s->stream.by_pipe && s->read_size >= RAW_READ_BULK && missing > 0 && missing < s->read_size;
+  return to_its_end ? missing : s->read_size;
 }
 
 /* True: the stream is over. */
@@ -118,8 +122,8 @@ static bool receive(struct raw_stream *s, size_t *bytes)
 {
   struct slab_carver *carver = &s->line->set->carver;
   if (s->read_size == 0)
-    s->read_size = READ_MIN;
-  size_t size = s->read_size;
+    s->read_size = RAW_READ_MIN;
+  size_t size = size_to_read(s);
   void *room = slab_carver_room(carver, size);
   if (room == NULL) {
     raw_stream_fail(s, ENOMEM);
@@ -140,6 +144,28 @@ static bool receive(struct raw_stream *s, size_t *bytes)
   raw_gather_put(&s->gather, n <= RAW_COPY_MAX ? (struct bytes){.at = room, .size = (size_t)n}
                                                : slab_carver_take(carver, (size_t)n));
   return false;
+}
+
+/* As receive; *wait: nothing more has come. */
+static bool receive_any(struct raw_stream *s, size_t *bytes, bool *wait)
+{
+  struct message *m;
+  *wait = false;
+  switch (raw_splice_wants(s) ? raw_splice_receive(s, &m, bytes) : RAW_SPLICE_NOT) {
+  case RAW_SPLICE_WHOLE:
+    return take(s, m, false);
+  case RAW_SPLICE_WAITS:
+    *wait = true;
+    return false;
+  case RAW_SPLICE_LEFT:
+    return false;
+  case RAW_SPLICE_BROKE:
+    raw_stream_fail(s, errno);
+    return true;
+  case RAW_SPLICE_NOT:
+    break;
+  }
+  return receive(s, bytes);
 }
 
 /* True: the stream is over, and may be gone. */
@@ -166,8 +192,11 @@ static bool hear_all(struct raw_stream *s)
       poller_again(s->line->set->poller, &s->watch);
       break;
     }
-    if (receive(s, &bytes))
+    bool wait;
+    if (receive_any(s, &bytes, &wait))
       return true;
+    if (wait)
+      break;
   }
   return false;
 }

@@ -11,6 +11,7 @@
 
 #include "proto/flow/pacer.h"
 #include "proto/host/errand.h"
+#include "proto/host/pipes.h"
 #include "proto/host/poller.h"
 #include "proto/stream/slab.h"
 #include "proto/stream/stream.h"
@@ -22,6 +23,9 @@ enum {
   RAW_CONNECT_MS = 3000,
   RAW_WARM = 4,
   RAW_GOALS = 64,
+  RAW_READ_MIN = 16 << 10,
+  RAW_READ_BULK = 128 << 10, /* from here on data may be spliced */
+  RAW_READ_MAX = 256 << 10,
 };
 
 /* ---- raw_set.c ---- */
@@ -32,6 +36,7 @@ struct raw_set {
   pthread_t thread;
   struct slab_carver carver;
   struct pacer *pacer;
+  struct pipes *pipes;            /* NULL: nothing is spliced */
   struct poller_delay connecting; /* deadlines of streams and questions */
   void (*closed)(void *arg);
   void *closed_arg;
@@ -161,7 +166,8 @@ struct raw_stream {
   uint8_t *first;       /* secret; NULL: it was said, or is in `rest` */
   uint8_t *rest;        /* of heads the socket did not take */
   uint32_t first_size, rest_at, rest_size;
-  struct bytes body; /* the same of a body, behind it */
+  struct bytes body;        /* the same of a body, behind it */
+  struct pooled_pipe *pipe; /* or of one in a pipe */
   bool saying, last, half_closed;
   bool carries_much; /* and its socket knows */
   bool has_status;
@@ -175,6 +181,8 @@ struct raw_stream {
   bool hung_up;  /* its end will follow */
   uint32_t read_size;
   struct raw_gather gather;
+  struct message *splicing; /* comes in through its pipe: this, and so many bytes more */
+  size_t splice_left;
 };
 
 enum raw_due { RAW_DUE_SAY = 1, RAW_DUE_HEAR = 2, RAW_DUE_END = 4, RAW_DUE_PACE = 8 };
@@ -204,5 +212,20 @@ void raw_say_free(struct raw_stream *s);
 bool raw_hear(struct stream *stream);
 /* On the loop. May free the stream. */
 void raw_hear_go(struct raw_stream *s);
+
+/* ---- raw_splice.c ---- */
+
+enum raw_spliced {
+  RAW_SPLICE_WHOLE, /* a message, its data in a pipe */
+  RAW_SPLICE_WAITS, /* for more to come in */
+  RAW_SPLICE_LEFT,  /* what came of one is in memory now, where it is to be looked at */
+  RAW_SPLICE_NOT,   /* what comes next is to be received into memory */
+  RAW_SPLICE_BROKE, /* with errno */
+};
+
+/* Whether what comes next is data in bulk, as far as that can be known, and its user takes it in a pipe. */
+bool raw_splice_wants(const struct raw_stream *s);
+enum raw_spliced raw_splice_receive(struct raw_stream *s, struct message **out, size_t *bytes);
+void raw_splice_free(struct raw_stream *s);
 
 #endif

@@ -1,6 +1,6 @@
 /* What goes out: the preamble, then frames. What is said first waits for the end of the turn, so that a dial and what
  * the application has sent by then leave together. What the socket does not take is kept, heads as a copy and a body
- * by reference, until it does.
+ * by reference or in its pipe, until it does.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ enum { PARTS_MAX = 4, MUCH = 16 << 10 };
 struct outgoing {
   struct iovec parts[PARTS_MAX]; /* the heads, then the body if there is one */
   int heads, count;
-  struct bytes body; /* not a reference of its own */
+  struct bytes body; /* not a reference of its own; none if there is a pipe */
   uint8_t length[RAW_FRAME_LENGTH_SIZE];
   uint8_t preamble[RAW_PREAMBLE_MAX];
 };
@@ -47,6 +47,8 @@ void raw_say_free(struct raw_stream *s)
   drop_first(s);
   drop_rest(s);
   bytes_drop(&s->body);
+  pipes_give(s->pipe);
+  s->pipe = NULL;
 }
 
 /* ---- One system call ---- */
@@ -66,6 +68,8 @@ static void collect_waiting(struct raw_stream *s, struct outgoing *o)
 static void collect_frame(struct outgoing *o, const struct stream_say *what)
 {
   size_t size = what->head_size + (what->body != NULL ? what->body->size : 0);
+  if (what->pipe != NULL)
+    size += what->pipe->held;
   if (size == 0)
     return;
   raw_frame_write(o->length, size);
@@ -114,6 +118,23 @@ static void keep_body(struct raw_stream *s, const struct outgoing *o, size_t tak
   s->body.size -= taken;
 }
 
+/* The pipe stands behind all else. As push. */
+static bool drain(struct raw_stream *s)
+{
+  while (s->pipe != NULL && s->pipe->held > 0) {
+    ssize_t n = pipe_drain(s->pipe, s->fd, s->pipe->held);
+    if (n == -EAGAIN)
+      return true;
+    if (n <= 0) {
+      errno = n < 0 ? (int)-n : EIO;
+      return false;
+    }
+  }
+  pipes_give(s->pipe);
+  s->pipe = NULL;
+  return true;
+}
+
 /* False: the connection is broken, and errno says how. */
 static bool push(struct raw_stream *s, struct outgoing *o, bool own)
 {
@@ -124,9 +145,9 @@ static bool push(struct raw_stream *s, struct outgoing *o, bool own)
   o->heads = o->count;
   add(o, o->body.at, o->body.size);
   if (o->count == 0)
-    return true;
+    return drain(s);
   struct msghdr m = {.msg_iov = o->parts, .msg_iovlen = (size_t)o->count};
-  ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+  ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT | (s->pipe != NULL ? MSG_MORE : 0));
   if (n < 0 && errno != EAGAIN && errno != EINTR)
     return false;
   size_t taken = n > 0 ? (size_t)n : 0, heads = 0;
@@ -139,12 +160,12 @@ static bool push(struct raw_stream *s, struct outgoing *o, bool own)
     return false;
   }
   keep_body(s, o, taken > heads ? taken - heads : 0, own);
-  return true;
+  return s->rest != NULL || drain(s);
 }
 
 static bool waits(const struct raw_stream *s)
 {
-  return s->rest != NULL || s->body.size > 0;
+  return s->rest != NULL || s->body.size > 0 || s->pipe != NULL;
 }
 
 static void half_close_if_due(struct raw_stream *s)
@@ -183,9 +204,12 @@ enum stream_said raw_say(struct stream *stream, const struct stream_say *what, s
   pthread_mutex_lock(&s->lock);
   if (!raw_stream_is_over(s) && !s->has_status && !s->last) {
     s->last = what->last;
+    s->pipe = what->pipe;
     collect_waiting(s, &o);
     collect_frame(&o, what);
     said = result(s, push(s, &o, false));
+  } else {
+    pipes_give(what->pipe);
   }
   pthread_mutex_unlock(&s->lock);
   return said;

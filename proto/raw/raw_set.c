@@ -5,6 +5,8 @@
 #include "proto/host/home.h"
 #include "raw_internal.h"
 
+enum { PIPE_BYTES = 16 << 20, PIPES_IDLE = 4 };
+
 static void deadline_passed(struct poller_deadline *one)
 {
   struct raw_deadline *d = (struct raw_deadline *)((char *)one - offsetof(struct raw_deadline, deadline));
@@ -31,6 +33,8 @@ int raw_set_open(struct raw_set **out, struct home *home)
     free(set);
     return -ENOMEM;
   }
+  if (pipes_open(&set->pipes, PIPE_BYTES, PIPES_IDLE) != 0)
+    set->pipes = NULL; /* all is copied */
   set->home = home;
   set->poller = home_poller(home);
   int error = pacer_open(&set->pacer, set->poller);
@@ -54,6 +58,8 @@ static void closed_on_loop(struct errand *e)
   void *closed_arg = set->closed_arg;
   slab_carver_close(&set->carver);
   slab_pool_release(set->carver.pool);
+  if (set->pipes != NULL)
+    pipes_close(set->pipes);
   free(set);
   closed(closed_arg);
 }

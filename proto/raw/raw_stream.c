@@ -117,6 +117,7 @@ void raw_stream_end(struct raw_stream *s, enum rpc_status status, const char *te
   close_socket(s);
   pthread_mutex_unlock(&s->lock);
   raw_gather_free(&s->gather);
+  raw_splice_free(s);
   const struct stream_user *user = s->stream.user;
   if (saying)
     user->said(s->stream.arg, false);
@@ -142,6 +143,7 @@ static void destroy(struct raw_stream *s)
   close_socket(s);
   raw_say_free(s);
   raw_gather_free(&s->gather);
+  raw_splice_free(s);
   pthread_mutex_destroy(&s->lock);
   DL_DELETE(l->streams, s);
   free(s->text);
@@ -294,7 +296,8 @@ static const struct stream_kind kind = {.name = "raw",
                                         .cancel = cancel,
                                         .has_no_room = has_no_room,
                                         .free = free_stream,
-                                        .message_max = MESSAGE_MAX};
+                                        .message_max = MESSAGE_MAX,
+                                        .splices = true};
 
 struct stream *raw_stream_create(struct raw_line *l, const struct header *h)
 {
