@@ -26,6 +26,7 @@ struct pipes {
   struct pooled_pipe *idle;
   unsigned pause;
   uint64_t made, refused;
+  bool closed;
 };
 
 /* ---- One pipe ---- */
@@ -79,18 +80,25 @@ static void check_empty(const struct pooled_pipe *p)
   (void)p;
 }
 
-static ssize_t count(struct pooled_pipe *p, ssize_t moved)
+/* A signal may interrupt it, although it never waits. */
+static ssize_t move(int from, int to, size_t most)
 {
-  if (moved >= 0)
-    return moved;
-  int error = errno;
-  p->spoiled |= error != EAGAIN;
-  return -error;
+  ssize_t n;
+  do
+    n = splice(from, NULL, to, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  while (n < 0 && errno == EINTR);
+  return n >= 0 ? n : -errno;
+}
+
+static bool is_error(ssize_t n)
+{
+  return n < 0 && n != -EAGAIN;
 }
 
 ssize_t pipe_fill(struct pooled_pipe *p, int fd, size_t most)
 {
-  ssize_t n = count(p, splice(fd, NULL, p->in, NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  ssize_t n = move(fd, p->in, most);
+  p->spoiled |= is_error(n);
   if (n > 0)
     p->held += (size_t)n;
   return n;
@@ -98,8 +106,8 @@ ssize_t pipe_fill(struct pooled_pipe *p, int fd, size_t most)
 
 ssize_t pipe_drain(struct pooled_pipe *p, int fd, size_t most)
 {
-  ssize_t n =
-      count(p, splice(p->out, NULL, fd, NULL, most < p->held ? most : p->held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  ssize_t n = move(p->out, fd, most < p->held ? most : p->held);
+  p->spoiled |= is_error(n);
   if (n > 0)
     p->held -= (size_t)n;
   return n;
@@ -113,18 +121,25 @@ bool pipe_has_room_after(const struct pooled_pipe *p, size_t bytes)
 
 ssize_t pipe_share(struct pooled_pipe *p, struct pooled_pipe *with, size_t size)
 {
-  ssize_t n = count(with, tee(p->out, with->in, size, SPLICE_F_NONBLOCK));
-  if (n > 0)
-    with->held += (size_t)n;
+  ssize_t n = tee(p->out, with->in, size, SPLICE_F_NONBLOCK);
+  if (n < 0)
+    return -errno; /* and nothing was shared */
+  with->held += (size_t)n;
   return n;
+}
+
+static ssize_t copy_out(int fd, void *out, size_t size)
+{
+  ssize_t n = read(fd, out, size);
+  return n >= 0 ? n : -errno;
 }
 
 /* What it holds is there at once: where less comes, the count was wrong. */
 static int take_all(struct pooled_pipe *p, void *out, size_t size)
 {
   for (size_t done = 0; done < size;) {
-    ssize_t n = out != NULL ? count(p, read(p->out, (uint8_t *)out + done, size - done))
-                            : count(p, splice(p->out, NULL, p->of->nowhere, NULL, size - done, SPLICE_F_NONBLOCK));
+    ssize_t n =
+        out != NULL ? copy_out(p->out, (uint8_t *)out + done, size - done) : move(p->out, p->of->nowhere, size - done);
     if (n <= 0) {
       p->spoiled = true;
       return n < 0 ? (int)n : -EIO;
@@ -192,6 +207,15 @@ struct pooled_pipe *pipes_take(struct pipes *ps)
   return p;
 }
 
+static void destroy(struct pipes *ps)
+{
+  while (ps->idle != NULL)
+    discard(ps, take_idle(ps));
+  close(ps->nowhere);
+  pthread_mutex_destroy(&ps->lock);
+  free(ps);
+}
+
 void pipes_give(struct pooled_pipe *p)
 {
   if (p == NULL)
@@ -200,7 +224,7 @@ void pipes_give(struct pooled_pipe *p)
   pthread_mutex_lock(&ps->lock);
   ps->taken--;
   ps->pause = 0;
-  if (p->held > 0 || p->spoiled || ps->idle_count >= ps->idle_most) {
+  if (p->held > 0 || p->spoiled || ps->closed || ps->idle_count >= ps->idle_most) {
     discard(ps, p);
   } else {
     check_empty(p);
@@ -208,7 +232,10 @@ void pipes_give(struct pooled_pipe *p)
     ps->idle = p;
     ps->idle_count++;
   }
+  bool last = ps->closed && ps->taken == 0;
   pthread_mutex_unlock(&ps->lock);
+  if (last)
+    destroy(ps);
 }
 
 void pipes_stats(struct pipes *ps, struct pipes_stats *out)
@@ -240,9 +267,10 @@ int pipes_open(struct pipes **out, size_t budget, size_t idle_most)
 
 void pipes_close(struct pipes *ps)
 {
-  while (ps->idle != NULL)
-    discard(ps, take_idle(ps));
-  close(ps->nowhere);
-  pthread_mutex_destroy(&ps->lock);
-  free(ps);
+  pthread_mutex_lock(&ps->lock);
+  ps->closed = true;
+  bool last = ps->taken == 0;
+  pthread_mutex_unlock(&ps->lock);
+  if (last)
+    destroy(ps);
 }

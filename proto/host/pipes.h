@@ -36,7 +36,7 @@ struct pipes_stats {
 
 /* Pipes of at most `budget` bytes together, by their sizes; `idle_most` of them are kept. 0 or a negative errno. */
 int pipes_open(struct pipes **out, size_t budget, size_t idle_most);
-void pipes_close(struct pipes *ps); /* all are given back */
+void pipes_close(struct pipes *ps); /* it goes when the last pipe is given back */
 
 /* An empty one, the larger the more of the budget is left. NULL: there is none to be had now (the budget, the
  * descriptors, the memory that a user may have in pipes): copy. That costs next to nothing to ask. */

@@ -149,6 +149,7 @@ int pump_attach(struct pump *p, struct pump_stream *s, const struct pump_attachm
   pthread_mutex_lock(&p->up.lock);
   pthread_mutex_lock(&p->down.lock);
   pthread_mutex_lock(&s->lock);
+  pump_splice_stop(p);
   int error = sequence_out_resume(&p->up.sequence, a->send_from);
   if (error == 0)
     make_current(p, s, a);
@@ -204,6 +205,7 @@ void pump_detach(struct pump *p)
   pthread_mutex_lock(&p->down.lock);
   p->stream = NULL;
   pump_up_pause(p);
+  pump_splice_stop(p);
   pthread_mutex_unlock(&p->down.lock);
   pthread_mutex_unlock(&p->up.lock);
 }
@@ -312,6 +314,7 @@ struct pump_counters pump_counters(struct pump *p)
   struct pump_counters c = {
       .bytes_read = atomic_load_explicit(&p->bytes_read, memory_order_relaxed),
       .bytes_written = atomic_load_explicit(&p->bytes_written, memory_order_relaxed),
+      .spliced = atomic_load_explicit(&p->spliced, memory_order_relaxed),
       .queued = atomic_load_explicit(&p->queued, memory_order_relaxed),
   };
   pthread_mutex_lock(&p->up.lock);

@@ -29,6 +29,7 @@ struct uv_loop_s;
 struct pump_limits {
   uint64_t window;      /* bytes: the most that one direction of one connection has under way, or queues */
   uint64_t budget;      /* bytes: for all windows together beyond what each starts with; the same for all queues */
+  uint64_t near_us;     /* data in bulk is spliced where the round trip is shorter than this; 0: nowhere */
   unsigned keepalive_s; /* after so long a silence a socket's peer is asked whether it is there; 0: never */
 };
 
@@ -153,6 +154,7 @@ void pump_close(struct pump *p);
 struct pump_counters {
   uint64_t bytes_read;    /* from the socket */
   uint64_t bytes_written; /* to the socket */
+  uint64_t spliced;       /* bytes of both that were never in our memory */
   uint64_t window;  /* how much of what was read may be under way; 0: the other side does not tell how far it is */
   uint64_t unacked; /* how much is: kept, to be sent again if need be */
   uint64_t queued;  /* came from the other side, and waits for the socket */

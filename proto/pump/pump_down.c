@@ -130,7 +130,7 @@ void pump_down_keep(struct pump *p)
     return;
   m->charged = true;
   charge(p, m->left + WINDOW_MESSAGE_COST);
-  if (m->left > 0 && m->left <= PUMP_COPY_MAX && m->message->count <= PUMP_PARTS_MAX)
+  if (m->left > 0 && m->left <= PUMP_COPY_MAX && m->message->count <= PUMP_PARTS_MAX && m->message->pipe == NULL)
     make_small(m);
 }
 
@@ -143,8 +143,12 @@ static bool append(struct pump *p, struct message *message, const struct payload
     return false;
   m->message = message;
   m->eof = payload->eof;
+  if (message->pipe != NULL && pipe_forget(message->pipe, (size_t)skip) != 0) {
+    free(m);
+    return false;
+  }
   if (payload->has_data) {
-    advance(m, payload->data_at + (size_t)skip);
+    advance(m, payload->data_at + (message->pipe == NULL ? (size_t)skip : 0));
     m->left = payload->data_size - (size_t)skip;
   }
   if (p->down.first == NULL)
@@ -175,7 +179,9 @@ const char *pump_down_take(struct pump *p, struct message *message, const struct
                                                             size, payload->eof, &skip)
                                       : 0;
   const char *why = NULL;
-  if (news < 0)
+  if (message->pipe != NULL && message->pipe->held != size)
+    why = "the other side sent a malformed message";
+  else if (news < 0)
     why = "the other side did not go on where it stopped";
   else if (news > 0 && !p->down.drop && is_too_much(p, size - skip))
     why = "the other side sent more than its limit allows";
@@ -190,15 +196,20 @@ const char *pump_down_take(struct pump *p, struct message *message, const struct
 
 /* ---- Writing ---- */
 
+static ssize_t write_parts(struct pump *p, const struct pump_message *m)
+{
+  struct iovec parts[PUMP_PARTS_MAX];
+  struct msghdr header = {.msg_iov = parts, .msg_iovlen = unwritten(m, parts, PUMP_PARTS_MAX)};
+  return sendmsg(p->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* 0: all is written. -EAGAIN: the socket is full. -ENOTCONN: there is no socket yet. -EPIPE: it failed. */
 static int write_message(struct pump *p, struct pump_message *m, uint64_t *written)
 {
-  struct iovec parts[PUMP_PARTS_MAX];
   while (m->left > 0) {
     if (p->fd < 0)
       return -ENOTCONN;
-    struct msghdr header = {.msg_iov = parts, .msg_iovlen = unwritten(m, parts, PUMP_PARTS_MAX)};
-    ssize_t n = sendmsg(p->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = m->message->pipe != NULL ? pump_splice_write(p, m) : write_parts(p, m);
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0 && errno == EAGAIN) {
@@ -212,7 +223,7 @@ static int write_message(struct pump *p, struct pump_message *m, uint64_t *writt
     }
     m->left -= (size_t)n;
     *written += (uint64_t)n;
-    if (m->left > 0)
+    if (m->left > 0 && m->message->pipe == NULL)
       advance(m, (size_t)n);
   }
   return 0;
@@ -261,7 +272,7 @@ void pump_down_write(struct pump *p)
 
 static bool may_receive(const struct pump *p)
 {
-  if (p->stream->in.receiving || p->stream->in.over)
+  if (p->stream->in.receiving || p->stream->in.over || pump_splice_blocks(p))
     return false;
   return window_hears(p->down.queueing, p->down.first == NULL);
 }
@@ -272,6 +283,7 @@ void pump_down_run(struct pump *p)
   if (s != NULL && s->original && s->in.status_known && s->status != RPC_OK)
     pump_down_drop(p);
   pump_down_write(p);
+  atomic_store_explicit(&p->down.blocked, pump_splice_blocks(p), memory_order_relaxed);
   if (s == NULL)
     return;
   if (may_receive(p))

@@ -19,6 +19,8 @@ void pump_hear_free(struct pump_stream *s)
 
 void pump_hear(struct pump_stream *s)
 {
+  const struct pump *p = atomic_load_explicit(&s->pump, memory_order_relaxed);
+  s->stream->by_pipe = p != NULL && p->stream == s && s->stream->kind->splices && pump_splice_may_hear(p);
   s->in.receiving = true;
   pump_stream_ref(s);
   if (s->stream->kind->hear(s->stream))
@@ -68,11 +70,11 @@ static bool keep_header(struct pump_stream *s, const struct payload *m, const st
   return true;
 }
 
-/* `parts`: room for as many as the message has. */
+/* `parts`: room for as many as the message has, and one in a pipe. */
 static bool parse(struct pump_stream *s, const struct message *message, struct iovec *parts, bool again,
                   struct payload *out)
 {
-  size_t count = message_iovecs(message, parts, message->count);
+  size_t count = message_iovecs(message, parts, message->count + 1);
   if (payload_parse(parts, count, out) != 0)
     return false;
   if (again)
@@ -88,9 +90,9 @@ static bool parse(struct pump_stream *s, const struct message *message, struct i
 static bool look(struct pump_stream *s, const struct message *message, bool again, struct payload *out)
 {
   struct iovec few[PUMP_PARTS_MAX];
-  if (message->count <= PUMP_PARTS_MAX)
+  if (message->count < PUMP_PARTS_MAX)
     return parse(s, message, few, again, out);
-  struct iovec *many = calloc(message->count, sizeof *many);
+  struct iovec *many = calloc(message->count + 1, sizeof *many);
   bool good = many != NULL && parse(s, message, many, again, out);
   free(many);
   return good;

@@ -1,8 +1,9 @@
 /* The parts of pumps and streams, for the files of the copy path: pump.c (the life of a pump, its streams, its socket),
  * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
- * (what is kept to be sent again), pump_socket.c (what the kernel does with a socket by itself), pump_unix.c (the same
- * of a unix socket), pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other
- * side is told of the socket's progress), pump_set.c (the sockets' events, the clocks).
+ * (what is kept to be sent again), pump_splice.c (both directions without a copy), pump_socket.c (what the kernel does
+ * with a socket by itself), pump_unix.c (the same of a unix socket), pump_hear.c (what comes in on one), pump_down.c
+ * (stream to socket), pump_ack.c (what the other side is told of the socket's progress), pump_set.c (the sockets'
+ * events, the clocks).
  *
  * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
@@ -23,6 +24,7 @@
 #include "proto/flow/window.h"
 #include "proto/host/heap.h"
 #include "proto/host/home.h"
+#include "proto/host/pipes.h"
 #include "proto/host/poller.h"
 #include "proto/stream/message.h"
 #include "proto/stream/slab.h"
@@ -42,6 +44,7 @@ struct pump_set {
   struct pump_clocks *clocks;
   struct pump_limits limits;
   struct poller *poller;
+  struct pipes *pipes; /* NULL: nothing is spliced */
   pthread_t loop_thread;
   struct slab_carver loop_carver, other_carver; /* one for each thread that reads sockets */
   atomic_int bulk;                              /* pumps that read large */
@@ -113,8 +116,11 @@ struct pump_stream {
 
 /* ---- Pumps ---- */
 
+struct pump_splice;
+
 struct pump_up {
   pthread_mutex_t lock;
+  struct pump_splice *splice;   /* NULL until it is of use */
   struct sequence_out sequence; /* the bodies are struct bytes */
   size_t read_size;
   struct window window;
@@ -124,7 +130,7 @@ struct pump_up {
   bool window_due;             /* and is to know that it is less now */
   bool windowed;               /* the other side tells how far it is */
   bool heard;                  /* it did */
-  bool starved;                /* by the window */
+  atomic_bool starved;         /* by the window */
   bool bulk;
   bool stopped;     /* the socket is not read any more */
   bool discard;     /* but to throw away what it brings */
@@ -150,12 +156,14 @@ struct pump_down {
   pthread_mutex_t lock;
   struct sequence_in sequence;
   struct pump_message *first, *last;
-  uint64_t said;   /* what the other side means to have under way */
-  uint64_t excess; /* of the queue, beyond what each may have */
-  bool bounded;    /* what the kernel keeps of it */
-  bool full;       /* the socket took no more; when it does again is told */
-  bool queueing;   /* more is asked for though some is unwritten: the other side has a window */
-  bool drop;       /* data is not wanted any more */
+  uint64_t said;            /* what the other side means to have under way */
+  uint64_t excess;          /* of the queue, beyond what each may have */
+  bool bounded;             /* what the kernel keeps of it */
+  bool full;                /* the socket took no more; when it does again is told */
+  bool queueing;            /* more is asked for though some is unwritten: the other side has a window */
+  bool drop;                /* data is not wanted any more */
+  atomic_bool blocked;      /* the first message is in a pipe, and nothing is asked for until it is written */
+  uint64_t written_at_rest; /* loop thread */
 };
 
 struct pump_acks {
@@ -186,7 +194,7 @@ struct pump {
   struct pump_up up;
   struct pump_down down;
   struct pump_acks acks;
-  _Atomic uint64_t bytes_read, bytes_written;
+  _Atomic uint64_t bytes_read, bytes_written, spliced;
   /* Down, as the window counts it; they change with that lock held: what waits for the socket, and what this pump has
    * of the budget. */
   _Atomic uint64_t queued, promised;
@@ -335,6 +343,41 @@ void pump_down_keep(struct pump *p);
 /* Data is not wanted any more, nor ends; what is queued is freed. */
 void pump_down_drop(struct pump *p);
 void pump_down_free(struct pump *p);
+
+/* The calling thread's. Besides the loop's there is at most one on which streams answer. */
+struct slab_carver *pump_carver_here(struct pump_set *set);
+
+/* ---- pump_splice.c: with the direction's lock held, unless told otherwise ---- */
+
+/* Whether a body is in a pipe. */
+bool pump_splice_has(const struct bytes *b);
+/* Whether the next read is to go through a pipe. */
+bool pump_splice_wants(struct pump *p);
+/* Reads up to `size` bytes, which then are in pipes, or in memory, if it is no bulk. How many; 0: the socket's end; a
+ * negative errno; -ENOTSUP: they are to be read into memory. */
+ssize_t pump_splice_read(struct pump *p, size_t size, struct bytes *out);
+/* How much more may be kept in a pipe. */
+size_t pump_splice_room(const struct pump *p);
+/* The pipe that has what is to be said, which is the caller's then; NULL: what is kept is to be said. */
+struct pooled_pipe *pump_splice_say(struct pump *p, const struct piece *piece);
+/* A body in a pipe is not needed any more. */
+void pump_splice_forget(struct bytes *b);
+/* All that is kept is in memory from now on. 0, or a negative errno: some of it is not. */
+int pump_splice_land(struct pump *p);
+/* Another stream will go on. */
+void pump_splice_stop(struct pump *p);
+/* Pipes that are empty are for others. */
+void pump_splice_acked(struct pump *p);
+void pump_splice_free(struct pump *p);
+/* Whether the next message may come in a pipe. */
+bool pump_splice_may_hear(const struct pump *p);
+/* Whether the next message must wait for one that is in a pipe. */
+bool pump_splice_blocks(const struct pump *p);
+/* As sendmsg. */
+ssize_t pump_splice_write(struct pump *p, struct pump_message *m);
+/* An ack may stand behind what waits: after the up direction ran, and once a second. Without locks held. */
+void pump_splice_starved(struct pump *p);
+void pump_splice_rest(struct pump *p);
 
 /* ---- pump_ack.c: with any direction lock held, but for the last two ---- */
 

@@ -25,7 +25,10 @@ static void drop_bytes(void *body)
 {
   struct bytes b;
   memcpy(&b, body, sizeof b);
-  bytes_drop(&b);
+  if (pump_splice_has(&b))
+    pump_splice_forget(&b);
+  else
+    bytes_drop(&b);
 }
 
 void pump_keep_init(struct pump *p)
@@ -36,6 +39,7 @@ void pump_keep_init(struct pump *p)
 void pump_keep_free(struct pump *p)
 {
   sequence_out_free(&p->up.sequence);
+  pump_splice_free(p);
 }
 
 void pump_keep_sent(struct pump *p)
@@ -46,6 +50,12 @@ void pump_keep_sent(struct pump *p)
 
 /* ---- Slabs ---- */
 
+static bool is_in_pipe(const struct piece *piece)
+{
+  struct bytes b = bytes_of(piece);
+  return pump_splice_has(&b);
+}
+
 /* How many messages, from this index on, were there at the last rest and lie in one slab; and their bytes. */
 static size_t in_one_slab(struct pump *p, size_t index, uint64_t *bytes)
 {
@@ -53,7 +63,8 @@ static size_t in_one_slab(struct pump *p, size_t index, uint64_t *bytes)
   size_t count = 0;
   *bytes = 0;
   for (struct piece *piece; (piece = sequence_out_kept(&p->up.sequence, index + count)) != NULL; count++) {
-    if (piece->at >= p->up.rested_at || piece->size <= PUMP_COPY_MAX || (slab != NULL && bytes_of(piece).owner != slab))
+    if (piece->at >= p->up.rested_at || piece->size <= PUMP_COPY_MAX || is_in_pipe(piece) ||
+        (slab != NULL && bytes_of(piece).owner != slab))
       break;
     slab = bytes_of(piece).owner;
     *bytes += piece->size;

@@ -63,6 +63,8 @@ void pump_say_go(struct pump_stream *s)
   run(s, p, &later);
   pump_stream_unlock(s, p, PUMP_UP);
   errands_run(later);
+  if (p != NULL)
+    pump_splice_starved(p);
 }
 
 void pump_say_done(struct pump_stream *s, bool ok)
@@ -75,6 +77,8 @@ void pump_say_done(struct pump_stream *s, bool ok)
   run(s, p, &later);
   pump_stream_unlock(s, p, PUMP_UP);
   errands_run(later);
+  if (p != NULL)
+    pump_splice_starved(p);
   pump_stream_unref(s);
 }
 

@@ -18,6 +18,8 @@
 enum {
   CHANGES = EPOLLIN | EPOLLRDHUP | EPOLLPRI | (int)EPOLLET,
   REST_MS = 1000,
+  PIPE_BYTES = 32 << 20,
+  PIPES_IDLE = 8,
 };
 
 struct pump_clocks {
@@ -114,6 +116,7 @@ static void rest_time(uv_timer_t *timer)
   DL_FOREACH(set->pumps, p)
   {
     look_after(p);
+    pump_splice_rest(p);
     if (pump_up_rest(p) || pump_ack_due(p))
       pump_up_go(p);
   }
@@ -133,6 +136,8 @@ static void handle_closed(uv_handle_t *handle)
   slab_carver_close(&set->loop_carver);
   slab_carver_close(&set->other_carver);
   slab_pool_release(set->loop_carver.pool);
+  if (set->pipes != NULL)
+    pipes_close(set->pipes);
   void (*closed)(void *arg) = set->closed;
   void *arg = set->closed_arg;
   free(clocks);
@@ -225,6 +230,8 @@ int pump_set_open(struct pump_set **out, struct home *home, struct uv_loop_s *lo
   set->loop_thread = pthread_self();
   set->loop_carver.pool = set->other_carver.pool = pool;
   clocks->set = set;
+  if (pipes_open(&set->pipes, PIPE_BYTES, PIPES_IDLE) != 0)
+    set->pipes = NULL; /* all is copied */
   uv_timer_init(loop, &clocks->ack_clock);
   uv_timer_init(loop, &clocks->rest_clock);
   uv_timer_init(loop, &clocks->crowd_clock);

@@ -65,6 +65,23 @@ static void say_alone(struct pump *p, bool last, struct errand **later)
     pump_say(p->stream, &what, later);
 }
 
+/* Where the data of a message is: in memory, or in a pipe that is given away. False: memory is short, and the
+ * connection is broken. */
+static bool find_body(struct pump *p, const struct piece *piece, struct bytes *body, struct pooled_pipe **pipe)
+{
+  memcpy(body, piece->body, sizeof *body);
+  if (!pump_splice_has(body))
+    return true;
+  *pipe = pump_splice_say(p, piece);
+  if (*pipe != NULL)
+    return true;
+  int error = pump_splice_land(p);
+  if (error != 0)
+    pump_tell_socket_failed(p, -error);
+  memcpy(body, piece->body, sizeof *body);
+  return error == 0;
+}
+
 /* The next message of the sequence; with it the stream is half-closed if it is the last, and that is due. */
 static void say_piece(struct pump *p, const struct piece *piece, struct errand **later)
 {
@@ -72,8 +89,13 @@ static void say_piece(struct pump *p, const struct piece *piece, struct errand *
   uint8_t prefix[PREFIX_MAX];
   struct bytes body;
   struct stream_say what = {.head = prefix, .head_size = write_prefix(p, prefix, piece)};
-  memcpy(&body, piece->body, sizeof body);
-  if (piece->size > 0)
+  if (piece->size > 0 && !find_body(p, piece, &body, &what.pipe)) {
+    s->out.over = true;
+    pump_up_pause(p);
+    pump_stream_cancel(s);
+    return;
+  }
+  if (piece->size > 0 && what.pipe == NULL)
     what.body = &body;
   sequence_out_sent(&p->up.sequence);
   s->out.at = p->up.sequence.next;
@@ -146,6 +168,7 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
     error = take_ack(p, ack);
   if (error == 0)
     sequence_out_acked(&p->up.sequence, p->up.window.acked);
+  pump_splice_acked(p);
   account(p);
   if (p->up.starved && window_room(&p->up.window) > 0) {
     p->up.starved = false;
@@ -153,6 +176,7 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
   }
   pthread_mutex_unlock(&p->up.lock);
   errands_run(later);
+  pump_splice_starved(p);
   return error;
 }
 
@@ -185,18 +209,16 @@ bool pump_up_rest(struct pump *p)
 
 void pump_up_unwindowed(struct pump *p)
 {
-  p->up.windowed = p->up.starved = false;
+  p->up.windowed = false;
+  p->up.starved = false;
   account(p);
   pump_ack_stop(p);
   pump_keep_sent(p);
 }
 
 /* How much may be read now; 0: nothing, until an ack comes. */
-static size_t room_for_read(const struct pump *p)
+static size_t room_for_read(const struct pump *p, size_t most)
 {
-  size_t most = p->up.read_size, message_max = p->stream->stream->kind->message_max;
-  if (most > message_max)
-    most = message_max;
   if (!p->up.windowed)
     return most;
   uint64_t room = window_room(&p->up.window);
@@ -240,10 +262,10 @@ static bool was_reset(const struct pump *p)
          info.tcpi_state == TCP_CLOSE;
 }
 
-/* What recv answered instead of bytes. */
-static void read_none(struct pump *p, ssize_t n)
+/* What recv answered instead of bytes, with a negative errno. */
+static void read_none(struct pump *p, int n)
 {
-  int error = n < 0 ? errno : was_reset(p) ? ECONNRESET : 0;
+  int error = n < 0 ? -n : was_reset(p) ? ECONNRESET : 0;
   p->up.dry = error == EAGAIN;
   if (p->up.dry)
     return;
@@ -273,11 +295,10 @@ static void discard(struct pump *p)
   if (n > 0)
     pump_go_on(p);
   else
-    read_none(p, n);
+    read_none(p, n < 0 ? -errno : 0);
 }
 
-/* The calling thread's. Besides the loop's there is at most one on which streams answer. */
-static struct slab_carver *carver_here(struct pump_set *set)
+struct slab_carver *pump_carver_here(struct pump_set *set)
 {
   return pthread_equal(pthread_self(), set->loop_thread) ? &set->loop_carver : &set->other_carver;
 }
@@ -292,43 +313,62 @@ static int bytes_of(struct slab_carver *carver, const void *room, size_t size, s
 }
 
 /* 0, or -ENOMEM: the connection is broken. */
-static int add_data(struct pump *p, struct slab_carver *carver, const void *room, size_t size)
+static int add_data(struct pump *p, struct bytes *read)
 {
-  struct bytes read;
   unsigned char body[SEQUENCE_BODY_SIZE] = {0};
-  int error = bytes_of(carver, room, size, &read);
-  if (error != 0)
-    return error;
-  memcpy(body, &read, sizeof read);
-  error = sequence_out_add(&p->up.sequence, (uint32_t)size, body);
-  if (error != 0)
-    bytes_drop(&read);
-  else if (p->up.windowed)
-    window_sent(&p->up.window, size, pump_now_us());
+  memcpy(body, read, sizeof *read);
+  int error = sequence_out_add(&p->up.sequence, (uint32_t)read->size, body);
+  if (error != 0 && !pump_splice_has(read))
+    bytes_drop(read);
+  else if (error == 0 && p->up.windowed)
+    window_sent(&p->up.window, read->size, pump_now_us());
   return error;
+}
+
+/* As recv, but with a negative errno. */
+static ssize_t read_by_copy(struct pump *p, size_t size, struct bytes *out)
+{
+  struct slab_carver *carver = pump_carver_here(p->set);
+  void *room = slab_carver_room(carver, size);
+  if (room == NULL)
+    return -ENOMEM;
+  ssize_t n = receive(p, room, size);
+  if (n < 0)
+    return -errno;
+  return n > 0 && bytes_of(carver, room, (size_t)n, out) != 0 ? -ENOMEM : n;
+}
+
+/* The same through a pipe. -ENOTSUP: not now. */
+static ssize_t read_by_pipe(struct pump *p, size_t *size, struct bytes *out)
+{
+  if (!pump_splice_wants(p))
+    return -ENOTSUP;
+  *size = room_for_read(p, READ_BULK);
+  size_t room = pump_splice_room(p);
+  if (*size > room)
+    *size = room;
+  return *size > 0 ? pump_splice_read(p, *size, out) : -EBUSY;
 }
 
 /* One read. Returns how many bytes; 0: nothing was read. When less came than could have, and little, what comes next is
  * worth waiting for. (Of what comes in a stream, more is usually there already.) */
 static size_t read_once(struct pump *p)
 {
-  struct slab_carver *carver = carver_here(p->set);
-  size_t size = room_for_read(p);
-  p->up.starved = size == 0;
+  struct bytes read;
+  size_t size;
+  ssize_t n = read_by_pipe(p, &size, &read);
+  if (n == -ENOTSUP) {
+    size_t message_max = p->stream->stream->kind->message_max;
+    size = room_for_read(p, p->up.read_size < message_max ? p->up.read_size : message_max);
+    n = size > 0 ? read_by_copy(p, size, &read) : -EBUSY;
+  }
+  p->up.starved = n == -EBUSY;
   if (p->up.starved)
     return 0;
-  void *room = slab_carver_room(carver, size);
-  ssize_t n = -1;
-  if (room == NULL)
-    errno = ENOMEM;
-  else
-    n = receive(p, room, size);
-  if (n > 0 && add_data(p, carver, room, (size_t)n) != 0) {
-    n = -1;
-    errno = ENOMEM;
-  }
+  if (n > 0 && add_data(p, &read) != 0)
+    n = -ENOMEM;
   if (n <= 0) {
-    read_none(p, n);
+    read_none(p, (int)n);
     return 0;
   }
   atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
@@ -408,6 +448,7 @@ void pump_up_go(struct pump *p)
   pump_up_run(p, &later);
   pthread_mutex_unlock(&p->up.lock);
   errands_run(later);
+  pump_splice_starved(p);
 }
 
 bool pump_up_ready(struct pump *p, bool watchful)
@@ -420,5 +461,6 @@ bool pump_up_ready(struct pump *p, bool watchful)
   bool found = p->up.socket_over || p->up.goes_on;
   pthread_mutex_unlock(&p->up.lock);
   errands_run(later);
+  pump_splice_starved(p);
   return found;
 }

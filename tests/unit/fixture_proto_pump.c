@@ -125,9 +125,11 @@ void create_pump(int side)
   ck_assert_int_eq(pump_create(&sides[side].pump, here.set, &pump_events, &sides[side]), 0);
 }
 
-struct stream *make_stream(void)
+struct stream *make_stream(const struct header *h)
 {
   struct stream *stream;
+  if (here.make != NULL)
+    return here.make(h);
   if (here.queue == NULL)
     return far_memory_create(here.home, others_arrive);
   ck_assert_int_eq(rpc_stream_create(&stream, here.channel, false), 0);
@@ -138,7 +140,7 @@ void open_stream_with(int side, const struct header *h)
 {
   const struct pump_stream_options options = {.header = h};
   ck_assert_int_eq(
-      pump_stream_open(&sides[side].stream, here.set, make_stream(), &options, &stream_events, &sides[side]), 0);
+      pump_stream_open(&sides[side].stream, here.set, make_stream(h), &options, &stream_events, &sides[side]), 0);
 }
 
 void open_stream(int side, const char *token)
@@ -260,7 +262,7 @@ static void close_set(void)
 
 static void open_set(uint64_t window, uint64_t budget)
 {
-  const struct pump_limits limits = {.window = window, .budget = budget};
+  const struct pump_limits limits = {.window = window, .budget = budget, .near_us = here.near_us};
   ck_assert_int_eq(pump_set_open(&here.set, here.home, &here.loop, &limits), 0);
 }
 

@@ -24,6 +24,8 @@ struct here {
   struct rpc_queue *queue; /* or NULL: in memory */
   struct rpc_channel *channel;
   struct pump_set *set;
+  struct stream *(*make)(const struct header *h); /* NULL, or makes streams of another kind */
+  uint64_t near_us;
 };
 
 extern struct here here;
@@ -58,7 +60,7 @@ void stop_patience(void);
   } while (0)
 
 /* One that did not start. */
-struct stream *make_stream(void);
+struct stream *make_stream(const struct header *h);
 void create_pump(int side);
 void open_stream_with(int side, const struct header *h);
 void open_stream(int side, const char *token);

@@ -444,7 +444,7 @@ START_TEST(test_events_go_to_the_new_owner)
   const struct pump_attachment attachment = {0};
   bool handed_over = false;
   create_pump(0);
-  ck_assert_int_eq(pump_stream_open(&it->stream, here.set, make_stream(), &options, &first, &handed_over), 0);
+  ck_assert_int_eq(pump_stream_open(&it->stream, here.set, make_stream(&h), &options, &first, &handed_over), 0);
   WAIT_FOR(seen_by(0).begun);
   tell_other_answer(0, false);
   tell_other_eof(0, 0);
