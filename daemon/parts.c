@@ -17,7 +17,6 @@
 #include "daemon/start/options.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
-#include "proto/host/congestion.h"
 #include "proto/pump/pump.h"
 #include "proto/raw/raw_line.h"
 #include "proto/rpc/rpc.h"
@@ -36,7 +35,7 @@ static int open_below(struct daemon *d)
                    .former_key = d->identity.has_former ? d->identity.former_key : NULL}};
   const struct pump_limits limits = {.window = settings->window,
                                      .budget = settings->budget,
-                                     .near_us = CONGESTION_NEAR_US,
+                                     .near_us = PUMP_NEAR_US,
                                      .keepalive_s = d->options->keepalive_s};
   const struct tunnels_options tunnels_options = {.dial_ms = settings->dial_ms, .hold_ms = settings->hold_ms};
   int err = rpc_queue_create(&d->queue);

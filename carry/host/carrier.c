@@ -17,7 +17,6 @@
 #include "carry/tunnel/tunnels.h"
 #include "link_host.h"
 #include "proto/host/certificate.h"
-#include "proto/host/congestion.h"
 #include "proto/host/credential.h"
 #include "proto/host/home.h"
 #include "proto/pump/pump.h"
@@ -274,7 +273,7 @@ static int open_link(struct carrier *c, const struct settings *s, const struct l
 static int open_parts(struct carrier *c, const struct settings *s, const struct link_gate *gate, const char *key,
                       const char *ca)
 {
-  const struct pump_limits limits = {.window = s->window, .budget = s->budget, .near_us = CONGESTION_NEAR_US};
+  const struct pump_limits limits = {.window = s->window, .budget = s->budget, .near_us = PUMP_NEAR_US};
   const struct tunnels_options options = {.dial_ms = s->dial_ms, .hold_ms = s->hold_ms};
   int error = rpc_queue_create(&c->queue);
 

@@ -26,6 +26,9 @@ struct pump_stream;
 struct stream;
 struct uv_loop_s;
 
+/* Of a way whose ends are on one machine, with what streams in bulk make each other wait. */
+enum { PUMP_NEAR_US = 10000 };
+
 struct pump_limits {
   uint64_t window;      /* bytes: the most that one direction of one connection has under way, or queues */
   uint64_t budget;      /* bytes: for all windows together beyond what each starts with; the same for all queues */

@@ -281,6 +281,24 @@ START_TEST(test_far_ways_are_copied)
 }
 END_TEST
 
+/* On one machine, beside others in bulk, a round trip is 3 ms. */
+START_TEST(test_a_queue_does_not_make_a_way_far)
+{
+  struct pump *p = sides[FORWARD].pump;
+  go_on_with_others();
+  give_sockets(false);
+  p->set->limits.near_us = PUMP_NEAR_US;
+  pthread_mutex_lock(&p->up.lock);
+  p->up.read_size = PIECE_MAX;
+  p->up.window.rtt = 3000;
+  bool near = pump_splice_wants(p);
+  p->up.window.rtt = PUMP_NEAR_US;
+  bool far = !pump_splice_wants(p);
+  pthread_mutex_unlock(&p->up.lock);
+  ck_assert(near && far);
+}
+END_TEST
+
 /* Other streams take over in the middle of it, and streams are cut: nothing is lost, and nothing comes twice. */
 START_TEST(test_switches_in_bulk)
 {
@@ -435,6 +453,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_bulk_both_ways);
   tcase_add_test(tcase, test_small_messages_are_copied);
   tcase_add_test(tcase, test_far_ways_are_copied);
+  tcase_add_test(tcase, test_a_queue_does_not_make_a_way_far);
   tcase_add_loop_test(tcase, test_switches_in_bulk, 0, 10);
   tcase_add_test(tcase, test_a_reset_behind_a_stalled_reader);
   tcase_add_test(tcase, test_the_other_way_flows_past_a_stalled_reader);
