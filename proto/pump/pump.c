@@ -54,7 +54,7 @@ static void tell_local_eof(struct pump *p)
 /* What it brought before goes before. */
 static void tell_socket_failed(struct pump *p)
 {
-  pump_up_drain(p);
+  pump_read_drain(p);
   p->events->socket_failed(p, atomic_load(&p->socket_error), p->arg);
 }
 

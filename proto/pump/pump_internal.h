@@ -1,9 +1,9 @@
 /* The parts of pumps and streams, for the files of the copy path: pump.c (the life of a pump, its streams, its socket),
- * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_keep.c
- * (what is kept to be sent again), pump_splice.c (both directions without a copy), pump_socket.c (what the kernel does
- * with a socket by itself), pump_unix.c (the same of a unix socket), pump_hear.c (what comes in on one), pump_down.c
- * (stream to socket), pump_ack.c (what the other side is told of the socket's progress), pump_set.c (the sockets'
- * events, the clocks).
+ * pump_stream.c (the life of a stream), pump_say.c (what goes out on one), pump_up.c (socket to stream), pump_read.c
+ * (what the socket brings), pump_keep.c (what is kept to be sent again), pump_splice.c (both directions without a
+ * copy), pump_socket.c (what the kernel does with a socket by itself), pump_unix.c (the same of a unix socket),
+ * pump_hear.c (what comes in on one), pump_down.c (stream to socket), pump_ack.c (what the other side is told of the
+ * socket's progress), pump_set.c (the sockets' events, the clocks).
  *
  * Locks: a pump has one for each direction. `fd` and `stream` change only with both held (up first), so that either one
  * makes them safe to use. A stream has a lock of its own until it becomes a pump's; from then on its parts are under
@@ -315,8 +315,6 @@ void pump_up_go(struct pump *p);
 /* The socket may have more; with `watchful` there may be something behind that. Takes the lock itself. True: a
  * failure of it was found, or will be. */
 bool pump_up_ready(struct pump *p, bool watchful);
-/* The socket failed: takes what it brought before, as far as the window lets it. Takes the lock itself. */
-void pump_up_drain(struct pump *p);
 /* The other side never tells how far it is. */
 void pump_up_unwindowed(struct pump *p);
 /* There is no stream that could take more. */
@@ -343,6 +341,21 @@ void pump_down_keep(struct pump *p);
 /* Data is not wanted any more, nor ends; what is queued is freed. */
 void pump_down_drop(struct pump *p);
 void pump_down_free(struct pump *p);
+
+/* ---- pump_read.c: with the up lock held ---- */
+
+enum { PUMP_READ_MIN = 16 << 10 };
+
+/* One read. Returns how many bytes; 0: nothing was read. */
+size_t pump_read(struct pump *p);
+/* The socket is not read any more. */
+void pump_read_stop(struct pump *p);
+/* Throws away what the socket brings. */
+void pump_read_discard(struct pump *p);
+/* Whether it counts as one with data in bulk. */
+void pump_read_bulk(struct pump *p, bool bulk);
+/* The socket failed: takes what it brought before, as far as the window lets it. Takes the lock itself. */
+void pump_read_drain(struct pump *p);
 
 /* The calling thread's. Besides the loop's there is at most one on which streams answer. */
 struct slab_carver *pump_carver_here(struct pump_set *set);
