@@ -39,6 +39,7 @@ struct tunnel_info tunnel_info(const struct tunnel *t)
       .stream = t->current_stream != NULL ? pump_stream_kind(t->current_stream) : NULL,
       .bytes_in = c.bytes_written,
       .bytes_out = c.bytes_read,
+      .spliced = c.spliced,
       .age_s = (now - t->started_ms) / 1000,
       .orderly = t->machine.remote_eof && !t->failed && !t->machine.reset && !t->machine.reset_heard,
       .reset = t->machine.reset_heard,

@@ -75,10 +75,11 @@ struct tunnel_info {
   const char *stream;  /* NULL, or the kind of its current stream */
   uint64_t bytes_in;   /* from the network to the local socket */
   uint64_t bytes_out;  /* from the local socket to the network */
+  uint64_t spliced;    /* of both */
   uint64_t age_s;
   bool orderly; /* the other side said its end, and nothing failed or was reset so far */
   bool reset;   /* by the other side */
-  /* As in pump_counters: */
+  /* As in pump_counters, as is `spliced`: */
   uint64_t window, unacked, queued; /* bytes */
   uint64_t rate;                    /* bytes per second */
   uint64_t rtt_us;

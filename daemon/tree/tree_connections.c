@@ -47,6 +47,7 @@ int connection_row_render(struct fs_entry *file, struct fs_text *out)
     fs_printf(out, "stream %s\n", info.stream);
   fs_printf(out, "bytes_in %" PRIu64 "\n", info.bytes_in);
   fs_printf(out, "bytes_out %" PRIu64 "\n", info.bytes_out);
+  fs_printf(out, "spliced %" PRIu64 "\n", info.spliced);
   fs_printf(out, "age %" PRIu64 "\n", info.age_s);
   fs_printf(out, "queued %" PRIu64 "\n", info.queued);
   if (info.window == 0)

@@ -1,6 +1,7 @@
 """Descriptors and pipes run out, of the process or of its user: bytes are copied then, and what cannot be had waits, or is refused."""
 import contextlib
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from harness import eventually, is_reset, settled
 from test_raw import go_by
+from test_splicing import splice_more, spliced
 from test_stalls import Link
 from traffic import Conversation, Flow, Meeting, together
 
@@ -71,6 +73,34 @@ def test_pipes_of_the_router_s_user_run_out_and_come_back(world):
         hoard.close()
         eventually(lambda: pipes(router) > none, what="it splices")
         talk.goes_on(8 * MEGABYTE)
+    settled(a, b)
+    assert [mount.values("status")["failed"] for mount in (a, b)] == ["0", "0"]
+
+
+@contextlib.contextmanager
+def no_more_descriptors(mount):
+    """What it has stays open; no pipe and nothing else is to be had beside it."""
+    limits = resource.prlimit(mount.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(mount.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    yield
+    resource.prlimit(mount.pid, resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_mount_that_has_no_pipes_copies(world, a, b):
+    """And splices once it has; while only one of them does, they understand each other."""
+    with contextlib.ExitStack() as starved:
+        with Conversation("no pipes", *Link(world, a, b).ends("up"), pauses=False) as talk:
+            starved.enter_context(no_more_descriptors(b))
+            with no_more_descriptors(a):
+                talk.goes_on(8 * MEGABYTE)
+                go_by("raw", a, b)
+                assert spliced(a, b) == [0, 0]
+            splice_more(a)
+            talk.goes_on(8 * MEGABYTE)
+            assert spliced(b) == [0]
+            starved.close()
+            splice_more(b)
+            talk.goes_on(8 * MEGABYTE)
     settled(a, b)
     assert [mount.values("status")["failed"] for mount in (a, b)] == ["0", "0"]
 
