@@ -115,15 +115,20 @@ static int watch(struct poller *p, const struct splice_side *side, struct end *e
   return poller_hand_over(p, side->fd, WATCHED, side->watched, &e->watch);
 }
 
-/* A failure to write is told by the pair's end. */
-static void begin(struct splice *s, struct end *e, const struct splice_side *side)
+static void begin(struct end *e, const struct splice_side *side)
 {
   e->watch.ready = ready;
   e->fd = side->fd;
   if (!side->resets)
     linger(e->fd, true);
-  if (side->first_size > 0)
-    s->failed |= !way_say(&s->of->ways, e, side->first, side->first_size);
+}
+
+/* A failure is told by the pair's end. */
+static void say_first(struct splice *s, const struct splice_side sides[2])
+{
+  for (int i = 0; i < 2; i++)
+    if (sides[i].first_size > 0)
+      s->failed |= !way_begin(&s->of->ways, &s->ends[!i], &s->ends[i], sides[i].first, sides[i].first_size);
 }
 
 int splice_start(struct splices *ss, struct splice **out, const struct splice_side sides[2],
@@ -137,7 +142,8 @@ int splice_start(struct splices *ss, struct splice **out, const struct splice_si
   s->arg = arg;
   s->ends[1].is_second = true;
   for (int i = 0; i < 2; i++)
-    begin(s, &s->ends[i], &sides[i]);
+    begin(&s->ends[i], &sides[i]);
+  say_first(s, sides);
   int error = watch(ss->poller, &sides[0], &s->ends[0]);
   if (error != 0)
     goto fail;

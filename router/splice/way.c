@@ -71,7 +71,8 @@ static ssize_t write_some(struct end *to, const uint8_t *bytes, size_t size)
   return n;
 }
 
-bool way_say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t size)
+/* What the socket does not take is kept. */
+static bool say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t size)
 {
   ssize_t n = write_some(to, bytes, size);
   if (n < 0)
@@ -125,7 +126,19 @@ static enum way_went pass_little(struct ways *ws, struct end *from, struct end *
     has_no_more(from);
   else
     from->much = true;
-  return way_say(ws, to, ws->buffer, (size_t)n) ? WAY_WENT : WAY_BROKE;
+  return say(ws, to, ws->buffer, (size_t)n) ? WAY_WENT : WAY_BROKE;
+}
+
+bool way_begin(struct ways *ws, struct end *from, struct end *to, const void *first, size_t size)
+{
+  if (size > sizeof ws->buffer - ws->piece)
+    return say(ws, to, first, size);
+  memcpy(ws->buffer, first, size);
+  ssize_t n = told(recv(from->fd, ws->buffer + size, ws->piece, MSG_DONTWAIT));
+  if (n < 0 && n != -EAGAIN)
+    return false;
+  from->much = n > 0 && (size_t)n == ws->piece;
+  return say(ws, to, ws->buffer, size + (n > 0 ? (size_t)n : 0));
 }
 
 /* ---- Pipes, and copies without one ---- */

@@ -44,9 +44,9 @@ enum way_went { WAY_WENT, WAY_WAITS, WAY_BROKE };
 
 /* Passes on what there is, but not more than a turn's share. WAY_WENT: there may be more. */
 enum way_went way_go(struct ways *ws, struct end *from, struct end *to);
-/* Writes it here, and keeps a copy of what the socket does not take. False: the socket is broken, or memory is short.
- */
-bool way_say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t size);
+/* Writes these bytes to `to`, and behind them, in the same message if they are few, what has come from `from`. What the
+ * socket does not take is kept. False: one of both sockets is broken, or memory is short. */
+bool way_begin(struct ways *ws, struct end *from, struct end *to, const void *first, size_t size);
 /* Gives back what its end of a pair holds, but for the descriptor. */
 void way_forget(struct end *e);
 

@@ -396,6 +396,49 @@ START_TEST(test_a_descriptor_that_was_watched_is_taken_over)
 }
 END_TEST
 
+static void reset(int fd)
+{
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+  close(fd);
+}
+
+/* Both have come when the pair begins: the other side is woken once. */
+START_TEST(test_first_bytes_take_along_what_came)
+{
+  open_with(64 << 20);
+  struct ends e = join(0);
+  char got[32];
+  ck_assert_int_eq(send(e.app[0], "hello", 5, 0), 5);
+  struct splice_side sides[2] = {{.fd = e.own[0]}, {.fd = e.own[1], .first = "word ", .first_size = 5}};
+  ck_assert_int_eq(splice_start(splices, &e.splice, sides, over, &e), 0);
+  ck_assert_int_eq(recv(e.app[1], got, sizeof got, MSG_DONTWAIT), 10);
+  ck_assert_mem_eq(got, "word hello", 10);
+  ck_assert_int_eq(send(e.app[0], " again", 6, 0), 6);
+  expect_bytes(e.app[1], " again");
+  part(&e);
+  wait_for_over(1);
+  ck_assert_uint_eq(orderly_count, 1);
+}
+END_TEST
+
+/* An error of the one that speaks is not lost by the call that tells it. */
+START_TEST(test_first_bytes_of_one_that_is_gone)
+{
+  open_with(64 << 20);
+  struct ends e = join(0);
+  reset(e.app[0]);
+  struct pollfd gone = {.fd = e.own[0]};
+  ck_assert_int_eq(poll(&gone, 1, 10000), 1);
+  struct splice_side sides[2] = {{.fd = e.own[0]}, {.fd = e.own[1], .first = "word", .first_size = 4}};
+  ck_assert_int_eq(splice_start(splices, &e.splice, sides, over, &e), 0);
+  ck_assert_uint_eq(over_count, 0);
+  wait_for_over(1);
+  ck_assert_uint_eq(orderly_count, 0);
+  ck_assert_int_eq(expect_end(e.app[1]), ECONNRESET);
+  close(e.app[1]);
+}
+END_TEST
+
 /* More than the sockets take, to one that does not read for a while: it is before all that the other side says. */
 START_TEST(test_first_bytes_are_first)
 {
@@ -421,12 +464,6 @@ START_TEST(test_first_bytes_are_first)
 END_TEST
 
 /* ---- Ends that are not orderly ---- */
-
-static void reset(int fd)
-{
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-  close(fd);
-}
 
 static void stuff(const struct ends *e)
 {
@@ -733,6 +770,8 @@ Suite *test_suite(void)
   tcase_add_loop_test(tcase, test_a_reset_is_passed_on, 0, 16);
   tcase_add_test(tcase, test_cut);
   tcase_add_test(tcase, test_first_bytes_to_one_that_is_gone);
+  tcase_add_test(tcase, test_first_bytes_of_one_that_is_gone);
+  tcase_add_test(tcase, test_first_bytes_take_along_what_came);
   tcase_add_test(tcase, test_a_killed_process_is_a_reset);
   tcase_add_test(tcase, test_a_start_that_fails_leaves_all_as_it_was);
   tcase_add_test(tcase, test_those_that_do_not_read);
