@@ -1,6 +1,7 @@
-/* A stream that was taken is replaced at once. One that was lost or refused is replaced a little later, together with
- * all that were lost until then: the router may have no room for it, and nothing depends on it, since without a parked
- * stream the router asks for one. For the same reason nobody is told.
+/* A stream that was taken is replaced when the dial that it brought is on its way to the target, which a caller waits
+ * for; at once, if few are left. One that was lost or refused is replaced a little later, together with all that were
+ * lost until then: the router may have no room for it, and nothing depends on it, since without a parked stream the
+ * router asks for one. For the same reason nobody is told.
  *
  * Where streams are cut at some age, a connection's is renewed by the side that dialled, which does not know how long
  * ours had waited before it was dialled. So one that waits is replaced while it is young.
@@ -17,6 +18,8 @@
 #include "waiting.h"
 
 enum {
+  SOON_MS = 2,
+  FEW = PARKED_COUNT / 2,
   RETRY_MIN_MS = 100,
   RETRY_MAX_MS = 5000,
   YOUNG = 16, /* one part of so many of the greatest age */
@@ -28,6 +31,7 @@ struct parked {
   void *arg;
   bool on;
   uv_timer_t retry; /* runs while fewer wait than should */
+  bool soon;        /* only because some were taken */
   uint64_t retry_ms;
   void (*closed)(void *arg);
   void *closed_arg;
@@ -41,6 +45,7 @@ static void fill_later(struct parked *p)
 {
   if (uv_is_active((uv_handle_t *)&p->retry))
     return;
+  p->soon = false;
   uv_timer_start(&p->retry, retry_fired, p->retry_ms, 0);
   p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;
 }
@@ -76,6 +81,17 @@ static void retry_fired(uv_timer_t *timer)
   fill(timer->data);
 }
 
+static void replace_taken(struct parked *p)
+{
+  bool due = uv_is_active((uv_handle_t *)&p->retry);
+  if (p->set.count < FEW || (due && !p->soon)) {
+    add(p);
+  } else if (!due) {
+    p->soon = true;
+    uv_timer_start(&p->retry, retry_fired, SOON_MS, 0);
+  }
+}
+
 /* ---- What becomes of one ---- */
 
 static void drop(struct waiting *w)
@@ -91,7 +107,7 @@ static void taken(struct waiting *w, const struct header *h)
   free(w);
   p->taken(s, h, p->arg);
   if (p->on)
-    add(p);
+    replace_taken(p);
 }
 
 /* A router that kept it for long is asked again soon: it may cut every stream at some age. */

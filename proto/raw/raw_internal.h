@@ -21,7 +21,9 @@
 enum {
   RAW_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (int)EPOLLET,
   RAW_CONNECT_MS = 3000,
-  RAW_WARM = 4,
+  RAW_WARM = 8,
+  RAW_WARM_FEW = 4,
+  RAW_REFILL_MS = 2,
   RAW_GOALS = 64,
   RAW_READ_MIN = 16 << 10,
   RAW_READ_BULK = 128 << 10, /* from here on data may be spliced */
@@ -38,6 +40,7 @@ struct raw_set {
   struct pacer *pacer;
   struct pipes *pipes;            /* NULL: nothing is spliced */
   struct poller_delay connecting; /* deadlines of streams and questions */
+  struct poller_delay refill;     /* of lines */
   void (*closed)(void *arg);
   void *closed_arg;
   struct errand errand;
@@ -121,7 +124,8 @@ struct raw_line {
   unsigned refs; /* the owner's, and one of each stream */
   struct raw_question *question;
   struct raw_warm warm[RAW_WARM];
-  bool dialled; /* so that connections are kept ready */
+  bool dialled;                  /* so that connections are kept ready */
+  struct poller_deadline refill; /* when there are fewer than should be */
   struct errand errand;
   bool sent; /* the errand is on its way */
   bool told; /* what is told of the state is */
@@ -136,8 +140,10 @@ void raw_line_fail(struct raw_line *l, const char *why);
 /* The next preamble of the line's. Returns its size. */
 size_t raw_line_seal(struct raw_line *l, const void *first, size_t size, uint8_t out[RAW_PREAMBLE_MAX],
                      uint64_t *counter);
-/* A stream was dialled: connections are kept ready from now on. */
+/* A stream was dialled: connections are kept ready from now on. They are made when the dial is on its way, and not
+ * before it unless few are left. */
 void raw_line_keep_warm(struct raw_line *l);
+void raw_line_refill(struct poller_deadline *d);
 
 /* ---- raw_stream.c ---- */
 

@@ -1,6 +1,7 @@
 #include "raw_line.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,22 @@ void raw_line_unref(struct raw_line *l)
   free(l);
 }
 
+/* ---- Connections that are kept ready ---- */
+
+static size_t warm_count(const struct raw_line *l)
+{
+  size_t count = 0;
+  for (size_t i = 0; i < RAW_WARM; i++)
+    count += l->warm[i].fd >= 0;
+  return count;
+}
+
+static void fill_warm(struct raw_line *l)
+{
+  for (size_t i = 0; i < RAW_WARM && l->dialled && l->state == RAW_UP; i++)
+    raw_warm_fill(&l->warm[i]);
+}
+
 /* ---- What is done after what is going on ---- */
 
 static void errand_run(struct errand *e)
@@ -26,8 +43,8 @@ static void errand_run(struct errand *e)
   struct raw_line *l = (struct raw_line *)((char *)e - offsetof(struct raw_line, errand));
   bool telling = !l->told && l->state != RAW_ASKING && !l->closed;
   l->sent = false;
-  for (size_t i = 0; i < RAW_WARM && l->dialled && l->state == RAW_UP && !l->closed; i++)
-    raw_warm_fill(&l->warm[i]);
+  if (!l->closed && warm_count(l) < RAW_WARM_FEW)
+    fill_warm(l);
   l->told |= telling;
   if (telling)
     l->options.changed(l, l->options.arg);
@@ -43,16 +60,28 @@ static void do_later(struct raw_line *l)
   home_send(l->set->home, &l->errand);
 }
 
+void raw_line_refill(struct poller_deadline *d)
+{
+  struct raw_line *l = (struct raw_line *)((char *)d - offsetof(struct raw_line, refill));
+  l->refill.at = 0;
+  fill_warm(l);
+}
+
 void raw_line_keep_warm(struct raw_line *l)
 {
   l->dialled = true;
-  do_later(l);
+  if (warm_count(l) < RAW_WARM_FEW)
+    do_later(l);
+  else if (l->refill.at == 0 && !l->closed)
+    poller_deadline_set(&l->set->refill, &l->refill);
 }
 
 /* ---- Its state ---- */
 
 static void close_warm(struct raw_line *l)
 {
+  poller_deadline_clear(&l->set->refill, &l->refill);
+  l->refill.at = 0;
   for (size_t i = 0; i < RAW_WARM; i++)
     raw_warm_close(&l->warm[i]);
 }

@@ -46,6 +46,8 @@ int raw_set_open(struct raw_set **out, struct home *home)
   set->thread = pthread_self();
   set->connecting = (struct poller_delay){.ms = RAW_CONNECT_MS, .due = deadline_passed};
   poller_delay_add(set->poller, &set->connecting);
+  set->refill = (struct poller_delay){.ms = RAW_REFILL_MS, .due = raw_line_refill};
+  poller_delay_add(set->poller, &set->refill);
   *out = set;
   return 0;
 }
@@ -69,6 +71,7 @@ void raw_set_close(struct raw_set *set, void (*closed)(void *arg), void *arg)
   set->closed = closed;
   set->closed_arg = arg;
   poller_delay_remove(set->poller, &set->connecting);
+  poller_delay_remove(set->poller, &set->refill);
   pacer_close(set->pacer);
   set->errand.run = closed_on_loop;
   home_send(set->home, &set->errand);

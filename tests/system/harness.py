@@ -18,7 +18,7 @@ SANITIZED = "san" in BUILD.name
 PATIENCE = 30 if SANITIZED else 15
 
 
-READY = 4  # connections that are kept for the next dial
+READY = 8  # connections that are kept for the next dial
 
 
 def descriptors_stay(*programs):

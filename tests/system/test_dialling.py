@@ -159,14 +159,14 @@ def test_a_target_that_refuses_after_early_data(router, a, b, target, size, ends
     port = b.forward("web")
     assert early_is_reset(port, 1, False)
     settled(a, b)
-    before = [program.descriptors() for program in (router, a, b)]
+    stay = descriptors_stay(router, a, b)
     for _ in range(5):
         assert early_is_reset(port, size, ends)
     together(*[lambda: early_is_reset(port, size, ends)] * 20)
     for mount in (a, b):
         eventually(lambda m=mount: len([line for line in m.errors() if "web" in line]) >= 26, what=f"{mount.name} says why")
     settled(a, b)
-    eventually(lambda: [program.descriptors() for program in (router, a, b)] <= before, what="descriptors as before")
+    eventually(stay, what="descriptors as before")
 
 
 def refused_while_speaking(port, meanwhile):

@@ -276,9 +276,11 @@ END_TEST
 
 /* ---- Connections that are kept ready ---- */
 
-static void accept_greetings(int fds[4])
+enum { WARM = 8 };
+
+static void accept_greetings(int fds[WARM])
 {
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < WARM; i++) {
     fds[i] = raw_router_accept(&end);
     ck_assert_uint_eq(raw_router_preamble(&end, fds[i], first), 0);
   }
@@ -292,7 +294,7 @@ static void close_all(const int *fds, int count)
 
 START_TEST(the_next_dial_finds_a_connection)
 {
-  int fd = dialled(&user), warm[4];
+  int fd = dialled(&user), warm[WARM];
   accept_greetings(warm);
   ck_assert_int_eq(raw_user_start(&other, &end, &other_dial), STREAM_SAID);
   raw_user_hear(&other);
@@ -307,7 +309,7 @@ START_TEST(the_next_dial_finds_a_connection)
   int next = raw_router_accept(&end);
   ck_assert_uint_eq(raw_router_preamble(&end, next, first), 0);
   close(next);
-  close_all(warm, 4);
+  close_all(warm, WARM);
   raw_router_reset(fd);
   raw_user_hear(&user);
   ends(&user, RPC_ABORTED);
@@ -317,9 +319,9 @@ END_TEST
 /* Whose router has closed them. */
 START_TEST(connections_that_went_are_not_used)
 {
-  int fd = dialled(&user), warm[4];
+  int fd = dialled(&user), warm[WARM];
   accept_greetings(warm);
-  close_all(warm, 4);
+  close_all(warm, WARM);
   for (int i = 0; i < 5; i++)
     raw_turn(&end, 0, "");
   ck_assert_int_eq(raw_user_start(&other, &end, &other_dial), STREAM_SAID);
@@ -714,12 +716,12 @@ END_TEST
 
 START_TEST(the_line_is_closed)
 {
-  int fd = dialled(&user), warm[4];
+  int fd = dialled(&user), warm[WARM];
   accept_greetings(warm);
   raw_user_hear(&user);
   raw_line_close(end.line, (enum raw_line_end)_i);
   end.line = NULL;
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < WARM; i++)
     RAW_UNTIL(&end, raw_router_sees_reset(warm[i]));
   if (_i != RAW_SILENT) {
     raw_router_say_frame(&end, fd, "it goes on", 10);
@@ -727,7 +729,7 @@ START_TEST(the_line_is_closed)
     user.stream->kind->cancel(user.stream, RPC_UNAVAILABLE, "");
   }
   ends(&user, RPC_UNAVAILABLE);
-  close_all(warm, 4);
+  close_all(warm, WARM);
   close(fd);
 }
 END_TEST
