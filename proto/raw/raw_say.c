@@ -147,7 +147,9 @@ static bool push(struct raw_stream *s, struct outgoing *o, bool own)
   if (o->count == 0)
     return drain(s);
   struct msghdr m = {.msg_iov = o->parts, .msg_iovlen = (size_t)o->count};
-  ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT | (s->pipe != NULL ? MSG_MORE : 0));
+  /* The end goes out in one segment with what stands before it. */
+  bool more = s->pipe != NULL || s->last;
+  ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
   if (n < 0 && errno != EAGAIN && errno != EINTR)
     return false;
   size_t taken = n > 0 ? (size_t)n : 0, heads = 0;

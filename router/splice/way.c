@@ -60,10 +60,11 @@ static void took(struct ways *ws, struct end *to, size_t bytes, uint64_t *counte
 
 /* ---- Reading and writing ---- */
 
-/* What was written, and the end is found full if that is not all; or a negative errno. */
-static ssize_t write_some(struct end *to, const uint8_t *bytes, size_t size)
+/* What was written, and the end is found full if that is not all; or a negative errno. `more`: the end follows at once,
+ * so that both go out in one segment. */
+static ssize_t write_some(struct end *to, const uint8_t *bytes, size_t size, bool more)
 {
-  ssize_t n = told(send(to->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL));
+  ssize_t n = told(send(to->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0)));
   if (n == -EAGAIN)
     n = 0;
   if (n >= 0 && (size_t)n < size)
@@ -72,9 +73,9 @@ static ssize_t write_some(struct end *to, const uint8_t *bytes, size_t size)
 }
 
 /* What the socket does not take is kept. */
-static bool say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t size)
+static bool say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t size, bool more)
 {
-  ssize_t n = write_some(to, bytes, size);
+  ssize_t n = write_some(to, bytes, size, more);
   if (n < 0)
     return false;
   took(ws, to, (size_t)n, &ws->copied);
@@ -93,7 +94,7 @@ static bool say(struct ways *ws, struct end *to, const uint8_t *bytes, size_t si
 static enum way_went write_kept(struct ways *ws, struct end *to)
 {
   struct kept *k = to->kept;
-  ssize_t n = write_some(to, k->bytes + k->at, k->size - k->at);
+  ssize_t n = write_some(to, k->bytes + k->at, k->size - k->at, false);
   if (n < 0)
     return WAY_BROKE;
   took(ws, to, (size_t)n, &ws->copied);
@@ -126,19 +127,19 @@ static enum way_went pass_little(struct ways *ws, struct end *from, struct end *
     has_no_more(from);
   else
     from->much = true;
-  return say(ws, to, ws->buffer, (size_t)n) ? WAY_WENT : WAY_BROKE;
+  return say(ws, to, ws->buffer, (size_t)n, from->drained) ? WAY_WENT : WAY_BROKE;
 }
 
 bool way_begin(struct ways *ws, struct end *from, struct end *to, const void *first, size_t size)
 {
   if (size > sizeof ws->buffer - ws->piece)
-    return say(ws, to, first, size);
+    return say(ws, to, first, size, false);
   memcpy(ws->buffer, first, size);
   ssize_t n = told(recv(from->fd, ws->buffer + size, ws->piece, MSG_DONTWAIT));
   if (n < 0 && n != -EAGAIN)
     return false;
   from->much = n > 0 && (size_t)n == ws->piece;
-  return say(ws, to, ws->buffer, size + (n > 0 ? (size_t)n : 0));
+  return say(ws, to, ws->buffer, size + (n > 0 ? (size_t)n : 0), false);
 }
 
 /* ---- Pipes, and copies without one ---- */
@@ -181,7 +182,7 @@ static enum way_went copy(struct ways *ws, struct end *from, struct end *to)
     return pass_end(from, to);
   if (n < 0)
     return refused(&from->readable, n);
-  ssize_t sent = write_some(to, ws->buffer, (size_t)n);
+  ssize_t sent = write_some(to, ws->buffer, (size_t)n, false);
   if (sent <= 0)
     return sent == 0 ? WAY_WAITS : WAY_BROKE;
   if (recv(from->fd, ws->buffer, (size_t)sent, MSG_TRUNC | MSG_DONTWAIT) != sent)

@@ -14,6 +14,7 @@
 #include "failing.h"
 #include "fixture_proto_raw.h"
 #include "runner.h"
+#include "segments.h"
 
 enum { BULK = 3 << 20 };
 
@@ -104,6 +105,30 @@ START_TEST(the_other_side_ends_first)
   ck_assert_int_eq(raw_user_say(&user, NULL, 0, true), STREAM_SAID);
   ck_assert_uint_eq(raw_router_frame(&end, fd, bytes, sizeof bytes), 1);
   RAW_UNTIL(&end, raw_router_sees_end(fd));
+  ends(&user, RPC_OK);
+  close(fd);
+}
+END_TEST
+
+/* By a half-close, or by the close if the other side has ended before. */
+START_TEST(its_end_goes_with_the_last_message)
+{
+  int fd = dialled(&user);
+  if (_i == 1) {
+    shutdown(fd, SHUT_WR);
+    raw_user_hear(&user);
+    RAW_UNTIL(&end, user.nothing_more && segments_are_acknowledged(fd));
+  }
+  unsigned before = segments_in(fd);
+  ck_assert_int_eq(raw_user_say(&user, "bye", 3, true), STREAM_SAID);
+  ck_assert_uint_eq(raw_router_frame(&end, fd, bytes, sizeof bytes), 3);
+  RAW_UNTIL(&end, raw_router_sees_end(fd));
+  ck_assert_uint_eq(segments_in(fd) - before, 1);
+  if (_i == 0) {
+    shutdown(fd, SHUT_WR);
+    raw_user_hear(&user);
+    RAW_UNTIL(&end, user.nothing_more);
+  }
   ends(&user, RPC_OK);
   close(fd);
 }
@@ -742,6 +767,7 @@ Suite *test_suite(void)
   tcase_add_checked_fixture(tcase, setup, teardown);
   tcase_add_test(tcase, a_dial_and_its_answer);
   tcase_add_test(tcase, the_other_side_ends_first);
+  tcase_add_loop_test(tcase, its_end_goes_with_the_last_message, 0, 2);
   tcase_add_test(tcase, one_that_is_parked);
   tcase_add_test(tcase, the_router_is_slow);
   tcase_add_test(tcase, large_messages_arrive);

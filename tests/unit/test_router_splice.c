@@ -21,6 +21,7 @@
 #include "failing.h"
 #include "holds.h"
 #include "runner.h"
+#include "segments.h"
 
 enum {
   IDLE_TURNS_MAX = 20000, /* turns of 1 ms with nothing done: then it is stuck */
@@ -345,6 +346,32 @@ START_TEST(test_a_half_close_leaves_the_other_way)
   ck_assert_int_eq(expect_end(e.app[0]), 0);
   wait_for_over(1);
   ck_assert_uint_eq(orderly_count, 1);
+  part(&e);
+}
+END_TEST
+
+static void wait_until_all_is_acknowledged(int fd)
+{
+  for (int i = 0; i < IDLE_TURNS_MAX && !segments_are_acknowledged(fd); i++)
+    poller_turn(poller, 1);
+}
+
+/* Whoever is told of both is woken once: by the half-close of the first side, and by the close after the second one. */
+START_TEST(test_an_end_goes_with_what_is_before_it)
+{
+  open_with(_i == 0 ? 0 : 64 << 20);
+  struct ends e = join(0);
+  start(&e);
+  for (int i = 0; i < 2; i++) {
+    unsigned before = segments_in(e.app[1 - i]);
+    ck_assert_int_eq(send(e.app[i], "bye", 3, MSG_MORE), 3);
+    shutdown(e.app[i], SHUT_WR);
+    expect_bytes(e.app[1 - i], "bye");
+    ck_assert_int_eq(expect_end(e.app[1 - i]), 0);
+    ck_assert_uint_eq(segments_in(e.app[1 - i]) - before, 1);
+    wait_until_all_is_acknowledged(e.app[i]);
+  }
+  wait_for_over(1);
   part(&e);
 }
 END_TEST
@@ -764,6 +791,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_all_arrives_by_both);
   tcase_add_loop_test(tcase, test_one_byte_there_and_back, 0, 2);
   tcase_add_loop_test(tcase, test_a_half_close_leaves_the_other_way, 0, 2);
+  tcase_add_loop_test(tcase, test_an_end_goes_with_what_is_before_it, 0, 2);
   tcase_add_loop_test(tcase, test_what_came_before_the_pair, 0, 2);
   tcase_add_test(tcase, test_a_descriptor_that_was_watched_is_taken_over);
   tcase_add_loop_test(tcase, test_first_bytes_are_first, 0, 2);
