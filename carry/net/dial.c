@@ -233,7 +233,10 @@ static int begin_tcp(struct dial *d, struct attempt *a)
   int rc;
 
   a->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (a->fd < 0 || (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS))
+  if (a->fd < 0)
+    return -errno;
+  congestion_begin(a->fd);
+  if (connect(a->fd, to, a->to.size) != 0 && errno != EINPROGRESS)
     return -errno;
   if (is_decided(a->fd)) {
     rc = connect_error(a->fd, &a->to);

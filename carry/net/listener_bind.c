@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/host/congestion.h"
+
 enum { FREE_PORT_TRIES = 16, UNIX_MODE = 0600 };
 
 static int explain(struct listener_binding *b, int error, const char *reason)
@@ -77,6 +79,7 @@ static int listen_tcp(const struct endpoint *endpoint, uint16_t *port)
   if (fd < 0)
     return -errno;
   set_port(&at, *port);
+  congestion_begin(fd);
   if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       (at.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
       bind(fd, (const struct sockaddr *)&at, endpoint->size) != 0 || listen(fd, SOMAXCONN) != 0)

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *congestion_wanted(uint32_t rtt_us)
 {
@@ -37,13 +38,41 @@ static bool least_round_trip(int fd, uint32_t *us)
   return true;
 }
 
-void congestion_choose(int fd, const struct sockaddr *peer)
+static bool set(int fd, const char *algorithm)
+{
+  return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, algorithm, (socklen_t)strlen(algorithm)) == 0;
+}
+
+/* As a new socket has it. */
+static void set_machines_own(int fd)
+{
+  enum { NAME_MAX_SIZE = 16 }; /* the kernel's TCP_CA_NAME_MAX */
+  char own[NAME_MAX_SIZE + 1] = "";
+  socklen_t size = NAME_MAX_SIZE;
+  int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fresh < 0)
+    return;
+  if (getsockopt(fresh, IPPROTO_TCP, TCP_CONGESTION, own, &size) == 0)
+    set(fd, own);
+  close(fresh);
+}
+
+void congestion_begin(int fd)
+{
+  set(fd, congestion_wanted(0));
+}
+
+void congestion_choose_late(int fd)
 {
   uint32_t us = 0;
-  if ((peer == NULL || !is_loopback(peer)) && !least_round_trip(fd, &us))
-    return;
-  const char *wanted = congestion_wanted(us);
-  (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, wanted, (socklen_t)strlen(wanted));
+  if (least_round_trip(fd, &us) && !set(fd, congestion_wanted(us)) && us >= CONGESTION_NEAR_US)
+    set_machines_own(fd);
+}
+
+void congestion_choose(int fd, const struct sockaddr *peer)
+{
+  if (!is_loopback(peer))
+    congestion_choose_late(fd);
 }
 
 void congestion_pace(int fd, uint64_t rate)

@@ -35,6 +35,7 @@ int raw_socket_connect(const struct sockaddr_storage *address)
   if (fd < 0)
     return -errno;
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  congestion_begin(fd);
   raw_socket_reset_on_close(fd, true);
   if (connect(fd, (const struct sockaddr *)address, address_size(address)) != 0 && errno != EINPROGRESS) {
     int error = -errno;

@@ -107,7 +107,7 @@ static bool find(struct unsent *u, const struct peer_name *peer)
   u->fd = look_for(peer, u->mark);
   if (u->fd < 0)
     return false;
-  congestion_choose(u->fd, NULL);
+  congestion_choose_late(u->fd);
   return true;
 }
 

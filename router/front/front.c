@@ -22,7 +22,7 @@ struct acceptor {
   struct poller_deadline again;
   struct front *front;
   int fd;
-  bool raw_only, near;
+  bool raw_only;
 };
 
 struct front {
@@ -47,7 +47,7 @@ static int accept_one(const struct acceptor *a)
   } peer = {.any = {.sa_family = AF_UNSPEC}};
   socklen_t size = sizeof peer;
   int fd = (int)syscall(SYS_accept4, a->fd, &peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  if (fd >= 0 && !a->near)
+  if (fd >= 0)
     congestion_choose(fd, &peer.any);
   return fd;
 }
@@ -113,8 +113,8 @@ static void on_again(struct poller_deadline *d)
 static void acceptors_add(struct front *f, const struct listening *l, bool raw_only)
 {
   for (size_t i = 0; i < l->count; i++)
-    f->acceptors[f->acceptor_count++] = (struct acceptor){
-        .watch = {.ready = on_ready}, .front = f, .fd = l->fds[i], .raw_only = raw_only, .near = l->near[i]};
+    f->acceptors[f->acceptor_count++] =
+        (struct acceptor){.watch = {.ready = on_ready}, .front = f, .fd = l->fds[i], .raw_only = raw_only};
 }
 
 static int listen_at(struct listening *out, const char *at, const char **address)

@@ -27,13 +27,6 @@ static bool is_of_all(const union name *n)
   return IN6_IS_ADDR_UNSPECIFIED(&n->v6.sin6_addr);
 }
 
-static bool is_loopback(const union name *n)
-{
-  if (n->any.sa_family == AF_INET)
-    return ntohl(n->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-  return IN6_IS_ADDR_LOOPBACK(&n->v6.sin6_addr);
-}
-
 static void port_set(union name *n, int port)
 {
   if (n->any.sa_family == AF_INET)
@@ -57,8 +50,7 @@ static int fd_listen(int fd, const union name *n, bool both)
       setsockopt(fd, SOL_SOCKET, SO_LINGER, &resets, sizeof resets) != 0 ||
       (both && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0))
     return -errno;
-  if (is_loopback(n))
-    congestion_choose(fd, &n->any);
+  congestion_begin(fd);
   socklen_t size = n->any.sa_family == AF_INET ? sizeof n->v4 : sizeof n->v6;
   return bind(fd, &n->any, size) == 0 && listen(fd, SOMAXCONN) == 0 ? 0 : -errno;
 }
@@ -97,7 +89,6 @@ static int listening_add(struct listening *l, const struct addrinfo *a)
   int fd = is_of_all(&n) ? of_all_listen(port_get(&n)) : socket_listen(&n, false);
   if (fd < 0)
     return fd;
-  l->near[l->count] = is_loopback(&n);
   if (getsockname(fd, &n.any, &size) == 0)
     l->port = port_get(&n);
   l->fds[l->count++] = fd;

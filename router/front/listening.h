@@ -9,8 +9,7 @@ enum { LISTENING_MAX = 8 };
 
 /* One socket for each address that the host has. */
 struct listening {
-  int fds[LISTENING_MAX];   /* non-blocking; what they accept has TCP_NODELAY, and ends by a reset (SO_LINGER) */
-  bool near[LISTENING_MAX]; /* only this machine reaches it: what it accepts has the congestion control for that */
+  int fds[LISTENING_MAX]; /* non-blocking; what they accept has TCP_NODELAY, and ends by a reset (SO_LINGER) */
   size_t count;
   int port;
 };

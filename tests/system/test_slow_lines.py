@@ -36,6 +36,7 @@ def test_a_thin_line_is_not_a_dead_one(lab, world):
         threading.Thread(target=drink, args=(first,), daemon=True).start()
         eventually(lambda: int(forward.connections()[0]["bytes_in"]) > 20000, 60)
         assert congestion_control(lab.s, target.address) == {"reno"}
+        assert listeners_congestion_control(lab.f, port) == listeners_congestion_control(lab.r, 7000) == {"reno"}
         assert congestion_control(lab.s, lab.r.address, "notsent_lowat") <= {"bbr", usual(lab.s)}
         second = stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
         assert second.recv(1)
@@ -54,6 +55,12 @@ def congestion_control(host, peer, having=""):
     """What the connections of a host with this peer use."""
     lines = host.run("ss", "-Htin", "dst", peer).splitlines()
     return {line.split()[0] for line in lines if line[0].isspace() and having in line}
+
+
+def listeners_congestion_control(host, port):
+    """What a connection has from before it is known how far its peer is."""
+    lines = host.run("ss", "-Htlin", "sport", f":{port}").splitlines()
+    return {line.split()[0] for line in lines if line[0].isspace()}
 
 
 def usual(host):
