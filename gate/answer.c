@@ -1,33 +1,46 @@
-/* From the target to the client. */
+/* An answer, as a client of HTTP/1 gets it. */
 #include "gate/paths/rewrite.h"
 #include "gate_internal.h"
 
-/* A client of HTTP/1.0 does not know of them. */
-static void interim(struct client *c)
+static struct client *client_of(struct exchange *x)
 {
+  return (struct client *)((char *)x - offsetof(struct client, exchange));
+}
+
+static bool has_room(struct exchange *x)
+{
+  return gate_socket_flush(&client_of(x)->socket);
+}
+
+/* A client of HTTP/1.0 does not know of them. */
+static void interim(struct exchange *x)
+{
+  struct client *c = client_of(x);
   if (c->parser.head.minor > 0) {
-    rewrite_answer(&c->socket.out, &c->upstream->parser);
+    rewrite_answer(&c->socket.out, &x->upstream->parser);
     http1_out_puts(&c->socket.out, "\r\n");
   }
 }
 
-static void switched(struct client *c)
+static void switched(struct exchange *x, struct http1_text rest)
 {
-  rewrite_answer(&c->socket.out, &c->upstream->parser);
+  struct client *c = client_of(x);
+  rewrite_answer(&c->socket.out, &x->upstream->parser);
   http1_out_puts(&c->socket.out, "Connection: Upgrade\r\n\r\n");
+  http1_out_text(&c->socket.out, rest);
   c->state = CLIENT_OPAQUE;
 }
 
-static void final(struct client *c)
+static void head(struct exchange *x)
 {
-  const struct http1_framing *f = &c->upstream->parser.framing;
+  struct client *c = client_of(x);
+  const struct http1_framing *f = &x->upstream->parser.framing;
   bool unsized = f->body == HTTP1_CHUNKED || f->body == HTTP1_TO_CLOSE;
 
-  c->answer_begun = true;
   c->chunked = unsized && c->parser.head.minor > 0;
   /* An answer that comes early may be all that the target wants to say: the rest of the request may never be read. */
-  c->close_after |= !c->request_over || (unsized && !c->chunked) || c->gate->draining;
-  rewrite_answer(&c->socket.out, &c->upstream->parser);
+  c->close_after |= !x->request_over || (unsized && !c->chunked) || c->gate->draining;
+  rewrite_answer(&c->socket.out, &x->upstream->parser);
   http1_write_framing(&c->socket.out, c->chunked ? HTTP1_CHUNKED : f->body, f->has_length, f->length);
   if (c->close_after)
     http1_out_puts(&c->socket.out, "Connection: close\r\n");
@@ -36,89 +49,42 @@ static void final(struct client *c)
   http1_out_puts(&c->socket.out, "\r\n");
 }
 
-static void over(struct client *c)
+static void put(struct exchange *x, struct http1_text piece)
 {
-  struct http1_parser *p = &c->upstream->parser;
-  if (p->head.status < 200) {
-    http1_parser_next(p, true);
-    p->to_head = c->to_head;
-    return;
-  }
-  rewrite_body(&c->socket.out, p, HTTP1_END, c->chunked);
+  struct client *c = client_of(x);
+  rewrite_piece(&c->socket.out, piece, c->chunked);
+}
+
+static void finish(struct exchange *x)
+{
+  struct client *c = client_of(x);
+  struct http1_parser *p = &x->upstream->parser;
+  if (c->chunked)
+    rewrite_trailers(&c->socket.out, &p->head, p->trailers);
   client_exchange_over(c);
 }
 
-static void give_up(struct client *c, unsigned status)
+static void refuse(struct exchange *x, unsigned status)
 {
-  if (c->answer_begun)
-    client_cut(c);
-  else
-    client_answer(c, status);
+  client_answer(client_of(x), status);
 }
 
-static void handle(struct client *c, enum http1_event event)
+static void cut(struct exchange *x)
 {
-  struct http1_parser *p = &c->upstream->parser;
-
-  if (event == HTTP1_HEAD && p->head.status == 101) {
-    if (c->parser.framing.upgrade && p->framing.upgrade && c->request_over)
-      switched(c);
-    else
-      give_up(c, 502);
-  } else if (event == HTTP1_HEAD) {
-    if (p->head.status < 200)
-      interim(c);
-    else
-      final(c);
-  } else if (event == HTTP1_BODY) {
-    rewrite_body(&c->socket.out, p, event, c->chunked);
-  } else if (event == HTTP1_END) {
-    over(c);
-  } else if (event == HTTP1_REFUSED) {
-    give_up(c, 502);
-  }
+  client_cut(client_of(x));
 }
 
-static void feed(struct client *c, const char *bytes, size_t size)
+static void wake(struct exchange *x)
 {
-  struct upstream *u = c->upstream;
-  enum http1_event event;
-  size_t eaten = 0;
-
-  do {
-    eaten += http1_parser_feed(&u->parser, bytes + eaten, size - eaten, &event);
-    /* What follows an answer is none of ours. */
-    if (event == HTTP1_END && u->parser.head.status >= 200)
-      c->spoiled |= eaten < size;
-    handle(c, event);
-  } while (c->state == CLIENT_EXCHANGE && c->upstream == u && event != HTTP1_MORE);
-  if (c->state == CLIENT_OPAQUE)
-    http1_out_put(&c->socket.out, bytes + eaten, size - eaten);
+  client_run(client_of(x));
 }
 
-static bool ended(struct client *c)
-{
-  struct upstream *u = c->upstream;
-  if (!u->socket.ended && u->socket.read_error == 0)
-    return false;
-  if (u->socket.ended && upstream_is_orderly(u) && http1_parser_close(&u->parser) == HTTP1_END) {
-    c->spoiled = true;
-    over(c);
-  } else if (!request_retry(c)) {
-    give_up(c, upstream_trouble(u));
-  }
-  return true;
-}
-
-bool answer_move(struct client *c)
-{
-  struct upstream *u = c->upstream;
-  if (c->state != CLIENT_EXCHANGE || u == NULL || !gate_socket_flush(&c->socket))
-    return false;
-  size_t size = gate_socket_read(&u->socket, c->gate->scratch, GATE_READ);
-  if (size == 0)
-    return ended(c);
-  feed(c, c->gate->scratch, size);
-  gate_socket_flush(&c->socket);
-  return true;
-}
+const struct exchange_side client_side = {.has_room = has_room,
+                                          .interim = interim,
+                                          .head = head,
+                                          .put = put,
+                                          .finish = finish,
+                                          .switched = switched,
+                                          .refuse = refuse,
+                                          .cut = cut,
+                                          .wake = wake};

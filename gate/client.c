@@ -29,8 +29,7 @@ static void free_client(struct client *c)
 {
   struct gate *g = c->gate;
   arm(c, NULL);
-  if (c->upstream != NULL)
-    upstream_close(c->upstream, true);
+  exchange_drop(&c->exchange);
   gate_socket_close(&c->socket, c->reset);
   http1_parser_free(&c->parser);
   http1_out_free(&c->kept);
@@ -62,18 +61,12 @@ static void next_request(struct client *c)
   if (!more)
     http1_out_free(&c->kept);
   c->state = CLIENT_HEAD;
-  c->answer_begun = c->request_over = false;
+  c->exchange.answer_begun = false;
 }
 
 void client_exchange_over(struct client *c)
 {
-  struct upstream *u = c->upstream;
-  c->upstream = NULL;
-  if (u != NULL && c->request_over && !c->spoiled && u->parser.framing.persistent)
-    upstream_give(u);
-  else if (u != NULL)
-    upstream_close(u, !c->request_over);
-  if (!c->request_over || c->close_after)
+  if (!c->exchange.request_over || c->close_after)
     c->state = CLIENT_LINGER;
   else
     next_request(c);
@@ -82,12 +75,10 @@ void client_exchange_over(struct client *c)
 void client_answer(struct client *c, unsigned status)
 {
   bool understood = c->parser.state != HTTP1_BROKEN && c->state == CLIENT_EXCHANGE;
-  bool goes_on = understood && (c->request_over || c->parser.framing.body == HTTP1_NO_BODY) && !c->close_after;
+  bool goes_on = understood && (c->exchange.request_over || c->parser.framing.body == HTTP1_NO_BODY) && !c->close_after;
 
-  if (c->upstream != NULL)
-    upstream_close(c->upstream, true);
-  c->upstream = NULL;
-  page_write(&c->socket.out, status, c->to_head && understood, !goes_on);
+  exchange_drop(&c->exchange);
+  page_write(&c->socket.out, status, c->exchange.to_head && understood, !goes_on);
   if (goes_on)
     next_request(c);
   else
@@ -119,10 +110,8 @@ static bool move(struct client *c)
   case CLIENT_HEAD:
     return request_move(c);
   case CLIENT_EXCHANGE: {
-    if (c->upstream != NULL) /* the last of a request, too */
-      gate_socket_flush(&c->upstream->socket);
     bool moved = request_move(c);
-    return answer_move(c) || moved;
+    return (c->state == CLIENT_EXCHANGE && exchange_move(&c->exchange)) || moved;
   }
   case CLIENT_OPAQUE:
     return opaque_move(c);
@@ -137,8 +126,8 @@ static bool waits_for_client(const struct client *c)
 {
   if (http1_out_waiting(&c->socket.out) > 0)
     return true;
-  return c->state == CLIENT_EXCHANGE && !c->request_over && c->upstream != NULL &&
-         http1_out_waiting(&c->upstream->socket.out) == 0;
+  return c->state == CLIENT_EXCHANGE && !c->exchange.request_over && c->exchange.upstream != NULL &&
+         http1_out_waiting(&c->exchange.upstream->socket.out) == 0;
 }
 
 static void arm_anew(struct client *c, bool moved)
@@ -181,7 +170,7 @@ void client_due(struct poller_deadline *d)
 {
   struct client *c = (struct client *)((char *)d - offsetof(struct client, deadline));
   bool begun = c->state == CLIENT_HEAD && !http1_parser_is_idle(&c->parser);
-  bool uploads = c->state == CLIENT_EXCHANGE && !c->answer_begun && http1_out_waiting(&c->socket.out) == 0;
+  bool uploads = c->state == CLIENT_EXCHANGE && !c->exchange.answer_begun && http1_out_waiting(&c->socket.out) == 0;
 
   if (begun || uploads)
     client_answer(c, 408);
@@ -209,6 +198,8 @@ void client_open(struct gate *g, int fd, const char *peer)
     return;
   }
   c->gate = g;
+  c->exchange = (struct exchange){
+      .gate = g, .side = &client_side, .request = &c->parser.head, .framing = &c->parser.framing, .client = c->peer};
   http1_parser_init(&c->parser, false);
   DL_APPEND(g->clients, c);
   arm(c, &g->idle);

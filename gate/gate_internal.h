@@ -12,9 +12,9 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "exchange.h"
 #include "gate.h"
 #include "gate/http1/parser.h"
-#include "gate/http1/target.h"
 #include "gate/paths/sites.h"
 #include "socket.h"
 
@@ -46,13 +46,13 @@ struct backend {
   char service[];
 };
 
-/* A connection to a target: a client's, or idle. */
+/* A connection to a target: an exchange's, or idle. */
 struct upstream {
   struct gate_socket socket; /* first */
   struct gate *gate;
   struct backend *backend;
-  struct tunnel *tunnel; /* NULL: it is over */
-  struct client *client; /* NULL: nobody's */
+  struct tunnel *tunnel;     /* NULL: it is over */
+  struct exchange *exchange; /* NULL: nobody's */
   struct http1_parser parser;
   bool reused;
   bool idle;        /* in the pool */
@@ -64,7 +64,7 @@ struct upstream {
 extern const struct tunnels_events upstream_events;
 
 /* An idle one, or a new one if there is none or `fresh`. NULL: out of memory or descriptors. */
-struct upstream *upstream_take(struct gate *g, const char *service, struct client *c, bool fresh);
+struct upstream *upstream_take(struct gate *g, const char *service, struct exchange *x, bool fresh);
 /* It is free for the next request. */
 void upstream_give(struct upstream *u);
 void upstream_close(struct upstream *u, bool reset);
@@ -74,6 +74,11 @@ bool upstream_is_orderly(const struct upstream *u);
 unsigned upstream_trouble(const struct upstream *u);
 void upstream_idle_too_long(struct poller_deadline *d);
 void backends_close(struct gate *g);
+
+/* ---- Exchanges (exchange.h) ---- */
+
+/* To another connection, if that is safe. */
+bool exchange_retry(struct exchange *x);
 
 /* ---- Clients ---- */
 
@@ -92,12 +97,9 @@ struct client {
   char *peer;
   struct http1_parser parser;
   struct http1_out kept; /* what came, and is not parsed yet */
-  struct http1_target target;
-  struct upstream *upstream;
-  bool request_over, answer_begun;
-  bool to_head, chunked;      /* the answer: without a body; in chunks */
+  struct exchange exchange;
+  bool chunked;               /* the answer is */
   bool close_after;           /* the connection ends with this exchange */
-  bool spoiled;               /* so does the upstream's */
   bool reset;                 /* it goes without an end */
   struct poller_delay *delay; /* NULL: no deadline */
   struct poller_deadline deadline;
@@ -119,10 +121,8 @@ void client_cut(struct client *c);
 
 /* request.c: whether something has moved. */
 bool request_move(struct client *c);
-/* To another connection, if that is safe. */
-bool request_retry(struct client *c);
 /* answer.c */
-bool answer_move(struct client *c);
+extern const struct exchange_side client_side;
 /* opaque.c */
 bool opaque_move(struct client *c);
 

@@ -22,7 +22,7 @@ static bool is_broken(const struct gate_socket *s)
 
 bool opaque_move(struct client *c)
 {
-  struct upstream *u = c->upstream;
+  struct upstream *u = c->exchange.upstream;
   if (http1_out_waiting(&c->kept) > 0) {
     http1_out_put(&u->socket.out, c->kept.bytes + c->kept.at, http1_out_waiting(&c->kept));
     http1_out_free(&c->kept);

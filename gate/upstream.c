@@ -129,8 +129,8 @@ void backends_close(struct gate *g)
 static void on_ready(struct gate_socket *s)
 {
   struct upstream *u = (struct upstream *)s;
-  if (u->client != NULL)
-    client_run(u->client);
+  if (u->exchange != NULL)
+    u->exchange->side->wake(u->exchange);
   else if (s->hung_up || gate_socket_read(s, u->gate->scratch, 1) > 0 || s->ended || s->read_error != 0)
     upstream_close(u, false);
 }
@@ -165,7 +165,7 @@ static struct upstream *dial(struct gate *g, struct backend *b)
   return NULL;
 }
 
-struct upstream *upstream_take(struct gate *g, const char *service, struct client *c, bool fresh)
+struct upstream *upstream_take(struct gate *g, const char *service, struct exchange *x, bool fresh)
 {
   struct backend *b = backend_of(g, service);
   struct upstream *u = b != NULL && !fresh ? b->idle : NULL;
@@ -177,7 +177,7 @@ struct upstream *upstream_take(struct gate *g, const char *service, struct clien
     u = dial(g, b);
   }
   if (u != NULL)
-    u->client = c;
+    u->exchange = x;
   else if (b != NULL)
     backend_release(g, b);
   return u;
@@ -185,7 +185,7 @@ struct upstream *upstream_take(struct gate *g, const char *service, struct clien
 
 void upstream_give(struct upstream *u)
 {
-  u->client = NULL;
+  u->exchange = NULL;
   if (u->backend->idle_count == GATE_POOL_MAX || u->gate->draining || u->socket.hung_up || u->tunnel == NULL) {
     upstream_close(u, false);
     return;

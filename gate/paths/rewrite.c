@@ -3,12 +3,9 @@
 #include "forwarded.h"
 #include "gate/http1/clean.h"
 
-void rewrite_request(struct http1_out *out, struct http1_parser *p, const struct http1_target *target,
-                     const char *client, bool https)
+void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
+                     const struct http1_target *target, const char *client, bool https)
 {
-  struct http1_head *h = &p->head;
-  const struct http1_framing *f = &p->framing;
-
   http1_clean_head(h, f->upgrade);
   forwarded_clean(h);
   http1_head_drop(h, "host");
@@ -32,14 +29,16 @@ void rewrite_answer(struct http1_out *out, struct http1_parser *p)
   http1_write_fields(out, h, 0, h->count);
 }
 
-void rewrite_body(struct http1_out *out, struct http1_parser *p, enum http1_event event, bool chunked)
+void rewrite_piece(struct http1_out *out, struct http1_text piece, bool chunked)
 {
-  if (event == HTTP1_BODY && chunked) {
-    http1_write_chunk(out, p->piece);
-  } else if (event == HTTP1_BODY) {
-    http1_out_text(out, p->piece);
-  } else if (event == HTTP1_END && chunked) {
-    http1_clean_trailers(&p->head, p->trailers);
-    http1_write_last_chunk(out, &p->head, p->trailers);
-  }
+  if (chunked)
+    http1_write_chunk(out, piece);
+  else
+    http1_out_text(out, piece);
+}
+
+void rewrite_trailers(struct http1_out *out, struct http1_head *h, unsigned from)
+{
+  http1_clean_trailers(h, from);
+  http1_write_last_chunk(out, h, from);
 }

@@ -8,11 +8,13 @@
 
 /* To the target. What is not passed on is dropped from the head; it may be written again. `client` as in forwarded.h.
  */
-void rewrite_request(struct http1_out *out, struct http1_parser *p, const struct http1_target *target,
-                     const char *client, bool https);
+void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
+                     const struct http1_target *target, const char *client, bool https);
 /* To the client: status line and fields, without the end of the head, nor what says where the body ends. */
 void rewrite_answer(struct http1_out *out, struct http1_parser *p);
-/* A part of the body, or its end with trailers. */
-void rewrite_body(struct http1_out *out, struct http1_parser *p, enum http1_event event, bool chunked);
+/* A part of the body. */
+void rewrite_piece(struct http1_out *out, struct http1_text piece, bool chunked);
+/* The end of one in chunks; trailers are the fields from `from` on. */
+void rewrite_trailers(struct http1_out *out, struct http1_head *h, unsigned from);
 
 #endif

@@ -32,9 +32,11 @@ static void read_piece(struct reading *r, const char *bytes, size_t size)
     if (r->event == HTTP1_HEAD && http1_target_of(&r->parser.head, &target, &why) != 0)
       abort();
     if (r->event == HTTP1_HEAD)
-      rewrite_request(&r->written, &r->parser, &target, "[::1]:1", false);
-    else
-      rewrite_body(&r->written, &r->parser, r->event, r->parser.framing.body == HTTP1_CHUNKED);
+      rewrite_request(&r->written, &r->parser.head, &r->parser.framing, &target, "[::1]:1", false);
+    else if (r->event == HTTP1_BODY)
+      rewrite_piece(&r->written, r->parser.piece, r->parser.framing.body == HTTP1_CHUNKED);
+    else if (r->event == HTTP1_END && r->parser.framing.body == HTTP1_CHUNKED)
+      rewrite_trailers(&r->written, &r->parser.head, r->parser.trailers);
     if (r->event == HTTP1_MORE || r->event == HTTP1_END || r->event == HTTP1_REFUSED)
       return;
   }

@@ -1,0 +1,65 @@
+/* One request and its answer: what happens between a client, of whichever version of HTTP, and a target. The client's
+ * side gives the request, and is told the answer. On the loop's thread.
+ *
+ *     exchange_begin; exchange_put and exchange_finish, while exchange_has_room      client --> target
+ *     exchange_move, which calls interim, head, put, finish of the client's side     client <-- target
+ *
+ * Both directions are independent: an answer may be over before its request.
+ */
+#ifndef GATE_EXCHANGE_H
+#define GATE_EXCHANGE_H
+
+#include "gate/http1/framing.h"
+#include "gate/http1/target.h"
+
+struct exchange;
+struct gate;
+struct upstream;
+
+/* What the client's side does. Heads and trailers are in upstream->parser, which is there in all but `refuse` and
+ * `cut`; after these two, and after `finish`, the exchange has no upstream. */
+struct exchange_side {
+  /* Whether it takes more of the answer. */
+  bool (*has_room)(struct exchange *x);
+  void (*interim)(struct exchange *x);
+  void (*head)(struct exchange *x);
+  void (*put)(struct exchange *x, struct http1_text piece);
+  void (*finish)(struct exchange *x);
+  /* Another protocol is spoken, whose first bytes are `rest`. NULL: such an answer is none. */
+  void (*switched)(struct exchange *x, struct http1_text rest);
+  /* The answer is the gate's own; nothing of another one was told. */
+  void (*refuse)(struct exchange *x, unsigned status);
+  /* It cannot be told in HTTP any more that something went wrong. */
+  void (*cut)(struct exchange *x);
+  /* exchange_move may get on. */
+  void (*wake)(struct exchange *x);
+};
+
+/* The first five are the client's side's, and stay as long as the exchange; the rest is zero before exchange_begin. */
+struct exchange {
+  struct gate *gate;
+  const struct exchange_side *side;
+  struct http1_head *request;
+  const struct http1_framing *framing; /* of the request */
+  const char *client;                  /* its address */
+  struct http1_target target;
+  struct upstream *upstream; /* NULL: it did not begin, or is over */
+  bool request_over, answer_begun;
+  bool to_head;  /* the answer has no body */
+  bool switched; /* bytes are none of HTTP's any more */
+  bool spoiled;  /* the upstream cannot be used again */
+};
+
+/* The head has come. `refuse` may be called at once. */
+void exchange_begin(struct exchange *x);
+/* Whether the target takes more of the request. */
+bool exchange_has_room(struct exchange *x);
+void exchange_put(struct exchange *x, struct http1_text piece);
+/* The request is over; its trailers are the fields from `trailers` on. */
+void exchange_finish(struct exchange *x, unsigned trailers);
+/* Goes on with the answer. Whether something has moved. */
+bool exchange_move(struct exchange *x);
+/* Nobody waits for it any more. No harm if it is over. */
+void exchange_drop(struct exchange *x);
+
+#endif
