@@ -9,8 +9,8 @@
 #ifndef GATE_EXCHANGE_H
 #define GATE_EXCHANGE_H
 
-#include "gate/http1/framing.h"
-#include "gate/http1/target.h"
+#include "proto/http1/framing.h"
+#include "proto/http1/target.h"
 
 struct exchange;
 struct gate;

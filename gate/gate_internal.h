@@ -14,8 +14,8 @@
 
 #include "exchange.h"
 #include "gate.h"
-#include "gate/http1/parser.h"
 #include "gate/paths/sites.h"
+#include "proto/http1/parser.h"
 #include "socket.h"
 
 struct carrier;

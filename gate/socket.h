@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gate/http1/writer.h"
 #include "proto/host/poller.h"
+#include "proto/http1/writer.h"
 
 struct gate_socket {
   struct poller_watch watch; /* first */

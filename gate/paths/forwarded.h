@@ -2,8 +2,8 @@
 #ifndef GATE_FORWARDED_H
 #define GATE_FORWARDED_H
 
-#include "gate/http1/head.h"
-#include "gate/http1/writer.h"
+#include "proto/http1/head.h"
+#include "proto/http1/writer.h"
 
 /* What came under these names is dropped: anybody can write it. */
 void forwarded_clean(struct http1_head *h);

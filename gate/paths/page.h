@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "gate/http1/writer.h"
+#include "proto/http1/writer.h"
 
 /* With Retry-After at 503. `to_head`: without the body. */
 void page_write(struct http1_out *out, unsigned status, bool to_head, bool close);

@@ -1,7 +1,7 @@
 #include "rewrite.h"
 
 #include "forwarded.h"
-#include "gate/http1/clean.h"
+#include "proto/http1/clean.h"
 
 void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
                      const struct http1_target *target, const char *client, bool https)

@@ -2,9 +2,9 @@
 #ifndef GATE_REWRITE_H
 #define GATE_REWRITE_H
 
-#include "gate/http1/parser.h"
-#include "gate/http1/target.h"
-#include "gate/http1/writer.h"
+#include "proto/http1/parser.h"
+#include "proto/http1/target.h"
+#include "proto/http1/writer.h"
 
 /* To the target. What is not passed on is dropped from the head; it may be written again. `client` as in forwarded.h.
  */

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "gate/http1/grammar.h"
+#include "proto/http1/grammar.h"
 
 struct sites;
 

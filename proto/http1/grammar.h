@@ -1,6 +1,6 @@
 /* What characters HTTP allows where (RFC 9110, 5.6; RFC 3986), and lists in field values. Pure. Any thread. */
-#ifndef GATE_HTTP1_GRAMMAR_H
-#define GATE_HTTP1_GRAMMAR_H
+#ifndef PROTO_HTTP1_GRAMMAR_H
+#define PROTO_HTTP1_GRAMMAR_H
 
 #include <stdbool.h>
 #include <stddef.h>

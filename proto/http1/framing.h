@@ -1,6 +1,6 @@
 /* What the fields of a head say of the body and of the connection. Pure. Any thread. */
-#ifndef GATE_HTTP1_FRAMING_H
-#define GATE_HTTP1_FRAMING_H
+#ifndef PROTO_HTTP1_FRAMING_H
+#define PROTO_HTTP1_FRAMING_H
 
 #include "head.h"
 #include "refusal.h"

@@ -1,6 +1,6 @@
 /* Messages, written in the one way that no program reads differently. Pure. On one thread at a time. */
-#ifndef GATE_HTTP1_WRITER_H
-#define GATE_HTTP1_WRITER_H
+#ifndef PROTO_HTTP1_WRITER_H
+#define PROTO_HTTP1_WRITER_H
 
 #include <stdint.h>
 

@@ -9,8 +9,8 @@
  *
  * Pure. On one thread at a time.
  */
-#ifndef GATE_HTTP1_PARSER_H
-#define GATE_HTTP1_PARSER_H
+#ifndef PROTO_HTTP1_PARSER_H
+#define PROTO_HTTP1_PARSER_H
 
 #include "framing.h"
 #include "head.h"

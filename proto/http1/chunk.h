@@ -1,6 +1,6 @@
 /* The line before a chunk: its size, and extensions, which nobody may rely on and which are not passed on. Pure. */
-#ifndef GATE_HTTP1_CHUNK_H
-#define GATE_HTTP1_CHUNK_H
+#ifndef PROTO_HTTP1_CHUNK_H
+#define PROTO_HTTP1_CHUNK_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* Which host and which resource a request is for. Pure. Any thread. */
-#ifndef GATE_HTTP1_TARGET_H
-#define GATE_HTTP1_TARGET_H
+#ifndef PROTO_HTTP1_TARGET_H
+#define PROTO_HTTP1_TARGET_H
 
 #include "head.h"
 #include "refusal.h"

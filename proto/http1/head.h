@@ -1,6 +1,6 @@
 /* The head of a message: its first line and its fields, in memory of their own. On one thread at a time. */
-#ifndef GATE_HTTP1_HEAD_H
-#define GATE_HTTP1_HEAD_H
+#ifndef PROTO_HTTP1_HEAD_H
+#define PROTO_HTTP1_HEAD_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* What of a head concerns only the connection it came on, and is not passed on (RFC 9110, 7.6.1). Pure. */
-#ifndef GATE_HTTP1_CLEAN_H
-#define GATE_HTTP1_CLEAN_H
+#ifndef PROTO_HTTP1_CLEAN_H
+#define PROTO_HTTP1_CLEAN_H
 
 #include "head.h"
 

@@ -1,6 +1,6 @@
 /* Why a message is refused, and the status of the answer. Pure. */
-#ifndef GATE_HTTP1_REFUSAL_H
-#define GATE_HTTP1_REFUSAL_H
+#ifndef PROTO_HTTP1_REFUSAL_H
+#define PROTO_HTTP1_REFUSAL_H
 
 struct http1_refusal {
   unsigned status; /* 400, 405, 413, 414, 431, 500, 501 or 505; of an answer it is always 502 */

@@ -1,6 +1,6 @@
 /* The first line of a message, as spans of the head's text. Pure. */
-#ifndef GATE_HTTP1_FIRST_LINE_H
-#define GATE_HTTP1_FIRST_LINE_H
+#ifndef PROTO_HTTP1_FIRST_LINE_H
+#define PROTO_HTTP1_FIRST_LINE_H
 
 #include "head.h"
 #include "refusal.h"
