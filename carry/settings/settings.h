@@ -24,7 +24,7 @@ struct settings {
 };
 
 #define SETTINGS_WINDOW_DEFAULT (UINT64_C(16) << 20)
-#define SETTINGS_BUDGET_DEFAULT (UINT64_C(24) << 20)
+#define SETTINGS_BUDGET_DEFAULT (UINT64_C(16) << 20)
 #define SETTINGS_DIAL_MS_DEFAULT UINT64_C(10000)
 #define SETTINGS_HOLD_MS_DEFAULT UINT64_C(600000)
 
@@ -45,7 +45,7 @@ extern const size_t settings_row_count;
   "  cafile=FILE        TLS, with the authorities in FILE instead of the system's\n"                                   \
   "  key=FILE           show the key in FILE to the router; over TLS only, except to loopback\n"                       \
   "  window=SIZE        what one connection has under way at most (256K to 64M; 16M)\n"                                \
-  "  budget=SIZE        what all connections have together (1M to 64G; 24M)\n"                                         \
+  "  budget=SIZE        what all connections have together (1M to 64G; 16M)\n"                                         \
   "  dial_timeout=SEC   how long a new connection waits for its router and service (1 to 600; 10)\n"                   \
   "  hold=SEC           how long a connection is kept without a way to its other end (0 to 86400; 600)\n"              \
   "  raw=off            connections go by gRPC only, never by raw streams\n"

@@ -30,9 +30,10 @@ struct uv_loop_s;
 enum { PUMP_NEAR_US = 10000 };
 
 struct pump_limits {
-  uint64_t window;      /* bytes: the most that one direction of one connection has under way, or queues */
-  uint64_t budget;      /* bytes: for all windows together beyond what each starts with; the same for all queues */
-  uint64_t near_us;     /* data in bulk is spliced where the round trip is shorter than this; 0: nowhere */
+  uint64_t window;  /* bytes: the most that one direction of one connection has under way, or queues */
+  uint64_t budget;  /* bytes: when so much is under way in all together, no window grows; and for all queues together
+                       beyond what each starts with */
+  uint64_t near_us; /* data in bulk is spliced where the round trip is shorter than this; 0: nowhere */
   unsigned keepalive_s; /* after so long a silence a socket's peer is asked whether it is there; 0: never */
 };
 

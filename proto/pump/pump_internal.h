@@ -46,13 +46,14 @@ struct pump_set {
   struct poller *poller;
   struct pipes *pipes; /* NULL: nothing is spliced */
   pthread_t loop_thread;
-  struct slab_carver loop_carver, other_carver; /* one for each thread that reads sockets */
-  atomic_int bulk;                              /* pumps that read large */
-  _Atomic uint64_t windows;                     /* of the budget for windows */
-  _Atomic uint64_t promised, excess;            /* of that for queues: what is granted and meant to be used; what is */
-  _Atomic uint64_t queued;                      /* in all */
-  struct pump *pumps;                           /* loop thread; freed ones leave */
-  struct pump_stream *streams;                  /* too */
+  /* One for each thread that reads sockets; and the small ones for streams of which the loop is the only thread. */
+  struct slab_carver small, loop_large, other_large;
+  atomic_int bulk;                   /* pumps that read large */
+  _Atomic uint64_t windows, begun;   /* of the budget for windows; and under way in their beginnings */
+  _Atomic uint64_t promised, excess; /* of that for queues: what is granted and meant to be used; what is */
+  _Atomic uint64_t queued;           /* in all */
+  struct pump *pumps;                /* loop thread; freed ones leave */
+  struct pump_stream *streams;       /* too */
   atomic_size_t pump_count;
   size_t stream_count;
   struct heap_crowd crowd;
@@ -124,7 +125,7 @@ struct pump_up {
   struct sequence_out sequence; /* the bodies are struct bytes */
   size_t read_size;
   struct window window;
-  uint64_t charged;            /* what it has of the budget */
+  uint64_t charged, begun;     /* what it has of the budget; and under way, of what it began with */
   uint64_t compact, rested_at; /* what lies before was looked at for slabs that it pins; was there at the last rest */
   uint64_t window_said;        /* the other side knows that so much is meant to be under way */
   bool window_due;             /* and is to know that it is less now */
@@ -309,6 +310,9 @@ void pump_keep_rest(struct pump *p);
 
 void pump_up_init(struct pump *p);
 void pump_up_free(struct pump *p);
+/* Tells the budget what the window has beyond its beginning, and what is under way of that: when it was full once, it
+ * may be so for ever. */
+void pump_up_account(struct pump *p);
 void pump_up_run(struct pump *p, struct errand **later);
 /* Takes the lock itself. */
 void pump_up_go(struct pump *p);
@@ -358,7 +362,7 @@ void pump_read_bulk(struct pump *p, bool bulk);
 void pump_read_drain(struct pump *p);
 
 /* The calling thread's. Besides the loop's there is at most one on which streams answer. */
-struct slab_carver *pump_carver_here(struct pump_set *set);
+struct slab_carver *pump_carver_here(struct pump *p);
 
 /* ---- pump_splice.c: with the direction's lock held, unless told otherwise ---- */
 

@@ -85,7 +85,7 @@ void pump_keep_rest(struct pump *p)
   for (size_t i = 0; (piece = sequence_out_kept(&p->up.sequence, i)) != NULL && piece->at < p->up.rested_at;) {
     uint64_t bytes = 0;
     size_t count = piece->at < p->up.compact ? 0 : in_one_slab(p, i, &bytes);
-    for (size_t k = 0; k < count && bytes < SLAB_SIZE / 2; k++)
+    for (size_t k = 0; k < count && bytes < SLAB_SMALL / 2; k++)
       move_out(sequence_out_kept(&p->up.sequence, i + k));
     i += count > 0 ? count : 1;
   }

@@ -11,7 +11,7 @@
 
 enum {
   READ_BULK = 256 << 10,
-  READ_MAX = SLAB_SIZE,
+  READ_MAX = SLAB_LARGE,
   BULK_PUMPS_MAX = 2, /* with more of them, large messages only cost memory */
   DISCARDS_MAX = 8,   /* reads in a row, before other sockets get their turn */
 };
@@ -104,9 +104,12 @@ void pump_read_discard(struct pump *p)
     read_none(p, n < 0 ? -errno : 0);
 }
 
-struct slab_carver *pump_carver_here(struct pump_set *set)
+struct slab_carver *pump_carver_here(struct pump *p)
 {
-  return pthread_equal(pthread_self(), set->loop_thread) ? &set->loop_carver : &set->other_carver;
+  struct pump_set *set = p->set;
+  if (!pthread_equal(pthread_self(), set->loop_thread))
+    return &set->other_large;
+  return p->stream != NULL && p->stream->stream->kind->message_max > SLAB_SMALL ? &set->loop_large : &set->small;
 }
 
 /* What was read into the room. -ENOMEM. */
@@ -128,13 +131,14 @@ static int add_data(struct pump *p, struct bytes *read)
     bytes_drop(read);
   else if (error == 0 && p->up.windowed)
     window_sent(&p->up.window, read->size, pump_now_us());
+  pump_up_account(p);
   return error;
 }
 
 /* As recv, but with a negative errno. */
 static ssize_t read_by_copy(struct pump *p, size_t size, struct bytes *out)
 {
-  struct slab_carver *carver = pump_carver_here(p->set);
+  struct slab_carver *carver = pump_carver_here(p);
   void *room = slab_carver_room(carver, size);
   if (room == NULL)
     return -ENOMEM;

@@ -133,9 +133,11 @@ static void handle_closed(uv_handle_t *handle)
     return;
   struct pump_set *set = clocks->set;
   pthread_mutex_destroy(&set->clock_lock);
-  slab_carver_close(&set->loop_carver);
-  slab_carver_close(&set->other_carver);
-  slab_pool_release(set->loop_carver.pool);
+  slab_carver_close(&set->small);
+  slab_carver_close(&set->loop_large);
+  slab_carver_close(&set->other_large);
+  slab_pool_release(set->small.pool);
+  slab_pool_release(set->loop_large.pool);
   if (set->pipes != NULL)
     pipes_close(set->pipes);
   void (*closed)(void *arg) = set->closed;
@@ -213,10 +215,10 @@ int pump_set_open(struct pump_set **out, struct home *home, struct uv_loop_s *lo
 {
   struct pump_set *set = calloc(1, sizeof *set);
   struct pump_clocks *clocks = calloc(1, sizeof *clocks);
-  struct slab_pool *pool = slab_pool_create();
-  if (set == NULL || clocks == NULL || pool == NULL) {
-    if (pool != NULL)
-      slab_pool_release(pool);
+  struct slab_pool *small = slab_pool_create(SLAB_SMALL), *large = slab_pool_create(SLAB_LARGE);
+  if (set == NULL || clocks == NULL || small == NULL || large == NULL) {
+    slab_pool_release(small);
+    slab_pool_release(large);
     free(clocks);
     free(set);
     return -ENOMEM;
@@ -228,7 +230,8 @@ int pump_set_open(struct pump_set **out, struct home *home, struct uv_loop_s *lo
   set->limits = *limits;
   pthread_mutex_init(&set->clock_lock, NULL);
   set->loop_thread = pthread_self();
-  set->loop_carver.pool = set->other_carver.pool = pool;
+  set->small.pool = small;
+  set->loop_large.pool = set->other_large.pool = large;
   clocks->set = set;
   if (pipes_open(&set->pipes, PIPE_BYTES, PIPES_IDLE) != 0)
     set->pipes = NULL; /* all is copied */

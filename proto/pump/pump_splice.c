@@ -115,7 +115,7 @@ static int land(struct slab_carver *carver, struct pooled_pipe *pipe, size_t siz
 /* It is not to go on through pipes: no bulk, or the other pipe has no room for it. */
 static ssize_t read_by_copy(struct pump *p, size_t size, struct bytes *out)
 {
-  int error = land(pump_carver_here(p->set), p->up.splice->read, size, out);
+  int error = land(pump_carver_here(p), p->up.splice->read, size, out);
   drop_read(p->up.splice);
   return error == 0 ? (ssize_t)size : error;
 }
@@ -186,7 +186,7 @@ int pump_splice_land(struct pump *p)
     memcpy(&b, piece->body, sizeof b);
     if (piece->size == 0 || !pump_splice_has(&b))
       continue;
-    int error = sp->kept->spoiled ? -EIO : land(pump_carver_here(p->set), sp->kept, b.size, &b);
+    int error = sp->kept->spoiled ? -EIO : land(pump_carver_here(p), sp->kept, b.size, &b);
     if (error != 0)
       return error;
     memcpy(piece->body, &b, sizeof b);
@@ -239,7 +239,7 @@ static void land_first(struct pump *p)
   struct message *in_memory = message_create(1);
   if (in_memory == NULL)
     return;
-  int error = land(pump_carver_here(p->set), m->message->pipe, m->left, &in_memory->parts[0]);
+  int error = land(pump_carver_here(p), m->message->pipe, m->left, &in_memory->parts[0]);
   if (error == 0) {
     message_free(m->message);
     m->message = in_memory;

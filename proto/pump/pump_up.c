@@ -99,19 +99,26 @@ static void say_piece(struct pump *p, const struct piece *piece, struct errand *
 
 /* ---- The window ---- */
 
-/* Tells the budget what the window has beyond its beginning. */
-static void account(struct pump *p)
+static void charge(_Atomic uint64_t *all, uint64_t *had, uint64_t has)
+{
+  if (has != *had)
+    atomic_fetch_add_explicit(all, has - *had, memory_order_relaxed);
+  *had = has;
+}
+
+void pump_up_account(struct pump *p)
 {
   uint64_t size = p->up.windowed ? p->up.window.size : 0;
-  uint64_t charged = size > WINDOW_MIN ? size - WINDOW_MIN : 0;
-  atomic_fetch_add_explicit(&p->set->windows, charged - p->up.charged, memory_order_relaxed);
-  p->up.charged = charged;
+  uint64_t under_way = p->up.windowed ? window_unacked(&p->up.window) : 0;
+  charge(&p->set->windows, &p->up.charged, size > WINDOW_MIN ? size - WINDOW_MIN : 0);
+  charge(&p->set->begun, &p->up.begun, under_way < WINDOW_MIN ? under_way : WINDOW_MIN);
 }
 
 /* Half of what is left, so that there is always some for those that come later. */
 static uint64_t budget_here(const struct pump *p)
 {
-  uint64_t used = atomic_load_explicit(&p->set->windows, memory_order_relaxed);
+  uint64_t used = atomic_load_explicit(&p->set->windows, memory_order_relaxed) +
+                  atomic_load_explicit(&p->set->begun, memory_order_relaxed);
   return used < p->set->limits.budget ? (p->set->limits.budget - used) / 2 : 0;
 }
 
@@ -125,7 +132,7 @@ void pump_up_free(struct pump *p)
 {
   pump_keep_free(p);
   p->up.windowed = false;
-  account(p);
+  pump_up_account(p);
   pump_read_bulk(p, false);
   pthread_mutex_destroy(&p->up.lock);
 }
@@ -154,7 +161,7 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
   if (error == 0)
     sequence_out_acked(&p->up.sequence, p->up.window.acked);
   pump_splice_acked(p);
-  account(p);
+  pump_up_account(p);
   if (p->up.starved && window_room(&p->up.window) > 0) {
     p->up.starved = false;
     pump_up_run(p, &later);
@@ -168,7 +175,7 @@ int pump_up_acked(struct pump *p, const struct pump_stream *s, const struct ack 
 void pump_up_limit(struct pump *p, uint64_t limit)
 {
   window_limit(&p->up.window, limit);
-  account(p);
+  pump_up_account(p);
 }
 
 void pump_up_resume(struct pump *p)
@@ -183,7 +190,7 @@ bool pump_up_rest(struct pump *p)
   pthread_mutex_lock(&p->up.lock);
   if (p->up.charged > 0) {
     window_rest(&p->up.window, pump_now_us());
-    account(p);
+    pump_up_account(p);
   }
   pump_keep_rest(p);
   p->up.window_due = p->up.windowed && window_meant(&p->up.window) < p->up.window_said;
@@ -196,7 +203,7 @@ void pump_up_unwindowed(struct pump *p)
 {
   p->up.windowed = false;
   p->up.starved = false;
-  account(p);
+  pump_up_account(p);
   pump_ack_stop(p);
   pump_keep_sent(p);
 }

@@ -28,7 +28,7 @@ int raw_set_open(struct raw_set **out, struct home *home)
   struct raw_set *set = calloc(1, sizeof *set);
   if (set == NULL)
     return -ENOMEM;
-  set->carver.pool = slab_pool_create();
+  set->carver.pool = slab_pool_create(SLAB_SMALL);
   if (set->carver.pool == NULL) {
     free(set);
     return -ENOMEM;

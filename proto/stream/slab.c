@@ -11,17 +11,18 @@ struct slab {
   struct chunk chunk;
   struct slab_pool *pool;
   struct slab *next;
-  uint8_t bytes[SLAB_SIZE];
+  uint8_t bytes[];
 };
 
 struct slab_pool {
+  size_t slab_size;
   pthread_mutex_t lock;
   struct slab *spare;
   size_t spare_count;
   size_t users; /* the owner, and each slab that is out */
 };
 
-struct slab_pool *slab_pool_create(void)
+struct slab_pool *slab_pool_create(size_t slab_size)
 {
   struct slab_pool *pool = calloc(1, sizeof *pool);
   if (pool == NULL)
@@ -30,6 +31,7 @@ struct slab_pool *slab_pool_create(void)
     free(pool);
     return NULL;
   }
+  pool->slab_size = slab_size;
   pool->users = 1;
   return pool;
 }
@@ -59,7 +61,8 @@ static void pool_leave(struct slab_pool *pool, struct slab *back)
 
 void slab_pool_release(struct slab_pool *pool)
 {
-  pool_leave(pool, NULL);
+  if (pool != NULL)
+    pool_leave(pool, NULL);
 }
 
 static void slab_unused(struct chunk *c)
@@ -78,7 +81,7 @@ static struct slab *pool_take(struct slab_pool *pool)
   }
   pool->users++;
   pthread_mutex_unlock(&pool->lock);
-  if (s == NULL && (s = malloc(sizeof *s)) == NULL) {
+  if (s == NULL && (s = malloc(sizeof *s + pool->slab_size)) == NULL) {
     pool_leave(pool, NULL);
     return NULL;
   }
@@ -96,7 +99,7 @@ void slab_carver_close(struct slab_carver *c)
 
 void *slab_carver_room(struct slab_carver *c, size_t size)
 {
-  if (c->slab != NULL && SLAB_SIZE - c->used < size)
+  if (c->slab != NULL && c->pool->slab_size - c->used < size)
     slab_carver_close(c);
   if (c->slab == NULL) {
     c->slab = pool_take(c->pool);

@@ -289,7 +289,7 @@ static uint64_t beyond_the_beginning(int side)
 
 START_TEST(test_budget_of_windows)
 {
-  enum { BUDGET = 100000 };
+  enum { BUDGET = 1 << 20 };
   use_limits(WINDOW_MAX, BUDGET);
   for (int side = 0; side < 2; side++) {
     open_answered(side, "ours");
@@ -303,6 +303,17 @@ START_TEST(test_budget_of_windows)
   WAIT_FOR(pump_set_windows(here.set) == beyond_the_beginning(1));
   close_pump(1);
   WAIT_FOR(pump_set_windows(here.set) == 0);
+}
+END_TEST
+
+/* What is under way in the windows that all have counts too: many that are full leave nothing to grow by. */
+START_TEST(test_full_beginnings_use_the_budget)
+{
+  use_limits(WINDOW_MAX, WINDOW_MIN / 2);
+  open_answered(0, "ours");
+  give_socket(0);
+  use_window(0);
+  ck_assert_uint_eq(beyond_the_beginning(0), 0);
 }
 END_TEST
 
@@ -498,6 +509,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_more_than_the_limit_is_refused);
   tcase_add_test(tcase, test_empty_messages);
   tcase_add_test(tcase, test_budget_of_windows);
+  tcase_add_test(tcase, test_full_beginnings_use_the_budget);
   tcase_add_test(tcase, test_unused_window_gives_back);
   tcase_add_test(tcase, test_budget_of_queues);
   tcase_add_test(tcase, test_window_is_said);

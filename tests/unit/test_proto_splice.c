@@ -394,11 +394,11 @@ END_TEST
 /* So that the next one has to be allocated. */
 static size_t use_up_slabs(struct bytes slabs[SLABS_MAX])
 {
-  struct slab_carver *carver = &here.set->loop_carver;
+  struct slab_carver *carver = &here.set->small;
   size_t count = 0;
   fail_allocation(1);
-  while (count < SLABS_MAX && slab_carver_room(carver, SLAB_SIZE) != NULL)
-    slabs[count++] = slab_carver_take(carver, SLAB_SIZE);
+  while (count < SLABS_MAX && slab_carver_room(carver, SLAB_SMALL) != NULL)
+    slabs[count++] = slab_carver_take(carver, SLAB_SMALL);
   ck_assert(!FAILING_WORKS || allocation_failed());
   return count;
 }
