@@ -18,7 +18,7 @@ void congestion_begin(int fd);
  * most two system calls, none for a peer on this machine. Nothing is told: where the kernel does not have BBR, or does
  * not let us choose it, the machine's own algorithm takes its place. */
 void congestion_choose(int fd, const struct sockaddr *peer);
-/* Of a connected socket that somebody else has made. */
+/* Of a connected socket that somebody else has made, or of which it is known that its peer is on another machine. */
 void congestion_choose_late(int fd);
 
 /* Bytes per second that the kernel sends at most; 0: any. Any thread; one system call. */

@@ -62,8 +62,8 @@ void raw_deadline_clear(struct raw_set *set, struct raw_deadline *d);
 bool raw_socket_is_near(const struct sockaddr_storage *address);
 /* A non-blocking socket that is being connected. Its end is a reset. A negative errno. */
 int raw_socket_connect(const struct sockaddr_storage *address);
-/* To be called when it is connected, and there is much to send for the first time: most connections never have. */
-void raw_socket_carries_much(int fd, const struct sockaddr_storage *address);
+/* To be called when a far one is connected. */
+void raw_socket_connected(int fd);
 /* What its close does, be it ours or the kernel's when this process is killed. */
 void raw_socket_reset_on_close(int fd, bool reset);
 /* From now on its peer is asked whether it is there. */
@@ -175,7 +175,6 @@ struct raw_stream {
   struct bytes body;        /* the same of a body, behind it */
   struct pooled_pipe *pipe; /* or of one in a pipe */
   bool saying, last, half_closed;
-  bool carries_much; /* and its socket knows */
   bool has_status;
   enum rpc_status status; /* it is to end with, or has */
   char *text;

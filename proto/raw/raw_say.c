@@ -9,7 +9,7 @@
 
 #include "raw_internal.h"
 
-enum { PARTS_MAX = 4, MUCH = 16 << 10 };
+enum { PARTS_MAX = 4 };
 
 /* What is said in one system call. */
 struct outgoing {
@@ -138,10 +138,6 @@ static bool drain(struct raw_stream *s)
 /* False: the connection is broken, and errno says how. */
 static bool push(struct raw_stream *s, struct outgoing *o, bool own)
 {
-  if (o->body.size >= MUCH && !s->carries_much) {
-    s->carries_much = true;
-    raw_socket_carries_much(s->fd, &s->line->options.address);
-  }
   o->heads = o->count;
   add(o, o->body.at, o->body.size);
   if (o->count == 0)

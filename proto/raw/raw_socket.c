@@ -45,9 +45,9 @@ int raw_socket_connect(const struct sockaddr_storage *address)
   return fd;
 }
 
-void raw_socket_carries_much(int fd, const struct sockaddr_storage *address)
+void raw_socket_connected(int fd)
 {
-  congestion_choose(fd, (const struct sockaddr *)address);
+  congestion_choose_late(fd);
 }
 
 void raw_socket_reset_on_close(int fd, bool reset)

@@ -194,6 +194,7 @@ static void errand_run(struct errand *e)
 static void connected(struct raw_stream *s)
 {
   raw_deadline_clear(s->line->set, &s->deadline);
+  raw_socket_connected(s->fd);
   set_state(s, RAW_OPENING);
 }
 

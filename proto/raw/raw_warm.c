@@ -22,8 +22,10 @@ static void ready(struct poller_watch *watch, uint32_t events)
   struct raw_warm *w = (struct raw_warm *)watch;
   if (events & ~(uint32_t)EPOLLOUT)
     raw_warm_close(w);
-  else if (!w->greeted)
+  else if (!w->greeted) {
+    raw_socket_connected(w->fd);
     greet(w);
+  }
 }
 
 void raw_warm_init(struct raw_warm *w, struct raw_line *l)

@@ -37,7 +37,8 @@ def test_a_thin_line_is_not_a_dead_one(lab, world):
         eventually(lambda: int(forward.connections()[0]["bytes_in"]) > 20000, 60)
         assert congestion_control(lab.s, target.address) == {"reno"}
         assert listeners_congestion_control(lab.f, port) == listeners_congestion_control(lab.r, 7000) == {"reno"}
-        assert congestion_control(lab.s, lab.r.address, "notsent_lowat") <= {"bbr", usual(lab.s)}
+        for host in (lab.s, lab.f):
+            assert congestion_control(host, lab.r.address) in ({"bbr"}, {usual(host)})
         second = stack.enter_context(socket.create_connection(("127.0.0.1", port), 60))
         assert second.recv(1)
     assert forward.values("status")["connects"] == "1"
@@ -51,10 +52,10 @@ def drink(connection):
             pass
 
 
-def congestion_control(host, peer, having=""):
+def congestion_control(host, peer):
     """What the connections of a host with this peer use."""
     lines = host.run("ss", "-Htin", "dst", peer).splitlines()
-    return {line.split()[0] for line in lines if line[0].isspace() and having in line}
+    return {line.split()[0] for line in lines if line[0].isspace()}
 
 
 def listeners_congestion_control(host, port):
