@@ -21,18 +21,18 @@ static void write_head(struct exchange *x)
   rewrite_request(&x->upstream->socket.out, x->request, x->framing, &x->target, x->client, false);
 }
 
-void exchange_begin(struct exchange *x)
+void exchange_refuse_unknown(struct exchange *x)
+{
+  x->side->refuse(x, sites_know(x->gate->sites, x->target.host, uv_now(x->gate->loop)) ? 503 : 404);
+}
+
+void exchange_route(struct exchange *x)
 {
   const char *services[SERVICES_MAX];
-  struct http1_refusal refusal;
-
-  x->request_over = x->answer_begun = x->switched = false;
-  x->to_head = method_is(x, "HEAD");
-  x->spoiled = x->framing->upgrade && x->framing->body != HTTP1_NO_BODY;
-  http1_target_of(x->request, &x->target, &refusal);
   size_t found = sites_find(x->gate->sites, x->target.host, x->target.path, services, SERVICES_MAX);
   if (found == 0) {
-    x->side->refuse(x, sites_know(x->gate->sites, x->target.host, uv_now(x->gate->loop)) ? 503 : 404);
+    if (!waits_enter(x))
+      exchange_refuse_unknown(x);
     return;
   }
   x->upstream = upstream_take(x->gate, services[0], x, false);
@@ -40,6 +40,17 @@ void exchange_begin(struct exchange *x)
     x->side->refuse(x, 500);
   else
     write_head(x);
+}
+
+void exchange_begin(struct exchange *x)
+{
+  struct http1_refusal refusal;
+
+  x->request_over = x->answer_begun = x->switched = false;
+  x->to_head = method_is(x, "HEAD");
+  x->spoiled = x->framing->upgrade && x->framing->body != HTTP1_NO_BODY;
+  http1_target_of(x->request, &x->target, &refusal);
+  exchange_route(x);
 }
 
 /* Nothing of an answer came, and nothing of the request is gone that we do not have any more. Who closed an idle
@@ -83,6 +94,7 @@ void exchange_finish(struct exchange *x, unsigned trailers)
 
 void exchange_drop(struct exchange *x)
 {
+  waits_leave(x);
   if (x->upstream != NULL)
     upstream_close(x->upstream, true);
   x->upstream = NULL;

@@ -9,6 +9,7 @@
 #ifndef GATE_EXCHANGE_H
 #define GATE_EXCHANGE_H
 
+#include "proto/host/poller.h"
 #include "proto/http1/framing.h"
 #include "proto/http1/target.h"
 
@@ -48,9 +49,15 @@ struct exchange {
   bool to_head;  /* the answer has no body */
   bool switched; /* bytes are none of HTTP's any more */
   bool spoiled;  /* the upstream cannot be used again */
+  /* Until its host is known, perhaps (waits.c). */
+  bool waits;
+  unsigned round;
+  struct poller_deadline deadline;
+  struct exchange *prev, *next;
 };
 
-/* The head has come. `refuse` may be called at once. */
+/* The head has come. `refuse` may be called at once; or it waits until its host is known, and is woken then.
+ * Meanwhile there is no room, and it may be finished if it has no body. */
 void exchange_begin(struct exchange *x);
 /* Whether the target takes more of the request. */
 bool exchange_has_room(struct exchange *x);

@@ -46,6 +46,7 @@ static void routes(const struct link_route *all, size_t count, void *arg)
       g->events->says("short of memory: not all names can be served", g->arg);
   }
   sites_settle(g->sites, uv_now(g->loop));
+  waits_told(g);
 }
 
 static const struct carrier_events carrier_news = {.tunnels = &upstream_events, .refused = refused, .routes = routes};
@@ -172,6 +173,8 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
     poller_delay_remove(g->poller, &g->idle);
     poller_delay_remove(g->poller, &g->linger);
     poller_delay_remove(g->poller, &g->pool);
+    poller_delay_remove(g->poller, &g->unsure);
+    poller_delay_remove(g->poller, &g->settling);
   }
   g->closed = closed;
   g->closed_arg = arg;
@@ -191,6 +194,10 @@ static void add_delays(struct gate *g)
   poller_delay_add(g->poller, &g->idle);
   poller_delay_add(g->poller, &g->linger);
   poller_delay_add(g->poller, &g->pool);
+  g->unsure = (struct poller_delay){.ms = GATE_UNSURE_MS, .due = waits_due};
+  g->settling = (struct poller_delay){.ms = GATE_SETTLE_MS, .due = waits_settled};
+  poller_delay_add(g->poller, &g->unsure);
+  poller_delay_add(g->poller, &g->settling);
 }
 
 static int open_parts(struct gate *g)

@@ -33,6 +33,8 @@ enum {
   GATE_LINGER_MS = 2000, /* a client that was said good-bye */
   GATE_POOL_MS = 10000,  /* a connection to a target that nobody uses */
   GATE_POOL_MAX = 32,    /* such connections of one service */
+  GATE_UNSURE_MS = 5000, /* a request, until it is known which hosts there are */
+  GATE_SETTLE_MS = 2000, /* after the first list of them */
 };
 
 /* ---- Targets (upstream.c) ---- */
@@ -79,6 +81,21 @@ void backends_close(struct gate *g);
 
 /* To another connection, if that is safe. */
 bool exchange_retry(struct exchange *x);
+
+/* To the service that has its host and path, if there is one. `refuse` may be called. */
+void exchange_route(struct exchange *x);
+/* No service has its host. */
+void exchange_refuse_unknown(struct exchange *x);
+
+/* ---- Requests that wait until it is known which hosts there are (waits.c) ---- */
+
+/* False: it does not wait. */
+bool waits_enter(struct exchange *x);
+void waits_leave(struct exchange *x); /* no harm if it does not wait */
+/* There is another list. Clients may be gone afterwards. */
+void waits_told(struct gate *g);
+void waits_due(struct poller_deadline *d);
+void waits_settled(struct poller_deadline *d);
 
 /* ---- Clients ---- */
 
@@ -141,7 +158,11 @@ struct gate {
   struct upstream *dialling; /* inside upstream_take */
   struct client *clients;
   bool draining;
-  struct poller_delay head, idle, linger, pool;
+  struct exchange *waiting;
+  unsigned waiting_count, round;
+  bool told, settled; /* the first list has come; and a moment has passed */
+  struct poller_deadline settle;
+  struct poller_delay head, idle, linger, pool, unsure, settling;
   const struct gate_events *events;
   void *arg;
   void (*drained)(void *arg);

@@ -28,7 +28,9 @@ static bool wants_more(const struct client *c)
 {
   if (c->state == CLIENT_HEAD)
     return http1_out_waiting(&c->socket.out) == 0;
-  return c->state == CLIENT_EXCHANGE && !c->exchange.request_over;
+  if (c->state != CLIENT_EXCHANGE || c->exchange.request_over)
+    return false;
+  return !c->exchange.waits || c->parser.framing.body == HTTP1_NO_BODY;
 }
 
 /* All that was given, unless the request is over before. */
