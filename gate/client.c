@@ -103,9 +103,6 @@ static bool linger_move(struct client *c)
 
 static bool move(struct client *c)
 {
-  if (c->state == CLIENT_HEAD && c->gate->draining && http1_parser_is_idle(&c->parser) &&
-      http1_out_waiting(&c->kept) == 0)
-    c->state = CLIENT_LINGER;
   switch (c->state) {
   case CLIENT_HEAD:
     return request_move(c);
@@ -130,11 +127,22 @@ static bool waits_for_client(const struct client *c)
          http1_out_waiting(&c->exchange.upstream->socket.out) == 0;
 }
 
+/* A request may be on its way when the gate is told to end: it is answered, and it is said that none may follow. */
+static struct poller_delay *delay_of_head(const struct client *c)
+{
+  struct gate *g = c->gate;
+  if (!http1_parser_is_idle(&c->parser))
+    return &g->head;
+  if (!g->draining)
+    return &g->idle;
+  return c->asked ? &g->parting : &g->head;
+}
+
 static void arm_anew(struct client *c, bool moved)
 {
   struct poller_delay *delay = NULL;
   if (c->state == CLIENT_HEAD)
-    delay = http1_parser_is_idle(&c->parser) ? &c->gate->idle : &c->gate->head;
+    delay = delay_of_head(c);
   else if (waits_for_client(c))
     delay = &c->gate->idle;
   else if (c->state == CLIENT_LINGER)
@@ -176,6 +184,8 @@ void client_due(struct poller_deadline *d)
     client_answer(c, 408);
   else if (c->state == CLIENT_LINGER && c->socket.shut)
     c->state = CLIENT_GONE;
+  else if (c->state == CLIENT_HEAD && c->gate->draining)
+    c->state = CLIENT_LINGER;
   else
     client_cut(c);
   client_run(c);

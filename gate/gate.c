@@ -85,6 +85,8 @@ static void opened(struct listener *l, int error, const char *why, void *arg)
     fail(g, error, carrier_why);
   else
     g->events->listening(text, g->arg);
+  if (error == 0 && listener_is_beside(l))
+    g->events->says("another process listens there, too: each gets a share of the connections", g->arg);
 }
 
 static void accepted(struct listener *l, int fd, const char *peer, void *arg)
@@ -109,18 +111,29 @@ static const struct listener_events listener_news = {.opened = opened, .accepted
 void gate_client_gone(struct gate *g)
 {
   void (*drained)(void *) = g->drained;
-  if (g->clients != NULL || drained == NULL)
+  if (g->clients != NULL || g->listener != NULL || drained == NULL)
     return;
   g->drained = NULL;
   drained(g->drained_arg);
+}
+
+/* Handshakes that were under way are over. */
+static void left(struct poller_deadline *d)
+{
+  struct gate *g = (struct gate *)((char *)d - offsetof(struct gate, leave));
+  stop_listening(g);
+  gate_client_gone(g);
 }
 
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
 {
   struct client *c, *next;
 
-  stop_listening(g);
   g->draining = true;
+  if (g->listener != NULL) {
+    listener_leave(g->listener);
+    poller_deadline_set(&g->leaving, &g->leave);
+  }
   DL_FOREACH_SAFE(g->clients, c, next)
   {
     client_run(c);
@@ -175,6 +188,8 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
     poller_delay_remove(g->poller, &g->pool);
     poller_delay_remove(g->poller, &g->unsure);
     poller_delay_remove(g->poller, &g->settling);
+    poller_delay_remove(g->poller, &g->leaving);
+    poller_delay_remove(g->poller, &g->parting);
   }
   g->closed = closed;
   g->closed_arg = arg;
@@ -198,6 +213,10 @@ static void add_delays(struct gate *g)
   g->settling = (struct poller_delay){.ms = GATE_SETTLE_MS, .due = waits_settled};
   poller_delay_add(g->poller, &g->unsure);
   poller_delay_add(g->poller, &g->settling);
+  g->leaving = (struct poller_delay){.ms = GATE_LEAVE_MS, .due = left};
+  g->parting = (struct poller_delay){.ms = GATE_LEAVE_MS, .due = client_due};
+  poller_delay_add(g->poller, &g->leaving);
+  poller_delay_add(g->poller, &g->parting);
 }
 
 static int open_parts(struct gate *g)
@@ -208,9 +227,11 @@ static int open_parts(struct gate *g)
     return error;
   add_delays(g);
   error = lookups_open(&g->lookups, g->loop);
-  if (error == 0)
-    error = listener_open(&g->listener, g->lookups, &g->options->http, &listener_news, g);
-  return error;
+  if (error != 0)
+    return error;
+  if (g->options->given_count > 0)
+    return listener_open_given(&g->listener, g->lookups, g->options->given, g->options->given_count, &listener_news, g);
+  return listener_open_shared(&g->listener, g->lookups, &g->options->http, &listener_news, g);
 }
 
 int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_options *options,

@@ -12,11 +12,14 @@ struct gate;
 struct settings;
 struct uv_loop_s;
 
-enum { GATE_WHY_MAX = 600 };
+enum { GATE_WHY_MAX = 600, GATE_GIVEN_MAX = 8 };
 
 struct gate_options {
   const struct settings *settings;
   struct address http;
+  /* Sockets that listen already, in its place; gate_open takes them. */
+  int given[GATE_GIVEN_MAX];
+  unsigned given_count;
   /* The ports that visitors type, where a front stands before the gate; 0: none. Both 0: the gate's own. */
   uint16_t public_http, public_https;
 };
@@ -34,8 +37,8 @@ struct gate_events {
  * way. */
 int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_options *options,
               const struct gate_events *events, void *arg, char why[GATE_WHY_MAX]);
-/* Stops accepting, and calls back when the clients are gone: those that have nothing under way at once, the others when
- * they have their answers. */
+/* Stops accepting, in such a way that nobody is refused if another gate listens there, too; and calls back when the
+ * clients are gone: those that have nothing under way soon, the others when they have their answers. */
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg);
 /* Cuts what is still under way. */
 void gate_close(struct gate *g, void (*closed)(void *arg), void *arg);

@@ -35,6 +35,7 @@ enum {
   GATE_POOL_MAX = 32,    /* such connections of one service */
   GATE_UNSURE_MS = 5000, /* a request, until it is known which hosts there are */
   GATE_SETTLE_MS = 2000, /* after the first list of them */
+  GATE_LEAVE_MS = 500,   /* a handshake, or the next request of a client, when the gate is told to end */
 };
 
 /* ---- Targets (upstream.c) ---- */
@@ -115,6 +116,7 @@ struct client {
   struct http1_parser parser;
   struct http1_out kept; /* what came, and is not parsed yet */
   struct exchange exchange;
+  bool asked;                 /* at least once */
   bool chunked;               /* the answer is */
   bool close_after;           /* the connection ends with this exchange */
   bool reset;                 /* it goes without an end */
@@ -161,8 +163,8 @@ struct gate {
   struct exchange *waiting;
   unsigned waiting_count, round;
   bool told, settled; /* the first list has come; and a moment has passed */
-  struct poller_deadline settle;
-  struct poller_delay head, idle, linger, pool, unsure, settling;
+  struct poller_deadline settle, leave;
+  struct poller_delay head, idle, linger, pool, unsure, settling, leaving, parting;
   const struct gate_events *events;
   void *arg;
   void (*drained)(void *arg);

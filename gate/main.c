@@ -9,6 +9,7 @@
 
 #include "carry/settings/settings.h"
 #include "gate.h"
+#include "proto/host/activation.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/heap.h"
 #include "proto/host/log_line.h"
@@ -250,6 +251,7 @@ int main(int argc, char *argv[])
   } else if (letter == 'V') {
     puts("mmgate " MM_VERSION);
   } else {
+    a.gate.given_count = activation_take("https", true, a.gate.given, GATE_GIVEN_MAX);
     status = serve(&a);
   }
   settings_free(&a.settings);

@@ -6,6 +6,7 @@ static void begin(struct client *c)
   const struct http1_framing *f = &c->parser.framing;
 
   c->state = CLIENT_EXCHANGE;
+  c->asked = true;
   c->close_after = !f->persistent || c->gate->draining || (f->upgrade && f->body != HTTP1_NO_BODY);
   exchange_begin(&c->exchange);
 }

@@ -15,7 +15,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -56,6 +55,8 @@ struct listener {
   uv_timer_t timer;
   enum listener_state state;
   bool closed;
+  bool shared, given;
+  int given_error;
   bool accepting; /* whoever closes it is inside `accepted` */
   struct address address;
   struct endpoints endpoints;      /* of a literal */
@@ -318,7 +319,7 @@ static void bound(struct listener *l, int error, const struct listener_binding *
 static void bind_tcp(struct listener *l, const struct endpoints *endpoints)
 {
   struct listener_binding binding;
-  int error = listener_bind(&binding, &l->address, endpoints);
+  int error = listener_bind(&binding, &l->address, endpoints, l->shared);
 
   bound(l, error, &binding);
 }
@@ -340,7 +341,9 @@ static void on_timer(uv_timer_t *timer)
 {
   struct listener *l = timer->data;
 
-  if (l->state == OPENING)
+  if (l->state == OPENING && l->given)
+    bound(l, l->given_error, &l->binding);
+  else if (l->state == OPENING)
     bind_tcp(l, &l->endpoints);
   else
     recover(l);
@@ -350,7 +353,7 @@ static void bind_unix(struct work *w)
 {
   struct unix_work *work = (struct unix_work *)w;
 
-  work->error = listener_bind(&work->binding, &work->address, &work->endpoints);
+  work->error = listener_bind(&work->binding, &work->address, &work->endpoints, false);
 }
 
 static void bound_unix(struct work *w, int error)
@@ -393,22 +396,37 @@ static int start_unix(struct listener *l)
   return 0;
 }
 
-int listener_open(struct listener **out, struct lookups *lookups, const struct address *address,
-                  const struct listener_events *events, void *arg)
+static struct listener *create(struct lookups *lookups, const struct listener_events *events, void *arg)
 {
-  struct listener *l = calloc(1, sizeof(*l));
-  bool literal;
+  struct listener *l = calloc(1, sizeof *l);
+
+  if (l != NULL)
+    *l = (struct listener){
+        .lookups = lookups, .state = OPENING, .binding = {.directory = -1}, .events = *events, .arg = arg};
+  return l;
+}
+
+/* `soon`: it has its sockets, or can have them, in the next turn. */
+static void begin(struct listener **out, struct listener *l, bool soon)
+{
+  uv_timer_init(l->lookups->loop, &l->timer);
+  l->timer.data = l;
+  if (soon)
+    uv_timer_start(&l->timer, on_timer, 0, 0);
+  *out = l;
+}
+
+static int open_address(struct listener **out, struct lookups *lookups, const struct address *address, bool shared,
+                        const struct listener_events *events, void *arg)
+{
+  struct listener *l = create(lookups, events, arg);
   int rc = 0;
 
   if (l == NULL)
     return -ENOMEM;
-  l->lookups = lookups;
-  l->state = OPENING;
   l->address = *address;
-  l->binding.directory = -1;
-  l->events = *events;
-  l->arg = arg;
-  literal = resolve_literal(address, &l->endpoints);
+  l->shared = shared;
+  bool literal = resolve_literal(address, &l->endpoints);
   if (address->kind == ADDRESS_UNIX)
     rc = start_unix(l);
   else if (!literal)
@@ -417,12 +435,38 @@ int listener_open(struct listener **out, struct lookups *lookups, const struct a
     free(l);
     return rc;
   }
-  uv_timer_init(lookups->loop, &l->timer);
-  l->timer.data = l;
-  if (literal && address->kind == ADDRESS_TCP)
-    uv_timer_start(&l->timer, on_timer, 0, 0);
-  *out = l;
+  begin(out, l, literal && address->kind == ADDRESS_TCP);
   return 0;
+}
+
+int listener_open(struct listener **out, struct lookups *lookups, const struct address *address,
+                  const struct listener_events *events, void *arg)
+{
+  return open_address(out, lookups, address, false, events, arg);
+}
+
+int listener_open_shared(struct listener **out, struct lookups *lookups, const struct address *address,
+                         const struct listener_events *events, void *arg)
+{
+  return open_address(out, lookups, address, true, events, arg);
+}
+
+int listener_open_given(struct listener **out, struct lookups *lookups, const int *fds, unsigned count,
+                        const struct listener_events *events, void *arg)
+{
+  struct listener *l = create(lookups, events, arg);
+
+  if (l == NULL)
+    return -ENOMEM;
+  l->given = true;
+  l->given_error = listener_take(&l->binding, fds, count);
+  begin(out, l, true);
+  return 0;
+}
+
+bool listener_is_beside(const struct listener *l)
+{
+  return l->binding.beside;
 }
 
 const struct address *listener_address(const struct listener *l)
@@ -430,38 +474,28 @@ const struct address *listener_address(const struct listener *l)
   return &l->address;
 }
 
-/* No new connection gets in: a SYN is dropped, and the client repeats it after a second. Handshakes under way
- * complete. */
-static void hear_no_syn(int fd)
-{
-  enum { FLAGS_AT = 13, SYN = 2, ACK = 16, ALL = 0x40000 };
-  struct sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
-      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 0),
-      BPF_STMT(BPF_RET | BPF_K, ALL),
-  };
-  struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
-  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
-}
-
 /* The kernel has told these clients that they are connected, and would reset them with the socket. */
 static void accept_rest(struct listener *l)
 {
+  if (l->address.kind == ADDRESS_TCP)
+    listener_deafen(&l->binding);
   for (unsigned i = 0; i < l->count; i++) {
     unsigned accepted, sum = 0;
-    if (l->address.kind == ADDRESS_TCP)
-      hear_no_syn(l->sockets[i]->fd);
     do {
       accepted = 0;
     } while (accept_some(l, l->sockets[i]->fd, &accepted) == 0 && accepted > 0 && (sum += accepted) < REST_MAX);
   }
 }
 
+void listener_leave(struct listener *l)
+{
+  if (l->state != OPENING && l->state != FAILED && l->address.kind == ADDRESS_TCP && !l->given)
+    listener_deafen(&l->binding);
+}
+
 void listener_close(struct listener *l)
 {
-  if (!l->accepting)
+  if (!l->accepting && !l->given)
     accept_rest(l);
   l->closed = true;
   if (l->resolve != NULL)

@@ -7,13 +7,16 @@
  */
 #include "listener_bind.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "proto/host/congestion.h"
@@ -68,21 +71,50 @@ static int read_port(int fd, uint16_t *port)
   return 0;
 }
 
-/* The descriptor, or a negative errno. */
-static int listen_tcp(const struct endpoint *endpoint, uint16_t *port)
+/* A socket that is bound: the descriptor, or a negative errno. */
+static int bind_one(const struct endpoint *endpoint, uint16_t port, bool shared)
 {
   struct sockaddr_storage at = endpoint->bytes;
   int on = 1;
-  int rc = 0;
   int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
   if (fd < 0)
     return -errno;
-  set_port(&at, *port);
-  congestion_begin(fd);
+  set_port(&at, port);
   if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+      (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) ||
       (at.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
-      bind(fd, (const struct sockaddr *)&at, endpoint->size) != 0 || listen(fd, SOMAXCONN) != 0)
+      bind(fd, (const struct sockaddr *)&at, endpoint->size) != 0) {
+    int rc = -errno;
+    close(fd);
+    return rc;
+  }
+  return fd;
+}
+
+/* Who shares does not notice others: that takes a look as one who does not. A port that is yet to be chosen is not
+ * shared, lest it be one that somebody has. */
+static int bind_shared(struct listener_binding *b, const struct endpoint *endpoint, uint16_t port)
+{
+  bool shared = b->shared && port != 0;
+  int fd = shared ? bind_one(endpoint, port, false) : -1;
+
+  if (fd >= 0)
+    close(fd);
+  b->beside |= fd == -EADDRINUSE;
+  return bind_one(endpoint, port, shared);
+}
+
+/* The descriptor, or a negative errno. */
+static int listen_tcp(struct listener_binding *b, const struct endpoint *endpoint, uint16_t *port)
+{
+  int rc = 0;
+  int fd = bind_shared(b, endpoint, *port);
+
+  if (fd < 0)
+    return fd;
+  congestion_begin(fd);
+  if (listen(fd, SOMAXCONN) != 0)
     rc = -errno;
   if (rc == 0 && *port == 0)
     rc = read_port(fd, port);
@@ -98,7 +130,7 @@ static int listen_all(struct listener_binding *b, const struct endpoints *endpoi
   int missing = -EADDRNOTAVAIL;
 
   for (unsigned i = 0; i < endpoints->count; i++) {
-    int fd = listen_tcp(&endpoints->at[i], port);
+    int fd = listen_tcp(b, &endpoints->at[i], port);
 
     if (fd >= 0)
       b->fds[b->count++] = fd;
@@ -215,17 +247,94 @@ static int bind_unix(struct listener_binding *b, const struct endpoint *at)
   return rc != 0 ? explain_errno(b, rc) : 0;
 }
 
-int listener_bind(struct listener_binding *b, const struct address *a, const struct endpoints *endpoints)
+int listener_bind(struct listener_binding *b, const struct address *a, const struct endpoints *endpoints, bool shared)
 {
   int rc;
 
   memset(b, 0, sizeof(*b));
   b->address = *a;
   b->directory = -1;
+  b->shared = shared;
   rc = a->kind == ADDRESS_UNIX ? bind_unix(b, &endpoints->at[0]) : bind_tcp(b, endpoints);
   if (rc != 0)
     listener_unbind(b);
   return rc;
+}
+
+/* What a socket listens at. 0, or a negative errno. */
+static int read_address(int fd, struct address *out)
+{
+  union {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+    struct sockaddr_storage room;
+  } at = {.room = {0}};
+  socklen_t size = sizeof at;
+  int listens = 0;
+
+  memset(out, 0, sizeof *out);
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &(socklen_t){sizeof listens}) != 0 ||
+      getsockname(fd, &at.any, &size) != 0)
+    return -errno;
+  if (listens == 0)
+    return -EINVAL;
+  if (at.any.sa_family == AF_UNIX) {
+    out->kind = ADDRESS_UNIX;
+    snprintf(out->path, sizeof out->path, "%s", at.local.sun_path);
+    return 0;
+  }
+  out->kind = ADDRESS_TCP;
+  out->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+  if (at.any.sa_family == AF_INET6)
+    inet_ntop(AF_INET6, &at.v6.sin6_addr, out->host, sizeof out->host);
+  else if (at.any.sa_family == AF_INET)
+    inet_ntop(AF_INET, &at.v4.sin_addr, out->host, sizeof out->host);
+  else
+    return -EAFNOSUPPORT;
+  return 0;
+}
+
+int listener_take(struct listener_binding *b, const int *fds, unsigned count)
+{
+  int rc = count <= ENDPOINTS_MAX ? 0 : -E2BIG;
+
+  memset(b, 0, sizeof *b);
+  b->directory = -1;
+  for (unsigned i = 0; i < count; i++) {
+    if (i < ENDPOINTS_MAX)
+      b->fds[b->count++] = fds[i];
+    else
+      close(fds[i]);
+  }
+  for (unsigned i = b->count; i > 0 && rc == 0; i--) {
+    int flags = fcntl(b->fds[i - 1], F_GETFL);
+    rc = read_address(b->fds[i - 1], &b->address);
+    if (rc == 0 && (flags < 0 || fcntl(b->fds[i - 1], F_SETFL, flags | O_NONBLOCK) != 0))
+      rc = -errno;
+  }
+  if (rc == 0)
+    return 0;
+  snprintf(b->why, sizeof b->why, "cannot listen on the sockets that were given: %s",
+           rc == -EINVAL ? "one of them does not listen" : strerror(-rc));
+  close_all(b);
+  return rc;
+}
+
+void listener_deafen(const struct listener_binding *b)
+{
+  enum { FLAGS_AT = 13, SYN = 2, ACK = 16, ALL = 0x40000 };
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, ALL),
+  };
+  struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+  for (unsigned i = 0; i < b->count; i++)
+    setsockopt(b->fds[i], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void listener_unbind(struct listener_binding *b)
