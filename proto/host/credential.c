@@ -171,8 +171,15 @@ static int check_pem(const char *bytes, ssize_t size, const char *path, char why
   return 0;
 }
 
-int credential_read_pem(const char *path, char **out, char why[CREDENTIAL_WHY_MAX])
+/* "PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY" and the like. */
+static bool has_private_key(const char *pem)
 {
+  return strstr(pem, "PRIVATE KEY-----") != NULL;
+}
+
+static int read_pem(const char *path, bool guarded, char **out, char why[CREDENTIAL_WHY_MAX])
+{
+  const char *reason = NULL;
   struct stat st = {0};
   ssize_t size;
   char *bytes;
@@ -188,14 +195,26 @@ int credential_read_pem(const char *path, char **out, char why[CREDENTIAL_WHY_MA
     return explain(why, -ENOMEM, "file", path, strerror(ENOMEM));
   }
   size = read_up_to(fd, bytes, PEM_MAX + 1);
+  if (guarded && size > 0 && has_private_key(bytes))
+    reason = exposure(fd, &st);
   close(fd);
-  rc = check_pem(bytes, size, path, why);
+  rc = reason != NULL ? explain(why, -EPERM, "file", path, reason) : check_pem(bytes, size, path, why);
   if (rc == 0)
     *out = strdup(bytes);
   if (rc == 0 && *out == NULL)
     rc = explain(why, -ENOMEM, "file", path, strerror(ENOMEM));
   credential_free(bytes);
   return rc;
+}
+
+int credential_read_pem(const char *path, char **out, char why[CREDENTIAL_WHY_MAX])
+{
+  return read_pem(path, false, out, why);
+}
+
+int credential_read_private_pem(const char *path, char **out, char why[CREDENTIAL_WHY_MAX])
+{
+  return read_pem(path, true, out, why);
 }
 
 void credential_free(char *text)

@@ -16,6 +16,8 @@ enum { CREDENTIAL_KEY_MAX = 4096, CREDENTIAL_WHY_MAX = 512 };
 int credential_read_key(const char *path, char **out, char why[CREDENTIAL_WHY_MAX]);
 /* Text in PEM form, up to 1 MiB. 0, or a negative errno with a sentence in `why`. */
 int credential_read_pem(const char *path, char **out, char why[CREDENTIAL_WHY_MAX]);
+/* The same, but what has a private key in it must be as private as a key file (see above). */
+int credential_read_private_pem(const char *path, char **out, char why[CREDENTIAL_WHY_MAX]);
 /* Wipes and frees it; NULL does nothing. */
 void credential_free(char *text);
 

@@ -236,6 +236,7 @@ END_TEST
 START_TEST(test_certificates)
 {
   static const char pem[] = "# ours\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+  static const char secret[] = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n";
   const size_t large = 1024 * 1024 + 1;
   char why[CREDENTIAL_WHY_MAX] = "";
   char *text = NULL;
@@ -252,6 +253,16 @@ START_TEST(test_certificates)
   put(pem, sizeof(pem), 0644);
   ck_assert_int_eq(credential_read_pem(file, &text, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "not a text file"));
+  put(secret, strlen(secret), 0644);
+  ck_assert_int_eq(credential_read_private_pem(file, &text, why), -EPERM);
+  ck_assert_ptr_nonnull(strstr(why, "it is open to others: chmod 600 it first"));
+  put(secret, strlen(secret), 0600);
+  ck_assert_int_eq(credential_read_private_pem(file, &text, why), 0);
+  ck_assert_str_eq(text, secret);
+  credential_free(text);
+  put(pem, strlen(pem), 0644);
+  ck_assert_int_eq(credential_read_private_pem(file, &text, why), 0);
+  credential_free(text);
   put(bytes, large, 0644);
   ck_assert_int_eq(credential_read_pem(file, &text, why), -EFBIG);
   ck_assert_ptr_null(text);
