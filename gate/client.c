@@ -12,6 +12,7 @@
 #include <utlist.h>
 
 #include "gate/paths/page.h"
+#include "gate/tls/tls.h"
 #include "gate_internal.h"
 
 enum { ROUNDS_MAX = 16 };
@@ -131,7 +132,7 @@ static bool waits_for_client(const struct client *c)
 static struct poller_delay *delay_of_head(const struct client *c)
 {
   struct gate *g = c->gate;
-  if (!http1_parser_is_idle(&c->parser))
+  if (!http1_parser_is_idle(&c->parser) || !gate_socket_is_greeted(&c->socket))
     return &g->head;
   if (!g->draining)
     return &g->idle;
@@ -196,21 +197,28 @@ static void on_ready(struct gate_socket *s)
   client_run((struct client *)s);
 }
 
-void client_open(struct gate *g, int fd, const char *peer)
+void client_open(struct gate *g, int fd, struct tls *tls, const char *peer)
 {
   struct client *c = calloc(1, sizeof *c);
-  if (c == NULL || (c->peer = strdup(peer)) == NULL || gate_socket_open(&c->socket, g->poller, fd, on_ready) != 0) {
-    if (c == NULL || c->peer == NULL)
+  if (c == NULL || (c->peer = strdup(peer)) == NULL ||
+      gate_socket_open(&c->socket, g->poller, fd, tls, on_ready) != 0) {
+    if (c == NULL || c->peer == NULL) {
+      tls_close(tls);
       close(fd);
-    else
+    } else {
       free(c->peer);
+    }
     free(c);
     return;
   }
   c->gate = g;
-  c->exchange = (struct exchange){
-      .gate = g, .side = &client_side, .request = &c->parser.head, .framing = &c->parser.framing, .client = c->peer};
+  c->exchange = (struct exchange){.gate = g,
+                                  .side = &client_side,
+                                  .request = &c->parser.head,
+                                  .framing = &c->parser.framing,
+                                  .client = c->peer,
+                                  .https = tls != NULL};
   http1_parser_init(&c->parser, false);
   DL_APPEND(g->clients, c);
-  arm(c, &g->idle);
+  arm(c, tls != NULL ? &g->head : &g->idle);
 }

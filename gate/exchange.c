@@ -18,7 +18,7 @@ static bool method_is(const struct exchange *x, const char *name)
 static void write_head(struct exchange *x)
 {
   x->upstream->parser.to_head = x->to_head;
-  rewrite_request(&x->upstream->socket.out, x->request, x->framing, &x->target, x->client, false);
+  rewrite_request(&x->upstream->socket.out, x->request, x->framing, &x->target, x->client, x->https);
 }
 
 void exchange_refuse_unknown(struct exchange *x)

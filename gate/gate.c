@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 #include <uv.h>
 
@@ -17,14 +18,18 @@
 #include "carry/net/lookups.h"
 #include "carry/settings/settings.h"
 #include "carry/tunnel/tunnels.h"
+#include "gate/tls/tls.h"
 #include "gate_internal.h"
 #include "proto/host/nest.h"
+#include "renewal.h"
 
 static void stop_listening(struct gate *g)
 {
-  if (g->listener != NULL)
-    listener_close(g->listener);
-  g->listener = NULL;
+  if (g->http != NULL)
+    listener_close(g->http);
+  if (g->https != NULL)
+    listener_close(g->https);
+  g->http = g->https = NULL;
 }
 
 /* ---- What the parts tell ---- */
@@ -57,42 +62,64 @@ static void fail(struct gate *g, int error, const char *why)
   g->events->failed(error, why, g->arg);
 }
 
-/* What the router is told of the gate is only known here: the port. */
+/* 0: there is none. */
+static uint16_t port_of(const struct listener *l)
+{
+  const struct address *own = l != NULL ? listener_address(l) : NULL;
+  return own != NULL && own->kind == ADDRESS_TCP ? own->port : 0;
+}
+
+/* What the router is told of the gate is only known here: the ports. */
 static int open_carrier(struct gate *g, char why[GATE_WHY_MAX])
 {
   const struct gate_options *o = g->options;
-  const struct address *own = listener_address(g->listener);
-  struct link_gate gate = {.http_port = o->public_http, .https_port = o->public_https};
 
   _Static_assert((int)GATE_WHY_MAX >= (int)CARRIER_WHY_MAX, "one buffer for both");
-  if (gate.http_port == 0 && gate.https_port == 0 && own->kind == ADDRESS_TCP)
-    gate.http_port = own->port;
-  return carrier_open(&g->carrier, g->loop, o->settings, &gate, &carrier_news, g, why);
+  g->ports = (struct link_gate){.http_port = o->public_http, .https_port = o->public_https};
+  if (g->ports.http_port == 0 && g->ports.https_port == 0)
+    g->ports = (struct link_gate){.http_port = port_of(g->http), .https_port = port_of(g->https)};
+  return carrier_open(&g->carrier, g->loop, o->settings, &g->ports, &carrier_news, g, why);
+}
+
+static void tell_address(struct gate *g, const struct listener *l)
+{
+  char text[ADDRESS_TEXT_MAX];
+  if (l == NULL)
+    return;
+  g->events->listening(address_format(listener_address(l), text), l == g->https, g->arg);
+  if (listener_is_beside(l))
+    g->events->says("another process listens there, too: each gets a share of the connections", g->arg);
 }
 
 static void opened(struct listener *l, int error, const char *why, void *arg)
 {
   struct gate *g = arg;
-  char text[ADDRESS_TEXT_MAX], carrier_why[GATE_WHY_MAX];
+  char carrier_why[GATE_WHY_MAX];
+  (void)l;
 
   if (error != 0) {
     fail(g, error, why);
     return;
   }
-  address_format(listener_address(l), text);
+  if (--g->opening > 0)
+    return;
   error = open_carrier(g, carrier_why);
-  if (error != 0)
+  if (error != 0) {
     fail(g, error, carrier_why);
-  else
-    g->events->listening(text, g->arg);
-  if (error == 0 && listener_is_beside(l))
-    g->events->says("another process listens there, too: each gets a share of the connections", g->arg);
+    return;
+  }
+  tell_address(g, g->http);
+  tell_address(g, g->https);
 }
 
 static void accepted(struct listener *l, int fd, const char *peer, void *arg)
 {
-  (void)l;
-  client_open(arg, fd, peer);
+  struct gate *g = arg;
+  struct tls *tls = l == g->https ? tls_open(g->tls, fd) : NULL;
+  if (l == g->https && tls == NULL)
+    close(fd);
+  else
+    client_open(g, fd, tls, peer);
 }
 
 static void starved(struct listener *l, int error, void *arg)
@@ -111,7 +138,7 @@ static const struct listener_events listener_news = {.opened = opened, .accepted
 void gate_client_gone(struct gate *g)
 {
   void (*drained)(void *) = g->drained;
-  if (g->clients != NULL || g->listener != NULL || drained == NULL)
+  if (g->clients != NULL || g->http != NULL || g->https != NULL || drained == NULL)
     return;
   g->drained = NULL;
   drained(g->drained_arg);
@@ -130,10 +157,12 @@ void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
   struct client *c, *next;
 
   g->draining = true;
-  if (g->listener != NULL) {
-    listener_leave(g->listener);
+  if (g->http != NULL)
+    listener_leave(g->http);
+  if (g->https != NULL)
+    listener_leave(g->https);
+  if (g->http != NULL || g->https != NULL)
     poller_deadline_set(&g->leaving, &g->leave);
-  }
   DL_FOREACH_SAFE(g->clients, c, next)
   {
     client_run(c);
@@ -147,12 +176,16 @@ static void close_next(void *arg)
 {
   struct gate *g = arg;
   struct carrier *carrier = g->carrier;
+  struct renewal *renewal = g->renewal;
   struct lookups *lookups = g->lookups;
   struct nest *nest = g->nest;
 
   if (carrier != NULL) {
     g->carrier = NULL;
     carrier_close(carrier, close_next, g);
+  } else if (renewal != NULL) {
+    g->renewal = NULL;
+    renewal_close(renewal, close_next, g);
   } else if (lookups != NULL) {
     g->lookups = NULL;
     lookups_close(lookups, close_next, g);
@@ -162,6 +195,7 @@ static void close_next(void *arg)
   } else {
     void (*closed)(void *) = g->closed;
     void *closed_arg = g->closed_arg;
+    tls_context_free(g->tls);
     sites_free(g->sites);
     free(g);
     if (closed != NULL)
@@ -219,19 +253,58 @@ static void add_delays(struct gate *g)
   poller_delay_add(g->poller, &g->parting);
 }
 
-static int open_parts(struct gate *g)
+static int open_tls(struct gate *g, char why[GATE_WHY_MAX])
 {
+  int error = tls_context_create(&g->tls, false);
+  if (error != 0)
+    return error;
+  const struct renewal_options options = {
+      .dir = g->options->certs, .tls = g->tls, .says = g->events->says, .arg = g->arg};
+  _Static_assert((int)GATE_WHY_MAX >= (int)RENEWAL_WHY_MAX, "one buffer for both");
+  return renewal_open(&g->renewal, g->loop, &options, why);
+}
+
+static bool is_served(const struct gate_entry *e)
+{
+  return e->address != NULL || e->given_count > 0;
+}
+
+static int listen_at(struct gate *g, struct listener **out, const struct gate_entry *e)
+{
+  int error;
+
+  if (!is_served(e))
+    return 0;
+  if (e->given_count > 0)
+    error = listener_open_given(out, g->lookups, e->given, e->given_count, &listener_news, g);
+  else
+    error = listener_open_shared(out, g->lookups, e->address, &listener_news, g);
+  g->opening += error == 0;
+  return error;
+}
+
+static int open_parts(struct gate *g, char why[GATE_WHY_MAX])
+{
+  const struct gate_options *o = g->options;
+
   g->sites = sites_create();
   int error = g->sites != NULL ? nest_open(&g->nest, g->loop) : -ENOMEM;
   if (error != 0)
     return error;
   add_delays(g);
-  error = lookups_open(&g->lookups, g->loop);
-  if (error != 0)
-    return error;
-  if (g->options->given_count > 0)
-    return listener_open_given(&g->listener, g->lookups, g->options->given, g->options->given_count, &listener_news, g);
-  return listener_open_shared(&g->listener, g->lookups, &g->options->http, &listener_news, g);
+  if (is_served(&o->https))
+    error = open_tls(g, why);
+  if (error == 0)
+    error = lookups_open(&g->lookups, g->loop);
+  if (error == 0)
+    error = listen_at(g, &g->http, &o->http);
+  return error == 0 ? listen_at(g, &g->https, &o->https) : error;
+}
+
+void gate_reload(struct gate *g)
+{
+  if (g->renewal != NULL)
+    renewal_now(g->renewal);
 }
 
 int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_options *options,
@@ -240,15 +313,17 @@ int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_optio
   struct gate *g = calloc(1, sizeof *g);
   int error = -ENOMEM;
 
+  why[0] = '\0';
   if (g != NULL) {
     *g = (struct gate){.loop = loop, .options = options, .events = events, .arg = arg};
-    error = open_parts(g);
+    error = open_parts(g, why);
   }
   if (error == 0) {
     *out = g;
     return 0;
   }
-  snprintf(why, GATE_WHY_MAX, "%s", strerror(-error));
+  if (why[0] == '\0')
+    snprintf(why, GATE_WHY_MAX, "%s", strerror(-error));
   if (g != NULL)
     gate_close(g, NULL, NULL);
   return error;

@@ -1,9 +1,10 @@
-/* The gate: takes HTTP from clients, and passes each request on to the service that its host and path name. On the
- * loop's thread.
+/* The gate: takes HTTP from clients, with TLS or without, and passes each request on to the service that its host and
+ * path name. On the loop's thread.
  */
 #ifndef GATE_GATE_H
 #define GATE_GATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "carry/net/address.h"
@@ -14,19 +15,25 @@ struct uv_loop_s;
 
 enum { GATE_WHY_MAX = 600, GATE_GIVEN_MAX = 8 };
 
-struct gate_options {
-  const struct settings *settings;
-  struct address http;
+/* Where it listens. Nowhere, if all is zero. */
+struct gate_entry {
+  const struct address *address;
   /* Sockets that listen already, in its place; gate_open takes them. */
   int given[GATE_GIVEN_MAX];
   unsigned given_count;
+};
+
+struct gate_options {
+  const struct settings *settings;
+  struct gate_entry http, https;
+  const char *certs; /* the directory of the certificates; with https */
   /* The ports that visitors type, where a front stands before the gate; 0: none. Both 0: the gate's own. */
   uint16_t public_http, public_https;
 };
 
 struct gate_events {
-  /* Listening at `address` since now. */
-  void (*listening)(const char *address, void *arg);
+  /* Listening at `address` since now, for https or http. */
+  void (*listening)(const char *address, bool https, void *arg);
   /* A sentence for the log. */
   void (*says)(const char *sentence, void *arg);
   /* It cannot go on, and why. Once. */
@@ -37,6 +44,8 @@ struct gate_events {
  * way. */
 int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_options *options,
               const struct gate_events *events, void *arg, char why[GATE_WHY_MAX]);
+/* Reads the certificates anew. */
+void gate_reload(struct gate *g);
 /* Stops accepting, in such a way that nobody is refused if another gate listens there, too; and calls back when the
  * clients are gone: those that have nothing under way soon, the others when they have their answers. */
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg);

@@ -12,6 +12,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "carry/link/link.h"
 #include "exchange.h"
 #include "gate.h"
 #include "gate/paths/sites.h"
@@ -23,6 +24,9 @@ struct client;
 struct listener;
 struct lookups;
 struct nest;
+struct renewal;
+struct tls;
+struct tls_context;
 struct tunnel;
 struct tunnels_events;
 
@@ -126,7 +130,8 @@ struct client {
 };
 
 /* client.c */
-void client_open(struct gate *g, int fd, const char *peer);
+/* Takes `fd`, and `tls` on it (NULL: none), over. */
+void client_open(struct gate *g, int fd, struct tls *tls, const char *peer);
 /* Goes on with all that can go on. The client may be gone afterwards. */
 void client_run(struct client *c);
 void client_close(struct client *c);
@@ -153,7 +158,11 @@ struct gate {
   struct nest *nest;
   struct poller *poller;
   struct lookups *lookups;
-  struct listener *listener;
+  struct listener *http, *https; /* NULL: none */
+  unsigned opening;              /* so many of them do not listen yet */
+  struct link_gate ports;        /* that visitors type */
+  struct tls_context *tls;       /* NULL: no https */
+  struct renewal *renewal;
   struct carrier *carrier;
   struct sites *sites;
   struct backend *backends;  /* by service */

@@ -11,18 +11,20 @@
 #include "gate.h"
 #include "proto/host/activation.h"
 #include "proto/host/exit_status.h"
+#include "proto/host/hangup.h"
 #include "proto/host/heap.h"
 #include "proto/host/log_line.h"
 #include "proto/host/standard.h"
 
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = standard_open;
 
-enum { DRAIN_MS = 60000, SIGNALS = 2 };
+enum { DRAIN_MS = 60000, SIGNALS = 3 };
 
 struct program {
   uv_loop_t loop;
   uv_signal_t signals[SIGNALS];
   uv_timer_t timer; /* of the drain */
+  struct hangup hangup;
   struct gate *gate;
   enum log_line_style style;
   bool draining, ending;
@@ -31,16 +33,20 @@ struct program {
 
 struct arguments {
   struct settings settings;
+  struct address http, https;
   struct gate_options gate;
 };
 
 static const char usage[] =
-    "usage: mmgate [-o opt,...] [--http ADDRESS] [--public http[s][:PORT]] ROUTER\n"
+    "usage: mmgate [-o opt,...] [--http ADDRESS] [--https ADDRESS --certs DIR] [--public http[s][:PORT]] ROUTER\n"
     "\n"
     "Takes HTTP requests, and passes each on to the service whose public name it asks for, through the mmrouter at\n"
     "ROUTER, which is HOST, HOST:PORT or [V6]:PORT (port 443; on loopback 7000).\n"
     "\n"
-    "  --http ADDRESS     where to listen: PORT (localhost), HOST:PORT, [V6]:PORT or unix:/PATH; 8080\n"
+    "  --http ADDRESS     where to listen: PORT (localhost), HOST:PORT, [V6]:PORT or unix:/PATH; 8080,\n"
+    "                     if there is no --https\n"
+    "  --https ADDRESS    the same for TLS\n"
+    "  --certs DIR        the certificates and their keys, PEM; they are read anew when they change\n"
     "  --public http[s][:PORT]\n"
     "                     what visitors type, where a front stands before the gate; may be given for both\n"
     "  -o opt,...         options, see below\n"
@@ -60,10 +66,10 @@ static void say(const char *sentence, void *arg)
   (void)!write(STDERR_FILENO, line, size);
 }
 
-static void listening(const char *address, void *arg)
+static void listening(const char *address, bool https, void *arg)
 {
   char sentence[GATE_WHY_MAX];
-  snprintf(sentence, sizeof sentence, "listening on %s", address);
+  snprintf(sentence, sizeof sentence, "listening on %s%s", address, https ? ", https" : "");
   say(sentence, arg);
 }
 
@@ -113,7 +119,11 @@ static void failed(int error, const char *why, void *arg)
 static void signalled(uv_signal_t *handle, int number)
 {
   struct program *p = handle->data;
-  (void)number;
+  if (number == SIGHUP && !hangup_is_end(&p->hangup)) {
+    if (p->gate != NULL)
+      gate_reload(p->gate);
+    return;
+  }
   if (p->draining) {
     end(p);
     return;
@@ -128,7 +138,8 @@ static void signalled(uv_signal_t *handle, int number)
 
 static int open_loop(struct program *p)
 {
-  static const int numbers[SIGNALS] = {SIGINT, SIGTERM};
+  static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+  hangup_prepare(&p->hangup);
   int error = uv_loop_init(&p->loop);
 
   if (error == 0)
@@ -167,7 +178,7 @@ static int serve(const struct arguments *a)
 
 /* ---- The command line ---- */
 
-enum { OPTION_HTTP = 256, OPTION_PUBLIC };
+enum { OPTION_HTTP = 256, OPTION_HTTPS, OPTION_CERTS, OPTION_PUBLIC };
 
 /* http or https, and perhaps a port. */
 static int take_public(const char *text, struct gate_options *o)
@@ -191,14 +202,24 @@ static int take_public(const char *text, struct gate_options *o)
   return 0;
 }
 
-static int take(struct option_list *list, struct arguments *a, int letter)
+static int take_address(struct option_list *list, const char *option, struct address *room, const struct address **out)
 {
   const char *why;
+  if (address_parse_listener(optarg, room, &why) != 0)
+    return option_refuse(list, "%s \"%.100s\": %s", option, optarg, why);
+  *out = room;
+  return 0;
+}
 
+static int take(struct option_list *list, struct arguments *a, int letter)
+{
   switch (letter) {
   case OPTION_HTTP:
-    if (address_parse_listener(optarg, &a->gate.http, &why) != 0)
-      return option_refuse(list, "--http \"%.100s\": %s", optarg, why);
+    return take_address(list, "--http", &a->http, &a->gate.http.address);
+  case OPTION_HTTPS:
+    return take_address(list, "--https", &a->https, &a->gate.https.address);
+  case OPTION_CERTS:
+    a->gate.certs = optarg;
     return 0;
   case OPTION_PUBLIC:
     if (take_public(optarg, &a->gate) != 0)
@@ -211,12 +232,32 @@ static int take(struct option_list *list, struct arguments *a, int letter)
   }
 }
 
+static bool is_served(const struct gate_entry *e)
+{
+  return e->address != NULL || e->given_count > 0;
+}
+
+static int settle_entries(struct option_list *list, struct arguments *a)
+{
+  struct gate_options *o = &a->gate;
+
+  o->https.given_count = activation_take("https", false, o->https.given, GATE_GIVEN_MAX);
+  o->http.given_count = activation_take("https", true, o->http.given, GATE_GIVEN_MAX);
+  if (is_served(&o->https) != (o->certs != NULL))
+    return option_refuse(list, "--https and --certs are wanted together");
+  if (!is_served(&o->http) && !is_served(&o->https))
+    o->http.address = &a->http;
+  return 0;
+}
+
 /* 0, or a negative errno with a sentence. *letter is that of the option after which nothing is served, or -1. */
 static int parse(int argc, char *argv[], struct option_list *list, struct arguments *a, int *letter)
 {
   static const struct option longer[] = {{"help", no_argument, NULL, 'h'},
                                          {"version", no_argument, NULL, 'V'},
                                          {"http", required_argument, NULL, OPTION_HTTP},
+                                         {"https", required_argument, NULL, OPTION_HTTPS},
+                                         {"certs", required_argument, NULL, OPTION_CERTS},
                                          {"public", required_argument, NULL, OPTION_PUBLIC},
                                          {0}};
   int error = 0;
@@ -228,13 +269,15 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
   }
   if (error == 0 && argc - optind != 1)
     return option_refuse(list, "ROUTER is wanted: mmgate [options] ROUTER");
+  if (error == 0)
+    error = settle_entries(list, a);
   return error == 0 ? settings_settle(list, argv[optind]) : error;
 }
 
 int main(int argc, char *argv[])
 {
-  struct arguments a = {
-      .gate = {.settings = &a.settings, .http = {.kind = ADDRESS_TCP, .host = "localhost", .port = 8080}}};
+  struct arguments a = {.http = {.kind = ADDRESS_TCP, .host = "localhost", .port = 8080},
+                        .gate = {.settings = &a.settings}};
   char why[OPTION_WHY_MAX];
   struct option_list list = {.program = "mmgate", .settings = &a.settings, .why = why};
   int letter = -1, status = 0;
@@ -251,7 +294,6 @@ int main(int argc, char *argv[])
   } else if (letter == 'V') {
     puts("mmgate " MM_VERSION);
   } else {
-    a.gate.given_count = activation_take("https", true, a.gate.given, GATE_GIVEN_MAX);
     status = serve(&a);
   }
   settings_free(&a.settings);

@@ -146,7 +146,7 @@ static struct upstream *dial(struct gate *g, struct backend *b)
     free(u);
     return NULL;
   }
-  if (gate_socket_open(&u->socket, g->poller, pair[0], on_ready) == 0) {
+  if (gate_socket_open(&u->socket, g->poller, pair[0], NULL, on_ready) == 0) {
     u->gate = g;
     u->backend = b;
     http1_parser_init(&u->parser, true);

@@ -8,9 +8,13 @@ from harness import BUILD, PATIENCE, Program, eventually
 class Gate(Program):
     def __init__(self, directory, router, *options, name="mmgate", **popen):
         super().__init__(directory, name, [BUILD / "mmgate", "--http", "127.0.0.1:0", *options, router], **popen)
-        found = eventually(lambda: re.search(r"listening on \S+:(\d+)", self.text()) or not self.alive(), what="the gate listens")
-        assert found is not True, f"the gate ended:\n{self.text()}"
+        sign = r"listening on \S+:(\d+), https" if "--https" in options else r"listening on \S+:(\d+)"
+        eventually(lambda: re.search(sign, self.text()) or not self.alive(), what="the gate listens")
+        found = re.search(r"listening on \S+:(\d+)", self.text())
+        assert found, f"the gate ended:\n{self.text()}"
         self.port = int(found[1])
+        secure = re.search(r"listening on \S+:(\d+), https", self.text())
+        self.https_port = secure and int(secure[1])
 
     def dial(self, timeout=PATIENCE):
         return socket.create_connection(("127.0.0.1", self.port), timeout)
