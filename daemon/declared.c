@@ -67,6 +67,16 @@ static int restore_public(struct daemon *d, const struct state_declaration *item
   return s != NULL ? service_add_public(s, &item->public_name, false, no_verdict, NULL, &wait) : 0;
 }
 
+static int restore_proxy(struct daemon *d, const struct state_declaration *item, const char **why)
+{
+  struct service *s = services_find(d->services, item->name);
+
+  (void)why;
+  if (s != NULL)
+    service_set_proxy(s, item->proxy);
+  return 0;
+}
+
 static int restore_forward(struct daemon *d, const struct state_declaration *item, const char **why)
 {
   struct forward *f = forwards_find(d->forwards, item->name);
@@ -94,6 +104,7 @@ static int render(struct state_text *out, void *arg)
     state_text_service(out, service_name(s), service_target(s));
     for (size_t i = 0; (name = service_public(s, i)) != NULL; i++)
       state_text_public(out, service_name(s), name->name);
+    state_text_proxy(out, service_name(s), service_proxy(s));
   }
   while ((f = forwards_next(d->forwards, f)) != NULL)
     for (size_t i = 0; (listener = forward_listener(f, i)) != NULL; i++)
@@ -123,8 +134,11 @@ static const struct state_events state_events = {.render = render, .unkept = unk
 
 int declared_restore(struct daemon *d)
 {
-  static int (*const restore[])(struct daemon * d, const struct state_declaration *item, const char **why) = {
-      [STATE_SERVICE] = restore_service, [STATE_FORWARD] = restore_forward, [STATE_PUBLIC] = restore_public};
+  static int (*const restore[])(struct daemon * d, const struct state_declaration *item,
+                                const char **why) = {[STATE_SERVICE] = restore_service,
+                                                     [STATE_FORWARD] = restore_forward,
+                                                     [STATE_PUBLIC] = restore_public,
+                                                     [STATE_PROXY] = restore_proxy};
   const char *why = "memory is short";
   int err = 0;
 

@@ -297,21 +297,24 @@ const struct services_events wiring_of_services = {.changed = service_changed,
                                                    .left = service_left,
                                                    .withdrawn = service_withdrawn};
 
-static const struct address *target_of(const struct daemon *d, const char *name)
+static struct tunnels_target target_of(const struct daemon *d, const char *name)
 {
   const struct service *s = services_find(d->services, name);
 
-  return s != NULL ? service_target(s) : NULL;
+  if (s == NULL)
+    return (struct tunnels_target){0};
+  return (struct tunnels_target){.address = service_target(s), .proxy = service_proxy(s)};
 }
 
 void wiring_of_parked(struct pump_stream *stream, const struct header *h, void *arg)
 {
   struct daemon *d = arg;
+  const struct tunnels_target target = target_of(d, h->service);
   const char *why;
 
   /* A connection that goes on does not name its service any more. */
   if (h->established || service_name_check(h->service, &why) == 0)
-    tunnels_accept(d->tunnels, stream, h, target_of(d, h->service));
+    tunnels_accept(d->tunnels, stream, h, &target);
   else
     pump_stream_close(stream);
 }
@@ -319,8 +322,9 @@ void wiring_of_parked(struct pump_stream *stream, const struct header *h, void *
 static void answer_original(struct pump_stream *stream, const char *service, void *arg)
 {
   struct daemon *d = arg;
+  const struct tunnels_target target = target_of(d, service);
 
-  tunnels_accept_original(d->tunnels, stream, service, target_of(d, service));
+  tunnels_accept_original(d->tunnels, stream, service, &target);
 }
 
 static void answer_failed(const char *service, const char *text, void *arg)
@@ -371,7 +375,7 @@ static void forward_accepted(struct forward *f, int fd, const char *peer, void *
 {
   struct daemon *d = arg;
 
-  tunnels_forward(d->tunnels, forward_name(f), fd, peer);
+  tunnels_forward(d->tunnels, forward_name(f), fd, peer, NULL);
 }
 
 static void forward_starved(struct forward *f, int error, void *arg)

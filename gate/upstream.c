@@ -151,7 +151,7 @@ static struct upstream *dial(struct gate *g, struct backend *b)
     u->backend = b;
     http1_parser_init(&u->parser, true);
     g->dialling = u;
-    tunnels_forward(carrier_tunnels(g->carrier), b->service, pair[1], "the gate");
+    tunnels_forward(carrier_tunnels(g->carrier), b->service, pair[1], "the gate", NULL);
     g->dialling = NULL;
     if (u->tunnel != NULL) {
       b->count++;

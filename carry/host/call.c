@@ -159,7 +159,7 @@ int call_open(struct call **out, struct uv_loop_s *loop, const struct settings *
   if (error == 0)
     error = joined_open(&c->joined, loop, from, to, &fd, &joined_news, c);
   if (error == 0) {
-    tunnels_forward(carrier_tunnels(c->carrier), service, fd, "here");
+    tunnels_forward(carrier_tunnels(c->carrier), service, fd, "here", NULL);
     error = c->tunnel != NULL ? 0 : -ENOMEM;
   }
   if (error == 0) {

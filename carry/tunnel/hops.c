@@ -67,6 +67,19 @@ uint64_t hops_accepted(int fd)
   return recognise(fd, getpeername, getsockname);
 }
 
+static struct end_address end_of(int fd, name_cb name)
+{
+  union endpoint_name end = {.any = {0}};
+  socklen_t size = sizeof end;
+
+  return name(fd, &end.any, &size) == 0 ? end_address_of(&end.any) : (struct end_address){0};
+}
+
+struct end_addresses hops_ends(int fd)
+{
+  return (struct end_addresses){.client = end_of(fd, getpeername), .client_at = end_of(fd, getsockname)};
+}
+
 void hops_dialled(struct hops **table, struct hops *h, int fd)
 {
   struct hops *former;

@@ -12,6 +12,8 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "proto/wire/end_address.h"
+
 enum { HOPS_MAX = 8 }; /* more are refused */
 
 /* Of one connection. */
@@ -23,6 +25,8 @@ struct hops {
 
 /* Of a socket that was accepted; 0 if it cannot be told. */
 uint64_t hops_accepted(int fd);
+/* The addresses of both of its ends, as far as they can be told. */
+struct end_addresses hops_ends(int fd);
 /* Remembers that `fd` was dialled for this connection. */
 void hops_dialled(struct hops **table, struct hops *h, int fd);
 /* Also for one that was not remembered. */

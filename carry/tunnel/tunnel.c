@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "carry/net/address.h"
 #include "tally.h"
@@ -315,6 +316,15 @@ void tunnel_asked(enum rpc_status status, const char *text, const char *token, v
   unhold(t);
 }
 
+/* A socket that has just been connected takes so little at once. */
+static bool introduce(const struct tunnel *t, int fd)
+{
+  char header[PROXY_HEADER_MAX];
+  size_t size = proxy_header_write(t->proxy, &t->ends, header);
+  errno = 0;
+  return size == 0 || send(fd, header, size, MSG_NOSIGNAL) == (ssize_t)size;
+}
+
 void tunnel_dialled(int fd, const char *why, void *arg)
 {
   struct tunnel *t = arg;
@@ -322,6 +332,11 @@ void tunnel_dialled(int fd, const char *why, void *arg)
   if (t->machine.state != CONNECTION_OPENING) {
     if (fd >= 0)
       pump_discard_socket(fd);
+  } else if (fd >= 0 && !introduce(t, fd)) {
+    pump_discard_socket(fd);
+    tunnel_fail(t, "the target takes no PROXY header: %s", strerror(errno));
+    tunnel_set_reset(t, "ECONNRESET", "the target takes no PROXY header");
+    tunnel_step(t, CONNECTION_DIAL_FAILED);
   } else if (fd >= 0) {
     t->fd = fd;
     hops_dialled(&t->table->dialled, &t->hops, fd);

@@ -53,6 +53,7 @@ static void fill_header(const struct tunnel *t, struct header *h)
     snprintf(h->service, sizeof h->service, "%s", tally_service(t->tally));
     h->hops = t->hops.count;
     h->origin = t->hops.socket;
+    h->ends = t->ends;
   }
 }
 

@@ -49,10 +49,11 @@ static void begin(struct tunnel *t, unsigned actions)
   tunnel_run(t, actions);
 }
 
-void tunnel_start_forward(struct tunnel *t, int fd)
+void tunnel_start_forward(struct tunnel *t, int fd, const struct end_addresses *ends)
 {
   struct carry_way way = t->table->host->way(t->table->host);
   t->fd = fd;
+  t->ends = ends != NULL ? *ends : hops_ends(fd);
   t->hops.socket = hops_accepted(fd);
   t->hops.count = hops_through(t->table->dialled, t->hops.socket);
   identity_random(t->connection, sizeof t->connection);
@@ -61,7 +62,8 @@ void tunnel_start_forward(struct tunnel *t, int fd)
     tunnel_step(t, way.original ? CONNECTION_ROUTER_ORIGINAL : CONNECTION_ROUTER_UP);
 }
 
-void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h, const struct address *target)
+void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h,
+                          const struct tunnels_target *target)
 {
   t->next_stream = s;
   pump_stream_hand_over(s, &tunnel_stream_events, t);
@@ -70,9 +72,11 @@ void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct 
     memcpy(t->member, h->member, sizeof t->member);
     t->hops.count = here > h->hops ? here : h->hops;
     t->origin = h->origin;
+    t->ends = h->ends;
   }
   t->header = h;
-  t->target = target;
+  t->target = target->address;
+  t->proxy = target->proxy;
   begin(t, connection_start_service(&t->machine, &t->table->times, h == NULL, h != NULL ? h->epoch : 0,
                                     uv_now(t->table->loop)));
   t->header = NULL;

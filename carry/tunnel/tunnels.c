@@ -73,11 +73,12 @@ static struct tunnel *create(struct tunnels *ts, enum tunnel_role role, const ch
   return t;
 }
 
-void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer)
+void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer,
+                     const struct end_addresses *ends)
 {
   struct tunnel *t = create(ts, TUNNEL_FORWARD, service, peer, NULL);
   if (t != NULL)
-    tunnel_start_forward(t, fd);
+    tunnel_start_forward(t, fd, ends);
   else
     pump_discard_socket(fd);
 }
@@ -123,10 +124,10 @@ static void answer_from_tomb(struct tunnels *ts, struct pump_stream *s, const st
 }
 
 static void begin_service(struct tunnels *ts, struct pump_stream *s, const struct header *h, const char *service,
-                          const struct address *target)
+                          const struct tunnels_target *target)
 {
   char peer[ADDRESS_TEXT_MAX];
-  const char *to = target != NULL ? address_format(target, peer) : "none";
+  const char *to = target->address != NULL ? address_format(target->address, peer) : "none";
   struct tunnel *t = create(ts, TUNNEL_SERVICE, service, to, h != NULL ? h->connection : NULL);
   if (t != NULL)
     tunnel_start_service(t, s, h, target);
@@ -134,7 +135,8 @@ static void begin_service(struct tunnels *ts, struct pump_stream *s, const struc
     pump_stream_close(s); /* the other side may dial again */
 }
 
-void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target)
+void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h,
+                    const struct tunnels_target *target)
 {
   if (ts->closing || !h->has_connection || !h->has_member) {
     say_reset(ts, s, "EPROTO", "the header does not name its connection");
@@ -155,7 +157,7 @@ void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct head
 }
 
 void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const char *service,
-                             const struct address *target)
+                             const struct tunnels_target *target)
 {
   begin_service(ts, s, NULL, service, target);
 }

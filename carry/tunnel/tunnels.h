@@ -10,8 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/wire/proxy_header.h"
+
 struct address;
 struct carry_host;
+struct end_addresses;
 struct header;
 struct pump_set;
 struct pump_stream;
@@ -47,14 +50,24 @@ int tunnels_open(struct tunnels **out, struct lookups *lookups, const struct car
 /* Resets every connection; `closed` when all are gone, and the table is freed. */
 void tunnels_close(struct tunnels *ts, void (*closed)(void *arg), void *arg);
 
-/* A forward accepted `fd` (taken over in any case) from `peer` for `service`. */
-void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer);
+/* A forward accepted `fd` (taken over in any case) from `peer` for `service`. `ends`: whose connection that is, or NULL
+ * if `fd` tells. */
+void tunnels_forward(struct tunnels *ts, const char *service, int fd, const char *peer,
+                     const struct end_addresses *ends);
+
+/* What a service leads to. */
+struct tunnels_target {
+  const struct address *address; /* NULL: the service is not ours any more, and the other side is told so */
+  enum proxy_version proxy;      /* how the target is told who its client is */
+};
+
 /* A stream (taken over in any case) brought `h`, which dials a service or attaches to a connection. A dial is connected
- * to `target`; NULL: the service is not ours any more, and the other side is told so. */
-void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h, const struct address *target);
+ * to `target`. */
+void tunnels_accept(struct tunnels *ts, struct pump_stream *s, const struct header *h,
+                    const struct tunnels_target *target);
 /* The same for a stream of the first version, which dialled `service`. */
 void tunnels_accept_original(struct tunnels *ts, struct pump_stream *s, const char *service,
-                             const struct address *target);
+                             const struct tunnels_target *target);
 
 /* The way of the host is up, is not, or is refused; its owner passes on what it hears. */
 void tunnels_way_changed(struct tunnels *ts);

@@ -51,8 +51,10 @@ struct tunnel {
   UT_hash_handle hh;                          /* S: by connection */
   struct detached detached;
   struct hops hops;
-  uint64_t origin;          /* S: of hops.h, by which it came to F */
-  struct trails_held *held; /* S: its target is not dialled yet */
+  uint64_t origin;           /* S: of hops.h, by which it came to F */
+  struct end_addresses ends; /* who made the connection that came to F */
+  enum proxy_version proxy;  /* S: how its target is told of them */
+  struct trails_held *held;  /* S: its target is not dialled yet */
   uv_timer_t timer;
   int holds;               /* callbacks that are still to come */
   bool failed, cut, known; /* `known`: in the table by connection */
@@ -110,10 +112,10 @@ struct tunnel *tunnel_create(struct tunnels *ts, const char *peer);
 void tunnel_discard(struct tunnel *t);
 void tunnel_free(struct tunnel *t);
 /* In the table: starts, and tells that it is open. Each may be over when this returns. */
-void tunnel_start_forward(struct tunnel *t, int fd);
+void tunnel_start_forward(struct tunnel *t, int fd, const struct end_addresses *ends);
 /* `h` NULL: the other side is of the first version. */
 void tunnel_start_service(struct tunnel *t, struct pump_stream *s, const struct header *h,
-                          const struct address *target);
+                          const struct tunnels_target *target);
 /* A further stream of this connection, whose header is `h`. */
 void tunnel_attach(struct tunnel *t, struct pump_stream *s, const struct header *h);
 

@@ -19,7 +19,7 @@
 #define HEAD "mindmeld state "
 #define END "end"
 
-enum { VERSION = 2, PLAIN_VERSION = 1, LINE_MAX_SIZE = 512 };
+enum { VERSION = 3, PUBLIC_VERSION = 2, PLAIN_VERSION = 1, LINE_MAX_SIZE = 512 };
 
 /* ---- Writing. ---- */
 
@@ -61,7 +61,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct state_text *text, c
 
 void state_text_begin(struct state_text *text)
 {
-  *text = (struct state_text){0};
+  *text = (struct state_text){.version = PLAIN_VERSION};
   add(text, HEAD "%d\n", PLAIN_VERSION);
 }
 
@@ -75,13 +75,27 @@ void state_text_service(struct state_text *text, const char *name, const struct 
     add(text, "service %s %s\n", name, address_format(target, address));
 }
 
+static void needs(struct state_text *text, int version)
+{
+  if (text->version < version)
+    text->version = version;
+}
+
 void state_text_public(struct state_text *text, const char *service, const struct public_name *name)
 {
   char written[PUBLIC_TEXT_SIZE];
 
   _Static_assert(PUBLIC_TEXT_SIZE + 64 + sizeof "http  \n" <= LINE_MAX_SIZE, "a line has room for a public name");
-  text->names_public = true;
+  needs(text, PUBLIC_VERSION);
   add(text, "%s %s %s\n", name->tls ? "tls" : "http", service, public_name_format(name, written));
+}
+
+void state_text_proxy(struct state_text *text, const char *service, enum proxy_version proxy)
+{
+  if (proxy == PROXY_OFF)
+    return;
+  needs(text, VERSION);
+  add(text, "proxy %s %s\n", service, proxy_version_name(proxy));
 }
 
 void state_text_forward(struct state_text *text, const char *name, const struct address *listener)
@@ -94,8 +108,8 @@ void state_text_forward(struct state_text *text, const char *name, const struct 
 int state_text_end(struct state_text *text)
 {
   /* An mmfs that does not know them must not take the file for damaged. */
-  if (!text->failed && text->names_public)
-    text->bytes[strlen(HEAD)] = '0' + VERSION;
+  if (!text->failed)
+    text->bytes[strlen(HEAD)] = (char)('0' + text->version);
   if (!text->failed)
     add(text, END " %08" PRIx32 "\n", checksum(text->bytes, text->size));
   if (!text->failed)
@@ -210,10 +224,15 @@ static int count_name(struct parse *p, const char *word, const char *name, unsig
 }
 
 static const char *const words[] = {
-    [STATE_SERVICE] = "service", [STATE_FORWARD] = "forward", [STATE_PUBLIC] = "public"};
+    [STATE_SERVICE] = "service", [STATE_FORWARD] = "forward", [STATE_PUBLIC] = "public", [STATE_PROXY] = "proxy"};
 
-/* It follows its service, which has no other such name. */
-static int check_public(struct parse *p, const struct state_declaration *d)
+static const char *what(const struct state_declaration *d)
+{
+  return d->kind == STATE_PROXY ? "proxy line" : "public name";
+}
+
+/* It follows its service, which has no other such line. */
+static int check_owned(struct parse *p, const struct state_declaration *d)
 {
   for (size_t i = p->out->count; i-- > 0;) {
     const struct state_declaration *before = &p->out->items[i];
@@ -222,10 +241,10 @@ static int check_public(struct parse *p, const struct state_declaration *d)
       break;
     if (before->kind == STATE_SERVICE)
       return 0;
-    if (public_name_equal(&before->public_name, &d->public_name))
-      return damaged(p->why, "line %zu: service %s has that public name twice", p->line, d->name);
+    if (d->kind == before->kind && public_name_equal(&before->public_name, &d->public_name))
+      return damaged(p->why, "line %zu: service %s has that %s twice", p->line, d->name, what(d));
   }
-  return damaged(p->why, "line %zu: a public name stands before its service %s", p->line, d->name);
+  return damaged(p->why, "line %zu: a %s stands before its service %s", p->line, what(d), d->name);
 }
 
 static int check_limits(struct parse *p, const struct state_declaration *d)
@@ -239,8 +258,8 @@ static int check_limits(struct parse *p, const struct state_declaration *d)
   if (d->kind == STATE_PUBLIC && count > p->rules->public_names)
     return damaged(p->why, "line %zu: service %s has more than %zu public names", p->line, d->name,
                    p->rules->public_names);
-  if (d->kind == STATE_PUBLIC)
-    return check_public(p, d);
+  if (d->kind == STATE_PUBLIC || d->kind == STATE_PROXY)
+    return check_owned(p, d);
   if (!is_forward && count > 1)
     return damaged(p->why, "line %zu: service %s is declared twice", p->line, d->name);
   if (is_forward && count > p->rules->listeners)
@@ -281,6 +300,8 @@ static bool parse_word(const char *word, struct state_declaration *d)
     d->kind = STATE_FORWARD;
   else if (tls || strcmp(word, "http") == 0)
     d->kind = STATE_PUBLIC;
+  else if (strcmp(word, "proxy") == 0)
+    d->kind = STATE_PROXY;
   else
     return strcmp(word, "service") == 0;
   return true;
@@ -290,8 +311,15 @@ static int parse_rest(struct state_declaration *d, const char *rest, const char 
 {
   if (d->kind == STATE_PUBLIC)
     return public_name_parse(rest, d->public_name.tls, &d->public_name, why);
+  *why = "it is v1 or v2";
+  if (d->kind == STATE_PROXY)
+    return proxy_version_parse(rest, &d->proxy);
   return (d->kind == STATE_FORWARD ? address_parse_listener : address_parse_target)(rest, &d->address, why);
 }
+
+/* What follows the name. */
+static const char *const wanted[] = {
+    [STATE_SERVICE] = "target", [STATE_FORWARD] = "listener", [STATE_PUBLIC] = "host", [STATE_PROXY] = "version"};
 
 /* WORD NAME [ADDRESS], with one blank between; an address may have blanks within. */
 static int parse_line(struct parse *p, char *line)
@@ -313,9 +341,8 @@ static int parse_line(struct parse *p, char *line)
     return damaged(p->why, "line %zu: \"%.70s\": %s", p->line, name, why);
   snprintf(d.name, sizeof(d.name), "%s", name);
   if (d.kind != STATE_SERVICE && address == NULL)
-    return damaged(p->why, "line %zu: %s %s has no %s", p->line, line, name,
-                   d.kind == STATE_FORWARD ? "listener" : "host");
-  d.has_address = address != NULL && d.kind != STATE_PUBLIC;
+    return damaged(p->why, "line %zu: %s %s has no %s", p->line, line, name, wanted[d.kind]);
+  d.has_address = address != NULL && (d.kind == STATE_SERVICE || d.kind == STATE_FORWARD);
   if (address != NULL)
     rc = parse_rest(&d, address, &why);
   if (rc != 0)

@@ -4,13 +4,15 @@
  *     service web localhost:8080
  *     http web app.example.com/api
  *     tls web secure.example.com
+ *     proxy web v2
  *     service later
  *     forward db 127.0.0.1:5432
  *     forward db unix:/run/db
  *     end 89abcdef
  *
- * A line for each service, with its target if it has one, for each of its public names, and for each listener of a
- * forward, in the order in which they were declared. With public names the version is 2. The last line has the CRC-32
+ * A line for each service, with its target if it has one, for each of its public names, for how its target is told of
+ * clients, and for each listener of a forward, in the order in which they were declared. With public names the version
+ * is 2, with the proxy lines it is 3. The last line has the CRC-32
  * (of IEEE 802.3) of all lines before it. A file that a human wrote has no number there. */
 #ifndef DAEMON_STATE_FORMAT_H
 #define DAEMON_STATE_FORMAT_H
@@ -19,11 +21,12 @@
 #include <stddef.h>
 
 #include "carry/net/address.h"
+#include "proto/wire/proxy_header.h"
 #include "proto/wire/public_name.h"
 
 enum { STATE_SIZE_MAX = 32 * 1024 * 1024, STATE_WHY_MAX = 1024 };
 
-enum state_kind { STATE_SERVICE, STATE_FORWARD, STATE_PUBLIC };
+enum state_kind { STATE_SERVICE, STATE_FORWARD, STATE_PUBLIC, STATE_PROXY };
 
 struct state_declaration {
   enum state_kind kind;
@@ -31,6 +34,7 @@ struct state_declaration {
   char name[64];
   struct address address;         /* the target, or one listener */
   struct public_name public_name; /* STATE_PUBLIC */
+  enum proxy_version proxy;       /* STATE_PROXY */
 };
 
 struct state_declarations {
@@ -55,13 +59,14 @@ struct state_text {
   char *bytes; /* for free() */
   size_t size, room;
   bool failed;
-  bool names_public;
+  int version; /* that those who read it must know */
 };
 
 void state_text_begin(struct state_text *text);
 void state_text_service(struct state_text *text, const char *name, const struct address *target); /* NULL: none */
 /* After the service of that name. */
 void state_text_public(struct state_text *text, const char *service, const struct public_name *name);
+void state_text_proxy(struct state_text *text, const char *service, enum proxy_version proxy);
 void state_text_forward(struct state_text *text, const char *name, const struct address *listener);
 /* 0, or -ENOMEM, and freed. */
 int state_text_end(struct state_text *text);

@@ -1,4 +1,5 @@
-/* What a service has as its target, and what follows from that for its registration: without one there is none. */
+/* What a service has as its target, and what follows from that for its registration: without one there is none. How
+ * the target is told who its client is. */
 #include <errno.h>
 
 #include "carry/link/link.h"
@@ -38,6 +39,19 @@ int service_set_target(struct service *s, const struct address *target, service_
   if (s->registration == NULL)
     service_begin(s);
   return 1;
+}
+
+void service_set_proxy(struct service *s, enum proxy_version version)
+{
+  if (s->proxy == version)
+    return;
+  s->proxy = version;
+  s->owner->events->public_changed(s, s->owner->arg);
+}
+
+enum proxy_version service_proxy(const struct service *s)
+{
+  return s->proxy;
 }
 
 void service_remove_target(struct service *s)

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "proto/wire/proxy_header.h"
+
 struct address;
 struct link;
 struct public_name;
@@ -40,7 +42,7 @@ struct services_events {
   void (*token)(struct service *s, const char *token, void *arg);
   /* The registration of this name is given up; the router may have it for a moment longer. */
   void (*left)(const char *name, void *arg);
-  /* The public names are others, or their answers. */
+  /* The public names are others, or their answers; or how the target is told of clients. */
   void (*public_changed)(struct service *s, void *arg);
   /* The router has granted one of them (0), or refused it while nobody waited for that: a negative errno. A sentence.
    */
@@ -86,6 +88,9 @@ typedef void (*service_verdict_cb)(int error, const char *why, void *arg);
  * 0: done, `verdict` does not come: the name is registered, or will be when the router is there. -ENOMEM. */
 int service_set_target(struct service *s, const struct address *target, service_verdict_cb verdict, void *arg,
                        struct service_wait **out);
+/* How its target is told who its client is, from the next connection on. */
+void service_set_proxy(struct service *s, enum proxy_version version);
+enum proxy_version service_proxy(const struct service *s);
 /* Makes the verdict come with `error`, not inside this call. */
 void service_wait_cancel(struct service_wait *w, int error);
 /* A public name, and what the router has answered; strings are "" until then. */

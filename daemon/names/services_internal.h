@@ -33,6 +33,7 @@ struct service {
   bool has_target;
   bool target_removed;
   struct address target;
+  enum proxy_version proxy;
   struct registration *registration;
   bool renewing; /* the registration is about to be replaced, by the renewal, if it is there yet */
   struct registration *renewal;

@@ -83,6 +83,9 @@ int service_status_row_render(struct fs_entry *file, struct fs_text *out);
 void tree_service_counts_changed(struct tree *t, const char *name);
 int service_stats_row_render(struct fs_entry *file, struct fs_text *out);
 int service_file_row_unlink(struct fs_entry *file);
+int proxy_row_render(struct fs_entry *file, struct fs_text *out);
+void proxy_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+int proxy_row_unlink(struct fs_entry *file);
 
 /* tree_public.c */
 bool public_row_visible(struct fs_entry *file);

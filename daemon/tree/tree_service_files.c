@@ -1,4 +1,4 @@
-/* services/NAME/status and stats, for every service that is known. */
+/* services/NAME/status and stats, for every service that is known; proxy, for those declared here. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -60,4 +60,41 @@ int service_file_row_unlink(struct fs_entry *file)
     return 0;
   return tree_refuse(tree_of(file), -EPERM, "the service was not declared here", "unlink services/%s/%s", name_of(file),
                      fs_name(file));
+}
+
+int proxy_row_render(struct fs_entry *file, struct fs_text *out)
+{
+  const struct service *s = service_of(file);
+
+  if (s != NULL && service_proxy(s) != PROXY_OFF)
+    fs_printf(out, "%s\n", proxy_version_name(service_proxy(s)));
+  return 0;
+}
+
+void proxy_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct service *s = service_of(file);
+  const char *why = "the service was withdrawn";
+  enum proxy_version version;
+  int err = s != NULL ? 0 : -ENOENT;
+
+  if (err == 0) {
+    err = proxy_version_parse(line->text, &version);
+    why = "write v1 or v2, the versions of the PROXY protocol, or off";
+  }
+  if (err == 0)
+    service_set_proxy(s, version);
+  else
+    tree_refuse(tree_of(file), err, why, "write services/%s/proxy \"%.200s\"", name_of(file), line->text);
+  fs_reply(request, err);
+}
+
+int proxy_row_unlink(struct fs_entry *file)
+{
+  struct service *s = service_of(file);
+
+  if (s == NULL)
+    return -ENOENT;
+  service_set_proxy(s, PROXY_OFF);
+  return 0;
 }

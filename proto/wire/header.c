@@ -27,6 +27,8 @@ size_t header_pack(const struct header *h, uint8_t out[HEADER_SIZE_MAX])
   header.received = h->received;
   header.hops = h->hops;
   header.origin = h->origin;
+  header.client = bytes_if(true, h->ends.client.bytes, h->ends.client.size);
+  header.client_at = bytes_if(true, h->ends.client_at.bytes, h->ends.client_at.size);
   Mindmeld__Payload payload = MINDMELD__PAYLOAD__INIT;
   payload.payload_case = MINDMELD__PAYLOAD__PAYLOAD_HEADER;
   payload.header = &header;
@@ -40,6 +42,16 @@ static bool take_bytes(const ProtobufCBinaryData *from, uint8_t *out, size_t siz
   if (from->len == size)
     memcpy(out, from->data, size);
   return from->len == 0 || from->len == size;
+}
+
+static bool take_end(const ProtobufCBinaryData *from, struct end_address *out)
+{
+  if (from->len != 0 && from->len != END_ADDRESS_V4 && from->len != END_ADDRESS_V6)
+    return false;
+  out->size = (uint8_t)from->len;
+  if (from->len > 0)
+    memcpy(out->bytes, from->data, from->len);
+  return true;
 }
 
 static bool take_text(const char *from, char *out, size_t max)
@@ -73,6 +85,8 @@ static const char *take(const Mindmeld__Header *from, struct header *out)
     return "a connection has 16 bytes";
   if (!take_bytes(&from->attach, out->attach, sizeof out->attach, &out->has_attach))
     return "a member to attach to has 16 bytes";
+  if (!take_end(&from->client, &out->ends.client) || !take_end(&from->client_at, &out->ends.client_at))
+    return "the address of a client has 6 or 18 bytes";
   return NULL;
 }
 

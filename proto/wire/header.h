@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "end_address.h"
+
 enum {
   HEADER_TOKEN_MAX = 128,
   HEADER_SERVICE_MAX = 63,
@@ -30,6 +32,7 @@ struct header {
   uint64_t received;
   uint32_t hops;
   uint64_t origin; /* 0: not told */
+  struct end_addresses ends;
 };
 
 /* Writes a whole Payload message. Returns its size. */

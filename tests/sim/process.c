@@ -185,7 +185,8 @@ struct side *process_find(const struct process *p, uint64_t id)
 
 static void take(struct line *l, const struct label *label)
 {
-  static const struct address target;
+  static const struct address address;
+  static const struct tunnels_target target = {.address = &address};
   struct process *p = l->stream->client;
   struct side *s = process_find(p, label->connection);
   struct header h = pump_header(label);
@@ -224,7 +225,7 @@ void process_parked(struct stream *s)
 void process_forward(struct process *p, struct application *a, uint64_t connection)
 {
   p->next_connection = connection;
-  tunnels_forward(p->tunnels, PROCESS_SERVICE, application_descriptor(a), "an application");
+  tunnels_forward(p->tunnels, PROCESS_SERVICE, application_descriptor(a), "an application", NULL);
 }
 
 /* ---- Life ---- */

@@ -209,7 +209,7 @@ DAMAGE = {
     "cut at a line": (WHOLE[: WHOLE.index("forward")], "cut short"),
     "checksum": (WHOLE[:-1] + " 01234567\n", "the checksum in the last line is wrong"),
     "line": (WHOLE.replace("forward web", "forward Web"), "line 3"),
-    "newer": (WHOLE.replace("state 1", "state 3"), "a newer mmfs wrote it"),
+    "newer": (WHOLE.replace("state 1", "state 4"), "a newer mmfs wrote it"),
     "other": ("#!/bin/sh\necho hello\n", "does not begin with"),
     "bytes": ("\x00\xff\n" * 100, "does not begin with"),
 }

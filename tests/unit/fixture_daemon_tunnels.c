@@ -44,6 +44,7 @@ static int listener;
 static struct address target;
 
 const struct address *stream_target;
+enum proxy_version stream_proxy;
 
 /* ---- What the tunnels tell ---- */
 
@@ -99,7 +100,7 @@ static void on_taken(struct pump_stream *s, const struct header *h, void *arg)
   (void)arg;
   if (opening_begins != NULL)
     opening_begins();
-  tunnels_accept(tunnels, s, h, stream_target);
+  tunnels_accept(tunnels, s, h, &(struct tunnels_target){.address = stream_target, .proxy = stream_proxy});
   if (opening_ends != NULL)
     opening_ends();
 }
@@ -107,7 +108,7 @@ static void on_taken(struct pump_stream *s, const struct header *h, void *arg)
 static void on_taken_original(struct pump_stream *s, const char *service, void *arg)
 {
   (void)arg;
-  tunnels_accept_original(tunnels, s, service, stream_target);
+  tunnels_accept_original(tunnels, s, service, &(struct tunnels_target){.address = stream_target});
 }
 
 static void on_unanswered(const char *service, const char *text, void *arg)
@@ -302,7 +303,7 @@ int forward(const char *service)
   accepted = accept4(server, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
   ck_assert_int_ge(accepted, 0);
   close(server);
-  tunnels_forward(tunnels, service, accepted, "127.0.0.1:1");
+  tunnels_forward(tunnels, service, accepted, "127.0.0.1:1", NULL);
   return application;
 }
 

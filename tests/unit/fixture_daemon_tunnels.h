@@ -27,6 +27,7 @@ extern int opened, closed, failed, detached, resumed;
 extern struct tunnel *last;
 extern char sentence[1024], why_detached[512];
 extern const struct address *stream_target; /* what a stream that comes is connected to */
+extern enum proxy_version stream_proxy;     /* and how that is told of its client */
 
 static const uint8_t connection[HEADER_CONNECTION_SIZE] = "secret-secret--";
 

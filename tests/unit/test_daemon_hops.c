@@ -55,6 +55,22 @@ static struct ends connected_by(int family, const char *path)
   return connected((struct sockaddr *)&un, sizeof un);
 }
 
+START_TEST(the_ends_are_told_but_of_unix_sockets)
+{
+  static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
+  static const uint8_t sizes[] = {END_ADDRESS_V4, END_ADDRESS_V6, 0};
+  struct ends e = connected_by(families[_i], "hops-ends");
+  struct end_addresses there = hops_ends(e.far), here = hops_ends(e.near);
+
+  ck_assert_uint_eq(there.client.size, sizes[_i]);
+  ck_assert_uint_eq(there.client_at.size, sizes[_i]);
+  ck_assert_mem_eq(&there.client, &here.client_at, sizeof here.client);
+  ck_assert_mem_eq(&there.client_at, &here.client, sizeof here.client);
+  disconnect(&e);
+  unlink("hops-ends");
+}
+END_TEST
+
 START_TEST(each_kind_is_recognised)
 {
   static const int families[] = {AF_INET, AF_INET6, AF_UNIX};
@@ -112,6 +128,7 @@ Suite *test_suite(void)
   TCase *t = tcase_create("hops");
 
   tcase_add_test(t, each_kind_is_recognised);
+  tcase_add_loop_test(t, the_ends_are_told_but_of_unix_sockets, 0, 3);
   tcase_add_test(t, what_cannot_be_recognised_is_not);
   suite_add_tcase(s, t);
   return s;

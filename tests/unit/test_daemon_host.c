@@ -142,7 +142,7 @@ static void dial(void)
 
   ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
   application = pair[0];
-  tunnels_forward(tunnels, "web", pair[1], "somebody");
+  tunnels_forward(tunnels, "web", pair[1], "somebody", NULL);
 }
 
 /* ---- Tests ---- */

@@ -100,11 +100,12 @@ END_TEST
 
 START_TEST(public_names_follow_their_service)
 {
-  static const char text[] = "mindmeld state 2\n"
+  static const char text[] = "mindmeld state 3\n"
                              "service web localhost:8080\n"
                              "http web app.example.com/api\n"
                              "http web auto\n"
                              "tls web secure.example.com\n"
+                             "proxy web v2\n"
                              "forward db 127.0.0.1:5432\n"
                              "end\n";
   static const char *const bad[] = {
@@ -115,12 +116,16 @@ START_TEST(public_names_follow_their_service)
       "service web\nhttp web a..b\n",
       "service web\ntls web a.b/c\n",
       "forward web 1\nhttp web a.b\n",
+      "proxy web v1\n",
+      "service web\nproxy web v3\n",
+      "service web\nproxy web\n",
+      "service web\nproxy web v1\nhttp web a.b\nproxy web v1\n",
   };
   struct state_text written;
   char whole[256];
 
   ck_assert_msg(state_parse(text, strlen(text), &rules, &declared, why) == 0, "%s", why);
-  ck_assert_uint_eq(declared.count, 5);
+  ck_assert_uint_eq(declared.count, 6);
   ck_assert_int_eq(declared.items[1].kind, STATE_PUBLIC);
   ck_assert_str_eq(declared.items[1].public_name.path, "/api");
   ck_assert(declared.items[3].public_name.tls);
@@ -128,7 +133,8 @@ START_TEST(public_names_follow_their_service)
   state_text_service(&written, "web", &declared.items[0].address);
   for (size_t i = 1; i < 4; i++)
     state_text_public(&written, "web", &declared.items[i].public_name);
-  state_text_forward(&written, "db", &declared.items[4].address);
+  state_text_proxy(&written, "web", declared.items[4].proxy);
+  state_text_forward(&written, "db", &declared.items[5].address);
   ck_assert_int_eq(state_text_end(&written), 0);
   ck_assert_mem_eq(written.bytes, text, strlen(text) - strlen("\n"));
   state_declarations_free(&declared);
@@ -139,6 +145,25 @@ START_TEST(public_names_follow_their_service)
     snprintf(whole, sizeof whole, "mindmeld state 2\n%send\n", bad[i]);
     ck_assert_int_eq(state_parse(whole, strlen(whole), &rules, &declared, why), -EINVAL);
     ck_assert_ptr_nonnull(strstr(why, "line "));
+  }
+}
+END_TEST
+
+/* What an older mmfs can read it shall be able to read. */
+START_TEST(the_version_is_as_low_as_can_be)
+{
+  const struct public_name app = {.host = "app"};
+
+  for (int version = 1; version <= 3; version++) {
+    struct state_text text;
+    state_text_begin(&text);
+    state_text_service(&text, "web", NULL);
+    if (version > 1)
+      state_text_public(&text, "web", &app);
+    state_text_proxy(&text, "web", version > 2 ? PROXY_V1 : PROXY_OFF);
+    ck_assert_int_eq(state_text_end(&text), 0);
+    ck_assert_int_eq(text.bytes[strlen("mindmeld state ")], '0' + version);
+    free(text.bytes);
   }
 }
 END_TEST
@@ -189,7 +214,7 @@ static const struct {
   const char *text, *why;
 } refused[] = {
     {"", "the file is empty"},
-    {"\n", "does not begin with \"mindmeld state 2\""},
+    {"\n", "does not begin with \"mindmeld state 3\""},
     {"mindmeld state\nend\n", "does not begin with"},
     {"mindmeld state \nend\n", "does not begin with"},
     {"mindmeld state 0\nend\n", "does not begin with"},
@@ -197,7 +222,7 @@ static const struct {
     {"mindmeld state -1\nend\n", "does not begin with"},
     {"mindmeld state 1x\nend\n", "does not begin with"},
     {"mindmeld state 12345678901234567890\nend\n", "does not begin with"},
-    {"mindmeld state 3\nanything\n", "a newer mmfs wrote it, in version 3 of the format; this one knows version 2"},
+    {"mindmeld state 4\nanything\n", "a newer mmfs wrote it, in version 4 of the format; this one knows version 3"},
     {"mindmeld state 99999999999\n", "a newer mmfs wrote it, in version 99999999999"},
     {"mindmeld state 1\n", "the file is cut short: its last line is not \"end\""},
     {"mindmeld state 1\nend", "the file is cut short: it ends within a line"},
@@ -296,6 +321,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, what_is_written_is_as_documented);
   tcase_add_test(tcase, what_is_written_is_read);
   tcase_add_test(tcase, public_names_follow_their_service);
+  tcase_add_test(tcase, the_version_is_as_low_as_can_be);
   tcase_add_test(tcase, nothing_declared);
   tcase_add_test(tcase, no_damage_is_overlooked);
   tcase_add_loop_test(tcase, each_error_has_its_sentence, 0, sizeof(refused) / sizeof(refused[0]));

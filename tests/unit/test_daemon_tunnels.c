@@ -530,13 +530,30 @@ START_TEST(what_came_through_too_many_is_refused)
 }
 END_TEST
 
+/* Before anything that the client says. */
+START_TEST(the_target_is_told_of_the_client)
+{
+  begin_connected();
+  stream_proxy = PROXY_V1;
+  struct header h = stream_dial("web", connection);
+  h.ends = (struct end_addresses){.client = end_address_parse("192.0.2.1:4711"),
+                                  .client_at = end_address_parse("198.51.100.7:443")};
+  struct stream *s = arrive(&h);
+  stream_say_data(&w, s, "hello", false);
+  int fd = accept_target();
+  expect(fd, "PROXY TCP4 192.0.2.1 198.51.100.7 4711 443\r\nhello");
+  close(fd);
+  stream_proxy = PROXY_OFF;
+}
+END_TEST
+
 START_TEST(what_was_dialled_here_is_recognised_when_it_comes_to_a_forward)
 {
   begin_connected();
   struct stream *dialled = dial_after(2, 0, 1);
   int fd = accept_target(), before = streams.count;
   WORLD_UNTIL(&w, dialled->headers == 2 && state_is("open"));
-  tunnels_forward(tunnels, "web", fcntl(fd, F_DUPFD_CLOEXEC, 0), "127.0.0.1:1");
+  tunnels_forward(tunnels, "web", fcntl(fd, F_DUPFD_CLOEXEC, 0), "127.0.0.1:1", NULL);
   struct stream *s = stream_at(before);
   WORLD_UNTIL(&w, s->first.has_connection);
   ck_assert_uint_eq(s->first.hops, 3);
@@ -602,6 +619,7 @@ static void add_services(Suite *suite)
   tcase_add_test(t, a_service_that_is_gone_was_dialled);
   tcase_add_test(t, what_came_through_too_many_is_refused);
   tcase_add_test(t, what_was_dialled_here_is_recognised_when_it_comes_to_a_forward);
+  tcase_add_test(t, the_target_is_told_of_the_client);
   tcase_add_test(t, closes_with_connections_in_every_state);
 }
 

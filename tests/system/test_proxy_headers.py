@@ -1,0 +1,89 @@
+"""The PROXY protocol: a target is told who its client is, before anything that the client says."""
+import errno
+import os
+import socket
+import struct
+
+import pytest
+
+from harness import Server, bash, eventually, hear_exactly, run
+
+
+class Told(Server):
+    """Reads the header by which a connection begins, says who its client is, and echoes."""
+
+    def serve(self, connection):
+        with connection:
+            connection.sendall(f"{parsed(connection)}\n".encode())
+            while data := connection.recv(1 << 16):
+                connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+
+
+def parsed(connection):
+    begun = hear_exactly(connection, 12)
+    if begun != b"\r\n\r\n\0\r\nQUIT\n":
+        while not begun.endswith(b"\r\n"):
+            begun += hear_exactly(connection, 1)
+        return begun[:-2].decode()
+    command, family, size = struct.unpack("!BBH", hear_exactly(connection, 4))
+    rest = hear_exactly(connection, size)
+    if command == 0x20:
+        return f"LOCAL {family} {size}"
+    assert command == 0x21
+    kind, length = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}[family]
+    source, target = (socket.inet_ntop(kind, rest[at : at + length]) for at in (0, length))
+    ports = struct.unpack("!HH", rest[2 * length :])
+    return f"TCP{4 if length == 4 else 6} {source} {target} {ports[0]} {ports[1]}"
+
+
+def told(address):
+    """What the target says of a client that dials there, and the client's own name."""
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as client:
+        client.settimeout(30)
+        client.connect(address)
+        client.sendall(b"after the header")
+        line = b""
+        while not line.endswith(b"\n"):
+            line += hear_exactly(client, 1)
+        assert hear_exactly(client, 16) == b"after the header"
+        return line[:-1].decode(), client.getsockname()
+
+
+@pytest.mark.parametrize("raw", ["on", "off"])
+def test_the_target_knows_its_client(world, router, raw):
+    a, b = (world.mount(router, f"raw={raw}", name=name) for name in "AB")
+    target = world.target(Told)
+    a.service("web", target.address)
+    port, path = b.forward("web"), world.directory / "front"
+    b.write("forwards/web", f"unix:{path}\n", os.O_APPEND)
+    b.write("forwards/web", "[::1]:0\n", os.O_APPEND)
+    six = int(eventually(lambda: [line for line in b.read("forwards/web").splitlines() if line.startswith("[::1]:") and not line.endswith(":0")], what="it listens on IPv6")[0].rsplit(":", 1)[1])
+
+    for version, prefix, unknown in ("v1", "PROXY ", "PROXY UNKNOWN"), ("v2", "", "LOCAL 0 0"):
+        assert bash(f"echo {version} > {a.path}/services/web/proxy && cat {a.path}/services/web/proxy").stdout == f"{version}\n"
+        line, name = told(("127.0.0.1", port))
+        assert line == f"{prefix}TCP4 127.0.0.1 127.0.0.1 {name[1]} {port}"
+        line, name = told(("::1", six))
+        assert line == f"{prefix}TCP6 ::1 ::1 {name[1]} {six}"
+        assert told(str(path))[0] == unknown
+
+
+def test_it_is_kept_and_can_be_put_off(world, router):
+    state = world.directory / "state"
+    mount = world.mount(router, f"state={state}", name="A")
+    mount.service("web", world.target(Told).address)
+    assert mount.read("services/web/proxy") == ""
+    for text in ("v3", "V1", "on", "v1 v2"):
+        mount.refuses(errno.EINVAL, "services/web/proxy", f"{text}\n")
+    assert "write v1 or v2" in mount.read("errors")
+    mount.write("services/web/proxy", "v2\n")
+    mount.finish()
+    mount = world.mount(router, f"state={state}", name="A")
+    eventually(lambda: mount.read("services/web/proxy") == "v2\n", what="it is declared again")
+    for off in "echo off >", "rm":
+        mount.write("services/web/proxy", "v1\n")
+        assert bash(f"{off} {mount.path}/services/web/proxy").returncode == 0
+        assert mount.read("services/web/proxy") == ""
+    assert "\nproxy" not in state.read_text()
+    assert run("sh", "-c", f"rm -r {mount.path}/services/web") == ""
