@@ -126,6 +126,17 @@ struct tunnels_stats tally_stats(const struct tally *tallies, enum tunnel_role r
   return sum;
 }
 
+struct tunnel *tally_next(const struct tally *tallies, enum tunnel_role role, const char *service,
+                          const struct tunnel *t)
+{
+  char key[KEY_SIZE];
+
+  if (t != NULL)
+    return t->tally_next;
+  const struct tally *tally = make_key(role, service, key) ? find(tallies, key) : NULL;
+  return tally != NULL ? tally->live : NULL;
+}
+
 void tally_free_all(struct tally **tallies)
 {
   struct tally *tally, *next;

@@ -19,6 +19,9 @@ void tally_add(struct tally *tally, struct tunnel *t);
 void tally_remove(struct tally *tally, struct tunnel *t);
 /* Of one service; of all when NULL. */
 struct tunnels_stats tally_stats(const struct tally *tallies, enum tunnel_role role, const char *service);
+/* The live one after `t`, or the first. */
+struct tunnel *tally_next(const struct tally *tallies, enum tunnel_role role, const char *service,
+                          const struct tunnel *t);
 void tally_free_all(struct tally **tallies);
 
 #endif

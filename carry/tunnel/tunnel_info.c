@@ -63,6 +63,18 @@ void tunnel_set_user(struct tunnel *t, void *user)
   t->user = user;
 }
 
+void tunnel_observe(struct tunnel *t, struct pump_observer *o)
+{
+  t->observer = o;
+  if (t->pump != NULL)
+    pump_observe(t->pump, o);
+}
+
+struct pump_observer *tunnel_observer(const struct tunnel *t)
+{
+  return t->observer;
+}
+
 void *tunnel_user(const struct tunnel *t)
 {
   return t->user;

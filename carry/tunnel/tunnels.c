@@ -244,6 +244,12 @@ struct tunnels_stats tunnels_stats(const struct tunnels *ts, enum tunnel_role ro
   return tally_stats(ts->tallies, role, service);
 }
 
+struct tunnel *tunnels_next(const struct tunnels *ts, enum tunnel_role role, const char *service,
+                            const struct tunnel *t)
+{
+  return tally_next(ts->tallies, role, service, t);
+}
+
 static void farewells_over(void *arg)
 {
   struct tunnels *ts = arg;

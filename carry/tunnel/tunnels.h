@@ -21,6 +21,7 @@ struct pump_stream;
 struct tunnel;
 struct tunnels;
 struct lookups;
+struct pump_observer;
 
 enum tunnel_role { TUNNEL_FORWARD, TUNNEL_SERVICE }; /* we accepted the connection, or we dial the target */
 
@@ -101,6 +102,9 @@ struct tunnel_info tunnel_info(const struct tunnel *t);
 /* For the tree's entry of this tunnel. */
 void tunnel_set_user(struct tunnel *t, void *user);
 void *tunnel_user(const struct tunnel *t);
+/* As pump_observe; it may be freed from `closed` on. */
+void tunnel_observe(struct tunnel *t, struct pump_observer *o);
+struct pump_observer *tunnel_observer(const struct tunnel *t);
 /* Resets both sides. `closed` follows, not inside this call. */
 void tunnel_cut(struct tunnel *t);
 
@@ -110,6 +114,9 @@ struct tunnels_stats {
 };
 size_t tunnels_served(const struct tunnels *ts);   /* that live, to our services */
 size_t tunnels_detached(const struct tunnels *ts); /* that live, and have no stream */
+/* The live one after `t` of this service in this role, or the first; NULL: there is none. */
+struct tunnel *tunnels_next(const struct tunnels *ts, enum tunnel_role role, const char *service,
+                            const struct tunnel *t);
 /* Of one service in one role; all services when NULL. */
 struct tunnels_stats tunnels_stats(const struct tunnels *ts, enum tunnel_role role, const char *service);
 

@@ -68,6 +68,7 @@ struct tunnel {
   char *trouble;                         /* NULL, or why the latest stream was lost */
   uint64_t bytes_read, bytes_written;    /* when the pump is gone */
   void *user;
+  struct pump_observer *observer;
 };
 
 struct tunnels {

@@ -302,9 +302,19 @@ int pump_give_socket(struct pump *p, int fd)
   return 0;
 }
 
+void pump_observe(struct pump *p, struct pump_observer *o)
+{
+  pthread_mutex_lock(&p->up.lock);
+  pthread_mutex_lock(&p->down.lock);
+  p->observer = o;
+  pthread_mutex_unlock(&p->down.lock);
+  pthread_mutex_unlock(&p->up.lock);
+}
+
 void pump_close(struct pump *p)
 {
   p->closed = true;
+  pump_observe(p, NULL);
   pump_close_socket(p, true);
   pump_unref(p);
 }

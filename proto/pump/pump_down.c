@@ -136,6 +136,27 @@ void pump_down_keep(struct pump *p)
 
 /* ---- Arriving ---- */
 
+static void show(const struct pump *p, const struct pump_message *m)
+{
+  struct pump_observer *o = p->observer;
+  size_t left = m->left, used = m->part_used;
+  if (o == NULL)
+    return;
+  if (m->message->pipe != NULL && left > 0) {
+    o->to_socket(o, NULL, left);
+    left = 0;
+  }
+  for (size_t i = m->part; left > 0; i++, used = 0) {
+    const struct bytes *b = &m->message->parts[i];
+    size_t here = b->size - used < left ? b->size - used : left;
+    if (here > 0)
+      o->to_socket(o, (const char *)b->at + used, here);
+    left -= here;
+  }
+  if (m->eof)
+    o->to_socket(o, "", 0);
+}
+
 static bool append(struct pump *p, struct message *message, const struct payload *payload, uint64_t skip)
 {
   struct pump_message *m = calloc(1, sizeof *m);
@@ -156,6 +177,7 @@ static bool append(struct pump *p, struct message *message, const struct payload
   else
     p->down.last->next = m;
   p->down.last = m;
+  show(p, m);
   return true;
 }
 

@@ -195,6 +195,7 @@ struct pump {
   struct pump_up up;
   struct pump_down down;
   struct pump_acks acks;
+  struct pump_observer *observer; /* or NULL; changes with both directions locked */
   _Atomic uint64_t bytes_read, bytes_written, spliced;
   /* Down, as the window counts it; they change with that lock held: what waits for the socket, and what this pump has
    * of the budget. */

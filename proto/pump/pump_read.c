@@ -68,6 +68,12 @@ static bool was_reset(const struct pump *p)
          info.tcpi_state == TCP_CLOSE;
 }
 
+static void show(const struct pump *p, const struct bytes *read)
+{
+  if (p->observer != NULL)
+    p->observer->from_socket(p->observer, pump_splice_has(read) ? NULL : (const char *)read->at, read->size);
+}
+
 /* What recv answered instead of bytes, with a negative errno. */
 static void read_none(struct pump *p, int n)
 {
@@ -77,10 +83,12 @@ static void read_none(struct pump *p, int n)
     return;
   pump_read_stop(p);
   p->up.socket_over = true;
-  if (error == 0)
+  if (error == 0) {
+    show(p, &(struct bytes){0});
     pump_tell(p, PUMP_LOCAL_EOF);
-  else
+  } else {
     pump_tell_socket_failed(p, error);
+  }
 }
 
 static ssize_t receive(struct pump *p, void *room, size_t size)
@@ -181,6 +189,7 @@ size_t pump_read(struct pump *p)
     read_none(p, (int)n);
     return 0;
   }
+  show(p, &read);
   atomic_fetch_add_explicit(&p->bytes_read, (uint64_t)n, memory_order_relaxed);
   adapt(p, size, (size_t)n);
   p->up.dry = (size_t)n < size && n <= PUMP_COPY_MAX && !p->up.watchful && !p->is_unix;

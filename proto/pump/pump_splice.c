@@ -77,6 +77,8 @@ bool pump_splice_wants(struct pump *p)
     return false;
   if (sequence_out_peek(&p->up.sequence) != NULL)
     return false;
+  if (p->observer != NULL && atomic_load_explicit(&p->observer->watches_from, memory_order_relaxed))
+    return false;
   return sp == NULL || (sp->read == NULL && pump_now_us() >= sp->not_before);
 }
 
@@ -213,6 +215,8 @@ void pump_splice_acked(struct pump *p)
 
 bool pump_splice_may_hear(const struct pump *p)
 {
+  if (p->observer != NULL && atomic_load_explicit(&p->observer->watches_to, memory_order_relaxed))
+    return false;
   return p->fd >= 0 && !p->is_unix && p->down.queueing && !p->down.drop && p->down.first == NULL;
 }
 

@@ -334,6 +334,72 @@ START_TEST(test_switches_in_bulk)
 }
 END_TEST
 
+/* ---- What an observer sees ---- */
+
+struct watcher {
+  struct pump_observer observer;
+  int from, to; /* whose bytes each way has */
+  uint64_t seen_from, seen_to, unseen;
+  bool ended_from, ended_to;
+};
+
+static void watch(struct watcher *w, int from, uint64_t *at, bool *ended, const char *bytes, size_t size)
+{
+  holds(!*ended);
+  *ended = size == 0;
+  w->unseen += bytes == NULL ? size : 0;
+  for (size_t i = 0; bytes != NULL && i < size; i++)
+    holds((uint8_t)bytes[i] == byte_at(from, *at + i));
+  *at += size;
+}
+
+static void watch_from(struct pump_observer *o, const char *bytes, size_t size)
+{
+  struct watcher *w = (struct watcher *)o;
+  watch(w, w->from, &w->seen_from, &w->ended_from, bytes, size);
+}
+
+static void watch_to(struct pump_observer *o, const char *bytes, size_t size)
+{
+  struct watcher *w = (struct watcher *)o;
+  watch(w, w->to, &w->seen_to, &w->ended_to, bytes, size);
+}
+
+/* Each byte once, in its order, also across streams; through pipes only where it is not watched. */
+START_TEST(test_an_observer_sees_what_passes)
+{
+  bool watched = _i == 0;
+  struct watcher watchers[2] = {{.from = 0, .to = 1}, {.from = 1, .to = 0}};
+  struct flow flows[2] = {{.from = 0, .to = 1, .total = BULK}, {.from = 1, .to = 0, .total = 70000}};
+  for (int i = 0; i < 2; i++) {
+    watchers[i].observer = (struct pump_observer){
+        .to_socket = watch_to, .from_socket = watch_from, .watches_to = watched, .watches_from = watched};
+    pump_observe(sides[i].pump, &watchers[i].observer);
+  }
+  go_on_with_others();
+  give_sockets(false);
+  if (!watched)
+    flow_until_spliced(&flows[0]);
+  start_patience();
+  while (flows[0].got < flows[0].total / 2) {
+    write_some(&flows[0], PIECE_MAX);
+    read_some(&flows[0]);
+    turn();
+  }
+  stop_patience();
+  cut(0);
+  go_on_with_others();
+  finish(flows, PIECE_MAX);
+  for (int i = 0; i < 2; i++) {
+    ck_assert_uint_eq(watchers[i].seen_from, flows[i].total);
+    ck_assert_uint_eq(watchers[i].seen_to, flows[1 - i].total);
+    ck_assert(watchers[i].ended_from && watchers[i].ended_to);
+    ck_assert(watched ? watchers[i].unseen == 0 && counters(i).spliced == 0 : watchers[i].unseen > 0);
+  }
+  pump_observe(sides[FORWARD].pump, NULL); /* the other one's is let go by its close */
+}
+END_TEST
+
 static void stall(struct flow *f)
 {
   int idle = 0;
@@ -455,6 +521,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_far_ways_are_copied);
   tcase_add_test(tcase, test_a_queue_does_not_make_a_way_far);
   tcase_add_loop_test(tcase, test_switches_in_bulk, 0, 10);
+  tcase_add_loop_test(tcase, test_an_observer_sees_what_passes, 0, 2);
   tcase_add_test(tcase, test_a_reset_behind_a_stalled_reader);
   tcase_add_test(tcase, test_the_other_way_flows_past_a_stalled_reader);
   tcase_add_test(tcase, test_memory_is_short_when_pipes_are_left);
