@@ -18,12 +18,12 @@
 #include "daemon/start/mountpoint.h"
 #include "daemon/start/options.h"
 #include "daemon/start/own_identity.h"
-#include "daemon/tree/journal.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
 #include "news.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/home.h"
+#include "proto/host/journal.h"
 #include "proto/host/notify.h"
 #include "proto/rpc/rpc.h"
 

@@ -14,9 +14,9 @@
 #include "credentials.h"
 #include "daemon/forwards/forwards.h"
 #include "daemon/names/services.h"
-#include "daemon/tree/journal.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
+#include "proto/host/journal.h"
 #include "proto/host/notify.h"
 #include "proto/host/pace.h"
 

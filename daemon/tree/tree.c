@@ -20,7 +20,7 @@
 #include "daemon/keep/state.h"
 #include "daemon/names/catalogue.h"
 #include "daemon/names/services.h"
-#include "journal.h"
+#include "proto/host/journal.h"
 #include "proto/host/plain.h"
 #include "proto/pump/pump.h"
 #include "tree_internal.h"

@@ -6,7 +6,7 @@
 #include "carry/tunnel/answers.h"
 #include "daemon/daemon_internal.h"
 #include "daemon/names/services.h"
-#include "daemon/tree/journal.h"
+#include "proto/host/journal.h"
 
 #include "runner.h"
 

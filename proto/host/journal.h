@@ -1,7 +1,7 @@
 /* A bounded text of lines, newest last: when it would grow beyond its capacity, the older half of its lines goes at
  * once. On the loop's thread. */
-#ifndef DAEMON_JOURNAL_H
-#define DAEMON_JOURNAL_H
+#ifndef PROTO_JOURNAL_H
+#define PROTO_JOURNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>

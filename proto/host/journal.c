@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "proto/host/log_line.h"
+#include "log_line.h"
 
 enum { LINE_MAX_SIZE = 1024 };
 

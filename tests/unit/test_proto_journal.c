@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/tree/journal.h"
+#include "proto/host/journal.h"
 
 #include "runner.h"
 
