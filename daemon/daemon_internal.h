@@ -54,6 +54,7 @@ struct daemon {
   struct services *services;
   struct forwards *forwards;
   struct tunnels *tunnels;
+  struct taps *taps;
   struct parked *parked, *parked_raw; /* NULL: by raw streams nobody dials */
   struct answers *answers;
   struct state *state; /* NULL: nothing is kept */
@@ -92,6 +93,7 @@ extern const struct link_events wiring_of_link;
 extern const struct services_events wiring_of_services;
 extern const struct forwards_events wiring_of_forwards;
 extern const struct tunnels_events wiring_of_tunnels;
+extern const struct taps_events wiring_of_taps;
 extern const struct answers_events wiring_of_answers;
 void wiring_of_host(enum link_host_news news, void *arg);
 void wiring_of_parked(struct pump_stream *stream, const struct header *h, void *arg);

@@ -15,6 +15,7 @@
 #include "daemon/names/catalogue.h"
 #include "daemon/names/services.h"
 #include "daemon/start/options.h"
+#include "daemon/tap/taps.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
 #include "proto/pump/pump.h"
@@ -65,6 +66,8 @@ static int open_below(struct daemon *d)
   if (err == 0)
     err = tunnels_open(&d->tunnels, d->lookups, &d->host.host, d->pumps, &tunnels_options, &wiring_of_tunnels, d);
   if (err == 0)
+    err = taps_open(&d->taps, rpc_queue_home(d->queue), d->tunnels, &wiring_of_taps, d);
+  if (err == 0)
     err = answers_open(&d->answers, &d->loop, &d->host.host, &wiring_of_answers, d);
   if (err == 0)
     err = services_open(&d->services, &d->loop, d->link, &wiring_of_services, d);
@@ -95,6 +98,7 @@ static int open_tree(struct daemon *d)
                                    .services = d->services,
                                    .forwards = d->forwards,
                                    .tunnels = d->tunnels,
+                                   .taps = d->taps,
                                    .pumps = d->pumps,
                                    .window = d->options->carry.window,
                                    .budget = d->options->carry.budget,
@@ -140,6 +144,7 @@ CLOSES(parked_raw, parked_close)
 CLOSES(answers, answers_close)
 CLOSES(services, services_close)
 CLOSES(tunnels, tunnels_close)
+CLOSES(taps, taps_close)
 CLOSES(link, link_close)
 CLOSES(raws, raw_set_close)
 CLOSES(catalogue, catalogue_close)
@@ -173,9 +178,9 @@ static bool close_line(struct daemon *d)
 
 /* From the top down. The state is closed first, so that it does not lose what the end withdraws. */
 static bool (*const closes[])(struct daemon *d) = {
-    close_tree,      close_state,    close_forwards, close_parked, close_parked_raw,
-    close_answers,   close_services, close_tunnels,  close_line,   close_link,
-    close_catalogue, close_lookups,  close_pumps,    close_raws,   close_queue,
+    close_tree,     close_state,   close_forwards, close_parked, close_parked_raw, close_answers,
+    close_services, close_tunnels, close_taps,     close_line,   close_link,       close_catalogue,
+    close_lookups,  close_pumps,   close_raws,     close_queue,
 };
 
 static void close_next(void *arg)

@@ -14,6 +14,7 @@
 #include "daemon/keep/state.h"
 #include "daemon/names/catalogue.h"
 #include "daemon/names/services.h"
+#include "daemon/tap/taps.h"
 #include "daemon/tree/tree.h"
 #include "daemon_internal.h"
 #include "news.h"
@@ -283,6 +284,8 @@ static void service_withdrawn(struct service *s, void *arg)
   struct daemon *d = arg;
 
   news_service_withdrawn(d, s);
+  if (d->taps != NULL)
+    taps_service_withdrawn(d->taps, service_name(s));
   if (d->tree != NULL)
     tree_service_changed(d->tree, service_name(s));
   update_parked(d);
@@ -404,6 +407,7 @@ static void tunnel_opened(struct tunnel *t, void *arg)
 {
   struct daemon *d = arg;
 
+  taps_tunnel_opened(d->taps, t);
   if (d->tree != NULL)
     tree_connection_opened(d->tree, t);
   update_parked(d);
@@ -413,6 +417,7 @@ static void tunnel_closed(struct tunnel *t, void *arg)
 {
   struct daemon *d = arg;
 
+  taps_tunnel_closed(d->taps, t);
   if (d->tree != NULL)
     tree_connection_closed(d->tree, t);
   update_parked(d);
@@ -438,3 +443,29 @@ const struct tunnels_events wiring_of_tunnels = {.opened = tunnel_opened,
                                                  .detached = tunnel_detached,
                                                  .resumed = tunnel_resumed,
                                                  .failed = tunnel_failed};
+
+static void tap_logged(const char *service, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_requests_changed(d->tree, service);
+}
+
+static void tap_kept(const char *service, uint64_t id, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_exchange_kept(d->tree, service, id);
+}
+
+static void tap_gone(const char *service, uint64_t id, void *arg)
+{
+  struct daemon *d = arg;
+
+  if (d->tree != NULL)
+    tree_exchange_gone(d->tree, service, id);
+}
+
+const struct taps_events wiring_of_taps = {.logged = tap_logged, .kept = tap_kept, .gone = tap_gone};

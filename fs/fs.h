@@ -68,6 +68,7 @@ struct fs_row {
   void (*begun)(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
   /* A writer has written all its lines: it has closed the file, or wants them to be safe (fsync). */
   void (*over)(struct fs_entry *file);
+  void (*opened)(struct fs_entry *file);   /* somebody has opened it, which a look at its attributes does not */
   void (*released)(struct fs_entry *file); /* the last handle is gone, however it was opened: an entry that was made
                                               and never written can go */
 

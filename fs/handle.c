@@ -39,6 +39,8 @@ int fs_handle_open(struct fs_entry *entry, int flags, uint64_t now, struct fs_ha
   handle->list = list;
   DL_APPEND(*list, handle);
   *out = handle;
+  if (entry->row->opened != NULL)
+    entry->row->opened(entry);
   return 0;
 }
 

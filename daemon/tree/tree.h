@@ -18,6 +18,7 @@ struct link_host;
 struct pump_set;
 struct services;
 struct state;
+struct taps;
 struct tree;
 struct tunnel;
 struct tunnels;
@@ -32,6 +33,7 @@ struct tree_parts {
   struct services *services;
   struct forwards *forwards;
   struct tunnels *tunnels;
+  struct taps *taps;
   const struct pump_set *pumps;
   uint64_t window, budget; /* the limits of the pumps */
   struct journal *events, *errors;
@@ -62,6 +64,9 @@ void tree_public_changed(struct tree *t, const char *service);
 void tree_forward_changed(struct tree *t, const char *name);
 void tree_connection_opened(struct tree *t, struct tunnel *tunnel);
 void tree_connection_closed(struct tree *t, struct tunnel *tunnel);
+void tree_requests_changed(struct tree *t, const char *service);
+void tree_exchange_kept(struct tree *t, const char *service, uint64_t id);
+void tree_exchange_gone(struct tree *t, const char *service, uint64_t id);
 void tree_link_changed(struct tree *t);
 void tree_journals_changed(struct tree *t);
 

@@ -98,6 +98,19 @@ int link_row_render(struct fs_entry *file, struct fs_text *out);
 void tree_public_refresh(struct tree *t);
 void tree_links_free(struct tree *t);
 
+/* tree_requests.c */
+bool own_row_visible(struct fs_entry *file); /* the service is declared here */
+void requests_row_opened(struct fs_entry *file);
+int requests_row_live(struct fs_entry *file, const char **bytes, size_t *size);
+int requests_row_unlink(struct fs_entry *file);
+int inspect_row_rmdir(struct fs_entry *dir);
+int inspect_row_unlink(struct fs_entry *file);
+int limit_row_render(struct fs_entry *file, struct fs_text *out);
+void limit_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+int exchange_row_rmdir(struct fs_entry *dir);
+int exchange_row_live(struct fs_entry *file, const char **bytes, size_t *size);
+int exchange_row_render(struct fs_entry *file, struct fs_text *out);
+
 /* tree_forwards.c */
 int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);
 int forward_row_render(struct fs_entry *file, struct fs_text *out);

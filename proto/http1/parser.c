@@ -304,6 +304,16 @@ size_t http1_parser_feed(struct http1_parser *p, const char *bytes, size_t size,
   return eaten;
 }
 
+bool http1_parser_skip(struct http1_parser *p, uint64_t size)
+{
+  if (p->state == HTTP1_UNTIL_CLOSE)
+    return true;
+  if (p->state != HTTP1_LENGTH || size > p->left)
+    return false;
+  p->left -= size;
+  return true;
+}
+
 enum http1_event http1_parser_close(struct http1_parser *p)
 {
   if (p->state == HTTP1_UNTIL_CLOSE || needs_no_byte(p)) {

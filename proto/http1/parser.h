@@ -57,6 +57,9 @@ void http1_parser_init(struct http1_parser *p, bool answers);
 void http1_parser_free(struct http1_parser *p);
 /* Eats some of the bytes, up to the next event. Returns how many. */
 size_t http1_parser_feed(struct http1_parser *p, const char *bytes, size_t size, enum http1_event *event);
+/* So many bytes of the body have gone by unseen. False: they are not all of a body whose bytes need not be looked at,
+ * and nothing has changed. What follows from it is told by the next feed, which may be of no bytes. */
+bool http1_parser_skip(struct http1_parser *p, uint64_t size);
 /* No byte follows: whether that ends the message (HTTP1_END), cuts it off (HTTP1_REFUSED), or there was none
  * (HTTP1_MORE). */
 enum http1_event http1_parser_close(struct http1_parser *p);

@@ -12,7 +12,6 @@
 #ifndef PROTO_PUMP_H
 #define PROTO_PUMP_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +21,7 @@
 struct header;
 struct home;
 struct pump;
+struct pump_observer;
 struct pump_set;
 struct pump_stream;
 struct stream;
@@ -152,17 +152,8 @@ void pump_linger_socket(struct pump *p);
 /* Closes the socket, if there is one; with `reset` its peer sees a connection reset. Streams go on. */
 void pump_close_socket(struct pump *p, bool reset);
 
-/* Sees what goes through a socket, each way in its order, and before the other end can answer it: what is for the
- * socket as soon as it came, what the socket brought as soon as it was read. `bytes` NULL: so many went by unseen,
- * which happens where the way is not watched; `size` 0: the end. On either thread, with locks held: it must be quick,
- * and call nothing here. */
-struct pump_observer {
-  void (*to_socket)(struct pump_observer *o, const char *bytes, size_t size);
-  void (*from_socket)(struct pump_observer *o, const char *bytes, size_t size);
-  atomic_bool watches_to, watches_from; /* its own: what goes that way is to be seen; it costs a copy of data in bulk */
-};
-/* NULL: nobody does any more; when it returns the former one is not called any more. It must live until then, or until
- * pump_close returns. */
+/* Shows it what goes through the socket. NULL: nobody does any more; when it returns the former one is not called any
+ * more. It must live until then, or until pump_close returns. */
 void pump_observe(struct pump *p, struct pump_observer *o);
 
 /* Ends all events; an open socket is reset. The caller closes the current stream before. The pump is freed once both

@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "observer.h"
 #include "proto/flow/sequence.h"
 #include "proto/flow/window.h"
 #include "proto/host/heap.h"
