@@ -2,6 +2,7 @@
  *
  *     HEAD --a head is complete--> EXCHANGE --both over--> HEAD ...
  *                                     +--101--> OPAQUE --both sides ended--> GONE
+ *     HEAD --the preface of HTTP/2--> STREAMS --nothing is to be said any more--> LINGER
  *     HEAD, EXCHANGE --an answer after which nothing can follow--> LINGER --it has left, or its time is over--> GONE
  *
  * Deadlines are for what is wanted of the client. The target may take its time.
@@ -11,6 +12,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "gate/http2/session.h"
 #include "gate/paths/page.h"
 #include "gate/tls/tls.h"
 #include "gate_internal.h"
@@ -31,6 +33,7 @@ static void free_client(struct client *c)
   struct gate *g = c->gate;
   arm(c, NULL);
   exchange_drop(&c->exchange);
+  streams_close(c);
   gate_socket_close(&c->socket, c->reset);
   http1_parser_free(&c->parser);
   http1_out_free(&c->kept);
@@ -42,7 +45,7 @@ static void free_client(struct client *c)
 
 void client_close(struct client *c)
 {
-  if (c->state == CLIENT_OPAQUE || c->state == CLIENT_EXCHANGE)
+  if (c->state == CLIENT_OPAQUE || c->state == CLIENT_EXCHANGE || c->state == CLIENT_STREAMS)
     c->reset = true;
   free_client(c);
 }
@@ -51,6 +54,36 @@ void client_cut(struct client *c)
 {
   c->reset = true;
   c->state = CLIENT_GONE;
+}
+
+static void begin_streams(struct client *c)
+{
+  c->unknown = false;
+  if (streams_open(c) == 0)
+    c->state = CLIENT_STREAMS;
+  else
+    client_cut(c);
+}
+
+/* With HTTP/2 a client begins with a line that is no request. */
+bool client_is_known(struct client *c, const char *bytes, size_t size)
+{
+  size_t had = http1_out_waiting(&c->kept), count = HTTP2_PREFACE_SIZE - had;
+
+  if (!c->unknown)
+    return true;
+  if (count > size)
+    count = size;
+  if (gate_socket_speaks_http2(&c->socket)) {
+    begin_streams(c);
+    return false;
+  }
+  c->unknown = memcmp(http2_preface + had, bytes, count) == 0;
+  if (!c->unknown)
+    return had == 0;
+  if (had + count == HTTP2_PREFACE_SIZE)
+    begin_streams(c);
+  return false;
 }
 
 /* ---- Between exchanges ---- */
@@ -113,6 +146,8 @@ static bool move(struct client *c)
   }
   case CLIENT_OPAQUE:
     return opaque_move(c);
+  case CLIENT_STREAMS:
+    return streams_move(c);
   case CLIENT_LINGER:
     return linger_move(c);
   default:
@@ -132,7 +167,8 @@ static bool waits_for_client(const struct client *c)
 static struct poller_delay *delay_of_head(const struct client *c)
 {
   struct gate *g = c->gate;
-  if (!http1_parser_is_idle(&c->parser) || !gate_socket_is_greeted(&c->socket))
+  bool begun = !http1_parser_is_idle(&c->parser) || (c->unknown && http1_out_waiting(&c->kept) > 0);
+  if (begun || !gate_socket_is_greeted(&c->socket))
     return &g->head;
   if (!g->draining)
     return &g->idle;
@@ -144,12 +180,15 @@ static void arm_anew(struct client *c, bool moved)
   struct poller_delay *delay = NULL;
   if (c->state == CLIENT_HEAD)
     delay = delay_of_head(c);
+  else if (c->state == CLIENT_STREAMS)
+    delay = streams_delay(c);
   else if (waits_for_client(c))
     delay = &c->gate->idle;
   else if (c->state == CLIENT_LINGER)
     delay = &c->gate->linger;
-  /* A head, and a good-bye, have one time for all their bytes. */
-  if (delay != c->delay || (moved && delay == &c->gate->idle))
+  /* A head, and a good-bye, have one time for all their bytes; and without a stream nothing that comes is of use. */
+  bool counts = moved && (c->state != CLIENT_STREAMS || http1_out_waiting(&c->socket.out) > 0);
+  if (delay != c->delay || (counts && delay == &c->gate->idle))
     arm(c, delay);
 }
 
@@ -164,7 +203,7 @@ void client_run(struct client *c)
     moved = true;
     rounds++;
   }
-  if (c->state == CLIENT_EXCHANGE && c->socket.write_error != 0)
+  if ((c->state == CLIENT_EXCHANGE || c->state == CLIENT_STREAMS) && c->socket.write_error != 0)
     client_cut(c);
   if (c->state == CLIENT_GONE) {
     free_client(c);
@@ -183,6 +222,8 @@ void client_due(struct poller_deadline *d)
 
   if (begun || uploads)
     client_answer(c, 408);
+  else if (c->state == CLIENT_STREAMS)
+    streams_late(c);
   else if (c->state == CLIENT_LINGER && c->socket.shut)
     c->state = CLIENT_GONE;
   else if (c->state == CLIENT_HEAD && c->gate->draining)
@@ -212,6 +253,7 @@ void client_open(struct gate *g, int fd, struct tls *tls, const char *peer)
     return;
   }
   c->gate = g;
+  c->unknown = true;
   c->exchange = (struct exchange){.gate = g,
                                   .side = &client_side,
                                   .request = &c->parser.head,

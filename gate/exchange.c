@@ -9,7 +9,7 @@
 
 enum { SERVICES_MAX = 16 };
 
-static bool method_is(const struct exchange *x, const char *name)
+bool exchange_method_is(const struct exchange *x, const char *name)
 {
   struct http1_text method = http1_head_text(x->request, x->request->method);
   return method.size == strlen(name) && memcmp(method.at, name, method.size) == 0;
@@ -47,7 +47,7 @@ void exchange_begin(struct exchange *x)
   struct http1_refusal refusal;
 
   x->request_over = x->answer_begun = x->switched = false;
-  x->to_head = method_is(x, "HEAD");
+  x->to_head = exchange_method_is(x, "HEAD");
   x->spoiled = x->framing->upgrade && x->framing->body != HTTP1_NO_BODY;
   http1_target_of(x->request, &x->target, &refusal);
   exchange_route(x);
@@ -62,7 +62,7 @@ bool exchange_retry(struct exchange *x)
   bool is_safe = false;
 
   for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
-    is_safe |= method_is(x, safe[i]);
+    is_safe |= exchange_method_is(x, safe[i]);
   if (!old->reused || !is_safe || x->answer_begun || !http1_parser_is_idle(&old->parser) ||
       x->framing->body != HTTP1_NO_BODY)
     return false;
@@ -85,10 +85,10 @@ void exchange_put(struct exchange *x, struct http1_text piece)
   rewrite_piece(&x->upstream->socket.out, piece, x->framing->body == HTTP1_CHUNKED);
 }
 
-void exchange_finish(struct exchange *x, unsigned trailers)
+void exchange_finish(struct exchange *x, struct http1_head *h, unsigned from)
 {
   if (x->framing->body == HTTP1_CHUNKED)
-    rewrite_trailers(&x->upstream->socket.out, x->request, trailers);
+    rewrite_trailers(&x->upstream->socket.out, h, from);
   x->request_over = true;
 }
 

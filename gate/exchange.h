@@ -63,8 +63,8 @@ void exchange_begin(struct exchange *x);
 /* Whether the target takes more of the request. */
 bool exchange_has_room(struct exchange *x);
 void exchange_put(struct exchange *x, struct http1_text piece);
-/* The request is over; its trailers are the fields from `trailers` on. */
-void exchange_finish(struct exchange *x, unsigned trailers);
+/* The request is over; its trailers are the fields of `h` from `from` on. */
+void exchange_finish(struct exchange *x, struct http1_head *h, unsigned from);
 /* Goes on with the answer. Whether something has moved. */
 bool exchange_move(struct exchange *x);
 /* Nobody waits for it any more. No harm if it is over. */

@@ -224,6 +224,7 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
     poller_delay_remove(g->poller, &g->settling);
     poller_delay_remove(g->poller, &g->leaving);
     poller_delay_remove(g->poller, &g->parting);
+    poller_delay_remove(g->poller, &g->stream);
   }
   g->closed = closed;
   g->closed_arg = arg;
@@ -239,6 +240,7 @@ static void add_delays(struct gate *g)
   g->idle = (struct poller_delay){.ms = GATE_IDLE_MS, .due = client_due};
   g->linger = (struct poller_delay){.ms = GATE_LINGER_MS, .due = client_due};
   g->pool = (struct poller_delay){.ms = GATE_POOL_MS, .due = upstream_idle_too_long};
+  g->stream = (struct poller_delay){.ms = GATE_IDLE_MS, .due = streams_due};
   poller_delay_add(g->poller, &g->head);
   poller_delay_add(g->poller, &g->idle);
   poller_delay_add(g->poller, &g->linger);
@@ -251,11 +253,12 @@ static void add_delays(struct gate *g)
   g->parting = (struct poller_delay){.ms = GATE_LEAVE_MS, .due = client_due};
   poller_delay_add(g->poller, &g->leaving);
   poller_delay_add(g->poller, &g->parting);
+  poller_delay_add(g->poller, &g->stream);
 }
 
 static int open_tls(struct gate *g, char why[GATE_WHY_MAX])
 {
-  int error = tls_context_create(&g->tls, false);
+  int error = tls_context_create(&g->tls);
   if (error != 0)
     return error;
   const struct renewal_options options = {

@@ -21,6 +21,7 @@
 
 struct carrier;
 struct client;
+struct http2_session;
 struct listener;
 struct lookups;
 struct nest;
@@ -84,6 +85,7 @@ void backends_close(struct gate *g);
 
 /* ---- Exchanges (exchange.h) ---- */
 
+bool exchange_method_is(const struct exchange *x, const char *name);
 /* To another connection, if that is safe. */
 bool exchange_retry(struct exchange *x);
 
@@ -108,6 +110,7 @@ enum client_state {
   CLIENT_HEAD,     /* waits for a request */
   CLIENT_EXCHANGE, /* a request is passed on, its answer comes back, or both */
   CLIENT_OPAQUE,   /* another protocol is spoken */
+  CLIENT_STREAMS,  /* HTTP/2 is */
   CLIENT_LINGER,   /* says good-bye: what waits is written, what comes is thrown away */
   CLIENT_GONE,
 };
@@ -117,14 +120,16 @@ struct client {
   struct gate *gate;
   enum client_state state;
   char *peer;
-  struct http1_parser parser;
+  bool unknown;          /* which HTTP it speaks; what came of a preface of HTTP/2 is kept */
   struct http1_out kept; /* what came, and is not parsed yet */
+  struct http1_parser parser;
   struct exchange exchange;
-  bool asked;                 /* at least once */
-  bool chunked;               /* the answer is */
-  bool close_after;           /* the connection ends with this exchange */
-  bool reset;                 /* it goes without an end */
-  struct poller_delay *delay; /* NULL: no deadline */
+  bool asked;                    /* at least once */
+  bool chunked;                  /* the answer is */
+  bool close_after;              /* the connection ends with this exchange */
+  struct http2_session *session; /* of HTTP/2 */
+  bool reset;                    /* it goes without an end */
+  struct poller_delay *delay;    /* NULL: no deadline */
   struct poller_deadline deadline;
   struct client *prev, *next;
 };
@@ -145,8 +150,19 @@ void client_cut(struct client *c);
 
 /* request.c: whether something has moved. */
 bool request_move(struct client *c);
+/* Not known: it may be HTTP/2, or is. The bytes are to be kept. */
+bool client_is_known(struct client *c, const char *bytes, size_t size);
 /* answer.c */
 extern const struct exchange_side client_side;
+/* streams.c */
+int streams_open(struct client *c);
+bool streams_move(struct client *c);
+void streams_close(struct client *c);
+/* What the client may take its time for; NULL: nothing is wanted of it. */
+struct poller_delay *streams_delay(struct client *c);
+/* It took more time than that. */
+void streams_late(struct client *c);
+void streams_due(struct poller_deadline *d);
 /* opaque.c */
 bool opaque_move(struct client *c);
 
@@ -173,7 +189,7 @@ struct gate {
   unsigned waiting_count, round;
   bool told, settled; /* the first list has come; and a moment has passed */
   struct poller_deadline settle, leave;
-  struct poller_delay head, idle, linger, pool, unsure, settling, leaving, parting;
+  struct poller_delay head, idle, linger, pool, stream, unsure, settling, leaving, parting;
   const struct gate_events *events;
   void *arg;
   void (*drained)(void *arg);

@@ -22,7 +22,7 @@ static void handle(struct client *c, enum http1_event event)
   else if (event == HTTP1_BODY)
     exchange_put(&c->exchange, c->parser.piece);
   else if (event == HTTP1_END)
-    exchange_finish(&c->exchange, c->parser.trailers);
+    exchange_finish(&c->exchange, &c->parser.head, c->parser.trailers);
 }
 
 static bool wants_more(const struct client *c)
@@ -66,13 +66,13 @@ bool request_move(struct client *c)
   if (c->state == CLIENT_HEAD ? !gate_socket_flush(&c->socket) : !exchange_has_room(&c->exchange))
     return false;
   size_t waiting = http1_out_waiting(&c->kept);
-  if (waiting > 0) {
+  if (waiting > 0 && !c->unknown) {
     http1_out_drop(&c->kept, feed(c, c->kept.bytes + c->kept.at, waiting));
   } else {
     size_t size = gate_socket_read(&c->socket, c->gate->scratch, GATE_READ);
     if (size == 0)
       return input_ended(c);
-    size_t eaten = feed(c, c->gate->scratch, size);
+    size_t eaten = client_is_known(c, c->gate->scratch, size) ? feed(c, c->gate->scratch, size) : 0;
     http1_out_put(&c->kept, c->gate->scratch + eaten, size - eaten);
     if (c->kept.failed)
       client_cut(c);

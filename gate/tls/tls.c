@@ -24,12 +24,11 @@ static const char groups[] = "X25519:P-256:P-384";
 /* A list of ALPN: each with its length before it. */
 static const unsigned char protocols[] = "\x02h2\x08http/1.1";
 
-enum { TICKET_KEYS_SIZE = 80, HTTP2_ENTRY_SIZE = 3 };
+enum { TICKET_KEYS_SIZE = 80 };
 
 struct tls_context {
   SSL_CTX *ctx;
   struct certs *certs;
-  bool http2;
 };
 
 /* ---- What is asked of us in a handshake ---- */
@@ -60,13 +59,11 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
 static int on_protocols(SSL *ssl, const unsigned char **out, unsigned char *out_size, const unsigned char *theirs,
                         unsigned size, void *arg)
 {
-  const struct tls_context *c = arg;
-  const unsigned char *ours = protocols + (c->http2 ? 0 : HTTP2_ENTRY_SIZE);
-  unsigned ours_size = sizeof protocols - 1 - (c->http2 ? 0 : HTTP2_ENTRY_SIZE);
   unsigned char *chosen;
   (void)ssl;
+  (void)arg;
 
-  if (SSL_select_next_proto(&chosen, out_size, ours, ours_size, theirs, size) != OPENSSL_NPN_NEGOTIATED)
+  if (SSL_select_next_proto(&chosen, out_size, protocols, sizeof protocols - 1, theirs, size) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
@@ -85,17 +82,17 @@ static bool set_up(struct tls_context *c)
                                SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_client_hello_cb(ctx, on_hello, c);
-  SSL_CTX_set_alpn_select_cb(ctx, on_protocols, c);
+  SSL_CTX_set_alpn_select_cb(ctx, on_protocols, NULL);
   return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 && SSL_CTX_set_cipher_list(ctx, ciphers) == 1 &&
          SSL_CTX_set1_groups_list(ctx, groups) == 1;
 }
 
-int tls_context_create(struct tls_context **out, bool http2)
+int tls_context_create(struct tls_context **out)
 {
   struct tls_context *c = calloc(1, sizeof *c);
   if (c == NULL)
     return -ENOMEM;
-  *c = (struct tls_context){.ctx = SSL_CTX_new(TLS_server_method()), .http2 = http2};
+  *c = (struct tls_context){.ctx = SSL_CTX_new(TLS_server_method())};
   bool ready = c->ctx != NULL && set_up(c);
   ERR_clear_error();
   if (!ready) {

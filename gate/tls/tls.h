@@ -9,8 +9,8 @@ struct certs;
 struct tls;
 struct tls_context;
 
-/* `http2`: it is offered beside HTTP/1.1. 0, or a negative errno. */
-int tls_context_create(struct tls_context **out, bool http2);
+/* HTTP/2 is offered before HTTP/1.1. 0, or a negative errno. */
+int tls_context_create(struct tls_context **out);
 void tls_context_free(struct tls_context *c); /* after all of its connections; NULL is fine */
 /* Takes the set over for the handshakes to come; that of before is freed. */
 void tls_context_use(struct tls_context *c, struct certs *certs);

@@ -31,6 +31,18 @@ static int check_target(struct http1_text target, struct http1_refusal *why)
   return 0;
 }
 
+int http1_request_check(const struct http1_head *h, struct http1_refusal *why)
+{
+  struct http1_text method = http1_head_text(h, h->method);
+  if (!grammar_is_token(method))
+    return refuse(why, 400, "the method is no token");
+  if (method.size > HTTP1_METHOD_MAX)
+    return refuse(why, 501, "the method is too long");
+  if (method.size == 7 && memcmp(method.at, "CONNECT", 7) == 0)
+    return refuse(why, 405, "CONNECT");
+  return check_target(http1_head_text(h, h->target), why);
+}
+
 int http1_request_line(struct http1_head *h, struct http1_span line, struct http1_refusal *why)
 {
   const struct http1_text text = http1_head_text(h, line);
@@ -41,17 +53,11 @@ int http1_request_line(struct http1_head *h, struct http1_span line, struct http
     return refuse(why, 400, "no request line of HTTP/1");
   h->method = (struct http1_span){line.at, (uint32_t)(first - text.at)};
   h->target = (struct http1_span){line.at + (uint32_t)(first + 1 - text.at), (uint32_t)(last - first - 1)};
-  if (!grammar_is_token(http1_head_text(h, h->method)))
-    return refuse(why, 400, "the method is no token");
-  if (h->method.size > HTTP1_METHOD_MAX)
-    return refuse(why, 501, "the method is too long");
-  if (check_target(http1_head_text(h, h->target), why) != 0)
+  if (http1_request_check(h, why) != 0)
     return -1;
   int ours = version((struct http1_text){last + 1, text.size - (size_t)(last + 1 - text.at)}, &h->minor);
   if (ours != 1)
     return refuse(why, ours < 0 ? 400 : 505, "neither HTTP/1.0 nor HTTP/1.1");
-  if (h->method.size == 7 && memcmp(text.at, "CONNECT", 7) == 0)
-    return refuse(why, 405, "CONNECT");
   return 0;
 }
 

@@ -59,12 +59,18 @@ class Origin(Server):
     def body(head, lines):
         fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if line)
         if b"content-length" in fields:
-            return lines.read(int(fields[b"content-length"]))
+            size = int(fields[b"content-length"])
+            body = lines.read(size)
+            if len(body) < size:
+                raise ConnectionResetError("the body breaks off")
+            return body
         if b"transfer-encoding" not in fields:
             return b""
         raw = b""
         while True:
             size = lines.readline()
+            if not size:
+                raise ConnectionResetError("the body breaks off")
             raw += size
             if int(size, 16) == 0:
                 break
