@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <utlist.h>
 #include <uv.h>
 
@@ -46,11 +45,14 @@ static void routes(const struct link_route *all, size_t count, void *arg)
   struct gate *g = arg;
 
   sites_begin(g->sites);
+  sites_begin(g->passing);
   for (size_t i = 0; i < count; i++) {
-    if (!all[i].tls && sites_add(g->sites, all[i].host, all[i].path, all[i].service) != 0)
+    struct sites *kind = all[i].tls ? g->passing : g->sites;
+    if (sites_add(kind, all[i].host, all[i].path, all[i].service) != 0)
       g->events->says("short of memory: not all names can be served", g->arg);
   }
   sites_settle(g->sites, uv_now(g->loop));
+  sites_settle(g->passing, uv_now(g->loop));
   waits_told(g);
 }
 
@@ -115,11 +117,10 @@ static void opened(struct listener *l, int error, const char *why, void *arg)
 static void accepted(struct listener *l, int fd, const char *peer, void *arg)
 {
   struct gate *g = arg;
-  struct tls *tls = l == g->https ? tls_open(g->tls, fd) : NULL;
-  if (l == g->https && tls == NULL)
-    close(fd);
+  if (l == g->https)
+    newcomer_open(g, fd, peer);
   else
-    client_open(g, fd, tls, peer);
+    client_open(g, fd, NULL, peer);
 }
 
 static void starved(struct listener *l, int error, void *arg)
@@ -138,7 +139,8 @@ static const struct listener_events listener_news = {.opened = opened, .accepted
 void gate_client_gone(struct gate *g)
 {
   void (*drained)(void *) = g->drained;
-  if (g->clients != NULL || g->http != NULL || g->https != NULL || drained == NULL)
+  if (g->clients != NULL || g->newcomers != NULL || g->passages != NULL || g->http != NULL || g->https != NULL ||
+      drained == NULL)
     return;
   g->drained = NULL;
   drained(g->drained_arg);
@@ -167,6 +169,7 @@ void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
   {
     client_run(c);
   }
+  newcomers_told(g);
   g->drained = drained;
   g->drained_arg = arg;
   gate_client_gone(g);
@@ -197,6 +200,7 @@ static void close_next(void *arg)
     void *closed_arg = g->closed_arg;
     tls_context_free(g->tls);
     sites_free(g->sites);
+    sites_free(g->passing);
     free(g);
     if (closed != NULL)
       closed(closed_arg);
@@ -209,6 +213,8 @@ static void close_connections(struct gate *g)
   g->drained = NULL;
   while (g->clients != NULL)
     client_close(g->clients);
+  newcomers_close(g);
+  passages_close(g);
   backends_close(g);
 }
 
@@ -216,6 +222,7 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
 {
   close_connections(g);
   if (g->poller != NULL) {
+    poller_delay_remove(g->poller, &g->hello);
     poller_delay_remove(g->poller, &g->head);
     poller_delay_remove(g->poller, &g->idle);
     poller_delay_remove(g->poller, &g->linger);
@@ -236,11 +243,13 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
 static void add_delays(struct gate *g)
 {
   g->poller = nest_poller(g->nest);
+  g->hello = (struct poller_delay){.ms = GATE_HEAD_MS, .due = newcomer_due};
   g->head = (struct poller_delay){.ms = GATE_HEAD_MS, .due = client_due};
   g->idle = (struct poller_delay){.ms = GATE_IDLE_MS, .due = client_due};
   g->linger = (struct poller_delay){.ms = GATE_LINGER_MS, .due = client_due};
   g->pool = (struct poller_delay){.ms = GATE_POOL_MS, .due = upstream_idle_too_long};
   g->stream = (struct poller_delay){.ms = GATE_IDLE_MS, .due = streams_due};
+  poller_delay_add(g->poller, &g->hello);
   poller_delay_add(g->poller, &g->head);
   poller_delay_add(g->poller, &g->idle);
   poller_delay_add(g->poller, &g->linger);
@@ -291,7 +300,8 @@ static int open_parts(struct gate *g, char why[GATE_WHY_MAX])
   const struct gate_options *o = g->options;
 
   g->sites = sites_create();
-  int error = g->sites != NULL ? nest_open(&g->nest, g->loop) : -ENOMEM;
+  g->passing = sites_create();
+  int error = g->sites != NULL && g->passing != NULL ? nest_open(&g->nest, g->loop) : -ENOMEM;
   if (error != 0)
     return error;
   add_delays(g);

@@ -33,7 +33,7 @@ struct tunnels_events;
 
 enum {
   GATE_READ = 64 * 1024,
-  GATE_HEAD_MS = 10000,  /* a head, from its first byte to its last */
+  GATE_HEAD_MS = 10000,  /* a head, or a hello, from its first byte to its last */
   GATE_IDLE_MS = 60000,  /* a client from whom something is wanted */
   GATE_LINGER_MS = 2000, /* a client that was said good-bye */
   GATE_POOL_MS = 10000,  /* a connection to a target that nobody uses */
@@ -164,7 +164,25 @@ struct poller_delay *streams_delay(struct client *c);
 void streams_late(struct client *c);
 void streams_due(struct poller_deadline *d);
 /* opaque.c */
+enum opaque_state { OPAQUE_OPEN, OPAQUE_OVER, OPAQUE_BROKEN };
 bool opaque_move(struct client *c);
+/* The same between any two; *state is how things are afterwards. */
+bool opaque_pass(struct gate *g, struct gate_socket *client, struct upstream *u, enum opaque_state *state);
+
+/* ---- Those who come to the port of https (newcomers.c), and those who are not read (passage.c) ---- */
+
+struct newcomer;
+struct passage;
+
+/* Takes `fd` over. */
+void newcomer_open(struct gate *g, int fd, const char *peer);
+/* More is known of the hosts that there are. */
+void newcomers_told(struct gate *g);
+void newcomer_due(struct poller_deadline *d);
+void newcomers_close(struct gate *g);
+/* Takes `fd` over, from which nothing has been read. */
+void passage_open(struct gate *g, int fd, const char *peer, const char *service);
+void passages_close(struct gate *g);
 
 /* ---- The gate ---- */
 
@@ -181,15 +199,18 @@ struct gate {
   struct renewal *renewal;
   struct carrier *carrier;
   struct sites *sites;
+  struct sites *passing;     /* the hosts of services that the gate does not read */
   struct backend *backends;  /* by service */
   struct upstream *dialling; /* inside upstream_take */
   struct client *clients;
+  struct newcomer *newcomers;
+  struct passage *passages;
   bool draining;
   struct exchange *waiting;
   unsigned waiting_count, round;
   bool told, settled; /* the first list has come; and a moment has passed */
   struct poller_deadline settle, leave;
-  struct poller_delay head, idle, linger, pool, stream, unsure, settling, leaving, parting;
+  struct poller_delay hello, head, idle, linger, pool, stream, unsure, settling, leaving, parting;
   const struct gate_events *events;
   void *arg;
   void (*drained)(void *arg);

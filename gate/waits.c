@@ -62,6 +62,7 @@ void waits_told(struct gate *g)
     poller_deadline_set(&g->settling, &g->settle);
   g->told = true;
   look(g);
+  newcomers_told(g);
 }
 
 void waits_settled(struct poller_deadline *d)
@@ -69,4 +70,5 @@ void waits_settled(struct poller_deadline *d)
   struct gate *g = (struct gate *)((char *)d - offsetof(struct gate, settle));
   g->settled = true;
   look(g);
+  newcomers_told(g);
 }

@@ -213,6 +213,11 @@ size_t sites_find(const struct sites *r, struct http1_text host, struct http1_te
   return found;
 }
 
+bool sites_have(const struct sites *r, struct http1_text host)
+{
+  return has_host(&r->now, host);
+}
+
 bool sites_know(const struct sites *r, struct http1_text host, uint64_t now)
 {
   char lower[256];

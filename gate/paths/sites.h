@@ -26,6 +26,8 @@ void sites_settle(struct sites *r, uint64_t now);
 /* How many services there are for it; at most `most` are told in `services`, good until the next list. */
 size_t sites_find(const struct sites *r, struct http1_text host, struct http1_text path, const char **services,
                   size_t most);
+/* Whether the host has any. */
+bool sites_have(const struct sites *r, struct http1_text host);
 /* Whether the host is somebody's, or was: also before the first list, when nobody can say that it is not. */
 bool sites_know(const struct sites *r, struct http1_text host, uint64_t now);
 

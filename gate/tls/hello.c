@@ -17,6 +17,8 @@ enum {
   NAME_HOST = 0,
 };
 
+const char hello_refusal[HELLO_REFUSAL_SIZE] = {21, 3, 1, 0, 2, 2, 80};
+
 /* What is left to be read. */
 struct rest {
   const uint8_t *at;

@@ -25,4 +25,8 @@ enum hello hello_read(const uint8_t *bytes, size_t size, char name[HELLO_NAME_SI
 /* The contents of the extension server_name. False: it is malformed, or no host name. */
 bool hello_read_server_name(const uint8_t *bytes, size_t size, char name[HELLO_NAME_SIZE]);
 
+/* What a client is told in place of an answer to its hello: the alert internal_error. */
+enum { HELLO_REFUSAL_SIZE = 7 };
+extern const char hello_refusal[HELLO_REFUSAL_SIZE];
+
 #endif

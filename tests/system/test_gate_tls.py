@@ -1,6 +1,7 @@
 """TLS at mmgate: a real router, a real mount, certificates by openssl, and clients with OpenSSL's and curl's eyes."""
 import contextlib
 import hashlib
+import os
 import re
 import signal
 import socket
@@ -9,10 +10,11 @@ import ssl
 import pytest
 
 from certificates import Authority, put
-from harness import BUILD, eventually, hear_exactly, run, run_any
+from harness import BUILD, Server, bash, eventually, free_port, hear_exactly, reset, run, run_any
 from mmgate import Gate, read_head, request, status
 from origin import Origin
 
+INTERNAL_ERROR = b"\x15\x03\x01\0\x02\x02\x50"
 NAMES = ("--domain", "tun.example.com", "--own-domains", "*.test,other.example")
 
 
@@ -248,6 +250,119 @@ def test_certificates_follow_their_files(place, directory):
     eventually(lambda: gate.text().count("does not match") > before, what="all are read anew")
 
 
+class Vault(Server):
+    """A service that speaks TLS itself, with a certificate that the gate has not."""
+
+    def __init__(self, files):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*files)
+        super().__init__()
+
+    def serve(self, connection):
+        with self.context.wrap_socket(connection, server_side=True) as client:
+            while data := client.recv(1 << 16):
+                if data == b"reset":
+                    return reset(client)
+                client.sendall(data.upper())
+            client.unwrap()
+
+
+@pytest.fixture(scope="module")
+def vault(place):
+    files = place.directory / "vault.crt", place.directory / "vault.key"
+    for path, text in zip(files, place.authority.make("vault.test", "vault.tun.example.com")):
+        path.write_text(text)
+    vault = place.target(Vault, files)
+    place.mount_a.service("vault", vault.address)
+    place.mount_a.write("services/vault/tls", "vault.test\nvault\n")
+    vault.serial = ssl._ssl._test_decode_cert(str(files[0]))["serialNumber"]
+    eventually(lambda: not raises(serial, place, "vault.test"), what="the gate hears of vault.test")
+    return vault
+
+
+def raises(function, *arguments):
+    try:
+        function(*arguments)
+        return None
+    except OSError as error:
+        return error
+
+
+@pytest.mark.parametrize("host", ["vault.test", "vault.tun.example.com"])
+def test_what_is_not_to_be_read_passes(place, vault, host):
+    """Even if there is a certificate at the gate that would do."""
+    assert serial(place, host) == vault.serial
+    with secure(place, host) as client:
+        client.sendall(b"hello")
+        assert hear_exactly(client, 5) == b"HELLO"
+        for size in 1, 16 << 10, 100000, 1 << 20:
+            client.sendall(b"x" * size)
+            assert hear_exactly(client, size) == b"X" * size
+        client.unwrap().close()
+    eventually(lambda: place.mount_a.read("services/vault/url").startswith("https://"), what="its URL is https")
+
+
+def test_a_hello_in_pieces_finds_its_service(place, vault):
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context(place).wrap_bio(incoming, outgoing, server_hostname="vault.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    with socket.create_connection(("127.0.0.1", place.gate.https_port), 60) as plain:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(5, len(hello)):  # each byte is a record of its own
+            plain.sendall(hello[:3] + b"\0\1" + hello[at:at + 1])
+        assert hear_exactly(plain, 3) == b"\x16\x03\x03"
+
+
+def test_who_leaves_in_the_middle_of_a_hello(place, vault):
+    for part in b"", b"\x16", b"\x16\x03\x01\x02\0\1":
+        with socket.create_connection(("127.0.0.1", place.gate.https_port), 60) as plain:
+            plain.sendall(part)
+            plain.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                assert plain.recv(10) == b""
+
+
+def test_what_is_not_to_be_read_is_not_read_while_it_is_away(place, vault):
+    """The gate's own certificate for *.tun.example.com would do. It is not used."""
+    place.mount_a.service("gone", f"127.0.0.1:{free_port()}")
+    place.mount_a.write("services/gone/tls", "gone\n")
+    refused = "(?i)alert.internal.error"
+    eventually(lambda: re.search(refused, str(raises(serial, place, "gone.tun.example.com"))), what="a target that refuses is no fault of the client")
+    assert bash(f"rm -r {place.mount_a.path}/services/gone").returncode == 0
+    place.mount_a.service("further", place.origin.address)
+    place.mount_a.write("services/further/http", "further\n")
+    eventually(lambda: not raises(serial, place, "further.tun.example.com"), what="the gate has a newer list")
+    assert re.search(refused, str(raises(serial, place, "gone.tun.example.com")))
+    place.mount_a.write("services/further/http", "further\ngone\n")
+    eventually(lambda: not raises(serial, place, "gone.tun.example.com"), what="its owner lets the gate read it")
+
+
+def test_an_end_that_is_none_is_a_reset(place, vault):
+    with socket.create_connection(("127.0.0.1", place.gate.https_port), 60) as plain:
+        with context(place).wrap_socket(plain, server_hostname="vault.test") as client:
+            client.sendall(b"hello")
+            assert hear_exactly(client, 5) == b"HELLO"
+            client.sendall(b"reset")
+            with socket.socket(fileno=os.dup(client.fileno())) as bare:  # Python's TLS takes it for an end
+                bare.settimeout(60)
+                with pytest.raises(ConnectionResetError):
+                    bare.recv(1)
+
+
+def test_it_ends_when_what_it_does_not_read_has_ended(place, vault):
+    gate = place.add(Gate(place.directory, place.relay.address, "--https", "127.0.0.1:0", "--certs", place.certs, name="mmgate-drained"))
+    eventually(lambda: not raises(serial, place, "vault.test", gate.https_port), what="the gate hears of vault.test")
+    with secure(place, "vault.test", port=gate.https_port) as client:
+        gate.process.send_signal(signal.SIGTERM)
+        eventually(lambda: isinstance(raises(gate.dial), ConnectionRefusedError), what="the gate takes nobody more")
+        client.sendall(b"hello")
+        assert hear_exactly(client, 5) == b"HELLO"
+        client.unwrap().close()
+    assert gate.process.wait(30) == 0
+
+
 @pytest.mark.parametrize("options, sentence", [
     (["--https", "0"], "--certs"), (["--certs", "/tmp"], "--https"), (["--https", "nonsense", "--certs", "/tmp"], "--https"),
     (["--https", "127.0.0.1:0", "--certs", "/no/such/folder"], "/no/such/folder: No such file")])
@@ -257,6 +372,5 @@ def test_what_the_command_line_refuses(place, options, sentence):
 
 
 def test_a_hello_that_never_comes_is_not_awaited(place):
-    with contextlib.suppress(ConnectionResetError):
-        assert place.slow.recv(100) == b""
+    assert place.slow.recv(100) == INTERNAL_ERROR and place.slow.recv(1) == b""
     place.slow.close()

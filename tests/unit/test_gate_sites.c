@@ -77,6 +77,7 @@ START_TEST(what_has_gone_is_known_for_a_while)
   ck_assert(!known("nobody.test", 0));
   ck_assert(known("b.test", 0));
   list(one, 1000);
+  ck_assert(!sites_have(sites, text("a.test")) && sites_have(sites, text("B.test")));
   ck_assert_uint_eq(find("a.test", "/"), 0);
   ck_assert(known("A.test", 1000));
   ck_assert(known("a.test", 1000 + SITES_LEFT_MS - 1));
