@@ -125,6 +125,22 @@ def test_what_is_old_is_refused(place):
     assert curl(place, "https://app.test/plain") == "hello\n"
 
 
+def test_http2_is_agreed_upon_in_the_handshake(place):
+    large = "https://app.test/large/20000000"
+    assert curl(place, large, "--http2", "-o", "/dev/null", "-w", "%{http_version} %{size_download}") == "2 20000000"
+    assert curl(place, large, "--http1.1", "-o", "/dev/null", "-w", "%{http_version} %{size_download}") == "1.1 20000000"
+    made = context(place)
+    made.set_alpn_protocols(["http/1.1", "h2"])
+    with secure(place, made=made) as client:
+        assert client.selected_alpn_protocol() == "h2"
+        client.sendall(request("/plain"))  # it is not what was agreed upon
+        answer = b""
+        with contextlib.suppress(OSError):
+            while piece := client.recv(1 << 16):
+                answer += piece
+        assert b"HTTP/1" not in answer and b"hello" not in answer
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_protocols_and_tickets(place, version):
     made = context(place, minimum_version=version, maximum_version=version)
