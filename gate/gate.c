@@ -29,6 +29,7 @@ static void stop_listening(struct gate *g)
   if (g->https != NULL)
     listener_close(g->https);
   g->http = g->https = NULL;
+  tcp_close(g);
 }
 
 /* ---- What the parts tell ---- */
@@ -40,19 +41,27 @@ static void refused(const char *why, void *arg)
 }
 
 /* A host is somebody's with all its kinds; but what is to pass unread is not read. */
+static int add_route(struct gate *g, const struct link_route *r)
+{
+  if (r->port != 0)
+    return tcp_add(g, r->port, r->service);
+  return sites_add(r->tls ? g->passing : g->sites, r->host, r->path, r->service);
+}
+
 static void routes(const struct link_route *all, size_t count, void *arg)
 {
   struct gate *g = arg;
 
   sites_begin(g->sites);
   sites_begin(g->passing);
+  tcp_begin(g);
   for (size_t i = 0; i < count; i++) {
-    struct sites *kind = all[i].tls ? g->passing : g->sites;
-    if (sites_add(kind, all[i].host, all[i].path, all[i].service) != 0)
+    if (add_route(g, &all[i]) != 0)
       g->events->says("short of memory: not all names can be served", g->arg);
   }
   sites_settle(g->sites, uv_now(g->loop));
   sites_settle(g->passing, uv_now(g->loop));
+  tcp_settle(g);
   waits_told(g);
 }
 
@@ -80,6 +89,7 @@ static int open_carrier(struct gate *g, char why[GATE_WHY_MAX])
   g->ports = (struct link_gate){.http_port = o->public_http, .https_port = o->public_https};
   if (g->ports.http_port == 0 && g->ports.https_port == 0)
     g->ports = (struct link_gate){.http_port = port_of(g->http), .https_port = port_of(g->https)};
+  g->ports.ports = tcp_address(g) != NULL;
   return carrier_open(&g->carrier, g->loop, o->settings, &g->ports, &carrier_news, g, why);
 }
 
@@ -139,8 +149,8 @@ static const struct listener_events listener_news = {.opened = opened, .accepted
 void gate_client_gone(struct gate *g)
 {
   void (*drained)(void *) = g->drained;
-  if (g->clients != NULL || g->newcomers != NULL || g->passages != NULL || g->http != NULL || g->https != NULL ||
-      drained == NULL)
+  if (g->clients != NULL || g->newcomers != NULL || g->passages != NULL || g->passed > 0 || g->http != NULL ||
+      g->https != NULL || drained == NULL)
     return;
   g->drained = NULL;
   drained(g->drained_arg);
@@ -154,6 +164,12 @@ static void left(struct poller_deadline *d)
   gate_client_gone(g);
 }
 
+void gate_passed(struct gate *g)
+{
+  if (--g->passed == 0 && g->drained != NULL && g->http == NULL && g->https == NULL)
+    poller_deadline_set(&g->leaving, &g->leave);
+}
+
 void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
 {
   struct client *c, *next;
@@ -163,6 +179,7 @@ void gate_drain(struct gate *g, void (*drained)(void *arg), void *arg)
     listener_leave(g->http);
   if (g->https != NULL)
     listener_leave(g->https);
+  tcp_leave(g);
   if (g->http != NULL || g->https != NULL)
     poller_deadline_set(&g->leaving, &g->leave);
   DL_FOREACH_SAFE(g->clients, c, next)
@@ -227,6 +244,7 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
     poller_delay_remove(g->poller, &g->idle);
     poller_delay_remove(g->poller, &g->linger);
     poller_delay_remove(g->poller, &g->pool);
+    poller_delay_remove(g->poller, &g->retry);
     poller_delay_remove(g->poller, &g->unsure);
     poller_delay_remove(g->poller, &g->settling);
     poller_delay_remove(g->poller, &g->leaving);
@@ -254,6 +272,8 @@ static void add_delays(struct gate *g)
   poller_delay_add(g->poller, &g->idle);
   poller_delay_add(g->poller, &g->linger);
   poller_delay_add(g->poller, &g->pool);
+  g->retry = (struct poller_delay){.ms = GATE_RETRY_MS, .due = tcp_due};
+  poller_delay_add(g->poller, &g->retry);
   g->unsure = (struct poller_delay){.ms = GATE_UNSURE_MS, .due = waits_due};
   g->settling = (struct poller_delay){.ms = GATE_SETTLE_MS, .due = waits_settled};
   poller_delay_add(g->poller, &g->unsure);

@@ -37,6 +37,7 @@ enum {
   GATE_IDLE_MS = 60000,  /* a client from whom something is wanted */
   GATE_LINGER_MS = 2000, /* a client that was said good-bye */
   GATE_POOL_MS = 10000,  /* a connection to a target that nobody uses */
+  GATE_RETRY_MS = 1000,  /* a port that could not be listened on */
   GATE_POOL_MAX = 32,    /* such connections of one service */
   GATE_UNSURE_MS = 5000, /* a request, until it is known which hosts there are */
   GATE_SETTLE_MS = 2000, /* after the first list of them */
@@ -184,6 +185,21 @@ void newcomers_close(struct gate *g);
 void passage_open(struct gate *g, int fd, const char *peer, const char *service);
 void passages_close(struct gate *g);
 
+/* ---- Public TCP ports (tcp.c) ---- */
+
+struct tcp_port;
+
+/* Where the gate listens by TCP; ports are listened on beside it. NULL: nowhere, and then no ports are served. */
+const struct address *tcp_address(const struct gate *g);
+/* A list of the ports, anew: begin, any number of ports, settle, which listens and closes what is not in it. */
+void tcp_begin(struct gate *g);
+int tcp_add(struct gate *g, uint16_t number, const char *service);
+void tcp_settle(struct gate *g);
+/* As listener_leave. */
+void tcp_leave(struct gate *g);
+void tcp_close(struct gate *g);
+void tcp_due(struct poller_deadline *d);
+
 /* ---- The gate ---- */
 
 struct gate {
@@ -202,6 +218,8 @@ struct gate {
   struct sites *passing;     /* the hosts of services that the gate does not read */
   struct backend *backends;  /* by service */
   struct upstream *dialling; /* inside upstream_take */
+  struct tcp_port *tcp;      /* by number */
+  size_t passed;             /* connections by such ports */
   struct client *clients;
   struct newcomer *newcomers;
   struct passage *passages;
@@ -211,6 +229,7 @@ struct gate {
   bool told, settled; /* the first list has come; and a moment has passed */
   struct poller_deadline settle, leave;
   struct poller_delay hello, head, idle, linger, pool, stream, unsure, settling, leaving, parting;
+  struct poller_delay retry; /* of ports */
   const struct gate_events *events;
   void *arg;
   void (*drained)(void *arg);
@@ -222,5 +241,7 @@ struct gate {
 
 /* Whether that was the last client. */
 void gate_client_gone(struct gate *g);
+/* One that was passed on is over; its tunnel must not hear of it yet. */
+void gate_passed(struct gate *g);
 
 #endif

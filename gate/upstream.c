@@ -27,18 +27,33 @@ static unsigned status_of(const struct tunnel *t)
   return info.reset || info.orderly ? 502 : 503;
 }
 
+/* A connection that is not the gate's: nobody waits for it but the drain. */
+static void pass(struct tunnel *t, struct gate *g)
+{
+  tunnel_set_user(t, g);
+  g->passed++;
+}
+
+static struct upstream *upstream_of(const struct tunnel *t, const struct gate *g)
+{
+  void *user = tunnel_user(t);
+  return user != g ? user : NULL;
+}
+
 static void tunnel_opened(struct tunnel *t, void *arg)
 {
   struct gate *g = arg;
   tunnel_set_user(t, g->dialling);
   if (g->dialling != NULL)
     g->dialling->tunnel = t;
+  else
+    pass(t, g);
 }
 
 static void tunnel_failed(struct tunnel *t, const char *what, void *arg)
 {
   struct gate *g = arg;
-  struct upstream *u = tunnel_user(t);
+  struct upstream *u = upstream_of(t, g);
   char sentence[GATE_WHY_MAX];
 
   snprintf(sentence, sizeof sentence, "%s: %s", tunnel_info(t).service, what);
@@ -49,8 +64,10 @@ static void tunnel_failed(struct tunnel *t, const char *what, void *arg)
 
 static void tunnel_closed(struct tunnel *t, void *arg)
 {
-  struct upstream *u = tunnel_user(t);
-  (void)arg;
+  struct gate *g = arg;
+  struct upstream *u = upstream_of(t, g);
+  if (tunnel_user(t) == g)
+    gate_passed(g);
   if (u == NULL)
     return;
   if (tunnel_info(t).reset || (u->trouble == 0 && !tunnel_info(t).orderly))

@@ -34,6 +34,8 @@ static const struct row rows[] = {
      "below this domain services may have public names, of one label each"},
     {"--own-domains", 0, "HOSTS", offsetof(struct options, own_domains),
      "and such hosts beside it: app.example.com,*.example.org"},
+    {"--ports", 0, "RANGE", offsetof(struct options, ports),
+     "public TCP ports that services may have, as 20000-20999; with --domain"},
     {"--log", 0, "FORMAT", offsetof(struct options, log),
      "how lines of the log look: text, the default, or json, an object on each line"},
     {"--help", 'h', NULL, offsetof(struct options, help), "print this"},
@@ -227,13 +229,20 @@ static int log_read(struct options *o, char *why, size_t why_size)
   return fail(why, why_size, "--log takes text or json, not %.300s", o->log);
 }
 
-static int names_check(const struct options *o, char *why, size_t why_size)
+static int names_check(struct options *o, char *why, size_t why_size)
 {
   const char *phrase;
   if (o->domain && grants_check_domain(o->domain, &phrase) != 0)
     return fail(why, why_size, "--domain cannot be %.300s: %s", o->domain, phrase);
   if (o->own_domains && grants_check_own(o->own_domains, &phrase) != 0)
     return fail(why, why_size, "--own-domains cannot be %.300s: %s", o->own_domains, phrase);
+  struct grants ports = {0};
+  if (o->ports && grants_read_ports(&ports, o->ports, &phrase) != 0)
+    return fail(why, why_size, "--ports cannot be %.300s: %s", o->ports, phrase);
+  if (o->ports && !o->domain)
+    return fail(why, why_size, "--ports needs --domain HOST, the host by which the ports are reached");
+  o->first_port = ports.first_port;
+  o->last_port = ports.last_port;
   return 0;
 }
 
@@ -284,7 +293,7 @@ int router_options_usage(char *out, size_t size)
   int used = snprintf(out, size,
                       "usage: mmrouter [--listen HOST:PORT] [--streams HOST:PORT] [--tls-cert FILE --tls-key FILE]\n"
                       "                [--key FILE | --open] [--domain HOST] [--own-domains HOSTS]\n"
-                      "                [--max-stream-age SECONDS] [--log text|json]\n"
+                      "                [--ports RANGE] [--max-stream-age SECONDS] [--log text|json]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {

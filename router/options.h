@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { OPTIONS_LISTEN_MAX = 300 };
 
@@ -15,6 +16,8 @@ struct options {
   const char *key;                  /* a file */
   bool open;                        /* given, or on loopback without a key */
   const char *domain, *own_domains; /* for public names; NULL: none */
+  const char *ports;                /* as it was given, or NULL */
+  uint16_t first_port, last_port;   /* of it */
   const char *log;                  /* as it was given, or NULL */
   bool log_json;
   const char *max_stream_age; /* as it was given, or NULL */

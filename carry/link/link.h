@@ -73,9 +73,11 @@ struct link_identity {
   const uint8_t *former_key; /* as many: of the process before, which joined last; or NULL */
 };
 
-/* A gate: the ports at which visitors reach it; 0: it does not serve that. */
+/* A gate: the ports at which visitors reach it; 0: it does not serve that. And whether it listens on ports of services.
+ */
 struct link_gate {
   uint16_t http_port, https_port;
+  bool ports;
 };
 
 struct link_options {

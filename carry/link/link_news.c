@@ -37,7 +37,7 @@ static void tell_public(struct link_path *p, const Mindmeld__Service *s)
     const Mindmeld__PublicName *given = s->public_names[i];
     int size = snprintf(text, sizeof text, "%s%s", given->host, given->path);
 
-    if (size > 0 && (size_t)size < sizeof text && public_name_parse(text, given->tls, &names[count], &why) == 0)
+    if (size > 0 && (size_t)size < sizeof text && public_name_told(text, given->tls, &names[count], &why) == 0)
       count++;
   }
   l->events->service_public(l, s->name, names, count, l->arg);

@@ -279,6 +279,7 @@ static struct rpc_message *pack_watch(const struct link *l)
 
   gate.http_port = l->gate.http_port;
   gate.https_port = l->gate.https_port;
+  gate.ports = l->gate.ports;
   request.gate = l->is_gate ? &gate : NULL;
   return rpc_message_pack(&request.base);
 }

@@ -126,6 +126,15 @@ static int by_name(const void *a, const void *b)
   return order != 0 ? order : strcmp(x->service, y->service);
 }
 
+static struct link_route route_of(const struct route_service *s, const struct public_name *name)
+{
+  return (struct link_route){.host = name->host,
+                             .path = name->path,
+                             .service = s->service,
+                             .tls = name->tls,
+                             .port = public_name_kind(name) == PUBLIC_PORT ? public_name_port(name) : 0};
+}
+
 int routes_list(struct routes *r, const struct link_route **out, size_t *count)
 {
   struct route_service *s, *next;
@@ -143,8 +152,7 @@ int routes_list(struct routes *r, const struct link_route **out, size_t *count)
   HASH_ITER(hh, r->table, s, next)
   {
     for (size_t i = 0; i < s->count; i++)
-      list[(*count)++] = (struct link_route){
-          .host = s->names[i].host, .path = s->names[i].path, .service = s->service, .tls = s->names[i].tls};
+      list[(*count)++] = route_of(s, &s->names[i]);
   }
   qsort(list, *count, sizeof *list, by_name);
   free(r->list);

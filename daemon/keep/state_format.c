@@ -81,13 +81,15 @@ static void needs(struct state_text *text, int version)
     text->version = version;
 }
 
+static const char *const public_words[] = {[PUBLIC_HTTP] = "http", [PUBLIC_TLS] = "tls", [PUBLIC_PORT] = "port"};
+
 void state_text_public(struct state_text *text, const char *service, const struct public_name *name)
 {
   char written[PUBLIC_TEXT_SIZE];
 
   _Static_assert(PUBLIC_TEXT_SIZE + 64 + sizeof "http  \n" <= LINE_MAX_SIZE, "a line has room for a public name");
-  needs(text, PUBLIC_VERSION);
-  add(text, "%s %s %s\n", name->tls ? "tls" : "http", service, public_name_format(name, written));
+  needs(text, public_name_kind(name) == PUBLIC_PORT ? VERSION : PUBLIC_VERSION);
+  add(text, "%s %s %s\n", public_words[public_name_kind(name)], service, public_name_format(name, written));
 }
 
 void state_text_proxy(struct state_text *text, const char *service, enum proxy_version proxy)
@@ -290,27 +292,35 @@ static int keep(struct parse *p, const struct state_declaration *d)
   return 0;
 }
 
+static bool parse_public_word(const char *word, struct state_declaration *d)
+{
+  d->kind = STATE_PUBLIC;
+  for (size_t i = 0; i < sizeof public_words / sizeof *public_words; i++) {
+    d->public_kind = (enum public_kind)i;
+    if (strcmp(word, public_words[i]) == 0)
+      return true;
+  }
+  return false;
+}
+
 /* True when the word is that of a line. */
 static bool parse_word(const char *word, struct state_declaration *d)
 {
-  bool tls = strcmp(word, "tls") == 0;
-
-  d->public_name.tls = tls;
   if (strcmp(word, "forward") == 0)
     d->kind = STATE_FORWARD;
-  else if (tls || strcmp(word, "http") == 0)
-    d->kind = STATE_PUBLIC;
   else if (strcmp(word, "proxy") == 0)
     d->kind = STATE_PROXY;
-  else
-    return strcmp(word, "service") == 0;
+  else if (strcmp(word, "service") != 0)
+    return parse_public_word(word, d);
   return true;
 }
 
 static int parse_rest(struct state_declaration *d, const char *rest, const char **why)
 {
+  if (d->kind == STATE_PUBLIC && d->public_kind == PUBLIC_PORT)
+    return public_port_parse(rest, &d->public_name, why);
   if (d->kind == STATE_PUBLIC)
-    return public_name_parse(rest, d->public_name.tls, &d->public_name, why);
+    return public_name_parse(rest, d->public_kind == PUBLIC_TLS, &d->public_name, why);
   *why = "it is v1 or v2";
   if (d->kind == STATE_PROXY)
     return proxy_version_parse(rest, &d->proxy);

@@ -4,6 +4,7 @@
  *     service web localhost:8080
  *     http web app.example.com/api
  *     tls web secure.example.com
+ *     port web 2222
  *     proxy web v2
  *     service later
  *     forward db 127.0.0.1:5432
@@ -12,7 +13,7 @@
  *
  * A line for each service, with its target if it has one, for each of its public names, for how its target is told of
  * clients, and for each listener of a forward, in the order in which they were declared. With public names the version
- * is 2, with the proxy lines it is 3. The last line has the CRC-32
+ * is 2, with ports or proxy lines it is 3. The last line has the CRC-32
  * (of IEEE 802.3) of all lines before it. A file that a human wrote has no number there. */
 #ifndef DAEMON_STATE_FORMAT_H
 #define DAEMON_STATE_FORMAT_H
@@ -33,7 +34,8 @@ struct state_declaration {
   bool has_address;
   char name[64];
   struct address address;         /* the target, or one listener */
-  struct public_name public_name; /* STATE_PUBLIC */
+  enum public_kind public_kind;   /* STATE_PUBLIC */
+  struct public_name public_name; /* and this */
   enum proxy_version proxy;       /* STATE_PROXY */
 };
 

@@ -174,7 +174,7 @@ static void replace_others(struct publics *p, const struct public_item *by, stru
 
   DL_FOREACH_SAFE(p->first, i, next)
   {
-    if (i == by || i->name.tls != by->name.tls || i->wait != NULL)
+    if (i == by || public_name_kind(&i->name) != public_name_kind(&by->name) || i->wait != NULL)
       continue;
     if (w != NULL)
       i->replaced = w;
@@ -237,13 +237,13 @@ int service_add_public(struct service *s, const struct public_name *name, bool r
   return w != NULL ? 1 : 0;
 }
 
-void service_remove_publics(struct service *s, bool tls)
+void service_remove_publics(struct service *s, enum public_kind kind)
 {
   struct public_item *i, *next;
 
   DL_FOREACH_SAFE(s->publics.first, i, next)
   {
-    if (i->name.tls == tls && i->wait == NULL)
+    if (public_name_kind(&i->name) == kind && i->wait == NULL)
       item_remove(&s->publics, i);
   }
   if (s->publics.given_up)
@@ -274,6 +274,22 @@ static void tell(struct service *s, const struct public_item *i, const struct pu
   s->owner->events->public_answered(s, a->error, sentence, s->owner->arg);
 }
 
+/* The port that the router has chosen is asked for from now on: so it is the same one by whatever router, and after a
+ * restart. */
+static void keep_port(struct publics *p, struct public_item *i, const char *host)
+{
+  const char *colon = strrchr(host, ':');
+  struct public_name chosen;
+  const char *why;
+
+  if (public_name_kind(&i->name) != PUBLIC_PORT || public_name_port(&i->name) != 0 || colon == NULL)
+    return;
+  if (public_port_parse(colon + 1, &chosen, &why) != 0 || find(p, &chosen) != NULL)
+    return;
+  i->name = chosen;
+  p->given_up = true;
+}
+
 bool publics_answered(struct service *s, const struct public_name *name, const struct public_answer *a)
 {
   struct public_item *i = find(&s->publics, name);
@@ -286,6 +302,8 @@ bool publics_answered(struct service *s, const struct public_name *name, const s
   changed = copy(i->url, sizeof i->url, a->url) || changed;
   changed = copy(i->why, sizeof i->why, a->why) || changed;
   i->info.error = a->error;
+  if (a->error == 0)
+    keep_port(&s->publics, i, a->host);
   if (i->wait != NULL)
     answer(i->wait, a->error, a->why);
   return changed;

@@ -11,10 +11,10 @@
 #include <stddef.h>
 
 #include "proto/wire/proxy_header.h"
+#include "proto/wire/public_name.h"
 
 struct address;
 struct link;
-struct public_name;
 struct public_wait;
 struct service;
 struct service_wait;
@@ -104,14 +104,14 @@ struct public_info {
 
 /* The service's, until its public names change; NULL: there are not so many. Those whose writer waits do not count. */
 const struct public_info *service_public(const struct service *s, size_t index);
-/* Adds one; `replace`: it takes the place of those of its kind (tls or not). 1: the router was asked, and `verdict`
+/* Adds one; `replace`: it takes the place of those of its kind . 1: the router was asked, and `verdict`
  * comes, as above; what is refused changes nothing. 0: done; the router is told when it is there. -EBUSY: it is being
  * asked for; -ENOSPC: there are too many; -ENOMEM. */
 int service_add_public(struct service *s, const struct public_name *name, bool replace, service_verdict_cb verdict,
                        void *arg, struct public_wait **out);
 void public_wait_cancel(struct public_wait *w, int error);
 /* All of that kind. */
-void service_remove_publics(struct service *s, bool tls);
+void service_remove_publics(struct service *s, enum public_kind kind);
 
 /* Back to pending, without even an empty target. Writes that wait are told -ENOENT. */
 void service_remove_target(struct service *s);

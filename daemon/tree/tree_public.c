@@ -1,5 +1,5 @@
-/* The public names of the services: services/NAME/http and tls, a line for each name; services/NAME/url, what to give
- * to others; and public/, a symbolic link for each host that was granted.
+/* The public names of the services: services/NAME/http, tls and port, a line for each name; services/NAME/url, what to
+ * give to others; and public/, a symbolic link for each host that was granted.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,12 +24,21 @@ static struct service *service_of(const struct fs_entry *file)
   return services_find(tree_of(file)->parts.services, fs_name(fs_parent(file)));
 }
 
-static bool is_tls(const struct fs_entry *file)
+static enum public_kind kind_of(const struct fs_entry *file)
 {
-  return strcmp(fs_name(file), "tls") == 0;
+  if (strcmp(fs_name(file), "port") == 0)
+    return PUBLIC_PORT;
+  return strcmp(fs_name(file), "tls") == 0 ? PUBLIC_TLS : PUBLIC_HTTP;
 }
 
-/* ---- http and tls ---- */
+static int parse(const struct fs_entry *file, const char *text, struct public_name *out, const char **why)
+{
+  if (kind_of(file) == PUBLIC_PORT)
+    return public_port_parse(text, out, why);
+  return public_name_parse(text, kind_of(file) == PUBLIC_TLS, out, why);
+}
+
+/* ---- http, tls and port ---- */
 
 bool public_row_visible(struct fs_entry *file)
 {
@@ -43,7 +52,7 @@ int public_row_render(struct fs_entry *file, struct fs_text *out)
   char text[PUBLIC_TEXT_SIZE];
 
   for (size_t i = 0; s != NULL && (info = service_public(s, i)) != NULL; i++) {
-    if (info->name->tls == is_tls(file))
+    if (public_name_kind(info->name) == kind_of(file))
       fs_printf(out, "%s\n", public_name_format(info->name, text));
   }
   return 0;
@@ -91,7 +100,7 @@ void public_row_line(struct fs_request *request, struct fs_entry *file, const st
     return;
   }
   if (err == 0)
-    err = public_name_parse(line->text, is_tls(file), &name, &why);
+    err = parse(file, line->text, &name, &why);
   if (err == 0)
     err = tree_shut_out(t, &why);
   if (err == 0) {
@@ -111,7 +120,7 @@ int public_row_unlink(struct fs_entry *file)
 
   if (s == NULL)
     return -ENOENT;
-  service_remove_publics(s, is_tls(file));
+  service_remove_publics(s, kind_of(file));
   return 0;
 }
 

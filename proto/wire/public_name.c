@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool label_valid(const char *label, size_t size)
@@ -117,10 +118,51 @@ int public_name_parse(const char *text, bool tls, struct public_name *out, const
   return error == 0 ? path_read(text + size, out->path, why) : error;
 }
 
+int public_port_parse(const char *text, struct public_name *out, const char **why)
+{
+  size_t size = strlen(text);
+  *out = (struct public_name){.tls = false};
+  *why = "a public port is a number from 1 to 65535, or 0 for one that the router chooses";
+  if (size < 1 || size > 5 || strspn(text, "0123456789") != size || (size > 1 && text[0] == '0'))
+    return -EINVAL;
+  unsigned long number = strtoul(text, NULL, 10);
+  if (number > UINT16_MAX)
+    return -EINVAL;
+  public_name_set_port(out, (uint16_t)number);
+  return 0;
+}
+
+int public_name_told(const char *text, bool tls, struct public_name *out, const char **why)
+{
+  return text[0] == ':' ? public_port_parse(text + 1, out, why) : public_name_parse(text, tls, out, why);
+}
+
+static bool is_port(const struct public_name *name)
+{
+  return name->host[0] == ':';
+}
+
 const char *public_name_format(const struct public_name *name, char out[PUBLIC_TEXT_SIZE])
 {
-  snprintf(out, PUBLIC_TEXT_SIZE, "%s%s", name->host, name->path);
+  snprintf(out, PUBLIC_TEXT_SIZE, "%s%s", name->host + is_port(name), name->path);
   return out;
+}
+
+enum public_kind public_name_kind(const struct public_name *name)
+{
+  if (is_port(name))
+    return PUBLIC_PORT;
+  return name->tls ? PUBLIC_TLS : PUBLIC_HTTP;
+}
+
+uint16_t public_name_port(const struct public_name *name)
+{
+  return (uint16_t)strtoul(name->host + 1, NULL, 10);
+}
+
+void public_name_set_port(struct public_name *name, uint16_t port)
+{
+  snprintf(name->host, sizeof name->host, ":%u", (unsigned)port);
 }
 
 bool public_name_equal(const struct public_name *a, const struct public_name *b)
@@ -130,7 +172,7 @@ bool public_name_equal(const struct public_name *a, const struct public_name *b)
 
 bool public_name_is_label(const struct public_name *name)
 {
-  return strchr(name->host, '.') == NULL;
+  return strchr(name->host, '.') == NULL && !is_port(name);
 }
 
 bool public_name_is_auto(const struct public_name *name)

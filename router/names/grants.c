@@ -3,6 +3,7 @@
 #include "grants.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/wire/public_name.h"
@@ -51,6 +52,36 @@ int grants_check_own(const char *patterns, const char **why)
       return 0;
     patterns += size + 1;
   }
+}
+
+/* Up to `end`, which is a hyphen or the NUL. 0: it is none. */
+static uint16_t port_read(const char *text, const char *end)
+{
+  size_t size = (size_t)(end - text);
+  if (size < 1 || size > 5 || strspn(text, "0123456789") != size)
+    return 0;
+  unsigned long port = strtoul(text, NULL, 10);
+  return port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
+int grants_read_ports(struct grants *g, const char *range, const char **why)
+{
+  const char *hyphen = range + strcspn(range, "-"), *end = range + strlen(range);
+  *why = "it is a port from 1 to 65535, or a range of them, as 20000-20999";
+  g->first_port = port_read(range, hyphen);
+  g->last_port = *hyphen != '\0' ? port_read(hyphen + 1, end) : g->first_port;
+  return g->first_port != 0 && g->first_port <= g->last_port ? 0 : -1;
+}
+
+enum rpc_status grants_port(const struct grants *g, const uint8_t identity[IDENTITY_SIZE], uint16_t port,
+                            const char **why)
+{
+  (void)identity;
+  *why = "this router has no public ports: its operator names them by --ports";
+  if (g->first_port == 0)
+    return RPC_PERMISSION_DENIED;
+  *why = "this router does not grant that port: its operator names those that it grants by --ports";
+  return port >= g->first_port && port <= g->last_port ? RPC_OK : RPC_PERMISSION_DENIED;
 }
 
 static bool owned(const char *patterns, const char *host)

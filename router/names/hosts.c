@@ -176,6 +176,13 @@ int hosts_hold(struct hosts *hs, const char *name, bool tls, const struct host_c
   return error;
 }
 
+bool hosts_is_held(const struct hosts *hs, const char *name)
+{
+  struct host *h;
+  HASH_FIND_STR(hs->by_name, name, h);
+  return h != NULL && h->owner != NULL;
+}
+
 void hosts_leave(struct hosts *hs, struct host *h, const struct host_claim *claim)
 {
   if (--h->holds > 0)

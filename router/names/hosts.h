@@ -31,6 +31,8 @@ void hosts_close(struct hosts *hs); /* NULL is fine */
 /* Holds it once more. 0; -EEXIST: another identity has it; -EBUSY: this one has it for the other kind (`tls` or not);
  * -ENOSPC; -ENOMEM. */
 int hosts_hold(struct hosts *hs, const char *name, bool tls, const struct host_claim *claim, struct host **out);
+/* Whether anybody holds it. */
+bool hosts_is_held(const struct hosts *hs, const char *name);
 void hosts_leave(struct hosts *hs, struct host *h, const struct host_claim *claim);
 
 #endif

@@ -16,6 +16,7 @@ enum { AUTO_ATTEMPTS = 16, URL_SIZE = PUBLIC_TEXT_SIZE + 16 };
 struct item {
   struct public_name name; /* whole, when it is granted */
   struct host *host;       /* NULL: it is refused */
+  bool chosen;             /* a port that was left to us */
   enum rpc_status status;
   const char *why;
   Mindmeld__PublicName message;
@@ -25,21 +26,23 @@ struct publics {
   size_t count, granted_count;
   struct item *items;
   Mindmeld__PublicName **granted;
+  const char *domain; /* the grants' */
 };
 
 /* ---- Claiming ---- */
 
-static enum rpc_status refusal(int error, const char **why)
+static enum rpc_status refusal(int error, bool is_port, const char **why)
 {
   switch (error) {
   case -EEXIST:
-    *why = "another identity has that host: choose another one, or auto";
+    *why = is_port ? "another identity has that port: choose another one, or 0"
+                   : "another identity has that host: choose another one, or auto";
     return RPC_ALREADY_EXISTS;
   case -EBUSY:
     *why = "one host is either for http or for tls, and yours is for the other one: remove it there first";
     return RPC_ALREADY_EXISTS;
   case -ENOSPC:
-    *why = "your identity has as many hosts as it may: remove one first";
+    *why = "your identity has as many hosts and ports as it may: remove one first";
     return RPC_RESOURCE_EXHAUSTED;
   default:
     *why = "the router is short of memory: try again";
@@ -62,7 +65,10 @@ static bool complete(struct public_name *n, const char *label, const char *domai
 
 static void claim_whole(const struct publics_claim *c, struct item *i)
 {
-  i->status = grants_host(c->grants, c->as->identity, i->name.host, &i->why);
+  if (public_name_kind(&i->name) == PUBLIC_PORT)
+    i->status = grants_port(c->grants, c->as->identity, public_name_port(&i->name), &i->why);
+  else
+    i->status = grants_host(c->grants, c->as->identity, i->name.host, &i->why);
   if (i->status != RPC_OK)
     return;
   struct host *h;
@@ -70,7 +76,7 @@ static void claim_whole(const struct publics_claim *c, struct item *i)
   if (error == 0)
     i->host = h;
   else
-    i->status = refusal(error, &i->why);
+    i->status = refusal(error, public_name_kind(&i->name) == PUBLIC_PORT, &i->why);
 }
 
 /* The first label that is nobody else's. */
@@ -87,6 +93,62 @@ static void claim_auto(const struct publics_claim *c, struct item *i)
   }
 }
 
+/* What was chosen for the same service before, or 0. */
+static uint16_t port_before(const struct publics *former)
+{
+  for (size_t k = 0; former != NULL && k < former->count; k++) {
+    if (former->items[k].chosen && former->items[k].host != NULL)
+      return public_name_port(&former->items[k].name);
+  }
+  return 0;
+}
+
+/* FNV-1a: where to begin, so that a service finds its port again. */
+static uint32_t port_hash(const uint8_t identity[IDENTITY_SIZE], const char *service)
+{
+  uint32_t hash = 0x811c9dc5u;
+  for (size_t k = 0; k < IDENTITY_SIZE; k++)
+    hash = (hash ^ identity[k]) * 0x01000193u;
+  for (; *service != '\0'; service++)
+    hash = (hash ^ (uint8_t)*service) * 0x01000193u;
+  return hash;
+}
+
+/* The one that it had, or the first that nobody has: also no other service of the same identity. */
+static void claim_free_port(const struct publics_claim *c, struct item *i)
+{
+  const struct grants *g = c->grants;
+  uint32_t count = (uint32_t)(g->last_port - g->first_port) + 1, begin = port_hash(c->as->identity, c->service);
+  uint16_t before = port_before(c->former);
+  i->chosen = true;
+  public_name_set_port(&i->name, before != 0 ? before : g->first_port);
+  i->status = grants_port(g, c->as->identity, public_name_port(&i->name), &i->why);
+  if (i->status != RPC_OK)
+    return;
+  if (before != 0) {
+    claim_whole(c, i);
+    return;
+  }
+  for (uint32_t k = 0; k < count; k++) {
+    public_name_set_port(&i->name, (uint16_t)(g->first_port + (begin + k) % count));
+    if (hosts_is_held(c->hosts, i->name.host))
+      continue;
+    claim_whole(c, i);
+    if (i->status != RPC_ALREADY_EXISTS)
+      return;
+  }
+  i->status = RPC_RESOURCE_EXHAUSTED;
+  i->why = "all public ports of this router are taken";
+}
+
+static void claim_port(const struct publics_claim *c, struct item *i)
+{
+  if (public_name_port(&i->name) == 0)
+    claim_free_port(c, i);
+  else
+    claim_whole(c, i);
+}
+
 static void claim_one(const struct publics_claim *c, const Mindmeld__PublicName *asked, struct item *i)
 {
   char text[PUBLIC_TEXT_SIZE];
@@ -94,12 +156,16 @@ static void claim_one(const struct publics_claim *c, const Mindmeld__PublicName 
                       asked->path[0] == '\0' || asked->path[0] == '/' ? "" : "/", asked->path);
   i->status = RPC_INVALID_ARGUMENT;
   i->why = "the name is too long";
-  if (size < 0 || (size_t)size >= sizeof text || public_name_parse(text, asked->tls, &i->name, &i->why) != 0)
+  if (size < 0 || (size_t)size >= sizeof text || public_name_told(text, asked->tls, &i->name, &i->why) != 0)
     return;
   i->status = RPC_PERMISSION_DENIED;
   i->why = "only who has joined the router as an identity may have public names";
   if (c->as == NULL)
     return;
+  if (public_name_kind(&i->name) == PUBLIC_PORT) {
+    claim_port(c, i);
+    return;
+  }
   i->why = "this router has no domain for names of one label (mmrouter --domain): write a whole host";
   if (public_name_is_auto(&i->name))
     claim_auto(c, i);
@@ -136,6 +202,7 @@ struct publics *publics_claim(const struct publics_claim *claim, Mindmeld__Publi
     return NULL;
   }
   p->count = count;
+  p->domain = claim->grants->domain;
   for (size_t k = 0; k < count; k++) {
     struct item *i = &p->items[k];
     claim_one(claim, asked[k], i);
@@ -189,9 +256,20 @@ bool publics_any_refused(const struct publics *p)
   return false;
 }
 
-/* Empty when no gate serves it. */
-static void url_write(const struct item *i, const struct gate_ports *gates, char out[URL_SIZE])
+/* What a port is called among hosts. */
+static void shown_write(const struct publics *p, const struct item *i, char out[URL_SIZE])
 {
+  bool is_port = public_name_kind(&i->name) == PUBLIC_PORT;
+  snprintf(out, URL_SIZE, "%s%s", is_port && p->domain != NULL ? p->domain : "", i->name.host);
+}
+
+/* Empty when no gate serves it. */
+static void url_write(const struct item *i, const char *shown, const struct gate_ports *gates, char out[URL_SIZE])
+{
+  if (public_name_kind(&i->name) == PUBLIC_PORT) {
+    snprintf(out, URL_SIZE, "%s%s", gates->tcp ? "tcp://" : "", gates->tcp ? shown : "");
+    return;
+  }
   bool sealed = gates->https != 0;
   unsigned port = sealed ? gates->https : gates->http;
   out[0] = '\0';
@@ -208,6 +286,7 @@ struct answers {
   Mindmeld__PublicAnswer *messages;
   Mindmeld__PublicAnswer **pointers;
   char (*urls)[URL_SIZE];
+  char (*shown)[URL_SIZE];
 };
 
 static struct rpc_message *answers_pack(struct answers *a, const struct publics *p, const struct gate_ports *gates)
@@ -217,9 +296,10 @@ static struct rpc_message *answers_pack(struct answers *a, const struct publics 
     Mindmeld__PublicAnswer *m = a->pointers[k] = &a->messages[k];
     mindmeld__public_answer__init(m);
     if (i->host != NULL) {
-      url_write(i, gates, a->urls[k]);
+      shown_write(p, i, a->shown[k]);
+      url_write(i, a->shown[k], gates, a->urls[k]);
       m->url = a->urls[k];
-      m->host = i->name.host;
+      m->host = a->shown[k];
     } else {
       m->status = i->status;
       m->reason = (char *)(uintptr_t)i->why; /* packing only reads it */
@@ -235,12 +315,14 @@ struct rpc_message *publics_answer(const struct publics *p, const struct gate_po
 {
   struct answers a = {.messages = calloc(p->count + 1, sizeof *a.messages),
                       .pointers = calloc(p->count + 1, sizeof(Mindmeld__PublicAnswer *)),
-                      .urls = calloc(p->count + 1, sizeof *a.urls)};
+                      .urls = calloc(p->count + 1, sizeof *a.urls),
+                      .shown = calloc(p->count + 1, sizeof *a.shown)};
   struct rpc_message *m = NULL;
-  if (a.messages != NULL && a.pointers != NULL && a.urls != NULL)
+  if (a.messages != NULL && a.pointers != NULL && a.urls != NULL && a.shown != NULL)
     m = answers_pack(&a, p, gates);
   free(a.messages);
   free(a.pointers);
   free(a.urls);
+  free(a.shown);
   return m;
 }

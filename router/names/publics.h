@@ -17,13 +17,15 @@ struct rpc_message;
 /* The ports of gates; 0: none serves that. */
 struct gate_ports {
   uint16_t http, https;
+  bool tcp; /* they listen on those of services */
 };
 
 struct publics_claim {
   const struct grants *grants;
   struct hosts *hosts;
   const char *service;
-  const struct host_claim *as; /* NULL: it has not joined, and is refused all of them */
+  const struct host_claim *as;  /* NULL: it has not joined, and is refused all of them */
+  const struct publics *former; /* what the service has until now; NULL: nothing */
 };
 
 /* Claims them; what is refused is known by its answer. NULL when memory is short. */

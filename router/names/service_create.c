@@ -55,7 +55,8 @@ static int publics_take(struct service *s, const Mindmeld__CreateServiceRequest 
   const struct publics_claim claim = {.grants = router_names_grants(s->names),
                                       .hosts = router_names_hosts(s->names),
                                       .service = s->name,
-                                      .as = s->joined ? &as : NULL};
+                                      .as = s->joined ? &as : NULL,
+                                      .former = s->publics};
   struct publics *former = s->publics, *fresh = NULL;
   if (request->n_public_names > 0) {
     fresh = publics_claim(&claim, request->public_names, request->n_public_names);

@@ -189,6 +189,7 @@ struct gate_ports watch_gates(struct names *n)
   {
     ports.http = ports.http ? ports.http : w->ports.http;
     ports.https = ports.https ? ports.https : w->ports.https;
+    ports.tcp |= w->ports.tcp;
   }
   return ports;
 }
@@ -196,7 +197,7 @@ struct gate_ports watch_gates(struct names *n)
 static void gates_changed(struct names *n, struct gate_ports before)
 {
   struct gate_ports now = watch_gates(n);
-  if (now.http != before.http || now.https != before.https)
+  if (now.http != before.http || now.https != before.https || now.tcp != before.tcp)
     router_services_gates_changed(n);
 }
 
@@ -279,7 +280,8 @@ static bool gate_read(const Mindmeld__Gate *gate, struct gate_ports *ports)
 {
   if (!gate)
     return true;
-  *ports = (struct gate_ports){.http = (uint16_t)gate->http_port, .https = (uint16_t)gate->https_port};
+  *ports =
+      (struct gate_ports){.http = (uint16_t)gate->http_port, .https = (uint16_t)gate->https_port, .tcp = gate->ports};
   return gate->http_port <= UINT16_MAX && gate->https_port <= UINT16_MAX;
 }
 

@@ -24,6 +24,19 @@ static void try(const char *text, bool tls)
     abort();
 }
 
+static void try_port(const char *text)
+{
+  char again[PUBLIC_TEXT_SIZE];
+  const char *why = NULL;
+  struct public_name a, b;
+  if (public_port_parse(text, &a, &why) != 0)
+    return;
+  if (public_port_parse(public_name_format(&a, again), &b, &why) != 0 || !public_name_equal(&a, &b))
+    abort();
+  if (public_name_told(a.host, false, &b, &why) != 0 || !public_name_equal(&a, &b))
+    abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   char *text = malloc(size + 1);
@@ -33,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   text[size] = '\0';
   try(text, false);
   try(text, true);
+  try_port(text);
   free(text);
   return 0;
 }

@@ -51,6 +51,24 @@ START_TEST(what_is_told_is_listed)
 }
 END_TEST
 
+START_TEST(ports_are_routes)
+{
+  struct public_name name;
+  const struct link_route *all;
+  const char *why;
+  size_t count;
+
+  ck_assert_int_eq(public_port_parse("2222", &name, &why), 0);
+  ck_assert(routes_put(&r, "ssh", &name, 1));
+  put("web", "a.b", NULL);
+  ck_assert_int_eq(routes_list(&r, &all, &count), 0);
+  ck_assert_uint_eq(count, 2);
+  ck_assert_uint_eq(all[0].port, 2222);
+  ck_assert_str_eq(all[0].service, "ssh");
+  ck_assert_uint_eq(all[1].port, 0);
+}
+END_TEST
+
 START_TEST(what_is_in_doubt_goes_later)
 {
   uint64_t next;
@@ -78,6 +96,7 @@ Suite *test_suite(void)
   TCase *all = tcase_create("all");
 
   tcase_add_test(all, what_is_told_is_listed);
+  tcase_add_test(all, ports_are_routes);
   tcase_add_test(all, what_is_in_doubt_goes_later);
   suite_add_tcase(suite, all);
   return suite;

@@ -105,6 +105,7 @@ START_TEST(public_names_follow_their_service)
                              "http web app.example.com/api\n"
                              "http web auto\n"
                              "tls web secure.example.com\n"
+                             "port web 2222\n"
                              "proxy web v2\n"
                              "forward db 127.0.0.1:5432\n"
                              "end\n";
@@ -117,6 +118,9 @@ START_TEST(public_names_follow_their_service)
       "service web\ntls web a.b/c\n",
       "forward web 1\nhttp web a.b\n",
       "proxy web v1\n",
+      "port web 1\n",
+      "service web\nport web 65536\n",
+      "service web\nport web 1\nport web 1\n",
       "service web\nproxy web v3\n",
       "service web\nproxy web\n",
       "service web\nproxy web v1\nhttp web a.b\nproxy web v1\n",
@@ -125,16 +129,16 @@ START_TEST(public_names_follow_their_service)
   char whole[256];
 
   ck_assert_msg(state_parse(text, strlen(text), &rules, &declared, why) == 0, "%s", why);
-  ck_assert_uint_eq(declared.count, 6);
+  ck_assert_uint_eq(declared.count, 7);
   ck_assert_int_eq(declared.items[1].kind, STATE_PUBLIC);
   ck_assert_str_eq(declared.items[1].public_name.path, "/api");
   ck_assert(declared.items[3].public_name.tls);
   state_text_begin(&written);
   state_text_service(&written, "web", &declared.items[0].address);
-  for (size_t i = 1; i < 4; i++)
+  for (size_t i = 1; i < 5; i++)
     state_text_public(&written, "web", &declared.items[i].public_name);
-  state_text_proxy(&written, "web", declared.items[4].proxy);
-  state_text_forward(&written, "db", &declared.items[5].address);
+  state_text_proxy(&written, "web", declared.items[5].proxy);
+  state_text_forward(&written, "db", &declared.items[6].address);
   ck_assert_int_eq(state_text_end(&written), 0);
   ck_assert_mem_eq(written.bytes, text, strlen(text) - strlen("\n"));
   state_declarations_free(&declared);

@@ -56,6 +56,32 @@ START_TEST(bad_ones_are_refused_with_a_phrase)
 }
 END_TEST
 
+START_TEST(ports_are_names)
+{
+  static const char *const bad[] = {"", "a", "-1", "65536", "022", "00", " 1", "1 ", "1.5", ":1", "100000", "+1"};
+  char text[PUBLIC_TEXT_SIZE];
+  struct public_name other;
+
+  ck_assert_int_eq(public_port_parse("65535", &name, &why), 0);
+  ck_assert_int_eq(public_name_kind(&name), PUBLIC_PORT);
+  ck_assert_uint_eq(public_name_port(&name), 65535);
+  ck_assert_str_eq(name.host, ":65535");
+  ck_assert_str_eq(public_name_format(&name, text), "65535");
+  ck_assert(!public_name_is_label(&name));
+  ck_assert_int_eq(public_name_told(":65535", false, &other, &why), 0);
+  ck_assert(public_name_equal(&name, &other));
+  ck_assert_int_eq(public_port_parse("0", &name, &why), 0);
+  ck_assert_uint_eq(public_name_port(&name), 0);
+  ck_assert_int_eq(public_name_told(":1/a", false, &other, &why), -EINVAL);
+  ck_assert_int_eq(public_name_told("a.b", true, &other, &why), 0);
+  ck_assert_int_eq(public_name_kind(&other), PUBLIC_TLS);
+  /* A user does not write it so. */
+  ck_assert_int_eq(public_name_parse(":1", false, &other, &why), -EINVAL);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    ck_assert_msg(public_port_parse(bad[i], &name, &why) == -EINVAL, "%s is taken", bad[i]);
+}
+END_TEST
+
 START_TEST(lengths_have_bounds)
 {
   char text[PUBLIC_TEXT_SIZE + 8];
@@ -109,6 +135,7 @@ Suite *test_suite(void)
   tcase_add_test(all, good_ones_are_read_and_written);
   tcase_add_test(all, bad_ones_are_refused_with_a_phrase);
   tcase_add_test(all, lengths_have_bounds);
+  tcase_add_test(all, ports_are_names);
   tcase_add_test(all, a_label_never_changes);
   suite_add_tcase(suite, all);
   return suite;

@@ -147,6 +147,27 @@ START_TEST(grants)
 }
 END_TEST
 
+START_TEST(ports_are_granted_within_a_range)
+{
+  static const char *const bad[] = {"", "0", "a", "1-", "-1", "2-1", "1-65536", "0-1", "1-2-3", "1 -2", "1,2"};
+  const uint8_t identity[IDENTITY_SIZE] = {0};
+  struct grants g = {0};
+  const char *why = "";
+
+  ck_assert_int_eq(grants_port(&g, identity, 1, &why), RPC_PERMISSION_DENIED);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    ck_assert_msg(grants_read_ports(&g, bad[i], &why) == -1, "%s is taken", bad[i]);
+  ck_assert_int_eq(grants_read_ports(&g, "22", &why), 0);
+  ck_assert_int_eq(grants_port(&g, identity, 22, &why), RPC_OK);
+  ck_assert_int_eq(grants_port(&g, identity, 23, &why), RPC_PERMISSION_DENIED);
+  ck_assert_int_eq(grants_read_ports(&g, "20000-20999", &why), 0);
+  ck_assert_int_eq(grants_port(&g, identity, 19999, &why), RPC_PERMISSION_DENIED);
+  ck_assert_int_eq(grants_port(&g, identity, 20000, &why), RPC_OK);
+  ck_assert_int_eq(grants_port(&g, identity, 20999, &why), RPC_OK);
+  ck_assert_int_eq(grants_port(&g, identity, 21000, &why), RPC_PERMISSION_DENIED);
+}
+END_TEST
+
 START_TEST(options_are_checked)
 {
   const char *why;
@@ -176,6 +197,7 @@ Suite *test_suite(void)
   tcase_add_test(all, those_that_were_left_are_bounded);
   tcase_add_test(all, grants);
   tcase_add_test(all, options_are_checked);
+  tcase_add_test(all, ports_are_granted_within_a_range);
   suite_add_tcase(suite, all);
   return suite;
 }

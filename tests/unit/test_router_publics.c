@@ -2,6 +2,7 @@
 #include <check.h>
 #include <mindmeld.pb-c.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/rpc/rpc.h"
@@ -12,7 +13,9 @@
 enum { MAX = 2, KEPT_MS = 1000 };
 
 static struct hosts *hosts;
-static const struct grants grants = {.domain = "tun.example.com", .own = "*.example.org"};
+static const struct grants grants = {
+    .domain = "tun.example.com", .own = "*.example.org", .first_port = 2000, .last_port = 2002};
+static const struct publics *former; /* of the service that claims */
 
 static bool stayed(const uint8_t member[HEADER_MEMBER_SIZE], uint64_t since, void *arg)
 {
@@ -53,7 +56,8 @@ static struct publics *claim(uint8_t who, const char *service, const char *const
     pointers[count] = &asked[count];
   }
   const struct host_claim as = of(who);
-  const struct publics_claim c = {.grants = &grants, .hosts = hosts, .service = service, .as = who != 0 ? &as : NULL};
+  const struct publics_claim c = {
+      .grants = &grants, .hosts = hosts, .service = service, .as = who != 0 ? &as : NULL, .former = former};
   struct publics *p = publics_claim(&c, pointers, count);
   ck_assert_ptr_nonnull(p);
   return p;
@@ -68,7 +72,7 @@ static void leave(struct publics *p, uint8_t who)
 /* As the service is told; freed by the caller. */
 static Mindmeld__CreateServiceResponse *answers(const struct publics *p, uint16_t http, uint16_t https)
 {
-  struct rpc_message *m = publics_answer(p, &(struct gate_ports){http, https});
+  struct rpc_message *m = publics_answer(p, &(struct gate_ports){.http = http, .https = https});
   ck_assert_ptr_nonnull(m);
   Mindmeld__CreateServiceResponse *r =
       (Mindmeld__CreateServiceResponse *)rpc_message_unpack(m, &mindmeld__create_service_response__descriptor);
@@ -117,6 +121,80 @@ START_TEST(urls_are_what_gates_serve)
   answers_are(p, 80, 0, (const char *[]){""}); /* TLS is served by no gate */
   answers_are(p, 80, 8443, (const char *[]){"https://secure.tun.example.com:8443"});
   leave(p, 1);
+}
+END_TEST
+
+static const char *const free_port[] = {":0", NULL};
+
+/* The port that was granted. */
+static unsigned port_of(struct publics *p)
+{
+  size_t count;
+  Mindmeld__PublicName **granted = publics_granted(p, &count);
+  ck_assert_uint_eq(count, 1);
+  ck_assert_int_eq(granted[0]->host[0], ':');
+  return (unsigned)strtoul(granted[0]->host + 1, NULL, 10);
+}
+
+START_TEST(a_port_has_its_url)
+{
+  struct publics *p = claim(1, "ssh", (const char *[]){":2001", NULL}, false);
+  struct rpc_message *m = publics_answer(p, &(struct gate_ports){.http = 80, .tcp = true});
+  Mindmeld__CreateServiceResponse *r =
+      (Mindmeld__CreateServiceResponse *)rpc_message_unpack(m, &mindmeld__create_service_response__descriptor);
+  rpc_message_free(m);
+  ck_assert_str_eq(r->public_answers[0]->url, "tcp://tun.example.com:2001");
+  ck_assert_str_eq(r->public_answers[0]->host, "tun.example.com:2001");
+  mindmeld__create_service_response__free_unpacked(r, NULL);
+  answers_are(p, 80, 443, (const char *[]){""}); /* those gates have no ports */
+  leave(p, 1);
+}
+END_TEST
+
+/* Each has one of its own, the same one again, and the fourth none. */
+START_TEST(a_free_port_is_nobody_elses)
+{
+  static const char *const names[] = {"a", "b", "c"};
+  struct publics *p[3], *again;
+  unsigned port[3], taken = 0;
+  for (int i = 0; i < 3; i++) {
+    p[i] = claim((uint8_t)(i < 2 ? 1 : 2), names[i], free_port, false);
+    port[i] = port_of(p[i]);
+    ck_assert(port[i] >= 2000 && port[i] <= 2002);
+    taken |= 1U << (port[i] - 2000);
+  }
+  ck_assert_uint_eq(taken, 7);
+  again = claim(3, "d", free_port, false);
+  status_is(again, 0, RPC_RESOURCE_EXHAUSTED);
+  leave(again, 3);
+  /* As it is registered anew: beside what it has. */
+  former = p[1];
+  again = claim(1, "b", free_port, false);
+  former = NULL;
+  ck_assert_uint_eq(port_of(again), port[1]);
+  leave(again, 1);
+  for (int i = 0; i < 3; i++)
+    leave(p[i], i < 2 ? 1 : 2);
+  /* As after a restart. */
+  again = claim(1, "a", free_port, false);
+  ck_assert_uint_eq(port_of(again), port[0]);
+  leave(again, 1);
+}
+END_TEST
+
+START_TEST(ports_are_refused_as_hosts_are)
+{
+  struct publics *first = claim(1, "ssh", (const char *[]){":2000", NULL}, false);
+  struct publics *p = claim(2, "x", (const char *[]){":2000", ":1999", ":70000", ":", ":2000/api", NULL}, false);
+  static const enum rpc_status expected[] = {RPC_ALREADY_EXISTS, RPC_PERMISSION_DENIED, RPC_INVALID_ARGUMENT,
+                                             RPC_INVALID_ARGUMENT, RPC_INVALID_ARGUMENT};
+  for (size_t i = 0; i < 5; i++)
+    status_is(p, i, expected[i]);
+  struct publics *stranger = claim(0, "web", free_port, false);
+  status_is(stranger, 0, RPC_PERMISSION_DENIED);
+  leave(stranger, 0);
+  leave(p, 2);
+  leave(first, 1);
 }
 END_TEST
 
@@ -194,6 +272,9 @@ Suite *test_suite(void)
   tcase_add_checked_fixture(c, set_up, tear_down);
   tcase_add_test(c, urls_are_what_gates_serve);
   tcase_add_test(c, each_refusal_has_its_answer);
+  tcase_add_test(c, a_port_has_its_url);
+  tcase_add_test(c, a_free_port_is_nobody_elses);
+  tcase_add_test(c, ports_are_refused_as_hosts_are);
   tcase_add_test(c, gates_are_told_what_is_granted_once);
   tcase_add_test(c, auto_passes_over_what_others_have);
   suite_add_tcase(s, c);
