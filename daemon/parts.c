@@ -66,7 +66,7 @@ static int open_below(struct daemon *d)
   if (err == 0)
     err = tunnels_open(&d->tunnels, d->lookups, &d->host.host, d->pumps, &tunnels_options, &wiring_of_tunnels, d);
   if (err == 0)
-    err = taps_open(&d->taps, rpc_queue_home(d->queue), d->tunnels, &wiring_of_taps, d);
+    err = taps_open(&d->taps, rpc_queue_home(d->queue), d->lookups, d->tunnels, &wiring_of_taps, d);
   if (err == 0)
     err = answers_open(&d->answers, &d->loop, &d->host.host, &wiring_of_answers, d);
   if (err == 0)

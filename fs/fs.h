@@ -63,6 +63,9 @@ struct fs_row {
               size_t *size); /* FS_LIVE; valid until the handler's caller returns to the loop */
   void (*line)(struct fs_request *request, struct fs_entry *file,
                const struct fs_line *line); /* writable if set; answers by fs_reply */
+  /* Not 0: what one open writes is not cut into lines. It is one "line" of any bytes, which is handed over, untouched
+   * and with a NUL behind it, when its writer has closed the file, and has at most so many (EFBIG). */
+  size_t whole;
   /* A write ended without a newline: this is the beginning of a line, untrimmed at its end. Answers as `line` does,
    * with an error if no further bytes could make it a good line. NULL: they always could. */
   void (*begun)(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);

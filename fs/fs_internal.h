@@ -35,6 +35,7 @@ void fs_text_release(struct fs_text *text); /* NULL is fine */
 struct fs_lines {
   char *bytes; /* what an earlier write left, and what this one brought; ends in room for a NUL */
   size_t size;
+  size_t room;
   size_t carried; /* how many of them an earlier write was answered for */
   size_t done;    /* those before it are carried out */
   size_t next;    /* where the line after the present one begins */

@@ -22,12 +22,18 @@ int fs_lines_write(struct fs_lines *lines, const char *bytes, size_t size)
 {
   if (size > SIZE_MAX / 2 - lines->size)
     return -ENOMEM;
-  char *grown = realloc(lines->bytes, lines->size + size + 1);
-  if (grown == NULL)
-    return -ENOMEM;
+  size_t room = lines->size + size + 1;
+  if (room > lines->room && room < lines->room + lines->room / 2)
+    room = lines->room + lines->room / 2;
+  if (room > lines->room) {
+    char *grown = realloc(lines->bytes, room);
+    if (grown == NULL)
+      return -ENOMEM;
+    lines->bytes = grown;
+    lines->room = room;
+  }
   if (size > 0)
-    memcpy(grown + lines->size, bytes, size);
-  lines->bytes = grown;
+    memcpy(lines->bytes + lines->size, bytes, size);
   lines->carried = lines->size;
   lines->size += size;
   lines->done = 0;
@@ -144,10 +150,14 @@ ssize_t fs_lines_end(struct fs_lines *lines)
     fs_lines_clear(lines);
     return written;
   }
-  memmove(lines->bytes, lines->bytes + lines->done, rest);
-  char *shrunk = realloc(lines->bytes, rest + 1);
-  if (shrunk != NULL)
-    lines->bytes = shrunk;
+  if (lines->done > 0) {
+    memmove(lines->bytes, lines->bytes + lines->done, rest);
+    char *shrunk = realloc(lines->bytes, rest + 1);
+    if (shrunk != NULL) {
+      lines->bytes = shrunk;
+      lines->room = rest + 1;
+    }
+  }
   lines->size = lines->carried = rest;
   lines->done = lines->next = 0;
   return written;

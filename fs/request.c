@@ -56,9 +56,27 @@ static bool settle(struct fs_request *request)
 
 static void tell_refusal(const struct fs_handle *handle, int error)
 {
-  const char *why = error == -E2BIG ? "the line is too long" : "a line cannot hold a NUL byte";
+  const char *why = "a line cannot hold a NUL byte";
+  if (error == -E2BIG)
+    why = "the line is too long";
+  else if (error == -EFBIG)
+    why = "it is too long";
   if (fs_handle_alive(handle))
     fs_refusal_tell(handle->entry, NULL, "write", why, error);
+}
+
+/* The same of all that was written, once that is over. */
+static int next_whole(struct fs_request *request)
+{
+  struct fs_lines *lines = &request->handle->lines;
+  if (lines->size > request->handle->entry->row->whole)
+    return -EFBIG;
+  if (!request->flush || lines->done == lines->size)
+    return 0;
+  lines->next = lines->size;
+  lines->bytes[lines->size] = '\0';
+  request->line = (struct fs_line){.text = lines->bytes, .size = lines->size};
+  return 1;
 }
 
 /* 1 and a line, complete or begun, that the program is to judge; 0: none; or why there is none. */
@@ -66,6 +84,8 @@ static int next_line(struct fs_request *request)
 {
   struct fs_handle *handle = request->handle;
   const struct fs_row *row = handle->entry->row;
+  if (row->whole > 0)
+    return next_whole(request);
   int result = fs_lines_next(&handle->lines, request->flush, &request->line);
   if (result == 0 && !request->flush && row->begun != NULL && fs_lines_rest(&handle->lines, &request->line)) {
     request->begun = true;

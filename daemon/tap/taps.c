@@ -79,6 +79,15 @@ static void tell(struct tap *tap)
     ts->events->gone(tap->name, id, ts->arg);
 }
 
+void taps_close_if_done(struct taps *ts)
+{
+  if (!ts->closing || ts->replay_count > 0)
+    return;
+  pthread_mutex_lock(&ts->lock);
+  taps_news(ts);
+  pthread_mutex_unlock(&ts->lock);
+}
+
 static void finish_close(struct taps *ts)
 {
   void (*closed)(void *) = ts->closed;
@@ -95,7 +104,7 @@ static void news_on_loop(struct errand *e)
   pthread_mutex_lock(&ts->lock);
   ts->sent = false;
   pthread_mutex_unlock(&ts->lock);
-  if (ts->closed != NULL) {
+  if (ts->closing && ts->replay_count == 0) {
     finish_close(ts);
     return;
   }
@@ -171,6 +180,7 @@ void taps_service_withdrawn(struct taps *ts, const char *service)
   struct tap *tap = taps_find(ts, service);
   if (tap == NULL)
     return;
+  replays_end(ts, tap, ts->closing ? -ECANCELED : -ENOENT, ts->closing ? "mmfs ends" : "the service was withdrawn");
   tap_unwatch_all(tap);
   set_limit(tap, 0);
   end_log(tap);
@@ -179,13 +189,14 @@ void taps_service_withdrawn(struct taps *ts, const char *service)
   free(tap);
 }
 
-int taps_open(struct taps **out, struct home *home, struct tunnels *tunnels, const struct taps_events *events,
-              void *arg)
+int taps_open(struct taps **out, struct home *home, struct lookups *lookups, struct tunnels *tunnels,
+              const struct taps_events *events, void *arg)
 {
   struct taps *ts = calloc(1, sizeof *ts);
   if (ts == NULL)
     return -ENOMEM;
   ts->home = home;
+  ts->lookups = lookups;
   ts->tunnels = tunnels;
   ts->events = events;
   ts->arg = arg;
@@ -199,15 +210,14 @@ int taps_open(struct taps **out, struct home *home, struct tunnels *tunnels, con
 void taps_close(struct taps *ts, void (*closed)(void *arg), void *arg)
 {
   struct tap *tap, *next;
+  ts->closing = true;
+  ts->closed = closed;
+  ts->closed_arg = arg;
   HASH_ITER(hh, ts->table, tap, next)
   {
     taps_service_withdrawn(ts, tap->name);
   }
-  ts->closed = closed;
-  ts->closed_arg = arg;
-  pthread_mutex_lock(&ts->lock);
-  taps_news(ts);
-  pthread_mutex_unlock(&ts->lock);
+  taps_close_if_done(ts);
 }
 
 /* ---- What users ask for ---- */

@@ -14,9 +14,12 @@
 #include "record.h"
 
 struct home;
+struct lookups;
+struct replay;
 struct taps;
 struct tunnel;
 struct tunnels;
+struct tunnels_target;
 
 /* Each comes by itself, never inside a call. */
 struct taps_events {
@@ -26,9 +29,9 @@ struct taps_events {
 };
 
 /* `tunnels` are those whose opening and closing is told. */
-int taps_open(struct taps **out, struct home *home, struct tunnels *tunnels, const struct taps_events *events,
-              void *arg);
-/* When all tunnels are gone. */
+int taps_open(struct taps **out, struct home *home, struct lookups *lookups, struct tunnels *tunnels,
+              const struct taps_events *events, void *arg);
+/* When all tunnels are gone. Replays are told -ECANCELED. */
 void taps_close(struct taps *ts, void (*closed)(void *arg), void *arg);
 
 void taps_tunnel_opened(struct taps *ts, struct tunnel *t);
@@ -60,5 +63,19 @@ int taps_kept(struct taps *ts, const char *service, uint64_t id, struct record *
 void taps_drop(struct taps *ts, const char *service, uint64_t id);
 /* All that are kept. */
 void taps_drop_all(struct taps *ts, const char *service);
+
+/* `error` is 0, or a negative errno; `why` is a phrase that lives as long as the call. */
+typedef void (*taps_verdict_cb)(int error, const char *why, void *arg);
+
+/* Makes a request (written.h) to the target, on a connection of its own, and starts the log. 1: `verdict` comes, not
+ * inside this call: 0 when it is over, or takes long; or why there is no connection. -EINVAL, -ENOTCONN: no target;
+ * -EBUSY, -ENOMEM: *why says it, too. */
+enum { TAPS_REPLAYS_MAX = 8 };
+int taps_replay(struct taps *ts, const char *service, const struct tunnels_target *target, const char *bytes,
+                size_t size, taps_verdict_cb verdict, void *arg, struct replay **out, const char **why);
+/* Before its verdict: nobody waits for that any more. */
+void replay_forget(struct replay *r);
+/* The id of the latest one that was sent; 0: there was none. */
+uint64_t taps_replayed(const struct taps *ts, const char *service);
 
 #endif

@@ -1,5 +1,5 @@
 /* What the files of the tap share: taps.c has the table of the services that are tapped and what is told, watched.c
- * what is seen of one connection. */
+ * what is seen of one connection, replay.c a request that is made again. */
 #ifndef DAEMON_TAPS_INTERNAL_H
 #define DAEMON_TAPS_INTERNAL_H
 
@@ -25,7 +25,7 @@ struct tap_line {
 struct watched {
   struct pump_observer observer;
   struct tap *tap;
-  struct tunnel *tunnel;
+  struct tunnel *tunnel; /* NULL: it is a replay's */
   struct watched *prev, *next;
   /* Under the lock: */
   struct dialogue dialogue;
@@ -40,6 +40,7 @@ struct tap {
   char name[TAP_NAME_SIZE];
   struct journal *log; /* NULL: there is none */
   struct watched *all;
+  uint64_t replayed; /* id of the latest replay */
   /* Under the lock: */
   uint64_t last_id;
   struct captures captures; /* the limit changes on the loop's thread */
@@ -51,10 +52,14 @@ struct tap {
 struct taps {
   struct home *home;
   struct tunnels *tunnels;
+  struct lookups *lookups;
+  struct replay *replays;
+  size_t replay_count; /* those whose memory is still held */
   const struct taps_events *events;
   void *arg;
   struct tap *table;
   pthread_t loop_thread;
+  bool closing;
   void (*closed)(void *arg);
   void *closed_arg;
   pthread_mutex_t lock;
@@ -67,13 +72,24 @@ struct taps {
 struct tap *taps_find(const struct taps *ts, const char *service);
 /* There is something to be told. With the lock held. */
 void taps_news(struct taps *ts);
+/* Nothing calls back any more. */
+void taps_close_if_done(struct taps *ts);
 
 /* ---- watched.c, on the loop's thread, without the lock ---- */
 
 void tap_watch_all(struct tap *tap);
 void tap_unwatch_all(struct tap *tap);
 
-/* With the lock held, on any thread: an exchange is over. */
-void tap_log(struct tap *tap, const struct record *record);
+/* One that is not yet in the list of its tap. */
+void watched_open(struct watched *w, struct tap *tap, struct tunnel *t);
+/* Its bytes; as dialogue_pass. Any thread. */
+void watched_see(struct watched *w, enum dialogue_way way, const char *bytes, size_t size);
+/* What it was about is over. */
+void watched_close(struct watched *w);
+
+/* ---- replay.c ---- */
+
+/* All of this service, with this verdict. */
+void replays_end(struct taps *ts, const struct tap *tap, int error, const char *why);
 
 #endif

@@ -1,4 +1,5 @@
 /* One connection that is looked at, from the bytes that a pump shows to a line of the log. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -23,6 +24,8 @@ static void began(struct dialogue *d)
 {
   struct watched *w = watched_of(d);
   record_begin(&w->record, ++w->tap->last_id, &d->parsers[DIALOGUE_REQUEST].head, now_ms());
+  if (w->tunnel == NULL)
+    snprintf(w->record.client, sizeof w->record.client, "replay");
   captures_begin(&w->tap->captures, w->record.id, &w->capture);
 }
 
@@ -38,7 +41,7 @@ static void passed(struct dialogue *d, enum dialogue_way way, const char *bytes,
     captures_add(&w->tap->captures, w->capture, way, bytes, size);
 }
 
-void tap_log(struct tap *tap, const struct record *record)
+static void log_exchange(struct tap *tap, const struct record *record)
 {
   struct tap_line *line = tap->line_count < TAP_LINES_MAX ? malloc(sizeof *line) : NULL;
   if (line == NULL)
@@ -57,7 +60,7 @@ static void over(struct dialogue *d, bool whole)
 {
   struct watched *w = watched_of(d);
   record_end(&w->record, d->bodies[DIALOGUE_REQUEST], d->bodies[DIALOGUE_ANSWER], whole, now_ms());
-  tap_log(w->tap, &w->record);
+  log_exchange(w->tap, &w->record);
   if (w->capture != NULL)
     captures_end(&w->tap->captures, w->capture, &w->record);
   w->capture = NULL;
@@ -77,7 +80,7 @@ static void update_watches(struct watched *w)
   atomic_store_explicit(&w->observer.watches_from, dialogue_watches(d, DIALOGUE_ANSWER, all), memory_order_relaxed);
 }
 
-static void see(struct watched *w, enum dialogue_way way, const char *bytes, size_t size)
+void watched_see(struct watched *w, enum dialogue_way way, const char *bytes, size_t size)
 {
   struct taps *ts = w->tap->owner;
   pthread_mutex_lock(&ts->lock);
@@ -89,15 +92,34 @@ static void see(struct watched *w, enum dialogue_way way, const char *bytes, siz
 
 static void to_socket(struct pump_observer *o, const char *bytes, size_t size)
 {
-  see((struct watched *)o, DIALOGUE_REQUEST, bytes, size);
+  watched_see((struct watched *)o, DIALOGUE_REQUEST, bytes, size);
 }
 
 static void from_socket(struct pump_observer *o, const char *bytes, size_t size)
 {
-  see((struct watched *)o, DIALOGUE_ANSWER, bytes, size);
+  watched_see((struct watched *)o, DIALOGUE_ANSWER, bytes, size);
 }
 
 /* ---- Beginning and end ---- */
+
+void watched_open(struct watched *w, struct tap *tap, struct tunnel *t)
+{
+  w->observer.to_socket = to_socket;
+  w->observer.from_socket = from_socket;
+  w->tap = tap;
+  w->tunnel = t;
+  dialogue_init(&w->dialogue, false, &dialogue_events);
+  update_watches(w);
+}
+
+void watched_close(struct watched *w)
+{
+  struct taps *ts = w->tap->owner;
+  pthread_mutex_lock(&ts->lock);
+  w->tap->captures.here = true;
+  dialogue_close(&w->dialogue);
+  pthread_mutex_unlock(&ts->lock);
+}
 
 /* Short of memory, it goes by unseen. */
 static void watch(struct tap *tap, struct tunnel *t, bool middle)
@@ -105,24 +127,17 @@ static void watch(struct tap *tap, struct tunnel *t, bool middle)
   struct watched *w = calloc(1, sizeof *w);
   if (w == NULL)
     return;
-  w->observer.to_socket = to_socket;
-  w->observer.from_socket = from_socket;
-  w->tap = tap;
-  w->tunnel = t;
-  dialogue_init(&w->dialogue, middle, &dialogue_events);
-  update_watches(w);
+  watched_open(w, tap, t);
+  if (middle)
+    dialogue_init(&w->dialogue, true, &dialogue_events);
   DL_APPEND(tap->all, w);
   tunnel_observe(t, &w->observer);
 }
 
 static void unwatch(struct watched *w)
 {
-  struct tap *tap = w->tap;
-  DL_DELETE(tap->all, w);
-  pthread_mutex_lock(&tap->owner->lock);
-  tap->captures.here = true;
-  dialogue_close(&w->dialogue);
-  pthread_mutex_unlock(&tap->owner->lock);
+  DL_DELETE(w->tap->all, w);
+  watched_close(w);
   free(w);
 }
 

@@ -108,6 +108,13 @@ static const struct fs_row rows[] = {
     {.path = "services/*/inspect/*/request", .kind = FS_LIVE, .mode = 0600, .live = exchange_row_live},
     {.path = "services/*/inspect/*/answer", .kind = FS_LIVE, .mode = 0600, .live = exchange_row_live},
     {.path = "services/*/inspect/*/info", .kind = FS_TEXT, .mode = 0600, .render = exchange_row_render},
+    {.path = "services/*/replay",
+     .kind = FS_TEXT,
+     .mode = 0600,
+     .visible = own_row_visible,
+     .render = replay_row_render,
+     .line = replay_row_line,
+     .whole = TREE_REPLAY_MAX},
     /* Known only to the `echo` that made it: in the listing, the name is a directory. */
     {.path = "services/*",
      .kind = FS_TEXT,
@@ -268,7 +275,7 @@ void tree_wait_answer(struct tree_wait *w, int error, const char *why)
 {
   if (w->tree != NULL) {
     if (error != 0)
-      tree_refuse(w->tree, error, why, "write %s \"%.200s\"", w->path, w->text);
+      tree_refuse(w->tree, error, why, w->text != NULL ? "write %s \"%.200s\"" : "write %s", w->path, w->text);
     DL_DELETE(w->tree->waits, w);
   }
   fs_reply(w->request, error);

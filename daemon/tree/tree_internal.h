@@ -9,6 +9,7 @@
 
 struct forward_write;
 struct public_wait;
+struct replay;
 struct service_wait;
 
 /* A line that waits for its verdict. `tree` is NULL once the tree is closed. */
@@ -19,6 +20,7 @@ struct tree_wait {
   struct service_wait *service;
   struct forward_write *forward;
   struct public_wait *public_name;
+  struct replay *replay;
   bool declared; /* by this very line, which takes it back when it is refused */
   char name[64];
   const char *text;
@@ -99,6 +101,7 @@ void tree_public_refresh(struct tree *t);
 void tree_links_free(struct tree *t);
 
 /* tree_requests.c */
+enum { TREE_REPLAY_MAX = 64 << 20 };         /* bytes of a request that is written */
 bool own_row_visible(struct fs_entry *file); /* the service is declared here */
 void requests_row_opened(struct fs_entry *file);
 int requests_row_live(struct fs_entry *file, const char **bytes, size_t *size);
@@ -110,6 +113,8 @@ void limit_row_line(struct fs_request *request, struct fs_entry *file, const str
 int exchange_row_rmdir(struct fs_entry *dir);
 int exchange_row_live(struct fs_entry *file, const char **bytes, size_t *size);
 int exchange_row_render(struct fs_entry *file, struct fs_text *out);
+int replay_row_render(struct fs_entry *file, struct fs_text *out);
+void replay_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 
 /* tree_forwards.c */
 int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);

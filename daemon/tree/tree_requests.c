@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "carry/tunnel/tunnels.h"
 #include "daemon/names/services.h"
 #include "daemon/tap/taps.h"
 #include "tree_internal.h"
@@ -207,4 +208,60 @@ int inspect_row_rmdir(struct fs_entry *dir)
 {
   taps_drop_all(taps_of(dir), fs_name(fs_parent(dir)));
   return 0;
+}
+
+/* ---- replay ---- */
+
+int replay_row_render(struct fs_entry *file, struct fs_text *out)
+{
+  uint64_t id = taps_replayed(taps_of(file), fs_name(fs_parent(file)));
+
+  if (id > 0)
+    fs_printf(out, "%" PRIu64 "\n", id);
+  return 0;
+}
+
+/* What was written stays out of the sentence: it may hold secrets. */
+static void answer_replay(struct tree_wait *w, int error, const char *why)
+{
+  w->text = NULL;
+  tree_wait_answer(w, error, why);
+}
+
+static void replayed(int error, const char *why, void *arg)
+{
+  answer_replay(arg, error, why);
+}
+
+static void interrupted(struct fs_request *request, void *arg)
+{
+  struct tree_wait *w = arg;
+
+  (void)request;
+  replay_forget(w->replay);
+  answer_replay(w, -EINTR, "interrupted; the request is made all the same");
+}
+
+void replay_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct tree *t = tree_of(file);
+  const char *name = fs_name(fs_parent(file)), *why = "the service was withdrawn";
+  struct service *s = services_find(t->parts.services, name);
+  char path[96];
+  int err = -ENOENT;
+
+  snprintf(path, sizeof path, "services/%.63s/replay", name);
+  struct tree_wait *w = tree_wait_create(t, request, path, NULL);
+  if (w == NULL) {
+    fs_reply(request, tree_refuse(t, -ENOMEM, "memory is short", "write %s", path));
+    return;
+  }
+  if (s != NULL) {
+    const struct tunnels_target target = {.address = service_target(s), .proxy = service_proxy(s)};
+    err = taps_replay(t->parts.taps, name, &target, line->text, line->size, replayed, w, &w->replay, &why);
+  }
+  if (err == 1)
+    fs_on_interrupt(request, interrupted, w);
+  else
+    answer_replay(w, err, why);
 }

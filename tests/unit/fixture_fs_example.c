@@ -106,6 +106,16 @@ static void line_judge(struct fs_request *request, struct fs_entry *file, const 
   fs_reply(request, 0);
 }
 
+/* What begins with n is no good. */
+static void line_blob(struct fs_request *request, struct fs_entry *file, const struct fs_line *line)
+{
+  struct example *example = example_of(file);
+  char *seen = example->lines[example->line_count++];
+  snprintf(seen, sizeof(example->lines[0]), "%zu %s %s", line->size, line->text,
+           line->size > 0 && line->text[0] == '\0' ? line->text + 1 : "");
+  fs_reply(request, line->text[0] == 'n' ? -EINVAL : 0);
+}
+
 static struct example_item *new_item(struct example *example, const char *name)
 {
   struct example_item *item = calloc(1, sizeof(*item));
@@ -235,6 +245,7 @@ const struct fs_row example_rows[EXAMPLE_ROWS] = {
     {.path = "list/*", .kind = FS_TEXT, .mode = 0644, .line = line_draft, .released = released_draft},
     {.path = "many", .kind = FS_DIR, .mode = 0755},
     {.path = "many/*", .kind = FS_TEXT, .mode = 0644, .render = render_fixed, .unlink = unlink_many},
+    {.path = "blob", .kind = FS_TEXT, .mode = 0644, .line = line_blob, .whole = BLOB_MAX},
     {.path = "judge", .kind = FS_TEXT, .mode = 0644, .line = line_judge, .begun = begun_judge},
 };
 

@@ -45,7 +45,7 @@ struct example {
 void on_slow_interrupt(struct fs_request *request, void *arg);
 
 /* Those that handlers add, and how many there are. */
-enum { ROW_ITEM = 8, ROW_DRAFT = 12, ROW_MANY = 14, EXAMPLE_ROWS = 16 };
+enum { ROW_ITEM = 8, ROW_DRAFT = 12, ROW_MANY = 14, EXAMPLE_ROWS = 17, BLOB_MAX = 16 };
 
 extern const struct fs_row example_rows[EXAMPLE_ROWS];
 

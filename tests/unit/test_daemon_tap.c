@@ -1,4 +1,5 @@
 /* What the tap reads off the bytes of a connection, and what it keeps of that. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include "daemon/tap/captures.h"
 #include "daemon/tap/dialogue.h"
 #include "daemon/tap/record.h"
+#include "daemon/tap/written.h"
 #include "failing.h"
 #include "runner.h"
 
@@ -302,6 +304,55 @@ START_TEST(test_a_line)
 }
 END_TEST
 
+/* ---- What somebody has written ---- */
+
+static const char *why;
+
+static void is_sent_as(const char *written, const char *sent)
+{
+  struct http1_out out;
+  ck_assert_int_eq(written_request(written, strlen(written), &out, &why), 0);
+  ck_assert_uint_eq(out.size, strlen(sent));
+  ck_assert_mem_eq(out.bytes, sent, out.size);
+  http1_out_free(&out);
+}
+
+static void is_refused(const char *written, const char *phrase)
+{
+  struct http1_out out;
+  ck_assert_int_eq(written_request(written, strlen(written), &out, &why), -EINVAL);
+  ck_assert_ptr_null(out.bytes);
+  ck_assert_str_eq(why, phrase);
+}
+
+START_TEST(test_written_requests)
+{
+  is_sent_as(SENDS, SENDS);
+  is_sent_as(ASKS, ASKS);
+  is_sent_as("GET /a HTTP/1.1\nHost: a\n\n", ASKS);
+  is_sent_as("PUT /b HTTP/1.1\r\nHost:  a\nContent-Length: 99\n\nbody", SENDS);
+  is_sent_as("PUT /b HTTP/1.1\nHost: a\n\nbody", SENDS);
+  is_sent_as("PUT /b HTTP/1.1\nContent-Length: 5\nHost: a\n\n",
+             "PUT /b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+  is_sent_as("PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n3\r\nabc\r\n0\r\n\r\n",
+             "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+  is_refused("", "an empty line is missing, which ends the head of a request");
+  is_refused("GET / HTTP/1.1\nHost: a\n", "an empty line is missing, which ends the head of a request");
+  is_refused("\nGET / HTTP/1.1\nHost: a\n\n", "it is no request");
+  is_refused("PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n3\r\nabc\r\n", "the last chunk is missing");
+  is_refused("PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n0\r\n\r\nx", "more follows behind the last chunk");
+  is_refused("PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n3\nabc\n", "a line ends with LF alone");
+  for (int n = 1; FAILING_WORKS && n < 5; n++) {
+    struct http1_out out;
+    fail_allocation(n);
+    int error = written_request(SENDS, strlen(SENDS), &out, &why);
+    bool failed = allocation_failed();
+    ck_assert(error == 0 || (failed && out.bytes == NULL));
+    http1_out_free(&out);
+  }
+}
+END_TEST
+
 /* ---- Captures ---- */
 
 static struct captures captures;
@@ -443,6 +494,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, test_unseen_bodies);
   tcase_add_test(tcase, test_lost);
   tcase_add_test(tcase, test_a_line);
+  tcase_add_test(tcase, test_written_requests);
   suite_add_tcase(suite, tcase);
   tcase = tcase_create("captures");
   tcase_add_checked_fixture(tcase, setup, teardown);

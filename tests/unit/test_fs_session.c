@@ -389,6 +389,41 @@ START_TEST(the_end_of_the_lines_is_told)
 }
 END_TEST
 
+/* Of any bytes, and untouched. */
+START_TEST(what_is_written_whole_is_handed_over_at_its_end)
+{
+  uint64_t node = look_up(1, "blob");
+  uint64_t fh = open_node(FUSE_OPEN, node, O_WRONLY | O_TRUNC);
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  ck_assert_uint_eq(example.line_count, 0);
+  ck_assert_int_eq(write_node(node, fh, " # a\r\n\n"), 7);
+  ck_assert_int_eq(write_node(node, fh, " b "), 3);
+  user = getppid();
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  user = getpid();
+  ck_assert_uint_eq(example.line_count, 0);
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  ck_assert_str_eq(example.lines[0], "10  # a\r\n\n b  ");
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  ck_assert_uint_eq(example.line_count, 1);
+  ask_write(node, fh, "\0nul", 4);
+  ck_assert(take_answer());
+  ck_assert_int_eq(write_result(), 4);
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  ck_assert_str_eq(example.lines[1], "4  nul");
+  ck_assert_int_eq(write_node(node, fh, "no"), 2);
+  ck_assert_int_eq(flush_node(node, fh), -EINVAL);
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  ck_assert_int_eq(write_node(node, fh, "0123456789abcdef"), BLOB_MAX);
+  ck_assert_int_eq(write_node(node, fh, "0"), -EFBIG);
+  ck_assert_int_eq(flush_node(node, fh), 0);
+  ck_assert_uint_eq(example.line_count, 3);
+  ck_assert_int_eq(write_node(node, fh, "last"), 4);
+  release_node(FUSE_RELEASE, node, fh);
+  ck_assert_str_eq(example.lines[3], "4 last ");
+}
+END_TEST
+
 /* A child that closes what it was born with is not its end. */
 START_TEST(a_flush_by_another_ends_no_line)
 {
@@ -779,6 +814,7 @@ Suite *test_suite(void)
   tcase_add_test(tests, no_operation_is_unknown);
   tcase_add_test(tests, a_listing_stays_while_names_change);
   tcase_add_test(tests, a_flush_ends_a_line);
+  tcase_add_test(tests, what_is_written_whole_is_handed_over_at_its_end);
   tcase_add_test(tests, a_flush_by_another_ends_no_line);
   tcase_add_test(tests, the_end_of_the_lines_is_told);
   tcase_add_test(tests, a_line_that_cannot_become_good_is_refused_in_its_write);
