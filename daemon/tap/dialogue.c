@@ -155,8 +155,8 @@ static void handle(struct dialogue *d, enum dialogue_way way, enum http1_event e
 static bool has_room(const struct dialogue *d, enum dialogue_way way)
 {
   if (way == DIALOGUE_ANSWER)
-    return d->state == DIALOGUE_IN_STEP && d->begun && !d->ended[way];
-  return d->state == DIALOGUE_LOST ? d->tries : d->state == DIALOGUE_IN_STEP && !d->ended[way];
+    return d->state == DIALOGUE_IN_STEP && d->begun && !d->ended[DIALOGUE_ANSWER];
+  return d->state == DIALOGUE_LOST ? d->tries : d->state == DIALOGUE_IN_STEP && !d->ended[DIALOGUE_REQUEST];
 }
 
 /* Bytes that nobody asked for, or that do not wait for their turn. */
