@@ -64,9 +64,9 @@ static void finish(struct exchange *x)
   client_exchange_over(c);
 }
 
-static void refuse(struct exchange *x, unsigned status)
+static void refuse(struct exchange *x, const struct page *page)
 {
-  client_answer(client_of(x), status);
+  client_answer(client_of(x), page);
 }
 
 static void cut(struct exchange *x)

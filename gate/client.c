@@ -106,13 +106,13 @@ void client_exchange_over(struct client *c)
     next_request(c);
 }
 
-void client_answer(struct client *c, unsigned status)
+void client_answer(struct client *c, const struct page *page)
 {
   bool understood = c->parser.state != HTTP1_BROKEN && c->state == CLIENT_EXCHANGE;
   bool goes_on = understood && (c->exchange.request_over || c->parser.framing.body == HTTP1_NO_BODY) && !c->close_after;
 
   exchange_drop(&c->exchange);
-  page_write(&c->socket.out, status, c->exchange.to_head && understood, !goes_on);
+  page_write(&c->socket.out, page, c->exchange.to_head && understood, !goes_on);
   if (goes_on)
     next_request(c);
   else
@@ -221,7 +221,7 @@ void client_due(struct poller_deadline *d)
   bool uploads = c->state == CLIENT_EXCHANGE && !c->exchange.answer_begun && http1_out_waiting(&c->socket.out) == 0;
 
   if (begun || uploads)
-    client_answer(c, 408);
+    client_answer(c, &(struct page){.status = 408});
   else if (c->state == CLIENT_STREAMS)
     streams_late(c);
   else if (c->state == CLIENT_LINGER && c->socket.shut)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "gate/paths/page.h"
 #include "gate/paths/rewrite.h"
 #include "gate_internal.h"
 
@@ -21,9 +22,20 @@ static void write_head(struct exchange *x)
   rewrite_request(&x->upstream->socket.out, x->request, x->framing, &x->target, x->client, x->https);
 }
 
+void exchange_refuse(struct exchange *x, unsigned status)
+{
+  x->side->refuse(x, &(struct page){.status = status});
+}
+
+/* A client of HTTP/2 asks for all hosts that a certificate of ours has on one connection, those included that we do not
+ * read: it is told to make another one. */
 void exchange_refuse_unknown(struct exchange *x)
 {
-  x->side->refuse(x, sites_know(x->gate->sites, x->target.host, uv_now(x->gate->loop)) ? 503 : 404);
+  if (sites_have(x->gate->passing, x->target.host)) {
+    exchange_refuse(x, x->https ? 421 : 404);
+    return;
+  }
+  exchange_refuse(x, sites_know(x->gate->sites, x->target.host, uv_now(x->gate->loop)) ? 503 : 404);
 }
 
 void exchange_route(struct exchange *x)
@@ -37,7 +49,7 @@ void exchange_route(struct exchange *x)
   }
   x->upstream = upstream_take(x->gate, services[0], x, false);
   if (x->upstream == NULL)
-    x->side->refuse(x, 500);
+    exchange_refuse(x, 500);
   else
     write_head(x);
 }
@@ -50,7 +62,8 @@ void exchange_begin(struct exchange *x)
   x->to_head = exchange_method_is(x, "HEAD");
   x->spoiled = x->framing->upgrade && x->framing->body != HTTP1_NO_BODY;
   http1_target_of(x->request, &x->target, &refusal);
-  exchange_route(x);
+  if (!own_answer(x))
+    exchange_route(x);
 }
 
 /* Nothing of an answer came, and nothing of the request is gone that we do not have any more. Who closed an idle
@@ -69,7 +82,7 @@ bool exchange_retry(struct exchange *x)
   x->upstream = upstream_take(x->gate, old->backend->service, x, true);
   upstream_close(old, true);
   if (x->upstream == NULL)
-    x->side->refuse(x, 500);
+    exchange_refuse(x, 500);
   else
     write_head(x);
   return true;

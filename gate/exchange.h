@@ -15,6 +15,7 @@
 
 struct exchange;
 struct gate;
+struct page;
 struct upstream;
 
 /* What the client's side does. Heads and trailers are in upstream->parser, which is there in all but `refuse` and
@@ -29,7 +30,7 @@ struct exchange_side {
   /* Another protocol is spoken, whose first bytes are `rest`. NULL: such an answer is none. */
   void (*switched)(struct exchange *x, struct http1_text rest);
   /* The answer is the gate's own; nothing of another one was told. */
-  void (*refuse)(struct exchange *x, unsigned status);
+  void (*refuse)(struct exchange *x, const struct page *page);
   /* It cannot be told in HTTP any more that something went wrong. */
   void (*cut)(struct exchange *x);
   /* exchange_move may get on. */
@@ -57,6 +58,8 @@ struct exchange {
   struct exchange *prev, *next;
 };
 
+/* `refuse` with a sentence about the status. */
+void exchange_refuse(struct exchange *x, unsigned status);
 /* The head has come. `refuse` may be called at once; or it waits until its host is known, and is woken then.
  * Meanwhile there is no room, and it may be finished if it has no body. */
 void exchange_begin(struct exchange *x);

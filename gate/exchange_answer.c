@@ -31,7 +31,7 @@ static void give_up(struct exchange *x, unsigned status)
   if (x->answer_begun)
     x->side->cut(x);
   else
-    x->side->refuse(x, status);
+    exchange_refuse(x, status);
 }
 
 static void head(struct exchange *x)

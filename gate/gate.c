@@ -17,9 +17,11 @@
 #include "carry/net/lookups.h"
 #include "carry/settings/settings.h"
 #include "carry/tunnel/tunnels.h"
+#include "gate/tls/challenge.h"
 #include "gate/tls/tls.h"
 #include "gate_internal.h"
 #include "proto/host/nest.h"
+#include "proto/host/plain.h"
 #include "renewal.h"
 
 static void stop_listening(struct gate *g)
@@ -325,7 +327,12 @@ static int open_parts(struct gate *g, char why[GATE_WHY_MAX])
   if (error != 0)
     return error;
   add_delays(g);
-  if (is_served(&o->https))
+  error = o->webroot != NULL ? challenge_check(o->webroot) : 0;
+  if (error != 0) {
+    snprintf(why, GATE_WHY_MAX, "the webroot %.300s: %s", o->webroot, strerror(-error));
+    plain_text(why);
+  }
+  if (error == 0 && is_served(&o->https))
     error = open_tls(g, why);
   if (error == 0)
     error = lookups_open(&g->lookups, g->loop);

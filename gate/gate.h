@@ -26,7 +26,8 @@ struct gate_entry {
 struct gate_options {
   const struct settings *settings;
   struct gate_entry http, https;
-  const char *certs; /* the directory of the certificates; with https */
+  const char *certs;   /* the directory of the certificates; with https */
+  const char *webroot; /* where challenges of ACME are; NULL: nowhere */
   /* The ports that visitors type, where a front stands before the gate; 0: none. Both 0: the gate's own. */
   uint16_t public_http, public_https;
 };

@@ -92,6 +92,8 @@ bool exchange_retry(struct exchange *x);
 
 /* To the service that has its host and path, if there is one. `refuse` may be called. */
 void exchange_route(struct exchange *x);
+/* Whether the gate answers it itself (own.c). */
+bool own_answer(struct exchange *x);
 /* No service has its host. */
 void exchange_refuse_unknown(struct exchange *x);
 
@@ -142,8 +144,8 @@ void client_open(struct gate *g, int fd, struct tls *tls, const char *peer);
 void client_run(struct client *c);
 void client_close(struct client *c);
 void client_due(struct poller_deadline *d);
-/* The answer is the gate's own, a status and a sentence. */
-void client_answer(struct client *c, unsigned status);
+/* The answer is the gate's own. */
+void client_answer(struct client *c, const struct page *page);
 /* The request and its answer are over. */
 void client_exchange_over(struct client *c);
 /* It cannot be told in HTTP any more that something went wrong. */

@@ -38,7 +38,8 @@ struct arguments {
 };
 
 static const char usage[] =
-    "usage: mmgate [-o opt,...] [--http ADDRESS] [--https ADDRESS --certs DIR] [--public http[s][:PORT]] ROUTER\n"
+    "usage: mmgate [-o opt,...] [--http ADDRESS] [--https ADDRESS --certs DIR] [--acme-webroot DIR]\n"
+    "              [--public http[s][:PORT]] ROUTER\n"
     "\n"
     "Takes HTTP requests, and passes each on to the service whose public name it asks for, through the mmrouter at\n"
     "ROUTER, which is HOST, HOST:PORT or [V6]:PORT (port 443; on loopback 7000).\n"
@@ -47,6 +48,7 @@ static const char usage[] =
     "                     if there is no --https\n"
     "  --https ADDRESS    the same for TLS\n"
     "  --certs DIR        the certificates and their keys, PEM; they are read anew when they change\n"
+    "  --acme-webroot DIR where certbot and the like put their challenges\n"
     "  --public http[s][:PORT]\n"
     "                     what visitors type, where a front stands before the gate; may be given for both\n"
     "  -o opt,...         options, see below\n"
@@ -178,7 +180,7 @@ static int serve(const struct arguments *a)
 
 /* ---- The command line ---- */
 
-enum { OPTION_HTTP = 256, OPTION_HTTPS, OPTION_CERTS, OPTION_PUBLIC };
+enum { OPTION_HTTP = 256, OPTION_HTTPS, OPTION_CERTS, OPTION_WEBROOT, OPTION_PUBLIC };
 
 /* http or https, and perhaps a port. */
 static int take_public(const char *text, struct gate_options *o)
@@ -221,6 +223,9 @@ static int take(struct option_list *list, struct arguments *a, int letter)
   case OPTION_CERTS:
     a->gate.certs = optarg;
     return 0;
+  case OPTION_WEBROOT:
+    a->gate.webroot = optarg;
+    return 0;
   case OPTION_PUBLIC:
     if (take_public(optarg, &a->gate) != 0)
       return option_refuse(list, "--public \"%.100s\": http, https, http:PORT or https:PORT is wanted", optarg);
@@ -258,6 +263,7 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
                                          {"http", required_argument, NULL, OPTION_HTTP},
                                          {"https", required_argument, NULL, OPTION_HTTPS},
                                          {"certs", required_argument, NULL, OPTION_CERTS},
+                                         {"acme-webroot", required_argument, NULL, OPTION_WEBROOT},
                                          {"public", required_argument, NULL, OPTION_PUBLIC},
                                          {0}};
   int error = 0;

@@ -1,4 +1,5 @@
 /* Requests of a client of HTTP/1, one after the other. */
+#include "gate/paths/page.h"
 #include "gate_internal.h"
 
 static void begin(struct client *c)
@@ -18,7 +19,7 @@ static void handle(struct client *c, enum http1_event event)
   else if (event == HTTP1_REFUSED && c->exchange.answer_begun)
     client_cut(c);
   else if (event == HTTP1_REFUSED)
-    client_answer(c, c->parser.refusal.status);
+    client_answer(c, &(struct page){.status = c->parser.refusal.status});
   else if (event == HTTP1_BODY)
     exchange_put(&c->exchange, c->parser.piece);
   else if (event == HTTP1_END)
@@ -53,7 +54,7 @@ static bool input_ended(struct client *c)
   if (!c->socket.ended && c->socket.read_error == 0)
     return false;
   if (c->state == CLIENT_HEAD && c->socket.ended && !http1_parser_is_idle(&c->parser))
-    client_answer(c, 400);
+    client_answer(c, &(struct page){.status = 400});
   else if (c->state == CLIENT_HEAD)
     c->state = CLIENT_GONE;
   else

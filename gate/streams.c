@@ -83,19 +83,19 @@ static void finish(struct exchange *x)
 }
 
 /* A page is written as an answer of HTTP/1, and read as one that a target gives. */
-static void refuse(struct exchange *x, unsigned status)
+static void refuse(struct exchange *x, const struct page *page)
 {
   struct http2_stream *t = of(x)->stream;
-  struct http1_out page = {0};
+  struct http1_out written = {0};
   struct http1_parser p;
   enum http1_event event = HTTP1_MORE;
 
   exchange_drop(x);
   http1_parser_init(&p, true);
   p.to_head = x->to_head;
-  page_write(&page, status, x->to_head, false);
-  for (size_t at = 0; event != HTTP1_END && event != HTTP1_REFUSED && !page.failed;) {
-    at += http1_parser_feed(&p, page.bytes + at, page.size - at, &event);
+  page_write(&written, page, x->to_head, false);
+  for (size_t at = 0; event != HTTP1_END && event != HTTP1_REFUSED && !written.failed;) {
+    at += http1_parser_feed(&p, written.bytes + at, written.size - at, &event);
     if (event == HTTP1_HEAD) {
       http1_clean_head(&p.head, false);
       http2_stream_head(t, &p.head, &p.framing);
@@ -108,7 +108,7 @@ static void refuse(struct exchange *x, unsigned status)
   else
     http2_stream_reset(t, false);
   http1_parser_free(&p);
-  http1_out_free(&page);
+  http1_out_free(&written);
 }
 
 static void cut(struct exchange *x)
@@ -165,7 +165,7 @@ static void begin(struct streaming *e)
     exchange_begin(&e->exchange);
   } else {
     e->exchange.to_head = exchange_method_is(&e->exchange, "HEAD");
-    refuse(&e->exchange, t->refusal);
+    exchange_refuse(&e->exchange, t->refusal);
   }
 }
 
@@ -243,7 +243,7 @@ void streams_due(struct poller_deadline *d)
   e->waits = false;
   e->begun = true;
   if (!e->exchange.answer_begun && http1_out_waiting(&e->stream->answer) == 0)
-    refuse(&e->exchange, 408);
+    exchange_refuse(&e->exchange, 408);
   else
     http2_stream_reset(e->stream, true);
   client_run(c);

@@ -38,9 +38,12 @@ def place(module_world):
     world.mount_a = world.mount(world.relay)
     world.origin = world.target(Origin)
     world.mount_a.service("app", world.origin.address)
-    world.gate = world.add(Gate(world.directory, world.relay.address, "--https", "127.0.0.1:0", "--certs", world.certs, "-o", "dial_timeout=2"))
-    world.mount_a.write("services/app/http", "app.test\nsecond.test\nother.example\napp\n")
-    eventually(lambda: status(world.gate.says(request("/plain"))) == 200, what="the gate knows the name")
+    world.webroot = world.directory / "webroot"
+    world.webroot.mkdir()
+    world.gate = world.add(Gate(world.directory, world.relay.address, "--https", "127.0.0.1:0", "--certs", world.certs, "--acme-webroot", world.webroot,
+                                "-o", "dial_timeout=2"))
+    world.mount_a.write("services/app/http", "app.test\nsecond.test\nother.example\napp\nplain.test\n")
+    eventually(lambda: status(world.gate.says(request("/plain", "plain.test"))) == 200, what="the gate knows the name")
     world.slow = socket.create_connection(("127.0.0.1", world.gate.https_port), 60)
     world.slow.sendall(b"\x16\x03\x01")
     return world
@@ -379,8 +382,58 @@ def test_it_ends_when_what_it_does_not_read_has_ended(place, vault):
     assert gate.process.wait(30) == 0
 
 
+@pytest.mark.parametrize("line, host, location", [
+    ("GET /a%20b?c=d HTTP/1.1", "app.test", "https://app.test:PORT/a%20b?c=d"), ("POST / HTTP/1.1", "APP.tun.example.com.:80", "https://APP.tun.example.com:PORT/"),
+    ("HEAD http://second.test?q HTTP/1.1", "second.test", "https://second.test:PORT/?q")])
+def test_who_comes_without_tls_is_sent_to_https(place, gate, line, host, location):
+    before = len(place.origin.requests)
+    answer = gate.says(f"{line}\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode())
+    assert status(answer) == 308
+    assert f"\r\nLocation: {location.replace('PORT', str(gate.https_port))}\r\n".encode() in answer
+    assert len(place.origin.requests) == before
+
+
+def test_only_what_is_there_with_tls_is_sent_there(gate, vault):
+    assert status(gate.says(request("/plain", "plain.test"))) == 200
+    assert status(gate.says(request("/plain", "no.where"))) == 404
+    assert status(gate.says(b"OPTIONS * HTTP/1.1\r\nHost: app.test\r\n\r\n")) == 200
+    assert b"\r\nLocation: https://vault.test:" in gate.says(request("/", "vault.test"))
+    head = run("curl", "-sS", "--max-time", "60", "--noproxy", "*", "--http2-prior-knowledge", "-o", "/dev/null", "-D", "-", "-H", "Host: app.test",
+               f"http://127.0.0.1:{gate.port}/x")
+    assert head.startswith("HTTP/2 308") and f"location: https://app.test:{gate.https_port}/x" in head
+
+
+def test_a_connection_of_another_host_is_not_for_what_passes_unread(place, vault):
+    """As browsers join them, where one certificate would do for both."""
+    with secure(place, "app.tun.example.com") as client:
+        assert status(says(client, request("/", "vault.tun.example.com"))) == 421
+
+
+def test_challenges_are_answered(place, gate, directory):
+    folder = place.webroot / ".well-known" / "acme-challenge"
+    path = "/.well-known/acme-challenge/"
+    assert b"Host: plain.test" in gate.says(request(path + "token", "plain.test")), "the service may have a challenge of its own"
+    folder.mkdir(parents=True)
+    (folder / "to-Ken_1").write_text("to-Ken_1.thumb")
+    for host in "app.test", "plain.test", "no.where":
+        answer = gate.says(request(path + "to-Ken_1", host))
+        assert status(answer) == 200 and answer.endswith(b"\r\n\r\nto-Ken_1.thumb"), host
+    answer = gate.says(request(path + "to-Ken_1", method="HEAD"))
+    assert status(answer) == 200 and answer.endswith(b"\r\n\r\n") and b"Content-Length: 14\r\n" in answer
+    (folder / "link").symlink_to(folder / "to-Ken_1")
+    (folder / "folder").mkdir()
+    (folder / "large").write_bytes(b"x" * 5000)
+    (folder / ".hidden").write_text("secret")
+    os.mkfifo(folder / "fifo")
+    (place.webroot / "outside").write_text("secret")
+    for token in "link", "folder", "large", ".hidden", "fifo", "../../outside", "..%2f..%2foutside", "", "to-Ken_1/", "to-Ken_1?x", "x" * 200:
+        answer = gate.says(request(path + token, "no.where"))
+        assert status(answer) == 404 and b"secret" not in answer, token
+    assert status(gate.says(request(path + "to-Ken_1", "no.where", method="POST", fields="Content-Length: 0\r\n"))) == 404
+
+
 @pytest.mark.parametrize("options, sentence", [
-    (["--https", "0"], "--certs"), (["--certs", "/tmp"], "--https"), (["--https", "nonsense", "--certs", "/tmp"], "--https"),
+    (["--acme-webroot", "/no/such/folder"], "/no/such/folder: No such file"), (["--https", "0"], "--certs"), (["--certs", "/tmp"], "--https"), (["--https", "nonsense", "--certs", "/tmp"], "--https"),
     (["--https", "127.0.0.1:0", "--certs", "/no/such/folder"], "/no/such/folder: No such file")])
 def test_what_the_command_line_refuses(place, options, sentence):
     done = run_any(BUILD / "mmgate", *options, place.relay.address)
