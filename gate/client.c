@@ -259,6 +259,7 @@ void client_open(struct gate *g, int fd, struct tls *tls, const char *peer)
                                   .request = &c->parser.head,
                                   .framing = &c->parser.framing,
                                   .client = c->peer,
+                                  .client_fd = fd,
                                   .https = tls != NULL};
   http1_parser_init(&c->parser, false);
   DL_APPEND(g->clients, c);

@@ -37,14 +37,16 @@ struct exchange_side {
   void (*wake)(struct exchange *x);
 };
 
-/* The first six are the client's side's, and stay as long as the exchange; the rest is zero before exchange_begin. */
+/* The first eight are the client's side's, and stay as long as the exchange; the rest is zero before exchange_begin. */
 struct exchange {
   struct gate *gate;
   const struct exchange_side *side;
   struct http1_head *request;
   const struct http1_framing *framing; /* of the request */
   const char *client;                  /* its address */
+  int client_fd;                       /* its socket */
   bool https;                          /* the client came by TLS */
+  bool alone;                          /* its connection is never another client's */
   struct http1_target target;
   struct upstream *upstream; /* NULL: it did not begin, or is over */
   bool request_over, answer_begun;

@@ -45,6 +45,8 @@ static void refused(const char *why, void *arg)
 /* A host is somebody's with all its kinds; but what is to pass unread is not read. */
 static int add_route(struct gate *g, const struct link_route *r)
 {
+  if (r->per_client && apart_add(g, r->service) != 0)
+    return -ENOMEM;
   if (r->port != 0)
     return tcp_add(g, r->port, r->service);
   return sites_add(r->tls ? g->passing : g->sites, r->host, r->path, r->service);
@@ -56,6 +58,7 @@ static void routes(const struct link_route *all, size_t count, void *arg)
 
   sites_begin(g->sites);
   sites_begin(g->passing);
+  apart_clear(g);
   tcp_begin(g);
   for (size_t i = 0; i < count; i++) {
     if (add_route(g, &all[i]) != 0)
@@ -219,6 +222,7 @@ static void close_next(void *arg)
     void *closed_arg = g->closed_arg;
     tls_context_free(g->tls);
     sites_free(g->sites);
+    apart_clear(g);
     sites_free(g->passing);
     free(g);
     if (closed != NULL)

@@ -63,6 +63,7 @@ struct upstream {
   struct tunnel *tunnel;     /* NULL: it is over */
   struct exchange *exchange; /* NULL: nobody's */
   struct http1_parser parser;
+  char *client; /* whose alone it is; NULL: anybody's */
   bool reused;
   bool idle;        /* in the pool */
   unsigned trouble; /* the status that tells clients why there is no answer; 0: it ended in order */
@@ -72,7 +73,8 @@ struct upstream {
 
 extern const struct tunnels_events upstream_events;
 
-/* An idle one, or a new one if there is none or `fresh`. NULL: out of memory or descriptors. */
+/* An idle one of this client if the service's are not shared, or a new one if there is none or `fresh`. NULL: out of
+ * memory or descriptors. */
 struct upstream *upstream_take(struct gate *g, const char *service, struct exchange *x, bool fresh);
 /* It is free for the next request. */
 void upstream_give(struct upstream *u);
@@ -187,6 +189,14 @@ void newcomers_close(struct gate *g);
 void passage_open(struct gate *g, int fd, const char *peer, const char *service);
 void passages_close(struct gate *g);
 
+/* ---- Services whose connections each serve one client (apart.c) ---- */
+
+struct apart;
+
+bool apart_has(const struct gate *g, const char *service);
+int apart_add(struct gate *g, const char *service);
+void apart_clear(struct gate *g);
+
 /* ---- Public TCP ports (tcp.c) ---- */
 
 struct tcp_port;
@@ -221,6 +231,7 @@ struct gate {
   struct backend *backends;  /* by service */
   struct upstream *dialling; /* inside upstream_take */
   struct tcp_port *tcp;      /* by number */
+  struct apart *apart;       /* by service */
   size_t passed;             /* connections by such ports */
   struct client *clients;
   struct newcomer *newcomers;

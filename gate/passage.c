@@ -98,7 +98,7 @@ void passage_open(struct gate *g, int fd, const char *peer, const char *service)
     return;
   }
   p->gate = g;
-  p->exchange = (struct exchange){.gate = g, .side = &passage_side, .client = p->peer};
+  p->exchange = (struct exchange){.gate = g, .side = &passage_side, .client = p->peer, .client_fd = fd, .alone = true};
   DL_APPEND(g->passages, p);
   p->exchange.upstream = upstream_take(g, service, &p->exchange, true);
   if (p->exchange.upstream == NULL)

@@ -148,6 +148,7 @@ static struct streaming *create(struct client *c, struct http2_stream *t)
                                   .request = &t->head,
                                   .framing = &t->framing,
                                   .client = c->peer,
+                                  .client_fd = c->socket.fd,
                                   .https = c->exchange.https};
   t->user = e;
   return e;

@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "carry/host/carrier.h"
+#include "carry/tunnel/hops.h"
 #include "carry/tunnel/tunnels.h"
 #include "gate_internal.h"
 
@@ -152,23 +153,69 @@ static void on_ready(struct gate_socket *s)
     upstream_close(u, false);
 }
 
-static struct upstream *dial(struct gate *g, struct backend *b)
+/* Whose is told where it is nobody else's. */
+static struct end_addresses ends_of(const struct exchange *x)
+{
+  struct end_addresses ends = hops_ends(x->client_fd);
+  ends.client = end_address_parse(x->client);
+  return ends;
+}
+
+static bool is_apart(const struct backend *b, const struct exchange *x)
+{
+  return x->alone || apart_has(x->gate, b->service);
+}
+
+/* From the pool; NULL: there is none. */
+static struct upstream *idle_for(const struct backend *b, const struct exchange *x)
+{
+  bool apart = is_apart(b, x);
+  struct upstream *u;
+  DL_FOREACH(b->idle, u)
+  {
+    if (apart ? u->client != NULL && strcmp(u->client, x->client) == 0 : u->client == NULL)
+      break;
+  }
+  return u;
+}
+
+/* With a client, only that one's. */
+static struct upstream *upstream_create(const struct backend *b, const struct exchange *x)
 {
   struct upstream *u = calloc(1, sizeof *u);
+  if (u == NULL || !is_apart(b, x))
+    return u;
+  u->client = strdup(x->client);
+  if (u->client != NULL)
+    return u;
+  free(u);
+  return NULL;
+}
+
+static void upstream_free(struct upstream *u)
+{
+  free(u->client);
+  free(u);
+}
+
+static struct upstream *dial(struct gate *g, struct backend *b, const struct exchange *x)
+{
+  struct upstream *u = upstream_create(b, x);
   int pair[2];
 
   if (u == NULL)
     return NULL;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
-    free(u);
+    upstream_free(u);
     return NULL;
   }
   if (gate_socket_open(&u->socket, g->poller, pair[0], NULL, on_ready) == 0) {
     u->gate = g;
     u->backend = b;
     http1_parser_init(&u->parser, true);
+    const struct end_addresses ends = u->client != NULL ? ends_of(x) : (struct end_addresses){0};
     g->dialling = u;
-    tunnels_forward(carrier_tunnels(g->carrier), b->service, pair[1], "the gate", NULL);
+    tunnels_forward(carrier_tunnels(g->carrier), b->service, pair[1], "the gate", &ends);
     g->dialling = NULL;
     if (u->tunnel != NULL) {
       b->count++;
@@ -178,20 +225,20 @@ static struct upstream *dial(struct gate *g, struct backend *b)
   } else {
     close(pair[1]);
   }
-  free(u);
+  upstream_free(u);
   return NULL;
 }
 
 struct upstream *upstream_take(struct gate *g, const char *service, struct exchange *x, bool fresh)
 {
   struct backend *b = backend_of(g, service);
-  struct upstream *u = b != NULL && !fresh ? b->idle : NULL;
+  struct upstream *u = b != NULL && !fresh ? idle_for(b, x) : NULL;
 
   if (u != NULL) {
     leave_pool(u);
     u->reused = true;
   } else if (b != NULL) {
-    u = dial(g, b);
+    u = dial(g, b, x);
   }
   if (u != NULL)
     u->exchange = x;
@@ -229,7 +276,7 @@ void upstream_close(struct upstream *u, bool reset)
   http1_parser_free(&u->parser);
   u->backend->count--;
   backend_release(u->gate, u->backend);
-  free(u);
+  upstream_free(u);
 }
 
 void upstream_idle_too_long(struct poller_deadline *d)

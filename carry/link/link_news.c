@@ -38,7 +38,7 @@ static void tell_public(struct link_path *p, const Mindmeld__Service *s)
     int size = snprintf(text, sizeof text, "%s%s", given->host, given->path);
 
     if (size > 0 && (size_t)size < sizeof text && public_name_told(text, given->tls, &names[count], &why) == 0)
-      count++;
+      names[count++].per_client = given->per_client;
   }
   l->events->service_public(l, s->name, names, count, l->arg);
 }

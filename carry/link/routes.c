@@ -38,7 +38,7 @@ static bool same(const struct route_service *s, const struct public_name *names,
   if (s->count != count)
     return false;
   for (size_t i = 0; i < count; i++) {
-    if (!public_name_equal(&s->names[i], &names[i]))
+    if (!public_name_equal(&s->names[i], &names[i]) || s->names[i].per_client != names[i].per_client)
       return false;
   }
   return true;
@@ -132,6 +132,7 @@ static struct link_route route_of(const struct route_service *s, const struct pu
                              .path = name->path,
                              .service = s->service,
                              .tls = name->tls,
+                             .per_client = name->per_client,
                              .port = public_name_kind(name) == PUBLIC_PORT ? public_name_port(name) : 0};
 }
 

@@ -15,8 +15,9 @@ struct link_route {
   const char *host; /* in lower case */
   const char *path; /* "", or "/api" */
   const char *service;
-  bool tls;      /* passed on unread */
-  uint16_t port; /* 0: it is a host; else the port, by which all is passed on unread */
+  bool tls;        /* passed on unread */
+  bool per_client; /* connections are not shared by clients */
+  uint16_t port;   /* 0: it is a host; else the port, by which all is passed on unread */
 };
 
 /* All zero: none. */

@@ -157,6 +157,7 @@ static struct rpc_message *request_for(struct registration *r)
     names[i].host = r->asked[i].host;
     names[i].path = r->asked[i].path;
     names[i].tls = r->asked[i].tls;
+    names[i].per_client = service_proxy(r->service) != PROXY_OFF;
     pointers[i] = &names[i];
   }
   request.n_public_names = r->asked_count;

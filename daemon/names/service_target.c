@@ -43,9 +43,14 @@ int service_set_target(struct service *s, const struct address *target, service_
 
 void service_set_proxy(struct service *s, enum proxy_version version)
 {
+  bool per_client = s->proxy != PROXY_OFF;
+
   if (s->proxy == version)
     return;
   s->proxy = version;
+  /* Gates are to know. */
+  if (per_client != (version != PROXY_OFF) && s->publics.count > 0)
+    service_ask_publics(s);
   s->owner->events->public_changed(s, s->owner->arg);
 }
 

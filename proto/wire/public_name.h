@@ -23,6 +23,7 @@ struct public_name {
                                   a colon and its number, where 0 is one that the router chooses */
   char path[PUBLIC_PATH_SIZE]; /* "", or "/api": without a slash at its end */
   bool tls;                    /* passed on unread, which has no path */
+  bool per_client;             /* connections are not shared by clients; no part of the name */
 };
 
 /* Reads HOST or HOST/PATH. 0, or -EINVAL, and then *why is a static phrase that says what to write. */

@@ -158,6 +158,7 @@ static void claim_one(const struct publics_claim *c, const Mindmeld__PublicName 
   i->why = "the name is too long";
   if (size < 0 || (size_t)size >= sizeof text || public_name_told(text, asked->tls, &i->name, &i->why) != 0)
     return;
+  i->name.per_client = asked->per_client;
   i->status = RPC_PERMISSION_DENIED;
   i->why = "only who has joined the router as an identity may have public names";
   if (c->as == NULL)
@@ -179,6 +180,7 @@ static void message_fill(struct item *i)
   i->message.host = i->name.host;
   i->message.path = i->name.path;
   i->message.tls = i->name.tls;
+  i->message.per_client = i->name.per_client;
 }
 
 static bool granted_before(const struct publics *p, const struct item *i)
@@ -241,7 +243,8 @@ bool publics_same(const struct publics *a, const struct publics *b)
     return false;
   for (size_t k = 0; k < a_count; k++) {
     const Mindmeld__PublicName *x = a->granted[k], *y = b->granted[k];
-    if (strcmp(x->host, y->host) != 0 || strcmp(x->path, y->path) != 0 || x->tls != y->tls)
+    if (strcmp(x->host, y->host) != 0 || strcmp(x->path, y->path) != 0 || x->tls != y->tls ||
+        x->per_client != y->per_client)
       return false;
   }
   return true;

@@ -1,12 +1,14 @@
 """The PROXY protocol: a target is told who its client is, before anything that the client says."""
 import errno
 import os
+import re
 import socket
 import struct
 
 import pytest
 
 from harness import Server, bash, eventually, hear_exactly, run
+from mmgate import Gate, read_head, status
 
 
 class Told(Server):
@@ -87,3 +89,50 @@ def test_it_is_kept_and_can_be_put_off(world, router):
         assert mount.read("services/web/proxy") == ""
     assert "\nproxy" not in state.read_text()
     assert run("sh", "-c", f"rm -r {mount.path}/services/web") == ""
+
+
+class Front(Server):
+    """HTTP behind a PROXY header: each answer says who the connection's client is, and which of its requests this is."""
+
+    def serve(self, connection):
+        with connection:
+            client, count = parsed(connection), 0
+            while True:
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    if not (byte := connection.recv(1)):
+                        return
+                    head += byte
+                count += 1
+                body = f"{client}#{count}".encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def asks(client):
+    client.sendall(b"GET / HTTP/1.1\r\nHost: app.tun.example.com\r\n\r\n")
+    head = read_head(client)
+    assert status(head) == 200, head
+    who, count = hear_exactly(client, int(re.search(rb"Content-Length: (\d+)", head)[1])).decode().split("#")
+    return who, int(count)
+
+
+def test_no_client_of_a_gate_gets_the_connection_of_another(world):
+    router = world.router("--domain", "tun.example.com")
+    gate = world.add(Gate(world.directory, router.address))
+    mount = world.mount(router, name="A")
+    mount.service("web", world.target(Front).address)
+    mount.write("services/web/http", "app\n")
+    mount.write("services/web/proxy", "v2\n")
+
+    def knows():
+        with gate.dial() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: app.tun.example.com\r\nConnection: close\r\n\r\n")
+            return b"TCP4 127.0.0.1 127.0.0.1" in b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+    eventually(knows, what="the gate knows that connections are not shared")
+    clients = [gate.dial() for _ in range(3)]
+    for round_ in range(1, 4):
+        for client in clients:
+            assert asks(client) == (f"TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {gate.port}", round_)
+    for client in clients:
+        client.close()

@@ -66,6 +66,12 @@ START_TEST(ports_are_routes)
   ck_assert_uint_eq(all[0].port, 2222);
   ck_assert_str_eq(all[0].service, "ssh");
   ck_assert_uint_eq(all[1].port, 0);
+  ck_assert(!all[0].per_client);
+  ck_assert(!routes_put(&r, "ssh", &name, 1));
+  name.per_client = true;
+  ck_assert(routes_put(&r, "ssh", &name, 1));
+  ck_assert_int_eq(routes_list(&r, &all, &count), 0);
+  ck_assert(all[0].per_client);
 }
 END_TEST
 

@@ -136,6 +136,26 @@ static unsigned port_of(struct publics *p)
   return (unsigned)strtoul(granted[0]->host + 1, NULL, 10);
 }
 
+/* Gates are told when only that has changed. */
+START_TEST(whether_clients_share_is_told)
+{
+  const struct host_claim as = of(1);
+  const struct publics_claim c = {.grants = &grants, .hosts = hosts, .service = "web", .as = &as};
+  Mindmeld__PublicName asked = MINDMELD__PUBLIC_NAME__INIT, *pointer = &asked;
+  char name[] = "app";
+  size_t count;
+  asked.host = name;
+  struct publics *shared = publics_claim(&c, &pointer, 1);
+  asked.per_client = true;
+  struct publics *apart = publics_claim(&c, &pointer, 1);
+  ck_assert(!publics_same(shared, apart));
+  ck_assert(!publics_granted(shared, &count)[0]->per_client);
+  ck_assert(publics_granted(apart, &count)[0]->per_client);
+  leave(shared, 1);
+  leave(apart, 1);
+}
+END_TEST
+
 START_TEST(a_port_has_its_url)
 {
   struct publics *p = claim(1, "ssh", (const char *[]){":2001", NULL}, false);
@@ -273,6 +293,7 @@ Suite *test_suite(void)
   tcase_add_test(c, urls_are_what_gates_serve);
   tcase_add_test(c, each_refusal_has_its_answer);
   tcase_add_test(c, a_port_has_its_url);
+  tcase_add_test(c, whether_clients_share_is_told);
   tcase_add_test(c, a_free_port_is_nobody_elses);
   tcase_add_test(c, ports_are_refused_as_hosts_are);
   tcase_add_test(c, gates_are_told_what_is_granted_once);
