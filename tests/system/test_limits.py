@@ -218,7 +218,10 @@ def test_who_fails_does_not_fill_the_log(a, b):
     others = a.errors()
     for _ in range(10):
         with contextlib.ExitStack() as stack:
-            crowd = [stack.enter_context(dial(port)) for _ in range(40)]
+            crowd = []
+            for _ in range(40):
+                with contextlib.suppress(ConnectionResetError):  # it may come before it is seen that the connection is there
+                    crowd.append(stack.enter_context(dial(port)))
             assert all(is_reset(connection) for connection in crowd)
     settled(a, b)
     for mount in (a, b):
