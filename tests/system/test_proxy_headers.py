@@ -3,10 +3,12 @@ import errno
 import os
 import re
 import socket
+import ssl
 import struct
 
 import pytest
 
+from certificates import Authority, put
 from harness import Server, bash, eventually, hear_exactly, run
 from mmgate import Gate, read_head, status
 
@@ -136,3 +138,42 @@ def test_no_client_of_a_gate_gets_the_connection_of_another(world):
             assert asks(client) == (f"TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {gate.port}", round_)
     for client in clients:
         client.close()
+
+
+class Vault(Server):
+    """TLS behind a PROXY header: says who the client is."""
+
+    def __init__(self, *files):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*files)
+        super().__init__()
+
+    def serve(self, connection):
+        client = parsed(connection)
+        with self.context.wrap_socket(connection, server_side=True) as secure:
+            secure.sendall(client.encode())
+
+
+def test_tls_that_passes_unread_comes_behind_the_header(world):
+    authority, certs = Authority(world.directory / "authority"), world.directory / "certs"
+    chain, key = authority.make("app.tun.example.com")
+    put(certs / "app.pem", key + chain)
+    files = world.directory / "vault.crt", world.directory / "vault.key"
+    for path, text in zip(files, authority.make("vault.tun.example.com")):
+        path.write_text(text)
+    router = world.router("--domain", "tun.example.com")
+    gate = world.add(Gate(world.directory, router.address, "--https", "127.0.0.1:0", "--certs", certs))
+    mount = world.mount(router, name="A")
+    mount.service("vault", world.target(Vault, *files).address)
+    mount.write("services/vault/proxy", "v1\n")
+    mount.write("services/vault/tls", "vault\n")
+    context = ssl.create_default_context(cafile=authority.path)
+
+    def says():
+        try:
+            with socket.create_connection(("127.0.0.1", gate.https_port), 30) as plain, context.wrap_socket(plain, server_hostname="vault.tun.example.com") as client:
+                return client.recv(200).decode() == f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {gate.https_port}"
+        except OSError:
+            return False
+
+    eventually(says, what="the target knows its client")
