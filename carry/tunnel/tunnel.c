@@ -236,9 +236,21 @@ static void on_original(struct pump_stream *s, void *arg)
   tunnel_step(arg, is_current(arg, s) ? CONNECTION_ORIGINAL : CONNECTION_NEXT_MISANSWERED);
 }
 
+/* F: what S says only if it could not dial. (ETIMEDOUT and ELOOP may end a connection that was open.) */
+static bool says_unreached(const struct tunnel *t, const char *code)
+{
+  static const char *const codes[] = {"ECONNREFUSED", "ENOENT",        "EHOSTUNREACH", "ENETUNREACH", "ENETDOWN",
+                                      "EACCES",       "EADDRNOTAVAIL", "EMFILE",       "ENFILE"};
+  bool found = strncmp(code, "EAI_", 4) == 0;
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+    found |= strcmp(code, codes[i]) == 0;
+  return found && t->machine.role == CONNECTION_FORWARD;
+}
+
 static void on_reset(struct pump_stream *s, const char *code, const char *reason, void *arg)
 {
   struct tunnel *t = arg;
+  t->unreached = says_unreached(t, code);
   if (code[0] != '\0')
     tunnel_fail(t, "the other side: %s", reason);
   tunnel_step(t, is_current(t, s) ? CONNECTION_REMOTE_RESET : CONNECTION_NEXT_RESET);
@@ -262,6 +274,9 @@ static enum connection_event how_it_ended(struct tunnel *t, enum rpc_status stat
 {
   bool streams_only = t->machine.established;
   bool over = t->machine.state == CONNECTION_CLOSING;
+  /* The router has given the dial up. What an earlier stream has come to is not known. */
+  t->unreached |= t->machine.role == CONNECTION_FORWARD && t->machine.epoch == 0 && !streams_only &&
+                  (status == RPC_NOT_FOUND || status == RPC_DEADLINE_EXCEEDED);
   if (status == RPC_OK)
     return CONNECTION_STREAM_OK;
   if (streams_only || (t->machine.other == CONNECTION_UNKNOWN && !t->machine.asked && may_pass(status)))

@@ -43,6 +43,7 @@ struct tunnel_info tunnel_info(const struct tunnel *t)
       .age_s = (now - t->started_ms) / 1000,
       .orderly = t->machine.remote_eof && !t->failed && !t->machine.reset && !t->machine.reset_heard,
       .reset = t->machine.reset_heard,
+      .unreached = t->unreached,
       .window = c.window,
       .unacked = c.unacked,
       .queued = c.queued,

@@ -91,8 +91,9 @@ struct tunnel_info {
   uint64_t bytes_out;  /* from the local socket to the network */
   uint64_t spliced;    /* of both */
   uint64_t age_s;
-  bool orderly; /* the other side said its end, and nothing failed or was reset so far */
-  bool reset;   /* by the other side */
+  bool orderly;   /* the other side said its end, and nothing failed or was reset so far */
+  bool reset;     /* by the other side */
+  bool unreached; /* a forward's: nothing of it has got to the service's target, for certain */
   /* As in pump_counters, as is `spliced`: */
   uint64_t window, unacked, queued; /* bytes */
   uint64_t rate;                    /* bytes per second */

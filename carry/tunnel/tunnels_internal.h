@@ -58,6 +58,7 @@ struct tunnel {
   uv_timer_t timer;
   int holds;               /* callbacks that are still to come */
   bool failed, cut, known; /* `known`: in the table by connection */
+  bool unreached;          /* F: no target has got anything of it */
   bool told_detached;
   /* Only inside the call that opens a stream, accepts one, or dials. */
   const char *token;

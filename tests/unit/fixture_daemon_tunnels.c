@@ -32,6 +32,7 @@ bool cut_at_once;
 
 void (*opening_begins)(void), (*opening_ends)(void);
 
+bool unreached;
 int opened, closed, failed, detached, resumed;
 
 struct tunnel *last;
@@ -63,6 +64,7 @@ static void on_closed(struct tunnel *t, void *arg)
 {
   (void)arg;
   closed++;
+  unreached = tunnel_info(t).unreached;
   if (last == t)
     last = NULL;
 }

@@ -19,6 +19,7 @@ extern struct answers *answers;
 extern struct tunnels_options options; /* for begin */
 
 extern bool gone;        /* what was closed last is */
+extern bool unreached;   /* what was closed last was */
 extern bool cut_at_once; /* each that opens */
 
 /* Around the time in which a stream that comes has not opened yet; or NULL. */

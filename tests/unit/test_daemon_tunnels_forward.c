@@ -87,6 +87,42 @@ START_TEST(cut_before_an_answer_it_says_so_later)
 }
 END_TEST
 
+/* Whoever has more than one service to ask may ask another one. */
+START_TEST(it_is_known_when_no_target_got_anything)
+{
+  static const struct {
+    const char *code; /* NULL: the router gives it up */
+    bool lost, unreached;
+    enum rpc_status status;
+  } cases[] = {{.code = "ECONNREFUSED", .unreached = true},
+               {.code = "EAI_NONAME", .unreached = true},
+               {.code = "ENOENT", .unreached = true, .lost = true},
+               {.code = ""},
+               {.code = "ETIMEDOUT"},
+               {.code = "ECONNABORTED"},
+               {.status = RPC_NOT_FOUND, .unreached = true},
+               {.status = RPC_DEADLINE_EXCEEDED, .unreached = true},
+               {.status = RPC_NOT_FOUND, .lost = true},
+               {.status = RPC_RESOURCE_EXHAUSTED}};
+  begin_connected();
+  int fd = forward("web");
+  put(fd, "early");
+  struct stream *s = stream_at(0);
+  if (cases[_i].lost) {
+    lose(s);
+    s = stream_at(1);
+  }
+  stream_meet(s, false);
+  if (cases[_i].code != NULL)
+    stream_say_reset(&w, s, cases[_i].code, "a reason");
+  else
+    stream_finish(s, cases[_i].status, "a reason");
+  WORLD_UNTIL(&w, closed == 1);
+  ck_assert_int_eq(unreached, cases[_i].unreached);
+  close(fd);
+}
+END_TEST
+
 /* ---- Detached and resumed ---- */
 
 START_TEST(it_is_detached_and_goes_on)
@@ -478,6 +514,7 @@ static void add_streams(Suite *suite)
   tcase_add_test(t, lost_before_an_answer_it_dials_again);
   tcase_add_test(t, nobody_answers);
   tcase_add_test(t, cut_before_an_answer_it_says_so_later);
+  tcase_add_loop_test(t, it_is_known_when_no_target_got_anything, 0, 10);
   tcase_add_test(t, it_is_detached_and_goes_on);
   tcase_add_loop_test(t, what_did_not_arrive_is_sent_again, 0, 5);
   tcase_add_loop_test(t, what_came_already_is_not_taken_twice, 0, 6);
