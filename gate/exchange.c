@@ -4,11 +4,10 @@
 #include <string.h>
 #include <uv.h>
 
+#include "gate/balance/choose.h"
 #include "gate/paths/page.h"
 #include "gate/paths/rewrite.h"
 #include "gate_internal.h"
-
-enum { SERVICES_MAX = 16 };
 
 bool exchange_method_is(const struct exchange *x, const char *name)
 {
@@ -16,10 +15,13 @@ bool exchange_method_is(const struct exchange *x, const char *name)
   return method.size == strlen(name) && memcmp(method.at, name, method.size) == 0;
 }
 
-static void write_head(struct exchange *x)
+void exchange_write_head(struct exchange *x)
 {
+  struct http1_out *out = &x->upstream->socket.out;
+  size_t before = http1_out_waiting(out);
   x->upstream->parser.to_head = x->to_head;
-  rewrite_request(&x->upstream->socket.out, x->request, x->framing, &x->target, x->client, x->https);
+  rewrite_request(out, x->request, x->framing, &x->target, x->client, x->https);
+  upstream_given(x->upstream, before);
 }
 
 void exchange_refuse(struct exchange *x, unsigned status)
@@ -38,27 +40,37 @@ void exchange_refuse_unknown(struct exchange *x)
   exchange_refuse(x, sites_know(x->gate->sites, x->target.host, uv_now(x->gate->loop)) ? 503 : 404);
 }
 
+static size_t find_services(const struct exchange *x, const char *services[CHOOSE_MAX])
+{
+  return sites_find(x->gate->sites, x->target.host, x->target.path, services, CHOOSE_MAX);
+}
+
+bool exchange_connect(struct exchange *x, bool fresh)
+{
+  const char *services[CHOOSE_MAX];
+  size_t found = find_services(x, services);
+  struct backend *b = backends_choose(x->gate, services, found, x);
+  x->upstream = b != NULL ? upstream_take(b, x, fresh) : NULL;
+  return x->upstream != NULL;
+}
+
 void exchange_route(struct exchange *x)
 {
-  const char *services[SERVICES_MAX];
-  size_t found = sites_find(x->gate->sites, x->target.host, x->target.path, services, SERVICES_MAX);
-  if (found == 0) {
-    if (!waits_enter(x))
-      exchange_refuse_unknown(x);
-    return;
-  }
-  x->upstream = upstream_take(x->gate, services[0], x, false);
-  if (x->upstream == NULL)
+  const char *services[CHOOSE_MAX];
+  if (exchange_connect(x, false))
+    exchange_write_head(x);
+  else if (find_services(x, services) > 0)
     exchange_refuse(x, 500);
-  else
-    write_head(x);
+  else if (!waits_enter(x))
+    exchange_refuse_unknown(x);
 }
 
 void exchange_begin(struct exchange *x)
 {
   struct http1_refusal refusal;
 
-  x->request_over = x->answer_begun = x->switched = false;
+  x->request_over = x->answer_begun = x->switched = x->repeated = false;
+  x->failures = 0;
   x->to_head = exchange_method_is(x, "HEAD");
   x->spoiled = x->framing->upgrade && x->framing->body != HTTP1_NO_BODY;
   http1_target_of(x->request, &x->target, &refusal);
@@ -66,42 +78,27 @@ void exchange_begin(struct exchange *x)
     exchange_route(x);
 }
 
-/* Nothing of an answer came, and nothing of the request is gone that we do not have any more. Who closed an idle
- * connection has not read what came later; but a request that must not be made twice is not. */
-bool exchange_retry(struct exchange *x)
-{
-  static const char *const safe[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"};
-  struct upstream *old = x->upstream;
-  bool is_safe = false;
-
-  for (size_t i = 0; i < sizeof safe / sizeof *safe; i++)
-    is_safe |= exchange_method_is(x, safe[i]);
-  if (!old->reused || !is_safe || x->answer_begun || !http1_parser_is_idle(&old->parser) ||
-      x->framing->body != HTTP1_NO_BODY)
-    return false;
-  x->upstream = upstream_take(x->gate, old->backend->service, x, true);
-  upstream_close(old, true);
-  if (x->upstream == NULL)
-    exchange_refuse(x, 500);
-  else
-    write_head(x);
-  return true;
-}
-
 bool exchange_has_room(struct exchange *x)
 {
-  return x->upstream != NULL && !x->request_over && gate_socket_flush(&x->upstream->socket);
+  return x->upstream != NULL && !x->request_over && upstream_has_room(x->upstream);
 }
 
 void exchange_put(struct exchange *x, struct http1_text piece)
 {
-  rewrite_piece(&x->upstream->socket.out, piece, x->framing->body == HTTP1_CHUNKED);
+  struct http1_out *out = &x->upstream->socket.out;
+  size_t before = http1_out_waiting(out);
+  rewrite_piece(out, piece, x->framing->body == HTTP1_CHUNKED);
+  upstream_given(x->upstream, before);
 }
 
 void exchange_finish(struct exchange *x, struct http1_head *h, unsigned from)
 {
-  if (x->framing->body == HTTP1_CHUNKED)
-    rewrite_trailers(&x->upstream->socket.out, h, from);
+  if (x->framing->body == HTTP1_CHUNKED) {
+    struct http1_out *out = &x->upstream->socket.out;
+    size_t before = http1_out_waiting(out);
+    rewrite_trailers(out, h, from);
+    upstream_given(x->upstream, before);
+  }
   x->request_over = true;
 }
 

@@ -18,6 +18,8 @@ struct gate;
 struct page;
 struct upstream;
 
+enum { EXCHANGE_FAILURES_MAX = 3 };
+
 /* What the client's side does. Heads and trailers are in upstream->parser, which is there in all but `refuse` and
  * `cut`; after these two, and after `finish`, the exchange has no upstream. */
 struct exchange_side {
@@ -53,6 +55,10 @@ struct exchange {
   bool to_head;  /* the answer has no body */
   bool switched; /* bytes are none of HTTP's any more */
   bool spoiled;  /* the upstream cannot be used again */
+  /* The backends that have failed it (backends.c), which it does not go to again. */
+  uint64_t failed_by[EXCHANGE_FAILURES_MAX];
+  unsigned failures;
+  bool repeated; /* one of them may have read it */
   /* Until its host is known, perhaps (waits.c). */
   bool waits;
   unsigned round;

@@ -34,6 +34,12 @@ static void give_up(struct exchange *x, unsigned status)
     exchange_refuse(x, status);
 }
 
+static void misanswered(struct exchange *x)
+{
+  upstream_failed(x->upstream);
+  give_up(x, 502);
+}
+
 static void head(struct exchange *x)
 {
   const struct http1_parser *p = &x->upstream->parser;
@@ -41,7 +47,7 @@ static void head(struct exchange *x)
   if (p->head.status == 101) {
     x->switched = x->framing->upgrade && p->framing.upgrade && x->request_over && x->side->switched != NULL;
     if (!x->switched)
-      give_up(x, 502);
+      misanswered(x);
   } else if (p->head.status < 200) {
     x->side->interim(x);
   } else {
@@ -59,7 +65,7 @@ static void handle(struct exchange *x, enum http1_event event)
   else if (event == HTTP1_END)
     over(x);
   else if (event == HTTP1_REFUSED)
-    give_up(x, 502);
+    misanswered(x);
 }
 
 static void feed(struct exchange *x, const char *bytes, size_t size)
@@ -87,8 +93,10 @@ static bool ended(struct exchange *x)
   if (u->socket.ended && upstream_is_orderly(u) && http1_parser_close(&u->parser) == HTTP1_END) {
     x->spoiled = true;
     over(x);
-  } else if (!exchange_retry(x)) {
-    give_up(x, upstream_trouble(u));
+  } else {
+    upstream_failed(u);
+    if (!exchange_retry(x))
+      give_up(x, upstream_trouble(u));
   }
   return true;
 }
@@ -103,6 +111,7 @@ bool exchange_move(struct exchange *x)
   size_t size = gate_socket_read(&x->upstream->socket, x->gate->scratch, GATE_READ);
   if (size == 0)
     return ended(x);
+  upstream_answered(x->upstream);
   feed(x, x->gate->scratch, size);
   return true;
 }

@@ -49,6 +49,7 @@ static int add_route(struct gate *g, const struct link_route *r)
     return -ENOMEM;
   if (r->port != 0)
     return tcp_add(g, r->port, r->service);
+  backends_keep(g, r->service);
   return sites_add(r->tls ? g->passing : g->sites, r->host, r->path, r->service);
 }
 
@@ -58,6 +59,7 @@ static void routes(const struct link_route *all, size_t count, void *arg)
 
   sites_begin(g->sites);
   sites_begin(g->passing);
+  backends_begin(g);
   apart_clear(g);
   tcp_begin(g);
   for (size_t i = 0; i < count; i++) {
@@ -66,6 +68,7 @@ static void routes(const struct link_route *all, size_t count, void *arg)
   }
   sites_settle(g->sites, uv_now(g->loop));
   sites_settle(g->passing, uv_now(g->loop));
+  backends_settle(g);
   tcp_settle(g);
   waits_told(g);
 }
@@ -251,6 +254,7 @@ void gate_close(struct gate *g, void (*closed)(void *arg), void *arg)
     poller_delay_remove(g->poller, &g->linger);
     poller_delay_remove(g->poller, &g->pool);
     poller_delay_remove(g->poller, &g->retry);
+    poller_delay_remove(g->poller, &g->reach);
     poller_delay_remove(g->poller, &g->unsure);
     poller_delay_remove(g->poller, &g->settling);
     poller_delay_remove(g->poller, &g->leaving);
@@ -280,6 +284,8 @@ static void add_delays(struct gate *g)
   poller_delay_add(g->poller, &g->pool);
   g->retry = (struct poller_delay){.ms = GATE_RETRY_MS, .due = tcp_due};
   poller_delay_add(g->poller, &g->retry);
+  g->reach = (struct poller_delay){.ms = GATE_REACH_MS, .due = upstream_look};
+  poller_delay_add(g->poller, &g->reach);
   g->unsure = (struct poller_delay){.ms = GATE_UNSURE_MS, .due = waits_due};
   g->settling = (struct poller_delay){.ms = GATE_SETTLE_MS, .due = waits_settled};
   poller_delay_add(g->poller, &g->unsure);
@@ -360,6 +366,7 @@ int gate_open(struct gate **out, struct uv_loop_s *loop, const struct gate_optio
   why[0] = '\0';
   if (g != NULL) {
     *g = (struct gate){.loop = loop, .options = options, .events = events, .arg = arg};
+    g->random = uv_hrtime() | 1; /* which is not 0 */
     error = open_parts(g, why);
   }
   if (error == 0) {

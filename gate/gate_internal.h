@@ -15,6 +15,7 @@
 #include "carry/link/link.h"
 #include "exchange.h"
 #include "gate.h"
+#include "gate/balance/health.h"
 #include "gate/paths/sites.h"
 #include "proto/http1/parser.h"
 #include "socket.h"
@@ -42,20 +43,37 @@ enum {
   GATE_UNSURE_MS = 5000, /* a request, until it is known which hosts there are */
   GATE_SETTLE_MS = 2000, /* after the first list of them */
   GATE_LEAVE_MS = 500,   /* a handshake, or the next request of a client, when the gate is told to end */
+  GATE_REACH_MS = 5,     /* between two looks whether a target has taken something */
 };
 
-/* ---- Targets (upstream.c) ---- */
+/* ---- Backends (backends.c) ---- */
 
-/* The connections to one service: there is one as long as it has any. */
+/* A service that requests are passed on to: there is one as long as it is in the list of routes, or has connections. */
 struct backend {
   UT_hash_handle hh;
-  size_t count;
+  uint64_t id; /* never reused */
+  struct health health;
+  bool listed;
+  size_t count; /* of connections */
   struct upstream *idle;
   unsigned idle_count;
   char service[];
 };
 
-/* A connection to a target: an exchange's, or idle. */
+/* One of the services that is to get this request, and has not failed it yet (`x` NULL: none has). NULL: there is none,
+ * or no memory. */
+struct backend *backends_choose(struct gate *g, const char *const *services, size_t count, const struct exchange *x);
+/* The last connection is gone. */
+void backend_unused(struct gate *g, struct backend *b);
+/* A new list: backends_begin, backends_keep for each service in it, backends_settle. */
+void backends_begin(struct gate *g);
+void backends_keep(struct gate *g, const char *service);
+void backends_settle(struct gate *g);
+void backends_close(struct gate *g);
+
+/* ---- Connections to targets (upstream.c) ---- */
+
+/* An exchange's, or idle. */
 struct upstream {
   struct gate_socket socket; /* first */
   struct gate *gate;
@@ -65,33 +83,52 @@ struct upstream {
   struct http1_parser parser;
   char *client; /* whose alone it is; NULL: anybody's */
   bool reused;
-  bool idle;        /* in the pool */
-  unsigned trouble; /* the status that tells clients why there is no answer; 0: it ended in order */
-  struct poller_deadline deadline;
+  bool idle;                       /* in the pool */
+  bool answers;                    /* something of the answer has come */
+  bool reached;                    /* the target has something of what came on this connection */
+  bool unreached;                  /* and it has not, for certain */
+  bool held;                       /* no more is taken until it has */
+  struct http1_out kept;           /* all that was given, until then */
+  uint64_t asked_at;               /* ms */
+  unsigned trouble;                /* the status that tells clients why there is no answer; 0: it ended in order */
+  struct poller_deadline deadline; /* in the pool, or held */
   struct upstream *prev, *next;
 };
 
 extern const struct tunnels_events upstream_events;
 
-/* An idle one of this client if the service's are not shared, or a new one if there is none or `fresh`. NULL: out of
+/* An idle one, of this client if the service's are not shared, or a new one if there is none or `fresh`. NULL: out of
  * memory or descriptors. */
-struct upstream *upstream_take(struct gate *g, const char *service, struct exchange *x, bool fresh);
+struct upstream *upstream_take(struct backend *b, struct exchange *x, bool fresh);
+/* Whether it takes more of a request. */
+bool upstream_has_room(struct upstream *u);
+/* What was written to its socket, behind so many bytes that waited before. */
+void upstream_given(struct upstream *u, size_t before);
+/* Something of an answer has come. */
+void upstream_answered(struct upstream *u);
+/* It has ended without one, or in the middle of one, or its answer is none. */
+void upstream_failed(struct upstream *u);
 /* It is free for the next request. */
 void upstream_give(struct upstream *u);
 void upstream_close(struct upstream *u, bool reset);
 /* Nothing went wrong so far: an end is an end. */
 bool upstream_is_orderly(const struct upstream *u);
+/* Nothing of the request has reached the target, for certain. */
+bool upstream_is_unreached(const struct upstream *u);
 /* The status for a client that gets no answer from it. */
 unsigned upstream_trouble(const struct upstream *u);
 void upstream_idle_too_long(struct poller_deadline *d);
-void backends_close(struct gate *g);
+void upstream_look(struct poller_deadline *d);
 
 /* ---- Exchanges (exchange.h) ---- */
 
 bool exchange_method_is(const struct exchange *x, const char *name);
-/* To another connection, if that is safe. */
+/* It got no answer: to another connection, if that is safe (retry.c). */
 bool exchange_retry(struct exchange *x);
 
+/* With a backend that has not failed it. False: there is none, or nothing to make a connection with. */
+bool exchange_connect(struct exchange *x, bool fresh);
+void exchange_write_head(struct exchange *x);
 /* To the service that has its host and path, if there is one. `refuse` may be called. */
 void exchange_route(struct exchange *x);
 /* Whether the gate answers it itself (own.c). */
@@ -186,7 +223,7 @@ void newcomers_told(struct gate *g);
 void newcomer_due(struct poller_deadline *d);
 void newcomers_close(struct gate *g);
 /* Takes `fd` over, from which nothing has been read. */
-void passage_open(struct gate *g, int fd, const char *peer, const char *service);
+void passage_open(struct gate *g, int fd, const char *peer, struct backend *backend);
 void passages_close(struct gate *g);
 
 /* ---- Services whose connections each serve one client (apart.c) ---- */
@@ -227,8 +264,9 @@ struct gate {
   struct renewal *renewal;
   struct carrier *carrier;
   struct sites *sites;
-  struct sites *passing;     /* the hosts of services that the gate does not read */
-  struct backend *backends;  /* by service */
+  struct sites *passing;    /* the hosts of services that the gate does not read */
+  struct backend *backends; /* by service */
+  uint64_t backends_made, random;
   struct upstream *dialling; /* inside upstream_take */
   struct tcp_port *tcp;      /* by number */
   struct apart *apart;       /* by service */
@@ -241,7 +279,7 @@ struct gate {
   unsigned waiting_count, round;
   bool told, settled; /* the first list has come; and a moment has passed */
   struct poller_deadline settle, leave;
-  struct poller_delay hello, head, idle, linger, pool, stream, unsure, settling, leaving, parting;
+  struct poller_delay hello, head, idle, linger, pool, stream, reach, unsure, settling, leaving, parting;
   struct poller_delay retry; /* of ports */
   const struct gate_events *events;
   void *arg;

@@ -12,6 +12,7 @@
 #include <utlist.h>
 #include <uv.h>
 
+#include "gate/balance/choose.h"
 #include "gate/tls/hello.h"
 #include "gate/tls/tls.h"
 #include "gate_internal.h"
@@ -52,14 +53,14 @@ static void turn_away(struct newcomer *s)
 }
 
 /* The next one has it before this one is gone, so that the gate does not count as empty in between. */
-static void let_in(struct newcomer *s, const char *service)
+static void let_in(struct newcomer *s, struct backend *backend)
 {
   struct gate *g = s->gate;
   int fd = gate_socket_release(&s->socket);
-  struct tls *tls = service == NULL ? tls_open(g->tls, fd) : NULL;
+  struct tls *tls = backend == NULL ? tls_open(g->tls, fd) : NULL;
 
-  if (service != NULL)
-    passage_open(g, fd, s->peer, service);
+  if (backend != NULL)
+    passage_open(g, fd, s->peer, backend);
   else if (tls != NULL)
     client_open(g, fd, tls, s->peer);
   else
@@ -71,17 +72,18 @@ static void decide(struct newcomer *s, enum hello hello, const char *name)
 {
   struct gate *g = s->gate;
   struct http1_text host = {name, strlen(name)}, path = {"/", 1};
-  const char *service = NULL;
+  const char *services[CHOOSE_MAX];
   bool named = hello == HELLO_NAMED;
-  bool passes = named && sites_find(g->passing, host, path, &service, 1) > 0;
-  bool unknown = named && !passes && !sites_have(g->sites, host);
+  size_t passes = named ? sites_find(g->passing, host, path, services, CHOOSE_MAX) : 0;
+  struct backend *backend = backends_choose(g, services, passes, NULL);
+  bool unknown = named && passes == 0 && !sites_have(g->sites, host);
 
   if (unknown && !g->settled && !g->draining)
     return;
-  if (unknown && sites_know(g->passing, host, uv_now(g->loop)))
+  if ((passes > 0 && backend == NULL) || (unknown && sites_know(g->passing, host, uv_now(g->loop))))
     turn_away(s);
   else
-    let_in(s, service);
+    let_in(s, backend);
 }
 
 static void look(struct newcomer *s)

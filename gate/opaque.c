@@ -4,7 +4,7 @@
 #include "gate_internal.h"
 
 /* `source`: where it comes from, unless that is a client. */
-static bool pass(struct gate *g, struct gate_socket *from, struct gate_socket *to, const struct upstream *source)
+static bool pass(struct gate *g, struct gate_socket *from, struct gate_socket *to, struct upstream *source)
 {
   if (!gate_socket_flush(to) || to->shut)
     return false;
@@ -16,6 +16,8 @@ static bool pass(struct gate *g, struct gate_socket *from, struct gate_socket *t
       from->read_error = ECONNRESET;
     return true;
   }
+  if (size > 0 && source != NULL)
+    upstream_answered(source);
   http1_out_put(&to->out, g->scratch, size);
   gate_socket_flush(to);
   return size > 0;

@@ -33,6 +33,7 @@ static void release(struct passage *p, bool reset)
  * is on its way to the service. */
 static void break_off(struct passage *p)
 {
+  upstream_failed(p->exchange.upstream);
   bool silent = p->client.out.capacity == 0 && p->client.read_error == 0 && p->client.write_error == 0;
 
   if (silent) {
@@ -84,7 +85,7 @@ void passages_close(struct gate *g)
     release(g->passages, true); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the list */
 }
 
-void passage_open(struct gate *g, int fd, const char *peer, const char *service)
+void passage_open(struct gate *g, int fd, const char *peer, struct backend *backend)
 {
   struct passage *p = calloc(1, sizeof *p);
   if (p == NULL || (p->peer = strdup(peer)) == NULL) {
@@ -100,7 +101,7 @@ void passage_open(struct gate *g, int fd, const char *peer, const char *service)
   p->gate = g;
   p->exchange = (struct exchange){.gate = g, .side = &passage_side, .client = p->peer, .client_fd = fd, .alone = true};
   DL_APPEND(g->passages, p);
-  p->exchange.upstream = upstream_take(g, service, &p->exchange, true);
+  p->exchange.upstream = upstream_take(backend, &p->exchange, true);
   if (p->exchange.upstream == NULL)
     release(p, true);
 }

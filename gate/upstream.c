@@ -3,6 +3,9 @@
  * answer is read off the tunnel.
  *
  * What comes on an idle connection belongs to no request: it is closed.
+ *
+ * What a new connection is given is kept until something has reached the target: if it cannot be dialled, another one
+ * gets all of it. That is little, so of a long request no more is taken until then.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,13 +14,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utlist.h>
+#include <uv.h>
 
 #include "carry/host/carrier.h"
 #include "carry/tunnel/hops.h"
 #include "carry/tunnel/tunnels.h"
 #include "gate_internal.h"
 
-enum { OUT_KEPT = 16 * 1024 };
+enum { OUT_KEPT = 16 * 1024, GIVEN_KEPT = 128 * 1024 };
 
 /* ---- What the tunnel tells ---- */
 
@@ -73,6 +77,7 @@ static void tunnel_closed(struct tunnel *t, void *arg)
     return;
   if (tunnel_info(t).reset || (u->trouble == 0 && !tunnel_info(t).orderly))
     u->trouble = 502;
+  u->unreached = tunnel_info(t).unreached;
   u->tunnel = NULL;
 }
 
@@ -84,6 +89,11 @@ bool upstream_is_orderly(const struct upstream *u)
   return u->trouble == 0 && (u->tunnel == NULL || !tunnel_info(u->tunnel).reset);
 }
 
+bool upstream_is_unreached(const struct upstream *u)
+{
+  return u->unreached || (u->tunnel != NULL && tunnel_info(u->tunnel).unreached);
+}
+
 unsigned upstream_trouble(const struct upstream *u)
 {
   if (u->tunnel != NULL && tunnel_info(u->tunnel).reset)
@@ -91,33 +101,11 @@ unsigned upstream_trouble(const struct upstream *u)
   return u->trouble != 0 ? u->trouble : 502;
 }
 
-/* ---- Backends ---- */
+/* ---- From beginning to end ---- */
 
-/* Made if there is none. NULL: out of memory. */
-static struct backend *backend_of(struct gate *g, const char *service)
+static uint64_t now_of(const struct upstream *u)
 {
-  size_t size = strlen(service);
-  struct backend *b;
-  HASH_FIND(hh, g->backends, service, size, b);
-  if (b != NULL)
-    return b;
-  b = calloc(1, sizeof *b + size + 1);
-  if (b == NULL)
-    return NULL;
-  memcpy(b->service, service, size + 1);
-  HASH_ADD_KEYPTR(hh, g->backends, b->service, size, b);
-  if (b->hh.tbl != NULL)
-    return b;
-  free(b);
-  return NULL;
-}
-
-static void backend_release(struct gate *g, struct backend *b)
-{
-  if (b->count > 0)
-    return;
-  HASH_DEL(g->backends, b); /* NOLINT(clang-analyzer-core.NullDereference,clang-analyzer-unix.Malloc): it is in it */
-  free(b);
+  return uv_now(u->gate->loop);
 }
 
 static void leave_pool(struct upstream *u)
@@ -127,22 +115,6 @@ static void leave_pool(struct upstream *u)
   u->backend->idle_count--;
   u->idle = false;
 }
-
-void backends_close(struct gate *g)
-{
-  struct backend *b, *next_backend;
-  struct upstream *u, *next;
-
-  HASH_ITER(hh, g->backends, b, next_backend)
-  {
-    DL_FOREACH_SAFE(b->idle, u, next)
-    {
-      upstream_close(u, false);
-    }
-  }
-}
-
-/* ---- One of them ---- */
 
 static void on_ready(struct gate_socket *s)
 {
@@ -229,28 +201,36 @@ static struct upstream *dial(struct gate *g, struct backend *b, const struct exc
   return NULL;
 }
 
-struct upstream *upstream_take(struct gate *g, const char *service, struct exchange *x, bool fresh)
+struct upstream *upstream_take(struct backend *b, struct exchange *x, bool fresh)
 {
-  struct backend *b = backend_of(g, service);
-  struct upstream *u = b != NULL && !fresh ? idle_for(b, x) : NULL;
+  struct upstream *u = fresh ? NULL : idle_for(b, x);
 
   if (u != NULL) {
     leave_pool(u);
     u->reused = true;
-  } else if (b != NULL) {
-    u = dial(g, b, x);
+  } else {
+    u = dial(x->gate, b, x);
   }
-  if (u != NULL)
-    u->exchange = x;
-  else if (b != NULL)
-    backend_release(g, b);
+  if (u == NULL)
+    return NULL;
+  u->exchange = x;
+  u->answers = false;
+  u->asked_at = now_of(u);
+  health_request(&b->health, u->asked_at);
   return u;
+}
+
+static void end_request(struct upstream *u)
+{
+  health_over(&u->backend->health, u->answers, now_of(u));
+  u->exchange = NULL;
 }
 
 void upstream_give(struct upstream *u)
 {
-  u->exchange = NULL;
-  if (u->backend->idle_count == GATE_POOL_MAX || u->gate->draining || u->socket.hung_up || u->tunnel == NULL) {
+  end_request(u);
+  if (u->backend->idle_count == GATE_POOL_MAX || !u->backend->listed || u->gate->draining || u->socket.hung_up ||
+      u->tunnel == NULL) {
     upstream_close(u, false);
     return;
   }
@@ -263,10 +243,22 @@ void upstream_give(struct upstream *u)
   poller_deadline_set(&u->gate->pool, &u->deadline);
 }
 
+static void unhold(struct upstream *u)
+{
+  if (u->held)
+    poller_deadline_clear(&u->gate->reach, &u->deadline);
+  u->held = false;
+}
+
 void upstream_close(struct upstream *u, bool reset)
 {
+  struct backend *b = u->backend;
+
   if (u->idle)
     leave_pool(u);
+  unhold(u);
+  if (u->exchange != NULL)
+    end_request(u);
   if (u->tunnel != NULL) {
     tunnel_set_user(u->tunnel, NULL);
     if (reset)
@@ -274,12 +266,73 @@ void upstream_close(struct upstream *u, bool reset)
   }
   gate_socket_close(&u->socket, reset);
   http1_parser_free(&u->parser);
-  u->backend->count--;
-  backend_release(u->gate, u->backend);
+  http1_out_free(&u->kept);
+  if (--b->count == 0)
+    backend_unused(u->gate, b);
   upstream_free(u);
 }
 
 void upstream_idle_too_long(struct poller_deadline *d)
 {
   upstream_close((struct upstream *)((char *)d - offsetof(struct upstream, deadline)), false);
+}
+
+/* ---- Whether the target is reached ---- */
+
+static void reach(struct upstream *u)
+{
+  u->reached = true;
+  unhold(u);
+  http1_out_free(&u->kept);
+}
+
+void upstream_answered(struct upstream *u)
+{
+  if (u->answers)
+    return;
+  u->answers = true;
+  health_answered(&u->backend->health, now_of(u) - u->asked_at, now_of(u));
+  reach(u);
+}
+
+/* That a target closes what it finds idle is no failure. */
+void upstream_failed(struct upstream *u)
+{
+  struct health *h = &u->backend->health;
+  if (!u->reached && upstream_is_unreached(u))
+    health_dial_failed(h, now_of(u));
+  else if (!u->reused || u->answers)
+    health_failed(h);
+}
+
+void upstream_given(struct upstream *u, size_t before)
+{
+  const struct http1_out *out = &u->socket.out;
+  if (!u->reached)
+    http1_out_put(&u->kept, out->bytes + out->at + before, http1_out_waiting(out) - before);
+}
+
+bool upstream_has_room(struct upstream *u)
+{
+  if (!gate_socket_flush(&u->socket))
+    return false;
+  if (u->reached || http1_out_waiting(&u->kept) < GIVEN_KEPT)
+    return true;
+  if (!u->held)
+    poller_deadline_set(&u->gate->reach, &u->deadline);
+  u->held = true;
+  return false;
+}
+
+/* No event tells it, and few requests are that long. */
+void upstream_look(struct poller_deadline *d)
+{
+  struct upstream *u = (struct upstream *)((char *)d - offsetof(struct upstream, deadline));
+  u->held = false;
+  if (u->tunnel != NULL) {
+    struct tunnel_info info = tunnel_info(u->tunnel);
+    if (info.unacked < info.bytes_out)
+      reach(u);
+  }
+  u->exchange->side->wake(u->exchange);
 }

@@ -8,7 +8,7 @@ size_t choose(struct health *const *all, size_t count, uint64_t random, uint64_t
 {
   size_t takers[CHOOSE_MAX], found = 0;
 
-  if (count == 1)
+  if (count <= 1)
     return 0;
   for (size_t i = 0; i < count; i++) {
     if (health_takes(all[i], now))

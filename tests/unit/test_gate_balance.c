@@ -50,8 +50,8 @@ START_TEST(regular_beats_have_a_least_deviation)
   uint64_t now = beat(&p, PHI_INTERVALS, 10, 10, 0) + 10 + PHI_PAUSE_MS;
   ck_near(phi_of(&p, now), 0.30103, 0.001);
   ck_near(phi_of(&p, now + PHI_DEVIATION_MIN_MS), 0.79953, 0.001);
-  ck_assert_double_lt(phi_of(&p, now + 5 * PHI_DEVIATION_MIN_MS), 8);
-  ck_assert_double_gt(phi_of(&p, now + 6 * PHI_DEVIATION_MIN_MS), 8);
+  ck_assert_double_lt(phi_of(&p, now + UINT64_C(5) * PHI_DEVIATION_MIN_MS), 8);
+  ck_assert_double_gt(phi_of(&p, now + UINT64_C(6) * PHI_DEVIATION_MIN_MS), 8);
 }
 END_TEST
 
