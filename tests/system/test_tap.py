@@ -1,4 +1,5 @@
 """The tap: what a service's mount sees of the HTTP that goes to its target."""
+import concurrent.futures
 import contextlib
 import errno
 import os
@@ -346,3 +347,43 @@ def test_replays_are_bounded_and_end_with_their_service(world):
     for process in waiting[2:]:
         process.communicate(timeout=PATIENCE)
     eventually(lambda: any("the service was withdrawn" in line for line in mount.errors()))
+
+
+@pytest.mark.threads
+def test_many_at_once_by_grpc(world, origin):
+    """What comes is seen on another thread there, while the oldest go and others read; ends at any moment harm nothing."""
+    router = world.router()
+    mount = world.mount(router.address, "raw=off")
+    mount.service("web", origin.address)
+    port = mount.forward("web")
+    mount.write("services/web/inspect/limit", "256K\n")
+    assert lines(mount) == []
+
+    def client(number):
+        with contextlib.closing(Client(port)) as one:
+            for turn in range(30):
+                size = 1000 * (1 + (number + turn) % 20)
+                asked = request(f"/seen?{number}", method="POST", fields=f"Content-Length: {size}\r\n", body=b"b" * size)
+                assert one.asks(asked).endswith(asked)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        work = [pool.submit(client, number) for number in range(8)]
+        while not all(one.done() for one in work):
+            for number in kept(mount):
+                with contextlib.suppress(FileNotFoundError):
+                    text = message(mount, number, "request")
+                    assert text.startswith(b"POST /seen?") or text == b"", text[:40]
+            if len(kept(mount)) > 2:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(mount.path / "services/web/inspect" / str(kept(mount)[-1]))
+        for one in work:
+            one.result()
+    assert sorted(int(line[1]) for line in logged(mount, 240)) == list(range(1, 241))
+    assert mount.values("services/web/stats")["failed"] == "0"
+    with contextlib.closing(Client(port)) as late:
+        late.socket.sendall(request("/large/100000000"))
+        late.head()
+        os.rmdir(mount.path / "services/web")
+        mount.service("web", origin.address)
+        assert mount.read("services/web/requests") == "" and kept(mount) == []
+        late.lines.read(1000000)
