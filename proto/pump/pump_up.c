@@ -49,13 +49,19 @@ static size_t write_prefix(struct pump *p, uint8_t out[PREFIX_MAX], const struct
   return used + payload_prefix(out + used, piece->size, piece->size == 0);
 }
 
-/* What is not data, which may be nothing. An ack that was due may have gone meanwhile. */
-static void say_alone(struct pump *p, bool last, struct errand **later)
+/* What is not data, which may be nothing: an ack that was due may have gone meanwhile. */
+static void say_alone(struct pump *p, struct errand **later)
 {
   uint8_t prefix[PREFIX_MAX];
-  struct stream_say what = {.head = prefix, .head_size = write_prefix(p, prefix, NULL), .last = last};
-  if (what.head_size > 0 || last)
+  const struct stream_say what = {.head = prefix, .head_size = write_prefix(p, prefix, NULL)};
+  if (what.head_size > 0)
     pump_say(p->stream, &what, later);
+}
+
+/* Nothing is left to be said: a half-close says by itself that everything was taken. */
+static void half_close(struct pump *p, struct errand **later)
+{
+  pump_say(p->stream, &(struct stream_say){.last = true}, later);
 }
 
 /* Where the data of a message is: in memory, or in a pipe that is given away. False: memory is short, and the
@@ -237,7 +243,7 @@ static bool say_next(struct pump *p, struct errand **later)
   if (piece != NULL)
     say_piece(p, piece, later);
   else if (s->out.half_close_due)
-    say_alone(p, true, later);
+    half_close(p, later);
   return piece != NULL || s->out.half_close_due;
 }
 
@@ -259,7 +265,7 @@ void pump_up_run(struct pump *p, struct errand **later)
     bytes += n;
   }
   if (pump_say_can(p->stream) && (p->up.window_due || pump_ack_due(p)))
-    say_alone(p, false, later);
+    say_alone(p, later);
   if (p->fd >= 0 && p->up.discard && !p->up.socket_over && !p->up.dry)
     pump_read_discard(p);
 }

@@ -4,10 +4,12 @@
 
 #include <check.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <utlist.h>
 
 #include "proto/host/home.h"
 #include "proto/stream/stream.h"
+#include "proto/wire/payload.h"
 
 enum {
   ROOM = 64 << 10,    /* bytes */
@@ -166,6 +168,17 @@ static void step(struct errand *e)
 
 /* ---- The near end ---- */
 
+/* A half-close says that all was taken: only an end, data or a last word stand before it. */
+static void check_last(const struct stream_say *what)
+{
+  struct iovec head = {.iov_base = (void *)(uintptr_t)what->head, .iov_len = what->head_size};
+  struct payload payload;
+  if (!what->last || what->head_size == 0 || what->body != NULL)
+    return;
+  ck_assert_int_eq(payload_parse(&head, 1, &payload), 0);
+  ck_assert(payload.eof);
+}
+
 static enum stream_said said(struct pair *p)
 {
   look(p);
@@ -189,6 +202,7 @@ static enum stream_said near_say(struct stream *s, const struct stream_say *what
   struct pair *p = of(s);
   ck_assert(p->started && !p->up.saying && !p->up.last_said);
   ck_assert_uint_le(what->head_size, STREAM_HEAD_MAX);
+  check_last(what);
   if (p->over)
     return STREAM_BROKEN;
   p->up.last_said = what->last;

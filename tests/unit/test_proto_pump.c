@@ -22,8 +22,6 @@ START_TEST(test_echo_and_both_ends)
   ck_assert(it->local_eof && it->remote_eof);
   ck_assert_int_eq(it->status, RPC_OK);
   hear_end(0);
-  /* The end of its echo was acked before the stream was half-closed. */
-  ck_assert_uint_eq(seen_by(0).ack.taken, (20 << 20) + 2);
 }
 END_TEST
 
@@ -58,8 +56,6 @@ START_TEST(test_acks_are_said_after_the_end)
   ck_assert_int_eq(it->status, RPC_OK);
   hear_end(0);
   ck_assert_str_eq(seen_by(0).order, "EA.");
-  ck_assert_uint_eq(seen_by(0).ack.taken, TOTAL + 1);
-  ck_assert_uint_eq(seen_by(0).ack.messages, COUNT + 1);
 }
 END_TEST
 

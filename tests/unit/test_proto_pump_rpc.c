@@ -17,7 +17,6 @@ START_TEST(test_echo_and_both_ends)
   ck_assert(it->local_eof && it->remote_eof);
   ck_assert_int_eq(it->status, RPC_OK);
   hear_end(0);
-  ck_assert_uint_eq(seen_by(0).ack.taken, TOTAL + 1);
 }
 END_TEST
 
