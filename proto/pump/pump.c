@@ -135,6 +135,9 @@ static void make_current(struct pump *p, struct pump_stream *s, const struct pum
     explicit_bzero(&answer, sizeof answer);
   }
   pump_ack_restart(p);
+  /* Who attaches waits for it. */
+  if (a->answer != NULL && p->fd < 0 && p->down.sequence.received == 0)
+    pump_ack_answer_later(p);
   if (s->out.over)
     pump_up_pause(p);
   if (s->original) {

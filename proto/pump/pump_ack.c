@@ -1,6 +1,9 @@
 /* What the other side is told of the local socket's progress. An ack rides on whatever is sent next; when it is due and
  * nothing is, it goes alone. One that is not due yet waits for the set's clock, which runs only while one does; for a
  * greeting the clock that strikes each second will do.
+ *
+ * The header that answers a dial waits in the same way: what the target says first mostly comes within that time, and
+ * a message of its own wakes each program on the way once more.
  */
 #include <time.h>
 
@@ -49,6 +52,7 @@ void pump_ack_restart(struct pump *p)
 {
   pthread_mutex_lock(&p->acks.lock);
   acks_restart(&p->acks.acks);
+  p->acks.answer_at = 0;
   pthread_mutex_unlock(&p->acks.lock);
   atomic_store_explicit(&p->acks.stopped, false, memory_order_relaxed);
 }
@@ -57,8 +61,10 @@ bool pump_ack_due(struct pump *p)
 {
   if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
     return false;
+  uint64_t now = pump_now_us();
   pthread_mutex_lock(&p->acks.lock);
-  bool due = acks_due(&p->acks.acks, pump_now_us());
+  bool answers = p->acks.answer_at != 0 && p->acks.answer_at <= now;
+  bool due = answers || acks_due(&p->acks.acks, now);
   pthread_mutex_unlock(&p->acks.lock);
   return due;
 }
@@ -68,9 +74,36 @@ static bool is_unsaid(struct pump *p)
   if (atomic_load_explicit(&p->acks.stopped, memory_order_relaxed))
     return false;
   pthread_mutex_lock(&p->acks.lock);
-  bool unsaid = acks_unsaid(&p->acks.acks);
+  bool unsaid = p->acks.answer_at != 0 || acks_unsaid(&p->acks.acks);
   pthread_mutex_unlock(&p->acks.lock);
   return unsaid;
+}
+
+/* ---- Our header ---- */
+
+static void set_answer_at(struct pump *p, uint64_t at)
+{
+  pthread_mutex_lock(&p->acks.lock);
+  p->acks.answer_at = at;
+  pthread_mutex_unlock(&p->acks.lock);
+}
+
+void pump_ack_answer_later(struct pump *p)
+{
+  set_answer_at(p, pump_now_us() + ACKS_DELAY_US);
+}
+
+bool pump_ack_answer_waits(struct pump *p)
+{
+  pthread_mutex_lock(&p->acks.lock);
+  bool waits = p->acks.answer_at != 0;
+  pthread_mutex_unlock(&p->acks.lock);
+  return waits;
+}
+
+void pump_ack_answered(struct pump *p)
+{
+  set_answer_at(p, 0);
 }
 
 size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX])

@@ -171,6 +171,7 @@ struct pump_down {
 struct pump_acks {
   pthread_mutex_t lock;
   struct acks acks;
+  uint64_t answer_at;  /* not 0: our header is said with what is said next, or else at this time */
   atomic_bool stopped; /* nothing can be said any more, or the other side would not understand it */
   atomic_bool waiting; /* in the set's list, or about to be */
   struct pump *next;   /* in that list */
@@ -280,7 +281,8 @@ void pump_say_start(struct pump_stream *s, const void *first, size_t size, struc
 void pump_say(struct pump_stream *s, const struct stream_say *what, struct errand **later);
 /* What is to be said before all else. When memory is short, the stream is cancelled. */
 void pump_say_header(struct pump_stream *s, const struct header *h);
-/* One word that is due and goes before data, of which there is some that was not sent yet (`data`). False: none is. */
+/* One word that is due and goes before data, of which there is some that was not sent yet (`data`). A header may wait
+ * for data. False: none is due. */
 bool pump_say_word(struct pump_stream *s, bool data, struct errand **later);
 /* Says what can be said. Takes the lock itself. */
 void pump_say_go(struct pump_stream *s);
@@ -410,6 +412,12 @@ void pump_ack_taken(struct pump *p, uint64_t bytes, uint64_t messages);
 /* The other side answered, and is to know that we have heard it. */
 void pump_ack_greet(struct pump *p);
 bool pump_ack_due(struct pump *p);
+/* Our header need not be said at once: nobody waits for it alone, and something to say may follow soon. From now on it
+ * is due after the time that an ack may wait. */
+void pump_ack_answer_later(struct pump *p);
+bool pump_ack_answer_waits(struct pump *p);
+/* It does not wait any more. */
+void pump_ack_answered(struct pump *p);
 /* If there is one to say, writes the field and returns its size; else 0. */
 size_t pump_ack_write(struct pump *p, uint8_t out[PAYLOAD_ACK_MAX]);
 /* After pump_down_run: says an ack if it is time, or sees to it that it will be. Without locks held. */

@@ -94,21 +94,40 @@ void pump_say_header(struct pump_stream *s, const struct header *h)
   explicit_bzero(packed, sizeof packed);
 }
 
-static void say_word(struct pump_stream *s, struct bytes *due, bool last, struct errand **later)
+static void say_word(struct pump_stream *s, struct bytes *due, bool last, bool more, struct errand **later)
 {
   struct bytes word = *due;
   *due = (struct bytes){0};
-  pump_say(s, &(struct stream_say){.body = &word, .last = last}, later);
+  pump_say(s, &(struct stream_say){.body = &word, .last = last, .more = more}, later);
   bytes_drop(&word);
+}
+
+/* Something is due behind the header. */
+static bool more_follows(const struct pump_stream *s, const struct pump *p, bool data)
+{
+  return data || s->out.last_due.size > 0 || s->out.half_close_due || (p != NULL && p->up.eof_due);
+}
+
+static bool say_header(struct pump_stream *s, bool data, struct errand **later)
+{
+  struct pump *p = atomic_load_explicit(&s->pump, memory_order_relaxed);
+  if (p != NULL && p->stream != s)
+    p = NULL;
+  bool more = more_follows(s, p, data);
+  if (p != NULL && !more && pump_ack_answer_waits(p))
+    return false;
+  if (p != NULL)
+    pump_ack_answered(p);
+  say_word(s, &s->out.header_due, false, more, later);
+  return true;
 }
 
 bool pump_say_word(struct pump_stream *s, bool data, struct errand **later)
 {
   if (s->out.header_due.size > 0)
-    say_word(s, &s->out.header_due, false, later);
-  else if (s->out.last_due.size > 0 && !(data && s->out.last_waits))
-    say_word(s, &s->out.last_due, true, later);
-  else
+    return say_header(s, data, later);
+  if (s->out.last_due.size == 0 || (data && s->out.last_waits))
     return false;
+  say_word(s, &s->out.last_due, true, false, later);
   return true;
 }

@@ -49,10 +49,13 @@ static size_t write_prefix(struct pump *p, uint8_t out[PREFIX_MAX], const struct
   return used + payload_prefix(out + used, piece->size, piece->size == 0);
 }
 
-/* What is not data, which may be nothing: an ack that was due may have gone meanwhile. */
+/* What is not data, which may be nothing: an ack that was due may have gone meanwhile. Our header goes before. */
 static void say_alone(struct pump *p, struct errand **later)
 {
   uint8_t prefix[PREFIX_MAX];
+  pump_ack_answered(p);
+  if (pump_say_word(p->stream, false, later) && !pump_say_can(p->stream))
+    return;
   const struct stream_say what = {.head = prefix, .head_size = write_prefix(p, prefix, NULL)};
   if (what.head_size > 0)
     pump_say(p->stream, &what, later);

@@ -1,6 +1,6 @@
 /* What goes out: the preamble, then frames. What is said first waits for the end of the turn, so that a dial and what
- * the application has sent by then leave together. What the socket does not take is kept, heads as a copy and a body
- * by reference or in its pipe, until it does.
+ * the application has sent by then leave together; a message behind which another one follows waits for that. What the
+ * socket does not take is kept, heads as a copy and a body by reference or in its pipe, until it does.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -191,6 +191,17 @@ static enum stream_said result(struct raw_stream *s, bool good)
   return s->saying ? STREAM_SAYING : STREAM_SAID;
 }
 
+/* The next one says it. */
+static enum stream_said wait_for_next(struct raw_stream *s, struct outgoing *o)
+{
+  add(o, o->body.at, o->body.size);
+  o->heads = o->count;
+  if (keep_heads(s, o, 0) == 0)
+    return STREAM_SAID;
+  errno = ENOMEM;
+  return result(s, false);
+}
+
 enum stream_said raw_say(struct stream *stream, const struct stream_say *what, struct errand **later)
 {
   struct raw_stream *s = (struct raw_stream *)stream;
@@ -201,11 +212,12 @@ enum stream_said raw_say(struct stream *stream, const struct stream_say *what, s
   o.body = (struct bytes){0};
   pthread_mutex_lock(&s->lock);
   if (!raw_stream_is_over(s) && !s->has_status && !s->last) {
+    bool goes_now = !what->more || s->first != NULL || waits(s) || what->pipe != NULL;
     s->last = what->last;
     s->pipe = what->pipe;
     collect_waiting(s, &o);
     collect_frame(&o, what);
-    said = result(s, push(s, &o, false));
+    said = goes_now ? result(s, push(s, &o, false)) : wait_for_next(s, &o);
   } else {
     pipes_give(what->pipe);
   }

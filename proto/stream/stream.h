@@ -35,6 +35,7 @@ struct stream_say {
   const struct bytes *body; /* NULL, or what stands behind it; the kind takes a reference of its own */
   struct pooled_pipe *pipe; /* NULL, or holds what stands behind it, and nothing else; the kind takes the pipe */
   bool last;                /* ends this direction in order, behind the message; with neither head nor body only that */
+  bool more;                /* another message follows at once: this one may wait for it, to go out together */
 };
 
 /* What is in the way of a kind while the user holds its locks goes to `later`, at the front: the user runs that list by

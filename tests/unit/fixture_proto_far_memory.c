@@ -35,6 +35,7 @@ struct pair {
   struct way up, down; /* from near to far, and back */
   unsigned original;   /* how many times it is to be told */
   bool started, over, near_told, far_told, freed;
+  bool more; /* was announced, and is said before the loop has its turn */
   enum rpc_status status;
   const char *text;
   struct errand step;
@@ -157,6 +158,7 @@ static void step(struct errand *e)
 {
   struct pair *p = (struct pair *)((char *)e - offsetof(struct pair, step));
   p->stepping = false;
+  ck_assert(!p->more || p->up.saying || p->over);
   for (int i = 0; i < STEPS_AT_ONCE && !p->freed; i++)
     if (!tell_far(p) && !tell_near(p))
       return;
@@ -203,6 +205,7 @@ static enum stream_said near_say(struct stream *s, const struct stream_say *what
   ck_assert(p->started && !p->up.saying && !p->up.last_said);
   ck_assert_uint_le(what->head_size, STREAM_HEAD_MAX);
   check_last(what);
+  p->more = what->more;
   if (p->over)
     return STREAM_BROKEN;
   p->up.last_said = what->last;

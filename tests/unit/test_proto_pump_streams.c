@@ -470,6 +470,74 @@ START_TEST(test_answer)
 }
 END_TEST
 
+static void answer_at(uint64_t us)
+{
+  pthread_mutex_lock(&it->pump->acks.lock);
+  ck_assert_uint_ne(it->pump->acks.answer_at, 0);
+  it->pump->acks.answer_at = us;
+  pthread_mutex_unlock(&it->pump->acks.lock);
+}
+
+static void begin_to_answer(void)
+{
+  const struct header h = {.has_connection = true, .connection = {7}, .limit = LIMIT};
+  const struct pump_attachment a = {.answer = &h};
+  create_pump(0);
+  open_next(0, "silent");
+  tell_other_answer(0, false);
+  WAIT_FOR(it->header);
+  use_stream(0, 0, &a);
+}
+
+/* As long as the target has not said anything; but not for ever. */
+START_TEST(test_answer_to_a_dial_waits)
+{
+  begin_to_answer();
+  answer_at(UINT64_MAX);
+  settle();
+  ck_assert_str_eq(seen_by(0).order, "");
+  answer_at(1);
+  WAIT_FOR(strcmp(seen_by(0).order, "H") == 0);
+  ck_assert_uint_eq(it->pump->acks.answer_at, 0);
+}
+END_TEST
+
+/* Nor does an ack go before it. */
+START_TEST(test_answer_to_a_dial_goes_before_an_ack)
+{
+  begin_to_answer();
+  answer_at(UINT64_MAX);
+  give_socket(0);
+  tell_other_data(0, 1000, 1);
+  hear(0, 0, 1000);
+  WAIT_FOR(seen_by(0).ack.taken == 1000);
+  ck_assert_str_eq(seen_by(0).order, "HA");
+}
+END_TEST
+
+/* What comes first does not wait for it. */
+START_TEST(test_answer_to_a_dial_goes_with_what_follows)
+{
+  static const char *const orders[] = {"HD", "HE", "HR.", "HF.", "H."};
+  begin_to_answer();
+  answer_at(UINT64_MAX);
+  if (_i == 0) {
+    int fd = make_socket(0, false);
+    push(0);
+    ck_assert_int_eq(pump_give_socket(it->pump, fd), 0);
+  } else if (_i == 1) {
+    pump_send_eof(it->pump, false);
+  } else if (_i == 2) {
+    pump_stream_send_reset(it->stream, "ECONNREFUSED", "nobody listens");
+  } else if (_i == 3) {
+    pump_stream_send_refused(it->stream, "an older epoch");
+  } else {
+    pump_stream_half_close(it->stream);
+  }
+  WAIT_FOR(strcmp(seen_by(0).order, orders[_i]) == 0);
+}
+END_TEST
+
 /* On a stream that no pump has. */
 START_TEST(test_last_word_without_a_pump)
 {
@@ -596,6 +664,9 @@ Suite *test_suite(void)
   tcase_add_loop_test(tcase, test_former_stream_is_not_heard, 0, 2);
   tcase_add_test(tcase, test_forged_ack_ends_its_stream);
   tcase_add_test(tcase, test_answer);
+  tcase_add_test(tcase, test_answer_to_a_dial_waits);
+  tcase_add_test(tcase, test_answer_to_a_dial_goes_before_an_ack);
+  tcase_add_loop_test(tcase, test_answer_to_a_dial_goes_with_what_follows, 0, 5);
   tcase_add_loop_test(tcase, test_last_word_without_a_pump, 0, 4);
   tcase_add_loop_test(tcase, test_refused, 0, 2);
   tcase_add_loop_test(tcase, test_first_word_without_a_pump, 0, 4);

@@ -134,6 +134,31 @@ START_TEST(its_end_goes_with_the_last_message)
 }
 END_TEST
 
+/* What another message follows waits for that. */
+START_TEST(two_messages_go_together)
+{
+  int fd = dialled(&user);
+  const struct stream_kind *kind = user.stream->kind;
+  const struct stream_say first_one = {.head = "one", .head_size = 3, .more = true},
+                          second = {.head = "two", .head_size = 3};
+  struct errand *later = NULL;
+  ck_assert_int_eq(kind->say(user.stream, &first_one, &later), STREAM_SAID);
+  int waiting = 0;
+  ck_assert_int_eq(ioctl(fd, FIONREAD, &waiting), 0);
+  ck_assert_int_eq(waiting, 0);
+  unsigned before = segments_in(fd);
+  ck_assert_int_eq(kind->say(user.stream, &second, &later), STREAM_SAID);
+  ck_assert_uint_eq(raw_router_frame(&end, fd, bytes, sizeof bytes), 3);
+  ck_assert_mem_eq(bytes, "one", 3);
+  ck_assert_uint_eq(raw_router_frame(&end, fd, bytes, sizeof bytes), 3);
+  ck_assert_mem_eq(bytes, "two", 3);
+  ck_assert_uint_eq(segments_in(fd) - before, 1);
+  raw_user_hear(&user);
+  raw_router_reset(fd);
+  ends(&user, RPC_ABORTED);
+}
+END_TEST
+
 START_TEST(one_that_is_parked)
 {
   raw_end_line(&end);
@@ -768,6 +793,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, a_dial_and_its_answer);
   tcase_add_test(tcase, the_other_side_ends_first);
   tcase_add_loop_test(tcase, its_end_goes_with_the_last_message, 0, 2);
+  tcase_add_test(tcase, two_messages_go_together);
   tcase_add_test(tcase, one_that_is_parked);
   tcase_add_test(tcase, the_router_is_slow);
   tcase_add_test(tcase, large_messages_arrive);
