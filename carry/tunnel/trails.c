@@ -1,4 +1,5 @@
-/* What comes within a moment goes in one call. What does not fit is left out: a loop goes on, and comes again.
+/* What comes within a moment goes in one call, a shorter one if a target waits for the answer. What does not fit is
+ * left out: a loop goes on, and comes again.
  *
  * An origin for which nothing was dialled yet is asked for with a zero, which the router does not remember.
  */
@@ -11,7 +12,11 @@
 #include "carry_host.h"
 #include "tunnels_internal.h"
 
-enum { DELAY_MS = 10, FROM = 8 /* a loop has many at once: what few do costs the router nothing */ };
+enum {
+  DELAY_MS = 100,
+  HELD_DELAY_MS = 10,
+  FROM = 8 /* a loop has many at once: what few do costs the router nothing */
+};
 
 struct trails_held {
   struct tunnel *tunnel;
@@ -141,10 +146,13 @@ static void on_due(uv_timer_t *timer)
 
 static void ask(struct trails *t)
 {
-  if (t->due || t->question != NULL || (t->next.count == 0 && t->held == NULL))
+  bool hurries = t->held != NULL;
+
+  if (t->question != NULL || (t->next.count == 0 && !hurries) || (t->due && (t->hurries || !hurries)))
     return;
   t->due = true;
-  uv_timer_start(&t->timer, on_due, DELAY_MS, 0);
+  t->hurries = hurries;
+  uv_timer_start(&t->timer, on_due, hurries ? HELD_DELAY_MS : DELAY_MS, 0);
 }
 
 void trails_add(struct trails *t, const struct tunnel *tunnel)

@@ -29,6 +29,7 @@ struct trails {
   struct tunnels *tunnels;
   uv_timer_t timer;
   bool due;                        /* the timer runs */
+  bool hurries;                    /* since one is held */
   struct carry_question *question; /* for `asked` */
   struct trails_batch next, asked;
   struct caution caution;
