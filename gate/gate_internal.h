@@ -39,7 +39,7 @@ enum {
   GATE_LINGER_MS = 2000, /* a client that was said good-bye */
   GATE_POOL_MS = 10000,  /* a connection to a target that nobody uses */
   GATE_RETRY_MS = 1000,  /* a port that could not be listened on */
-  GATE_POOL_MAX = 32,    /* such connections of one service */
+  GATE_POOL_MAX = 128,   /* such connections of one service */
   GATE_UNSURE_MS = 5000, /* a request, until it is known which hosts there are */
   GATE_SETTLE_MS = 2000, /* after the first list of them */
   GATE_LEAVE_MS = 500,   /* a handshake, or the next request of a client, when the gate is told to end */

@@ -476,6 +476,18 @@ def test_many_streams_at_once(gate):
     assert "2000 succeeded, 0 failed" in out, out
 
 
+def test_the_connections_of_many_streams_are_used_again(place, client):
+    before = place.origin.accepted
+    for _ in range(4):
+        first = client.next
+        client.next += 200
+        client.send(b"".join(open_streams(100, first)))
+        for stream in range(first, client.next, 2):
+            client.wait(lambda: stream in client.answers and client.answers[stream].over(), what="an answer")
+            assert client.answers[stream].body == b"hello\n"
+    assert place.origin.accepted - before <= 150
+
+
 # --- the beginning and the end ---
 
 
