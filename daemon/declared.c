@@ -77,6 +77,37 @@ static int restore_proxy(struct daemon *d, const struct state_declaration *item,
   return 0;
 }
 
+/* A page is in parts, which follow each other. */
+static int restore_page(struct service *s, const struct state_declaration *item)
+{
+  const struct rules_text *page = &service_rules(s)->of[RULE_OFFLINE];
+  size_t size = page->size + item->text_size;
+  char *whole = malloc(size);
+  int err;
+
+  if (whole == NULL)
+    return -ENOMEM;
+  if (page->size > 0)
+    memcpy(whole, page->at, page->size);
+  memcpy(whole + page->size, item->text, item->text_size);
+  err = service_set_rule(s, RULE_OFFLINE, whole, size);
+  free(whole);
+  return err;
+}
+
+static int restore_rule(struct daemon *d, const struct state_declaration *item, const char **why)
+{
+  struct service *s = services_find(d->services, item->name);
+  int err = 0;
+
+  if (s != NULL && item->rule == RULE_OFFLINE)
+    err = restore_page(s, item);
+  else if (s != NULL)
+    err = service_add_rule(s, item->rule, item->text, false);
+  *why = err == -ENOMEM ? "memory is short" : "too much is said of requests";
+  return err;
+}
+
 static int restore_forward(struct daemon *d, const struct state_declaration *item, const char **why)
 {
   struct forward *f = forwards_find(d->forwards, item->name);
@@ -105,6 +136,7 @@ static int render(struct state_text *out, void *arg)
     for (size_t i = 0; (name = service_public(s, i)) != NULL; i++)
       state_text_public(out, service_name(s), name->name);
     state_text_proxy(out, service_name(s), service_proxy(s));
+    state_text_rules(out, service_name(s), service_rules(s));
   }
   while ((f = forwards_next(d->forwards, f)) != NULL)
     for (size_t i = 0; (listener = forward_listener(f, i)) != NULL; i++)
@@ -138,7 +170,8 @@ int declared_restore(struct daemon *d)
                                 const char **why) = {[STATE_SERVICE] = restore_service,
                                                      [STATE_FORWARD] = restore_forward,
                                                      [STATE_PUBLIC] = restore_public,
-                                                     [STATE_PROXY] = restore_proxy};
+                                                     [STATE_PROXY] = restore_proxy,
+                                                     [STATE_RULE] = restore_rule};
   const char *why = "memory is short";
   int err = 0;
 

@@ -8,6 +8,7 @@
 #include "gate/paths/page.h"
 #include "gate/paths/rewrite.h"
 #include "gate_internal.h"
+#include "guard.h"
 
 bool exchange_method_is(const struct exchange *x, const char *name)
 {
@@ -20,7 +21,8 @@ void exchange_write_head(struct exchange *x)
   struct http1_out *out = &x->upstream->socket.out;
   size_t before = http1_out_waiting(out);
   x->upstream->parser.to_head = x->to_head;
-  rewrite_request(out, x->request, x->framing, &x->target, x->client, x->https);
+  rewrite_request(out, x->request, x->framing, &x->target, guard_fields(x->gate, x->upstream->backend->service),
+                  x->client, x->https);
   upstream_given(x->upstream, before);
 }
 
@@ -57,9 +59,12 @@ bool exchange_connect(struct exchange *x, bool fresh)
 void exchange_route(struct exchange *x)
 {
   const char *services[CHOOSE_MAX];
+  size_t found = find_services(x, services);
+  if (found > 0 && !guard_admits(x, services, found))
+    return;
   if (exchange_connect(x, false))
     exchange_write_head(x);
-  else if (find_services(x, services) > 0)
+  else if (found > 0)
     exchange_refuse(x, 500);
   else if (!waits_enter(x))
     exchange_refuse_unknown(x);

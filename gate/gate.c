@@ -42,9 +42,13 @@ static void refused(const char *why, void *arg)
   g->events->says(why, g->arg);
 }
 
-/* A host is somebody's with all its kinds; but what is to pass unread is not read. */
+/* A host is somebody's with all its kinds; but what is to pass unread is not read. What cannot be guarded is not
+ * served. */
 static int add_route(struct gate *g, const struct link_route *r)
 {
+  int error = rulesets_put(g->rules, r->service, r->rules, r->rules_size);
+  if (error != 0)
+    return error;
   if (r->per_client && apart_add(g, r->service) != 0)
     return -ENOMEM;
   if (r->port != 0)
@@ -62,10 +66,12 @@ static void routes(const struct link_route *all, size_t count, void *arg)
   backends_begin(g);
   apart_clear(g);
   tcp_begin(g);
+  rulesets_begin(g->rules);
   for (size_t i = 0; i < count; i++) {
     if (add_route(g, &all[i]) != 0)
       g->events->says("short of memory: not all names can be served", g->arg);
   }
+  rulesets_settle(g->rules);
   sites_settle(g->sites, uv_now(g->loop));
   sites_settle(g->passing, uv_now(g->loop));
   backends_settle(g);
@@ -227,6 +233,7 @@ static void close_next(void *arg)
     sites_free(g->sites);
     apart_clear(g);
     sites_free(g->passing);
+    rulesets_free(g->rules);
     free(g);
     if (closed != NULL)
       closed(closed_arg);
@@ -333,7 +340,8 @@ static int open_parts(struct gate *g, char why[GATE_WHY_MAX])
 
   g->sites = sites_create();
   g->passing = sites_create();
-  int error = g->sites != NULL && g->passing != NULL ? nest_open(&g->nest, g->loop) : -ENOMEM;
+  g->rules = rulesets_create();
+  int error = g->sites != NULL && g->passing != NULL && g->rules != NULL ? nest_open(&g->nest, g->loop) : -ENOMEM;
   if (error != 0)
     return error;
   add_delays(g);

@@ -17,6 +17,7 @@
 #include "gate.h"
 #include "gate/balance/health.h"
 #include "gate/paths/sites.h"
+#include "gate/rules/rulesets.h"
 #include "proto/http1/parser.h"
 #include "socket.h"
 
@@ -265,6 +266,7 @@ struct gate {
   struct carrier *carrier;
   struct sites *sites;
   struct sites *passing;    /* the hosts of services that the gate does not read */
+  struct rulesets *rules;   /* by service */
   struct backend *backends; /* by service */
   uint64_t backends_made, random;
   struct upstream *dialling; /* inside upstream_take */

@@ -8,6 +8,7 @@
 
 #include "gate/tls/hello.h"
 #include "gate_internal.h"
+#include "guard.h"
 
 enum { ROUNDS_MAX = 16 };
 
@@ -87,7 +88,8 @@ void passages_close(struct gate *g)
 
 void passage_open(struct gate *g, int fd, const char *peer, struct backend *backend)
 {
-  struct passage *p = calloc(1, sizeof *p);
+  const char *service = backend->service;
+  struct passage *p = guard_lets_in(g, &service, 1, peer) ? calloc(1, sizeof *p) : NULL;
   if (p == NULL || (p->peer = strdup(peer)) == NULL) {
     free(p);
     close(fd);

@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "carry/host/carrier.h"
 #include "carry/net/listener.h"
 #include "carry/tunnel/tunnels.h"
 #include "gate_internal.h"
+#include "guard.h"
 
 enum { SERVICES_MAX = 8, SERVICE_SIZE = 64 };
 
@@ -63,7 +65,12 @@ static void accepted(struct listener *l, int fd, const char *peer, void *arg)
   struct tcp_port *p = arg;
   (void)l;
   p->next = (p->next + 1) % p->count;
-  tunnels_forward(carrier_tunnels(p->gate->carrier), p->services[p->next], fd, peer, NULL);
+  const char *service = p->services[p->next];
+  if (!guard_lets_in(p->gate, &service, 1, peer)) {
+    close(fd);
+    return;
+  }
+  tunnels_forward(carrier_tunnels(p->gate->carrier), service, fd, peer, NULL);
 }
 
 static void starved(struct listener *l, int error, void *arg)

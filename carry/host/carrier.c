@@ -133,12 +133,12 @@ static void routes_changed(struct carrier *c)
   uv_timer_start(&c->routes_timer, routes_look, 0, 0);
 }
 
-static void link_public(struct link *l, const char *name, const struct public_name *names, size_t count, void *arg)
+static void link_public(struct link *l, const char *name, const struct link_public *is, void *arg)
 {
   struct carrier *c = arg;
 
   (void)l;
-  if (c->has_timer && routes_put(&c->routes, name, names, count))
+  if (c->has_timer && routes_put(&c->routes, name, is))
     routes_changed(c);
 }
 

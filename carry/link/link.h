@@ -35,6 +35,14 @@ struct link_service {
   bool again;      /* told before; the router was lost meanwhile */
 };
 
+/* What a gate is told of a service. */
+struct link_public {
+  const struct public_name *names;
+  size_t count;         /* 0: nothing */
+  const uint8_t *rules; /* what its owner says of requests: the message Rules, which was not read */
+  size_t rules_size;
+};
+
 struct link_events {
   /* Connected, or not any more, and why, in one sentence. Told only when it changes; `why` also changes while
    * connecting (see link_trouble). */
@@ -45,8 +53,8 @@ struct link_events {
   /* The first whole catalogue after a reconnect or a renewal does not have this name any more, which does not mean that
    * it is gone: the router may be younger than who has it. */
   void (*service_missing)(struct link *l, const char *name, void *arg);
-  /* To a gate: the public names that a service has now, as often as the router tells of it; none: `count` is 0. */
-  void (*service_public)(struct link *l, const char *name, const struct public_name *names, size_t count, void *arg);
+  /* To a gate, as often as the router tells of the service. Good until this returns. */
+  void (*service_public)(struct link *l, const char *name, const struct link_public *is, void *arg);
   void (*draining)(struct link *l, void *arg);
   /* link_channel is another one, and nothing was lost in between; the streams on the one of before go on for a while.
    * Replace them: open the new ones first. The catalogue follows. */

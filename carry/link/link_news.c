@@ -32,15 +32,18 @@ static void tell_public(struct link_path *p, const Mindmeld__Service *s)
   char text[PUBLIC_TEXT_SIZE];
   const char *why;
   size_t count = 0;
+  bool ruled = s->rules.len > 0;
+  size_t all = ruled ? s->n_ruled_names : s->n_public_names;
 
-  for (size_t i = 0; i < s->n_public_names && count < PUBLIC_GRANTED_MAX; i++) {
-    const Mindmeld__PublicName *given = s->public_names[i];
+  for (size_t i = 0; i < all && count < PUBLIC_GRANTED_MAX; i++) {
+    const Mindmeld__PublicName *given = ruled ? s->ruled_names[i] : s->public_names[i];
     int size = snprintf(text, sizeof text, "%s%s", given->host, given->path);
 
     if (size > 0 && (size_t)size < sizeof text && public_name_told(text, given->tls, &names[count], &why) == 0)
       names[count++].per_client = given->per_client;
   }
-  l->events->service_public(l, s->name, names, count, l->arg);
+  const struct link_public is = {.names = names, .count = count, .rules = s->rules.data, .rules_size = s->rules.len};
+  l->events->service_public(l, s->name, &is, l->arg);
 }
 
 static void tell_down(const char *name, void *arg)

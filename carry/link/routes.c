@@ -8,6 +8,7 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "link.h"
 #include "proto/wire/public_name.h"
 
 struct route_service {
@@ -15,6 +16,8 @@ struct route_service {
   char *service;
   struct public_name *names;
   size_t count;
+  uint8_t *rules;
+  size_t rules_size;
   uint64_t until; /* 0: it is there */
 };
 
@@ -22,6 +25,7 @@ static void service_free(struct route_service *s)
 {
   free(s->service);
   free(s->names);
+  free(s->rules);
   free(s);
 }
 
@@ -33,28 +37,32 @@ static struct route_service *find(const struct routes *r, const char *service)
   return s;
 }
 
-static bool same(const struct route_service *s, const struct public_name *names, size_t count)
+static bool same(const struct route_service *s, const struct link_public *is)
 {
-  if (s->count != count)
+  if (s->count != is->count || s->rules_size != is->rules_size)
     return false;
-  for (size_t i = 0; i < count; i++) {
-    if (!public_name_equal(&s->names[i], &names[i]) || s->names[i].per_client != names[i].per_client)
+  for (size_t i = 0; i < is->count; i++) {
+    if (!public_name_equal(&s->names[i], &is->names[i]) || s->names[i].per_client != is->names[i].per_client)
       return false;
   }
-  return true;
+  return is->rules_size == 0 || memcmp(s->rules, is->rules, is->rules_size) == 0;
 }
 
-static void add(struct routes *r, const char *service, const struct public_name *names, size_t count)
+static void add(struct routes *r, const char *service, const struct link_public *is)
 {
   struct route_service *s = calloc(1, sizeof *s);
 
   if (s == NULL)
     return;
   s->service = strdup(service);
-  s->names = calloc(count, sizeof *names);
-  s->count = count;
-  if (s->service != NULL && s->names != NULL) {
-    memcpy(s->names, names, count * sizeof *names);
+  s->names = calloc(is->count, sizeof *s->names);
+  s->count = is->count;
+  s->rules = is->rules_size > 0 ? malloc(is->rules_size) : NULL;
+  s->rules_size = is->rules_size;
+  if (s->service != NULL && s->names != NULL && (s->rules != NULL || s->rules_size == 0)) {
+    memcpy(s->names, is->names, is->count * sizeof *s->names);
+    if (s->rules != NULL)
+      memcpy(s->rules, is->rules, s->rules_size);
     HASH_ADD_KEYPTR(hh, r->table, s->service, strlen(service), s);
     if (s->hh.tbl != NULL)
       return;
@@ -62,19 +70,19 @@ static void add(struct routes *r, const char *service, const struct public_name 
   service_free(s);
 }
 
-bool routes_put(struct routes *r, const char *service, const struct public_name *names, size_t count)
+bool routes_put(struct routes *r, const char *service, const struct link_public *is)
 {
   struct route_service *s = find(r, service);
   bool had;
 
-  if (s != NULL && same(s, names, count)) {
+  if (s != NULL && same(s, is)) {
     s->until = 0;
     return false;
   }
   had = routes_drop(r, service);
-  if (count > 0)
-    add(r, service, names, count);
-  return had || count > 0;
+  if (is->count > 0)
+    add(r, service, is);
+  return had || is->count > 0;
 }
 
 bool routes_drop(struct routes *r, const char *service)
@@ -133,7 +141,9 @@ static struct link_route route_of(const struct route_service *s, const struct pu
                              .service = s->service,
                              .tls = name->tls,
                              .per_client = name->per_client,
-                             .port = public_name_kind(name) == PUBLIC_PORT ? public_name_port(name) : 0};
+                             .port = public_name_kind(name) == PUBLIC_PORT ? public_name_port(name) : 0,
+                             .rules = s->rules,
+                             .rules_size = s->rules_size};
 }
 
 int routes_list(struct routes *r, const struct link_route **out, size_t *count)

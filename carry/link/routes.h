@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct public_name;
+struct link_public;
 struct route_service;
 
 /* One name of one service. The strings are the table's, until it is next changed. */
@@ -15,9 +15,11 @@ struct link_route {
   const char *host; /* in lower case */
   const char *path; /* "", or "/api" */
   const char *service;
-  bool tls;        /* passed on unread */
-  bool per_client; /* connections are not shared by clients */
-  uint16_t port;   /* 0: it is a host; else the port, by which all is passed on unread */
+  bool tls;             /* passed on unread */
+  bool per_client;      /* connections are not shared by clients */
+  uint16_t port;        /* 0: it is a host; else the port, by which all is passed on unread */
+  const uint8_t *rules; /* what its owner says of requests: the message Rules; NULL: nothing */
+  size_t rules_size;
 };
 
 /* All zero: none. */
@@ -27,7 +29,7 @@ struct routes {
 };
 
 /* What a service has now. True when that is news; also without memory for it, and then it has none. */
-bool routes_put(struct routes *r, const char *service, const struct public_name *names, size_t count);
+bool routes_put(struct routes *r, const char *service, const struct link_public *is);
 /* True when it had any. */
 bool routes_drop(struct routes *r, const char *service);
 /* It may be gone: it is dropped at that time (ms), unless it is put again. */

@@ -11,117 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "proto/host/plain.h"
+#include "proto/rules/rule_line.h"
+#include "state_format_internal.h"
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
-
-#define HEAD "mindmeld state "
-#define END "end"
-
-enum { VERSION = 3, PUBLIC_VERSION = 2, PLAIN_VERSION = 1, LINE_MAX_SIZE = 512 };
-
-/* ---- Writing. ---- */
-
-static uint32_t checksum(const char *bytes, size_t size)
-{
-  uint32_t crc = UINT32_MAX;
-
-  for (size_t i = 0; i < size; i++) {
-    crc ^= (unsigned char)bytes[i];
-    for (int bit = 0; bit < 8; bit++)
-      crc = (crc >> 1) ^ ((crc & 1) != 0 ? UINT32_C(0xedb88320) : 0);
-  }
-  return ~crc;
-}
-
-__attribute__((format(printf, 2, 3))) static void add(struct state_text *text, const char *format, ...)
-{
-  va_list values;
-  int size;
-
-  if (text->failed)
-    return;
-  if (text->room - text->size < LINE_MAX_SIZE) {
-    size_t room = text->room * 2 + 4096;
-    char *larger = realloc(text->bytes, room);
-
-    if (larger == NULL) {
-      text->failed = true;
-      return;
-    }
-    text->bytes = larger;
-    text->room = room;
-  }
-  va_start(values, format);
-  size = vsnprintf(text->bytes + text->size, text->room - text->size, format, values);
-  va_end(values);
-  text->size += (size_t)size;
-}
-
-void state_text_begin(struct state_text *text)
-{
-  *text = (struct state_text){.version = PLAIN_VERSION};
-  add(text, HEAD "%d\n", PLAIN_VERSION);
-}
-
-void state_text_service(struct state_text *text, const char *name, const struct address *target)
-{
-  char address[ADDRESS_TEXT_MAX];
-
-  if (target == NULL)
-    add(text, "service %s\n", name);
-  else
-    add(text, "service %s %s\n", name, address_format(target, address));
-}
-
-static void needs(struct state_text *text, int version)
-{
-  if (text->version < version)
-    text->version = version;
-}
-
-static const char *const public_words[] = {[PUBLIC_HTTP] = "http", [PUBLIC_TLS] = "tls", [PUBLIC_PORT] = "port"};
-
-void state_text_public(struct state_text *text, const char *service, const struct public_name *name)
-{
-  char written[PUBLIC_TEXT_SIZE];
-
-  _Static_assert(PUBLIC_TEXT_SIZE + 64 + sizeof "http  \n" <= LINE_MAX_SIZE, "a line has room for a public name");
-  needs(text, public_name_kind(name) == PUBLIC_PORT ? VERSION : PUBLIC_VERSION);
-  add(text, "%s %s %s\n", public_words[public_name_kind(name)], service, public_name_format(name, written));
-}
-
-void state_text_proxy(struct state_text *text, const char *service, enum proxy_version proxy)
-{
-  if (proxy == PROXY_OFF)
-    return;
-  needs(text, VERSION);
-  add(text, "proxy %s %s\n", service, proxy_version_name(proxy));
-}
-
-void state_text_forward(struct state_text *text, const char *name, const struct address *listener)
-{
-  char address[ADDRESS_TEXT_MAX];
-
-  add(text, "forward %s %s\n", name, address_format(listener, address));
-}
-
-int state_text_end(struct state_text *text)
-{
-  /* An mmfs that does not know them must not take the file for damaged. */
-  if (!text->failed)
-    text->bytes[strlen(HEAD)] = (char)('0' + text->version);
-  if (!text->failed)
-    add(text, END " %08" PRIx32 "\n", checksum(text->bytes, text->size));
-  if (!text->failed)
-    return 0;
-  free(text->bytes);
-  *text = (struct state_text){0};
-  return -ENOMEM;
-}
-
-/* ---- Reading. ---- */
 
 /* How often a name was met. */
 struct seen {
@@ -197,7 +94,7 @@ static int check_end(const char *bytes, size_t size, size_t *body, char why[STAT
   *body = at;
   if (size - at == strlen(END) + 1)
     return 0;
-  snprintf(expected, sizeof(expected), END " %08" PRIx32 "\n", checksum(bytes, at));
+  snprintf(expected, sizeof(expected), END " %08" PRIx32 "\n", state_checksum(bytes, at));
   if (size - at != strlen(expected) || memcmp(bytes + at, expected, size - at) != 0)
     return damaged(why, "the checksum in the last line is wrong (if you edited the file, leave out the number there)");
   return 0;
@@ -225,8 +122,11 @@ static int count_name(struct parse *p, const char *word, const char *name, unsig
   return 0;
 }
 
-static const char *const words[] = {
-    [STATE_SERVICE] = "service", [STATE_FORWARD] = "forward", [STATE_PUBLIC] = "public", [STATE_PROXY] = "proxy"};
+static const char *const words[] = {[STATE_SERVICE] = "service",
+                                    [STATE_FORWARD] = "forward",
+                                    [STATE_PUBLIC] = "public",
+                                    [STATE_PROXY] = "proxy",
+                                    [STATE_RULE] = "rule"};
 
 static const char *what(const struct state_declaration *d)
 {
@@ -249,8 +149,20 @@ static int check_owned(struct parse *p, const struct state_declaration *d)
   return damaged(p->why, "line %zu: a %s stands before its service %s", p->line, what(d), d->name);
 }
 
+/* It follows its service, too. That there are not too many is seen when they are declared again. */
+static int check_rule(struct parse *p, const struct state_declaration *d)
+{
+  const struct state_declaration *before = p->out->count > 0 ? &p->out->items[p->out->count - 1] : NULL;
+
+  if (before != NULL && before->kind != STATE_FORWARD && strcmp(before->name, d->name) == 0)
+    return 0;
+  return damaged(p->why, "line %zu: a rule stands before its service %s", p->line, d->name);
+}
+
 static int check_limits(struct parse *p, const struct state_declaration *d)
 {
+  if (d->kind == STATE_RULE)
+    return check_rule(p, d);
   unsigned count;
   bool is_forward = d->kind == STATE_FORWARD;
   int rc = count_name(p, words[d->kind], d->name, &count);
@@ -295,9 +207,9 @@ static int keep(struct parse *p, const struct state_declaration *d)
 static bool parse_public_word(const char *word, struct state_declaration *d)
 {
   d->kind = STATE_PUBLIC;
-  for (size_t i = 0; i < sizeof public_words / sizeof *public_words; i++) {
+  for (size_t i = 0; i < STATE_PUBLIC_WORDS; i++) {
     d->public_kind = (enum public_kind)i;
-    if (strcmp(word, public_words[i]) == 0)
+    if (strcmp(word, state_public_words[i]) == 0)
       return true;
   }
   return false;
@@ -310,13 +222,55 @@ static bool parse_word(const char *word, struct state_declaration *d)
     d->kind = STATE_FORWARD;
   else if (strcmp(word, "proxy") == 0)
     d->kind = STATE_PROXY;
+  else if (strcmp(word, "rule") == 0)
+    d->kind = STATE_RULE;
   else if (strcmp(word, "service") != 0)
     return parse_public_word(word, d);
   return true;
 }
 
-static int parse_rest(struct state_declaration *d, const char *rest, const char **why)
+static int parse_part(struct state_declaration *d, const char *text, const char **why)
 {
+  size_t size = strlen(text);
+
+  *why = "a part of a page is 1 to 3072 bytes in base64";
+  if (size > LINE_MAX_SIZE)
+    return -EINVAL;
+  d->text = malloc(size + 1);
+  if (d->text == NULL)
+    return -ENOMEM;
+  if (sodium_base642bin((unsigned char *)d->text, size, text, size, NULL, &d->text_size, NULL, BASE64) != 0)
+    return -EINVAL;
+  return d->text_size > 0 && d->text_size <= PAGE_PART ? 0 : -EINVAL;
+}
+
+/* KIND TEXT */
+static int parse_rule(struct state_declaration *d, char *rest, const char **why)
+{
+  char line[RULE_LINE_SIZE];
+  char *text = strchr(rest, ' ');
+  int error;
+
+  *why = "it is not clear what is said of requests";
+  if (text == NULL)
+    return -EINVAL;
+  *text++ = '\0';
+  d->rule = rules_kind(rest);
+  if (d->rule == RULE_KINDS)
+    return -EINVAL;
+  if (d->rule == RULE_OFFLINE)
+    return parse_part(d, text, why);
+  error = rule_line_check(d->rule, text, line, why);
+  if (error != 0)
+    return error;
+  d->text = strdup(line);
+  return d->text != NULL ? 0 : -ENOMEM;
+}
+
+static int parse_rest(struct state_declaration *d, char *rest, const char **why)
+{
+  if (d->kind == STATE_RULE)
+    return parse_rule(d, rest, why);
   if (d->kind == STATE_PUBLIC && d->public_kind == PUBLIC_PORT)
     return public_port_parse(rest, &d->public_name, why);
   if (d->kind == STATE_PUBLIC)
@@ -328,13 +282,15 @@ static int parse_rest(struct state_declaration *d, const char *rest, const char 
 }
 
 /* What follows the name. */
-static const char *const wanted[] = {
-    [STATE_SERVICE] = "target", [STATE_FORWARD] = "listener", [STATE_PUBLIC] = "host", [STATE_PROXY] = "version"};
+static const char *const wanted[] = {[STATE_SERVICE] = "target",
+                                     [STATE_FORWARD] = "listener",
+                                     [STATE_PUBLIC] = "host",
+                                     [STATE_PROXY] = "version",
+                                     [STATE_RULE] = "kind"};
 
 /* WORD NAME [ADDRESS], with one blank between; an address may have blanks within. */
-static int parse_line(struct parse *p, char *line)
+static int take_line(struct parse *p, char *line, struct state_declaration *d)
 {
-  struct state_declaration d = {0};
   char *name = strchr(line, ' ');
   char *address = name != NULL ? strchr(name + 1, ' ') : NULL;
   const char *why = "";
@@ -344,21 +300,37 @@ static int parse_line(struct parse *p, char *line)
     *name++ = '\0';
   if (address != NULL)
     *address++ = '\0';
-  if (name == NULL || !parse_word(line, &d))
+  if (name == NULL || !parse_word(line, d))
     return damaged(p->why, "line %zu begins with neither \"service NAME\" nor \"forward NAME\"", p->line);
   rc = p->rules->check_name(name, &why);
   if (rc != 0)
     return damaged(p->why, "line %zu: \"%.70s\": %s", p->line, name, why);
-  snprintf(d.name, sizeof(d.name), "%s", name);
-  if (d.kind != STATE_SERVICE && address == NULL)
-    return damaged(p->why, "line %zu: %s %s has no %s", p->line, line, name, wanted[d.kind]);
-  d.has_address = address != NULL && (d.kind == STATE_SERVICE || d.kind == STATE_FORWARD);
+  snprintf(d->name, sizeof(d->name), "%s", name);
+  if (d->kind != STATE_SERVICE && address == NULL)
+    return damaged(p->why, "line %zu: %s %s has no %s", p->line, line, name, wanted[d->kind]);
+  d->has_address = address != NULL && (d->kind == STATE_SERVICE || d->kind == STATE_FORWARD);
   if (address != NULL)
-    rc = parse_rest(&d, address, &why);
+    rc = parse_rest(d, address, &why);
+  if (rc == -ENOMEM)
+    return out_of_memory(p->why);
+  /* A user's line may hold a secret that was never hashed. */
+  if (rc != 0 && d->kind == STATE_RULE)
+    return damaged(p->why, "line %zu: a rule of %s: %s", p->line, name, why);
   if (rc != 0)
     return damaged(p->why, "line %zu: \"%.300s\": %s", p->line, address, why);
-  rc = check_limits(p, &d);
-  return rc == 0 ? keep(p, &d) : rc;
+  return check_limits(p, d);
+}
+
+static int parse_line(struct parse *p, char *line)
+{
+  struct state_declaration d = {0};
+  int rc = take_line(p, line, &d);
+
+  if (rc == 0)
+    rc = keep(p, &d);
+  if (rc != 0)
+    free(d.text);
+  return rc;
 }
 
 static int parse_lines(struct parse *p, const char *at, const char *end)
@@ -409,6 +381,8 @@ int state_parse(const char *bytes, size_t size, const struct state_rules *rules,
 
 void state_declarations_free(struct state_declarations *declarations)
 {
+  for (size_t i = 0; i < declarations->count; i++)
+    free(declarations->items[i].text);
   free(declarations->items);
   *declarations = (struct state_declarations){0};
 }

@@ -6,15 +6,17 @@
  *     tls web secure.example.com
  *     port web 2222
  *     proxy web v2
+ *     rule web clients 203.0.113.0/24
  *     service later
  *     forward db 127.0.0.1:5432
  *     forward db unix:/run/db
  *     end 89abcdef
  *
  * A line for each service, with its target if it has one, for each of its public names, for how its target is told of
- * clients, and for each listener of a forward, in the order in which they were declared. With public names the version
- * is 2, with ports or proxy lines it is 3. The last line has the CRC-32
- * (of IEEE 802.3) of all lines before it. A file that a human wrote has no number there. */
+ * clients, for each line of what is said of its requests (a page as parts in base64), and for each listener of a
+ * forward, in the order in which they were declared. With public hosts the version is 2, with ports, proxy lines or
+ * rules it is 3. The last line has the CRC-32 (of IEEE 802.3) of all lines before it. A file that a human wrote has no
+ * number there. */
 #ifndef DAEMON_STATE_FORMAT_H
 #define DAEMON_STATE_FORMAT_H
 
@@ -22,12 +24,13 @@
 #include <stddef.h>
 
 #include "carry/net/address.h"
+#include "proto/rules/rules.h"
 #include "proto/wire/proxy_header.h"
 #include "proto/wire/public_name.h"
 
-enum { STATE_SIZE_MAX = 32 * 1024 * 1024, STATE_WHY_MAX = 1024 };
+enum { STATE_SIZE_MAX = 64 * 1024 * 1024, STATE_WHY_MAX = 1024 };
 
-enum state_kind { STATE_SERVICE, STATE_FORWARD, STATE_PUBLIC, STATE_PROXY };
+enum state_kind { STATE_SERVICE, STATE_FORWARD, STATE_PUBLIC, STATE_PROXY, STATE_RULE };
 
 struct state_declaration {
   enum state_kind kind;
@@ -37,6 +40,9 @@ struct state_declaration {
   enum public_kind public_kind;   /* STATE_PUBLIC */
   struct public_name public_name; /* and this */
   enum proxy_version proxy;       /* STATE_PROXY */
+  enum rule_kind rule;            /* STATE_RULE: */
+  char *text;                     /* a line of it, or a part of the page */
+  size_t text_size;
 };
 
 struct state_declarations {
@@ -69,6 +75,7 @@ void state_text_service(struct state_text *text, const char *name, const struct 
 /* After the service of that name. */
 void state_text_public(struct state_text *text, const char *service, const struct public_name *name);
 void state_text_proxy(struct state_text *text, const char *service, enum proxy_version proxy);
+void state_text_rules(struct state_text *text, const char *service, const struct rules *rules);
 void state_text_forward(struct state_text *text, const char *name, const struct address *listener);
 /* 0, or -ENOMEM, and freed. */
 int state_text_end(struct state_text *text);

@@ -144,6 +144,7 @@ static struct rpc_message *request_for(struct registration *r)
   Mindmeld__PublicName names[PUBLIC_GRANTED_MAX], *pointers[PUBLIC_GRANTED_MAX];
   uint8_t member[LINK_MEMBER_SIZE], key[LINK_MEMBER_KEY_SIZE];
   struct rpc_message *m;
+  int error = 0;
 
   request.name = (char *)(uintptr_t)service_name(r->service);
   if (!link_original(r->link)) {
@@ -160,9 +161,17 @@ static struct rpc_message *request_for(struct registration *r)
     names[i].per_client = service_proxy(r->service) != PROXY_OFF;
     pointers[i] = &names[i];
   }
-  request.n_public_names = r->asked_count;
-  request.public_names = pointers;
-  m = rpc_message_pack(&request.base);
+  if (r->asked_count > 0)
+    error = rules_pack(&r->service->rules, &request.rules.data, &request.rules.len);
+  if (request.rules.len > 0) {
+    request.n_ruled_names = r->asked_count;
+    request.ruled_names = pointers;
+  } else {
+    request.n_public_names = r->asked_count;
+    request.public_names = pointers;
+  }
+  m = error == 0 ? rpc_message_pack(&request.base) : NULL;
+  free(request.rules.data);
   explicit_bzero(key, sizeof key);
   return m;
 }
@@ -220,6 +229,7 @@ int registration_start(struct registration **out, struct services *ss, struct se
     free(r);
     return err;
   }
+  s->rules_changed = false;
   *out = r;
   return 0;
 }

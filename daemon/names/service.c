@@ -405,5 +405,6 @@ void service_end(struct service *s, int error, const char *why)
   ss->online -= s->state == SERVICE_ONLINE;
   ss->events->withdrawn(s, ss->arg);
   publics_free(s);
+  service_free_rules(s);
   uv_close((uv_handle_t *)&s->timer, service_freed);
 }

@@ -16,6 +16,7 @@
 struct address;
 struct link;
 struct public_wait;
+struct rules;
 struct service;
 struct service_wait;
 struct services;
@@ -42,7 +43,7 @@ struct services_events {
   void (*token)(struct service *s, const char *token, void *arg);
   /* The registration of this name is given up; the router may have it for a moment longer. */
   void (*left)(const char *name, void *arg);
-  /* The public names are others, or their answers; or how the target is told of clients. */
+  /* The public names are others, or their answers; or how the target is told of clients, or what is said of requests. */
   void (*public_changed)(struct service *s, void *arg);
   /* The router has granted one of them (0), or refused it while nobody waited for that: a negative errno. A sentence.
    */
@@ -112,6 +113,15 @@ int service_add_public(struct service *s, const struct public_name *name, bool r
 void public_wait_cancel(struct public_wait *w, int error);
 /* All of that kind. */
 void service_remove_publics(struct service *s, enum public_kind kind);
+
+/* What is said of the requests that gates pass on to it: gates hear of a change after service_tell_rules, or with
+ * whatever else the router is asked for. */
+enum { SERVICES_RULES_MAX = 16 * 1024 * 1024 }; /* bytes, of all services */
+const struct rules *service_rules(const struct service *s);
+/* As rules_add and rules_set, with `kind` an enum rule_kind; -EDQUOT: SERVICES_RULES_MAX. */
+int service_add_rule(struct service *s, int kind, const char *line, bool replace);
+int service_set_rule(struct service *s, int kind, const void *bytes, size_t size);
+void service_tell_rules(struct service *s);
 
 /* Back to pending, without even an empty target. Writes that wait are told -ENOENT. */
 void service_remove_target(struct service *s);

@@ -1,6 +1,6 @@
 /* What the files of the services share: services.c has the table of them, service.c what becomes of one,
- * service_target.c its target, service_wait.c who waits for what becomes of it, publics.c its public names. On the
- * loop's thread.
+ * service_target.c its target, service_wait.c who waits for what becomes of it, publics.c its public names,
+ * service_rules.c what is said of its requests. On the loop's thread.
  */
 #ifndef DAEMON_SERVICES_INTERNAL_H
 #define DAEMON_SERVICES_INTERNAL_H
@@ -13,6 +13,7 @@
 
 #include "carry/net/address.h"
 #include "left_names.h"
+#include "proto/rules/rules.h"
 #include "proto/wire/public_name.h"
 #include "publics.h"
 #include "services.h"
@@ -39,7 +40,9 @@ struct service {
   struct registration *renewal;
   struct service_wait *waits;
   struct publics publics;
-  uv_timer_t timer; /* when to ask the router again, or to look at its list again */
+  struct rules rules;
+  bool rules_changed; /* and no registration was begun since */
+  uv_timer_t timer;   /* when to ask the router again, or to look at its list again */
   uint64_t retry_ms;
   uint64_t again_until; /* until then an original's ALREADY_EXISTS may be about ourselves */
 };
@@ -51,6 +54,7 @@ struct services {
   void *arg;
   struct service *table;
   size_t online;
+  size_t rules_size; /* of all */
   struct left_names left;
   bool linked;
   unsigned holds; /* registrations and handles that will call back */
@@ -89,6 +93,10 @@ void service_end(struct service *s, int error, const char *why);
 bool service_may_ask(const struct service *s);
 /* The public names are other ones: the router is told, if it is there. */
 void service_ask_publics(struct service *s);
+
+/* ---- service_rules.c ---- */
+
+void service_free_rules(struct service *s);
 
 /* ---- service_wait.c ---- */
 

@@ -116,6 +116,12 @@ int exchange_row_render(struct fs_entry *file, struct fs_text *out);
 int replay_row_render(struct fs_entry *file, struct fs_text *out);
 void replay_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 
+/* tree_rules.c */
+int rule_row_render(struct fs_entry *file, struct fs_text *out);
+void rule_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
+void rule_row_over(struct fs_entry *file);
+int rule_row_unlink(struct fs_entry *file);
+
 /* tree_forwards.c */
 int forwards_row_create(struct fs_entry *dir, const char *name, struct fs_entry **out);
 int forward_row_render(struct fs_entry *file, struct fs_text *out);

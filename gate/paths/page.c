@@ -7,6 +7,8 @@ static const char *sentence(unsigned status)
   switch (status) {
   case 308:
     return "It is found with TLS only.";
+  case 403:
+    return "You may not come here.";
   case 404:
     return "There is nothing under this name.";
   case 408:

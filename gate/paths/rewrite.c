@@ -1,19 +1,45 @@
 #include "rewrite.h"
 
+#include <string.h>
+
 #include "forwarded.h"
 #include "proto/http1/clean.h"
 
+/* Host stands first. */
+static void write_host(struct http1_out *out, const struct http1_target *target, const struct rewrite_fields *own)
+{
+  for (size_t i = 0; i < own->count; i++) {
+    if (strcmp(own->all[i].lower, "host") == 0) {
+      http1_out_field(out, "Host", own->all[i].value);
+      return;
+    }
+  }
+  http1_out_field(out, "Host", target->authority);
+}
+
+static void write_own(struct http1_out *out, const struct rewrite_fields *own)
+{
+  for (size_t i = 0; i < own->count; i++) {
+    if (strcmp(own->all[i].lower, "host") != 0)
+      http1_out_field(out, own->all[i].name, own->all[i].value);
+  }
+}
+
 void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
-                     const struct http1_target *target, const char *client, bool https)
+                     const struct http1_target *target, const struct rewrite_fields *own, const char *client,
+                     bool https)
 {
   http1_clean_head(h, f->upgrade);
   forwarded_clean(h);
   http1_head_drop(h, "host");
+  for (size_t i = 0; i < own->count; i++)
+    http1_head_drop(h, own->all[i].lower);
   if (!f->expects_continue)
     http1_head_drop(h, "expect");
   http1_write_request_line(out, http1_head_text(h, h->method), target->path);
-  http1_out_field(out, "Host", target->authority);
+  write_host(out, target, own);
   http1_write_fields(out, h, 0, h->count);
+  write_own(out, own);
   forwarded_write(out, client, target->authority, https);
   http1_write_framing(out, f->body, f->has_length, f->length);
   if (f->upgrade)

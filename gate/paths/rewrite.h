@@ -6,10 +6,21 @@
 #include "proto/http1/target.h"
 #include "proto/http1/writer.h"
 
+/* A field that the owner of the service wants requests to have, in place of those of its name. */
+struct rewrite_field {
+  const char *name, *lower; /* the latter in lower case */
+  struct http1_text value;
+};
+struct rewrite_fields {
+  const struct rewrite_field *all;
+  size_t count;
+};
+
 /* To the target. What is not passed on is dropped from the head; it may be written again. `client` as in forwarded.h.
  */
 void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
-                     const struct http1_target *target, const char *client, bool https);
+                     const struct http1_target *target, const struct rewrite_fields *own, const char *client,
+                     bool https);
 /* To the client: status line and fields, without the end of the head, nor what says where the body ends. */
 void rewrite_answer(struct http1_out *out, struct http1_parser *p);
 /* A part of the body. */

@@ -100,6 +100,8 @@ const char *http1_reason(unsigned status)
       {304, "Not Modified"},
       {308, "Permanent Redirect"},
       {400, "Bad Request"},
+      {401, "Unauthorized"},
+      {403, "Forbidden"},
       {404, "Not Found"},
       {405, "Method Not Allowed"},
       {408, "Request Timeout"},

@@ -7,6 +7,7 @@ struct router_limits router_limits_default(void)
       .services = 16384, /* so that one message can list them all */
       .services_per_caller = 2048,
       .hosts_per_identity = 256,
+      .rules_bytes = 256 << 20,
       .streams = 65536,
       .streams_per_caller = 16384,
       .parked = 16384,

@@ -12,6 +12,7 @@ enum { ROUTER_PAGE_MAX = 500 };
 struct router_limits {
   size_t services, services_per_caller;
   size_t hosts_per_identity; /* public ones */
+  size_t rules_bytes;        /* what all services say of requests */
   size_t streams;            /* of connections, two for each that is bridged */
   size_t streams_per_caller;
   size_t parked, parked_per_caller;   /* of the streams, those that wait for a dial */

@@ -11,6 +11,9 @@
 #include "registry.h"
 #include "service.h"
 
+/* Of a message to a gate; a message is at most 4 MiB. */
+enum { RULES_BYTES = 1 << 20 };
+
 /* One entry, and the messages that point into it. */
 struct item {
   Mindmeld__Service service;
@@ -117,6 +120,36 @@ static void notes_fill(Mindmeld__WatchServicesResponse *news, const struct catal
     p->lost[i] = binary(notes->lost[i], HEADER_MEMBER_SIZE);
 }
 
+/* Gates are told the names that are granted, and what the owner says of requests. */
+static void item_tell_gate(struct item *item, const struct registry_entry *e)
+{
+  size_t count, size;
+  Mindmeld__PublicName **names = publics_granted(router_service_publics(e->owner), &count);
+  const uint8_t *rules = router_service_rules(e->owner, &size);
+  item->service.rules = binary(rules, size);
+  if (size > 0) {
+    item->service.ruled_names = names;
+    item->service.n_ruled_names = count;
+  } else {
+    item->service.public_names = names;
+    item->service.n_public_names = count;
+  }
+}
+
+/* How many of the entries fit into one message to a gate; at least one. */
+static size_t entries_that_fit(const struct registry_entry *entries, size_t count)
+{
+  size_t fit = 0, bytes = 0, size = 0;
+  for (; fit < count; fit++) {
+    if (!entries[fit].gone)
+      router_service_rules(entries[fit].owner, &size);
+    bytes += entries[fit].gone ? 0 : size;
+    if (fit > 0 && bytes > RULES_BYTES)
+      break;
+  }
+  return fit;
+}
+
 struct rpc_message *catalogue_news(const struct registry *r, struct registry_cursor *c, size_t max,
                                    const struct catalogue_notes *notes, bool *complete)
 {
@@ -127,14 +160,18 @@ struct rpc_message *catalogue_news(const struct registry *r, struct registry_cur
   struct registry_cursor moved = *c;
   bool restart;
   size_t count = registry_read(r, &moved, p.entries, max, &restart, complete);
+  size_t fit = notes->gate ? entries_that_fit(p.entries, count) : count;
+  if (fit < count) {
+    moved = *c;
+    count = registry_read(r, &moved, p.entries, fit, &restart, complete);
+  }
   for (size_t i = 0; i < count; i++) {
     if (p.entries[i].gone)
       p.removed[news.n_removed++] = (char *)p.entries[i].name;
     else
       p.services[news.n_services++] = item_fill(&p.items[i], &p.entries[i]);
     if (notes->gate && !p.entries[i].gone)
-      p.items[i].service.public_names =
-          publics_granted(router_service_publics(p.entries[i].owner), &p.items[i].service.n_public_names);
+      item_tell_gate(&p.items[i], &p.entries[i]);
   }
   news.services = p.services;
   news.removed = p.removed;

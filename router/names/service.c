@@ -134,6 +134,12 @@ struct publics *router_service_publics(const struct service *s)
   return s->publics;
 }
 
+const uint8_t *router_service_rules(const struct service *s, size_t *size)
+{
+  *size = s->rules_size;
+  return s->rules;
+}
+
 void router_services_gates_changed(struct names *n)
 {
   struct service *s;
@@ -194,6 +200,8 @@ static void service_remove(struct service *s)
     memcpy(how.member, caller_member(s->caller), sizeof how.member);
   registry_remove(router_names_registry(n), s->name, &how);
   publics_drop(s);
+  router_names_services(n)->rules_size -= s->rules_size;
+  free(s->rules);
   watch_wake(n);
   DL_DELETE(router_names_services(n)->oldest, s);
   DL_DELETE2(*caller_services(s->caller), s, own_prev, own_next);

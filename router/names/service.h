@@ -35,6 +35,8 @@ struct caller *router_service_caller(const struct service *s);
 
 /* NULL: it has asked for none. */
 struct publics *router_service_publics(const struct service *s);
+/* What its owner says of requests; NULL: nothing. Until it is registered anew. */
+const uint8_t *router_service_rules(const struct service *s, size_t *size);
 /* Gates came or went: the URLs are others. */
 void router_services_gates_changed(struct names *n);
 

@@ -20,10 +20,12 @@
 #include "service_internal.h"
 #include "watch.h"
 
-/* A CreateService whose request was read. */
+enum { RULES_MAX = 64 * 1024 + 256 };
+
+/* A CreateService whose request was read; what is taken from it is NULL there. */
 struct creation {
   struct rpc_call *call;
-  const Mindmeld__CreateServiceRequest *request;
+  Mindmeld__CreateServiceRequest *request;
 };
 
 static struct registry_time now(void)
@@ -48,8 +50,23 @@ static void service_identify(struct service *s)
     memcpy(s->identity, identity, sizeof s->identity);
 }
 
+/* True: they are others. */
+static bool rules_take(struct service *s, Mindmeld__CreateServiceRequest *request)
+{
+  struct services *all = router_names_services(s->names);
+  ProtobufCBinaryData *rules = &request->rules;
+  if (rules->len == s->rules_size && (rules->len == 0 || memcmp(rules->data, s->rules, rules->len) == 0))
+    return false;
+  all->rules_size += rules->len - s->rules_size;
+  free(s->rules);
+  s->rules = rules->data;
+  s->rules_size = rules->len;
+  *rules = (ProtobufCBinaryData){0};
+  return true;
+}
+
 /* What it asks for now takes the place of what it had, which it keeps until then. 1: gates are told; 0; -ENOMEM. */
-static int publics_take(struct service *s, const Mindmeld__CreateServiceRequest *request)
+static int publics_take(struct service *s, Mindmeld__CreateServiceRequest *request)
 {
   const struct host_claim as = service_claim(s);
   const struct publics_claim claim = {.grants = router_names_grants(s->names),
@@ -58,12 +75,15 @@ static int publics_take(struct service *s, const Mindmeld__CreateServiceRequest 
                                       .as = s->joined ? &as : NULL,
                                       .former = s->publics};
   struct publics *former = s->publics, *fresh = NULL;
-  if (request->n_public_names > 0) {
-    fresh = publics_claim(&claim, request->public_names, request->n_public_names);
+  bool ruled = request->rules.len > 0;
+  size_t count = ruled ? request->n_ruled_names : request->n_public_names;
+  if (count > 0) {
+    fresh = publics_claim(&claim, ruled ? request->ruled_names : request->public_names, count);
     if (!fresh)
       return -ENOMEM;
   }
-  bool news = !publics_same(former, fresh);
+  bool news = rules_take(s, request);
+  news = !publics_same(former, fresh) || news;
   s->publics = fresh;
   s->unanswered = fresh != NULL;
   publics_leave(former, claim.hosts, &as);
@@ -142,6 +162,13 @@ static int service_add(struct names *n, const struct creation *by, struct caller
   return 0;
 }
 
+/* What its rules would be is too much for the router. */
+static bool rules_are_too_many(const struct names *n, const struct service *older, const struct creation *by)
+{
+  size_t all = router_names_services(n)->rules_size;
+  return all - (older ? older->rules_size : 0) + by->request->rules.len > router_names_limits(n)->rules_bytes;
+}
+
 static void service_start(struct names *n, const struct creation *by, const struct member *m)
 {
   struct rpc_call *c = by->call;
@@ -150,6 +177,10 @@ static void service_start(struct names *n, const struct creation *by, const stru
   struct caller *caller = m->given ? callers_find(router_names_callers(n), m->id) : NULL;
   if (m->given && lost_has(router_names_lost(n), m->id)) {
     reply_refuse(c, RPC_FAILED_PRECONDITION, "a newer process of this identity has taken over");
+    return;
+  }
+  if (by->request->rules.len > 0 && rules_are_too_many(n, older, by)) {
+    reply_refuse(c, RPC_RESOURCE_EXHAUSTED, "the router has no room for more of what services say of requests");
     return;
   }
   if (older && caller == older->caller) {
@@ -204,7 +235,9 @@ void router_service_create(struct opening *o, struct rpc_message *m)
     opening_refuse(o, RPC_PERMISSION_DENIED, "that is not the member's key");
   else if (error)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a member has 16 bytes, and its key 32");
-  else if (request->n_public_names > PUBLIC_GRANTED_MAX)
+  else if (request->rules.len > RULES_MAX)
+    opening_refuse(o, RPC_INVALID_ARGUMENT, "what a service says of requests has at most 64 KiB");
+  else if (request->n_public_names > PUBLIC_GRANTED_MAX || request->n_ruled_names > PUBLIC_GRANTED_MAX)
     opening_refuse(o, RPC_INVALID_ARGUMENT, "a service has at most 32 public names");
   else
     service_start(n, &(struct creation){.call = opening_take(o), .request = request}, &member);

@@ -26,12 +26,15 @@ struct service {
   bool sending;
   struct publics *publics; /* NULL: it has asked for none */
   bool unanswered;         /* it was not told what became of them */
+  uint8_t *rules;          /* what its owner says of requests: passed on unread; NULL: nothing */
+  size_t rules_size;
   struct service *prev, *next;
   struct service *own_prev, *own_next; /* of its caller */
 };
 
 struct services {
   struct service *oldest;
+  size_t rules_size; /* of all */
 };
 
 /* Of its call. */

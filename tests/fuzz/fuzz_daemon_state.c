@@ -21,6 +21,18 @@ static void check(bool right)
     abort();
 }
 
+static void write_rule(struct state_text *text, const struct state_declaration *d)
+{
+  struct rules r = {0};
+
+  if (d->rule == RULE_OFFLINE)
+    check(rules_set(&r, RULE_OFFLINE, d->text, d->text_size) == 0);
+  else
+    check(rules_add(&r, d->rule, d->text, false) == 0);
+  state_text_rules(text, d->name, &r);
+  rules_free(&r);
+}
+
 static void check_again(const struct state_declarations *declared)
 {
   struct state_declarations again;
@@ -34,6 +46,8 @@ static void check_again(const struct state_declarations *declared)
     check(d->has_address == (d->kind == STATE_FORWARD) || d->kind == STATE_SERVICE);
     if (d->kind == STATE_PUBLIC)
       state_text_public(&text, d->name, &d->public_name);
+    else if (d->kind == STATE_RULE)
+      write_rule(&text, d);
     else if (d->kind == STATE_FORWARD)
       state_text_forward(&text, d->name, &d->address);
     else
@@ -47,6 +61,9 @@ static void check_again(const struct state_declarations *declared)
 
     check(a->kind == b->kind && a->has_address == b->has_address && strcmp(a->name, b->name) == 0);
     check(a->kind != STATE_PUBLIC || public_name_equal(&a->public_name, &b->public_name));
+    check(a->kind != STATE_RULE ||
+          (a->rule == b->rule && a->text_size == b->text_size &&
+           (a->rule == RULE_OFFLINE ? memcmp(a->text, b->text, a->text_size) : strcmp(a->text, b->text)) == 0));
     check(!a->has_address || address_equal(&a->address, &b->address));
   }
   state_declarations_free(&again);

@@ -28,7 +28,7 @@ def test_the_tree_at_first(a):
 def test_a_service_goes_through_its_states(a):
     os.mkdir(a / "services/web")
     assert a.state("web") == "pending"
-    assert a.listing("services/web") == ["http", "inspect", "port", "proxy", "replay", "requests", "stats", "status", "target", "tls", "url"]
+    assert a.listing("services/web") == ["clients", "headers", "http", "inspect", "port", "proxy", "replay", "requests", "stats", "status", "target", "tls", "url"]
     a.write("services/web/target", "localhost:80\n")
     assert a.state("web") == "online"
     assert a.read("services/web/target") == "localhost:80\n"

@@ -172,6 +172,57 @@ START_TEST(the_version_is_as_low_as_can_be)
 }
 END_TEST
 
+#define HASH "$argon2id$v=19$m=65536,t=2,p=1$qwertyuiopasdfghjklzxA$qwertyuiopasdfghjklzxcvbnmqwertyuiopasdfghA"
+
+START_TEST(rules_follow_their_service)
+{
+  static const char *const bad[] = {"rule web clients 10.0.0.0/8\n",
+                                    "service web\nservice api\nrule web clients 10.0.0.0/8\n",
+                                    "service web\nrule web\n",
+                                    "service web\nrule web clients\n",
+                                    "service web\nrule web who 10.0.0.0/8\n",
+                                    "service web\nrule web clients what\n",
+                                    "service web\nrule web users alice:topsecret\n",
+                                    "service web\nrule web offline \n",
+                                    "service web\nrule web offline !\n"};
+  struct state_text written;
+  struct rules r = {0};
+  char whole[256], page[5000] = {'<', 0, '\n', (char)0xff}, part[sizeof page] = {0};
+  size_t at = 0;
+
+  ck_assert_int_eq(rules_add(&r, RULE_CLIENTS, "10.0.0.0/8", false), 0);
+  ck_assert_int_eq(rules_add(&r, RULE_HEADERS, "Host: a b", false), 0);
+  ck_assert_int_eq(rules_set(&r, RULE_HEADERS, "X-A: a b\nHost: c\n", 17), 0);
+  ck_assert_int_eq(rules_add(&r, RULE_USERS, "alice:" HASH, false), 0);
+  ck_assert_int_eq(rules_set(&r, RULE_OFFLINE, page, sizeof page), 0);
+  state_text_begin(&written);
+  state_text_service(&written, "web", NULL);
+  state_text_rules(&written, "web", &r);
+  ck_assert_int_eq(state_text_end(&written), 0);
+  ck_assert_int_eq(strncmp(written.bytes, "mindmeld state 3\n", 17), 0);
+  ck_assert_msg(state_parse(written.bytes, written.size, &rules, &declared, why) == 0, "%s", why);
+  ck_assert_uint_eq(declared.count, 7);
+  static const char user[] = "alice:" HASH;
+  static const char *const lines[] = {"10.0.0.0/8", "X-A: a b", "Host: c", user};
+  for (size_t i = 0; i < 4; i++)
+    ck_assert_str_eq(declared.items[i + 1].text, lines[i]);
+  for (size_t i = 5; i < 7; i++) {
+    memcpy(part + at, declared.items[i].text, declared.items[i].text_size);
+    at += declared.items[i].text_size;
+  }
+  ck_assert_uint_eq(at, sizeof page);
+  ck_assert_mem_eq(part, page, sizeof page);
+  state_declarations_free(&declared);
+  free(written.bytes);
+  rules_free(&r);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    snprintf(whole, sizeof whole, "mindmeld state 3\n%send\n", bad[i]);
+    ck_assert_int_eq(state_parse(whole, strlen(whole), &rules, &declared, why), -EINVAL);
+    ck_assert_msg(strstr(why, "line ") != NULL && strstr(why, "topsecret") == NULL, "%s", why);
+  }
+}
+END_TEST
+
 START_TEST(nothing_declared)
 {
   static const char *const texts[] = {"mindmeld state 1\nend\n", "mindmeld state 1\nend 68900ff4\n"};
@@ -266,11 +317,11 @@ END_TEST
 START_TEST(odd_bytes)
 {
   static const char nul[] = "mindmeld state 1\nservice a\0b\nend\n";
-  char long_line[1024];
+  char long_line[10000];
 
   ck_assert_int_eq(state_parse(nul, sizeof(nul) - 1, &rules, &declared, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "line 2 has a NUL byte"));
-  snprintf(long_line, sizeof(long_line), "mindmeld state 1\nservice a unix:/%0800d\nend\n", 0);
+  snprintf(long_line, sizeof(long_line), "mindmeld state 1\nservice a unix:/%09000d\nend\n", 0);
   ck_assert_int_eq(state_parse(long_line, strlen(long_line), &rules, &declared, why), -EINVAL);
   ck_assert_ptr_nonnull(strstr(why, "line 2 is too long"));
 }
@@ -326,6 +377,7 @@ Suite *test_suite(void)
   tcase_add_test(tcase, what_is_written_is_read);
   tcase_add_test(tcase, public_names_follow_their_service);
   tcase_add_test(tcase, the_version_is_as_low_as_can_be);
+  tcase_add_test(tcase, rules_follow_their_service);
   tcase_add_test(tcase, nothing_declared);
   tcase_add_test(tcase, no_damage_is_overlooked);
   tcase_add_loop_test(tcase, each_error_has_its_sentence, 0, sizeof(refused) / sizeof(refused[0]));

@@ -305,7 +305,8 @@ static void take(struct reading *r, const char *bytes, size_t size)
     at += http1_parser_feed(&r->parser, bytes + at, size - at, &r->event);
     if (r->event == HTTP1_HEAD) {
       ck_assert_int_eq(http1_target_of(&r->parser.head, &target, &why), 0);
-      rewrite_request(&r->out, &r->parser.head, &r->parser.framing, &target, "unix:", false);
+      rewrite_request(&r->out, &r->parser.head, &r->parser.framing, &target, &(struct rewrite_fields){0},
+                      "unix:", false);
     } else if (r->event == HTTP1_BODY) {
       rewrite_piece(&r->out, r->parser.piece, r->parser.framing.body == HTTP1_CHUNKED);
     } else if (r->event == HTTP1_END && r->parser.framing.body == HTTP1_CHUNKED) {
