@@ -298,13 +298,23 @@ static bool read_client(struct client *c)
   return size > 0;
 }
 
+/* Those that had no room while the socket was full have not asked to be told. */
+static void wake_all(struct client *c)
+{
+  for (struct http2_stream *t = http2_session_streams(c->session); t != NULL; t = t->next)
+    http2_stream_wake(t);
+}
+
 static bool write_client(struct client *c)
 {
   size_t before = http1_out_waiting(&c->socket.out);
   http2_session_pull(c->session, &c->socket.out, GATE_READ);
   size_t waiting = http1_out_waiting(&c->socket.out);
   gate_socket_flush(&c->socket);
-  return waiting > before || http1_out_waiting(&c->socket.out) < waiting;
+  size_t left = http1_out_waiting(&c->socket.out);
+  if (before >= GATE_READ && left < GATE_READ)
+    wake_all(c);
+  return waiting > before || left < waiting;
 }
 
 bool streams_move(struct client *c)
