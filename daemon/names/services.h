@@ -43,7 +43,8 @@ struct services_events {
   void (*token)(struct service *s, const char *token, void *arg);
   /* The registration of this name is given up; the router may have it for a moment longer. */
   void (*left)(const char *name, void *arg);
-  /* The public names are others, or their answers; or how the target is told of clients, or what is said of requests. */
+  /* The public names are others, or their answers; or how the target is told of clients, or what is said of requests.
+   */
   void (*public_changed)(struct service *s, void *arg);
   /* The router has granted one of them (0), or refused it while nobody waited for that: a negative errno. A sentence.
    */
