@@ -98,7 +98,8 @@ struct ruleset *ruleset_create(const uint8_t *bytes, size_t size)
   r->bytes = malloc(size + 1);
   r->size = size;
   int error = r->bytes != NULL ? rules_unpack(&r->rules, bytes, size) : -1;
-  r->broken = error != 0;
+  /* Whom users are is not asked yet: so they are not let in. */
+  r->broken = error != 0 || r->rules.of[RULE_USERS].size > 0;
   if (r->bytes == NULL || !read_clients(r) || !read_fields(r)) {
     ruleset_free(r);
     return NULL;

@@ -45,6 +45,11 @@ START_TEST(what_is_not_understood_lets_nobody_in)
   r = ruleset_create((const uint8_t *)"\x0a\xff", 2);
   ck_assert(ruleset_has_clients(r) && !ruleset_admits(r, "10.1.1.1:1"));
   ruleset_free(r);
+  r = ruleset_create((const uint8_t *)"\x1a\x04"
+                                      "a:b\n",
+                     6);
+  ck_assert(!ruleset_admits(r, "10.1.1.1:1"));
+  ruleset_free(r);
   pack("", "X-A: b\n");
   r = ruleset_create(bytes, size);
   ck_assert(!ruleset_has_clients(r) && ruleset_admits(r, "unix:"));
