@@ -79,7 +79,14 @@ static void routes(const struct link_route *all, size_t count, void *arg)
   waits_told(g);
 }
 
-static const struct carrier_events carrier_news = {.tunnels = &upstream_events, .refused = refused, .routes = routes};
+static void reached(void *arg)
+{
+  struct gate *g = arg;
+  g->events->reached(g->arg);
+}
+
+static const struct carrier_events carrier_news = {
+    .tunnels = &upstream_events, .refused = refused, .reached = reached, .routes = routes};
 
 static void fail(struct gate *g, int error, const char *why)
 {

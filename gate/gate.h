@@ -35,6 +35,8 @@ struct gate_options {
 struct gate_events {
   /* Listening at `address` since now, for https or http. */
   void (*listening)(const char *address, bool https, void *arg);
+  /* There is a way to the router since now, or it has just said that it does not let us in. */
+  void (*reached)(void *arg);
   /* A sentence for the log. */
   void (*says)(const char *sentence, void *arg);
   /* It cannot go on, and why. Once. */

@@ -9,6 +9,7 @@
 
 #include "carry/settings/settings.h"
 #include "gate.h"
+#include "parent.h"
 #include "proto/host/activation.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/hangup.h"
@@ -18,13 +19,21 @@
 
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = standard_open;
 
-enum { DRAIN_MS = 60000, SIGNALS = 3 };
+enum {
+  DRAIN_MS = 60000,
+  ORPHAN_MS = 600000,        /* without a router, a gate whose router was killed */
+  ORPHAN_DRAIN_MS = 3600000, /* and once there is another one: nobody has asked for an end of what is under way */
+  SIGNALS = 3,
+};
 
 struct program {
   uv_loop_t loop;
   uv_signal_t signals[SIGNALS];
   uv_timer_t timer; /* of the drain */
   struct hangup hangup;
+  struct parent parent;
+  bool has_parent, orphan;
+  bool alone; /* no other gate can listen where this one does */
   struct gate *gate;
   enum log_line_style style;
   bool draining, ending;
@@ -35,6 +44,8 @@ struct arguments {
   struct settings settings;
   struct address http, https;
   struct gate_options gate;
+  int parent; /* the router's descriptor, which started this gate; -1: it did not */
+  bool json;
 };
 
 static const char usage[] =
@@ -51,6 +62,7 @@ static const char usage[] =
     "  --acme-webroot DIR where certbot and the like put their challenges\n"
     "  --public http[s][:PORT]\n"
     "                     what visitors type, where a front stands before the gate; may be given for both\n"
+    "  --log text|json    how lines of the log look\n"
     "  -o opt,...         options, see below\n"
     "  -h, --help         print this\n"
     "  -V, --version      print the version\n"
@@ -70,9 +82,12 @@ static void say(const char *sentence, void *arg)
 
 static void listening(const char *address, bool https, void *arg)
 {
+  struct program *p = arg;
   char sentence[GATE_WHY_MAX];
   snprintf(sentence, sizeof sentence, "listening on %s%s", address, https ? ", https" : "");
   say(sentence, arg);
+  if (p->has_parent)
+    parent_tell_listening(&p->parent);
 }
 
 /* ---- The end ---- */
@@ -83,6 +98,8 @@ static void closed(void *arg)
   for (int i = 0; i < SIGNALS; i++)
     uv_close((uv_handle_t *)&p->signals[i], NULL);
   uv_close((uv_handle_t *)&p->timer, NULL);
+  if (p->has_parent)
+    parent_close(&p->parent);
 }
 
 static void end(void *arg)
@@ -118,6 +135,14 @@ static void failed(int error, const char *why, void *arg)
   end_soon(p);
 }
 
+static void drain(struct program *p, uint64_t ms)
+{
+  p->draining = true;
+  uv_timer_start(&p->timer, drained_or_not, ms, 0);
+  if (p->gate != NULL)
+    gate_drain(p->gate, end_soon, p);
+}
+
 static void signalled(uv_signal_t *handle, int number)
 {
   struct program *p = handle->data;
@@ -130,10 +155,39 @@ static void signalled(uv_signal_t *handle, int number)
     end(p);
     return;
   }
-  p->draining = true;
-  uv_timer_start(&p->timer, drained_or_not, DRAIN_MS, 0);
-  if (p->gate != NULL)
-    gate_drain(p->gate, end_soon, p);
+  drain(p, DRAIN_MS);
+}
+
+/* ---- The router that started it ---- */
+
+static void nobody_came(uv_timer_t *timer)
+{
+  struct program *p = timer->data;
+  say("ends: its router was killed, and there is no other one", p);
+  drain(p, DRAIN_MS);
+}
+
+/* Killed, or else we would have been told to end. Visitors come and stay as before, until there is another router,
+ * whose gate listens then. */
+static void parent_gone(void *arg)
+{
+  struct program *p = arg;
+  if (p->draining)
+    return;
+  p->orphan = true;
+  if (p->alone)
+    drain(p, ORPHAN_DRAIN_MS);
+  else
+    uv_timer_start(&p->timer, nobody_came, ORPHAN_MS, 0);
+}
+
+static void reached(void *arg)
+{
+  struct program *p = arg;
+  if (!p->orphan || p->draining)
+    return;
+  say("makes way for the gate of the next router", p);
+  drain(p, ORPHAN_DRAIN_MS);
 }
 
 /* ---- The beginning ---- */
@@ -156,13 +210,22 @@ static int open_loop(struct program *p)
   return error;
 }
 
+static bool is_alone(const struct gate_entry *e)
+{
+  return e->address != NULL && e->address->kind == ADDRESS_UNIX && e->given_count == 0;
+}
+
 static int serve(const struct arguments *a)
 {
-  static const struct gate_events events = {.listening = listening, .says = say, .failed = failed};
-  struct program p = {.style = log_line_style(STDERR_FILENO)};
+  static const struct gate_events events = {.listening = listening, .reached = reached, .says = say, .failed = failed};
+  struct program p = {.style = a->json ? LOG_LINE_JSON : log_line_style(STDERR_FILENO)};
   char why[GATE_WHY_MAX];
   int error = open_loop(&p);
 
+  p.alone = is_alone(&a->gate.http) || is_alone(&a->gate.https);
+  p.has_parent = error == 0 && a->parent >= 0;
+  if (p.has_parent)
+    error = parent_open(&p.parent, &p.loop, a->parent, parent_gone, &p);
   if (error != 0) {
     fprintf(stderr, "mmgate: %s\n", strerror(-error));
     return exit_status(error);
@@ -180,7 +243,16 @@ static int serve(const struct arguments *a)
 
 /* ---- The command line ---- */
 
-enum { OPTION_HTTP = 256, OPTION_HTTPS, OPTION_CERTS, OPTION_WEBROOT, OPTION_PUBLIC };
+enum {
+  OPTION_HTTP = 256,
+  OPTION_HTTPS,
+  OPTION_CERTS,
+  OPTION_WEBROOT,
+  OPTION_PUBLIC,
+  OPTION_LOG,
+  OPTION_CHILD,
+  OPTION_AT,
+};
 
 /* http or https, and perhaps a port. */
 static int take_public(const char *text, struct gate_options *o)
@@ -213,6 +285,15 @@ static int take_address(struct option_list *list, const char *option, struct add
   return 0;
 }
 
+static int take_at(struct option_list *list, struct settings *s)
+{
+  const char *why;
+  if (address_parse_router(optarg, 0, &s->at, &why) != 0)
+    return option_refuse(list, "--at \"%.100s\": %s", optarg, why);
+  s->has_at = true;
+  return 0;
+}
+
 static int take(struct option_list *list, struct arguments *a, int letter)
 {
   switch (letter) {
@@ -230,6 +311,14 @@ static int take(struct option_list *list, struct arguments *a, int letter)
     if (take_public(optarg, &a->gate) != 0)
       return option_refuse(list, "--public \"%.100s\": http, https, http:PORT or https:PORT is wanted", optarg);
     return 0;
+  case OPTION_LOG:
+    a->json = strcmp(optarg, "json") == 0;
+    return a->json || strcmp(optarg, "text") == 0 ? 0 : option_refuse(list, "--log takes text or json");
+  case OPTION_AT:
+    return take_at(list, &a->settings);
+  case OPTION_CHILD:
+    a->parent = (int)settings_seconds(optarg, INT16_MAX);
+    return a->parent <= INT16_MAX ? 0 : option_refuse(list, "--child takes a descriptor; it is for mmrouter");
   case 'o':
     return option_list_take(list, optarg);
   default:
@@ -265,6 +354,9 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
                                          {"certs", required_argument, NULL, OPTION_CERTS},
                                          {"acme-webroot", required_argument, NULL, OPTION_WEBROOT},
                                          {"public", required_argument, NULL, OPTION_PUBLIC},
+                                         {"log", required_argument, NULL, OPTION_LOG},
+                                         {"at", required_argument, NULL, OPTION_AT},
+                                         {"child", required_argument, NULL, OPTION_CHILD},
                                          {0}};
   int error = 0;
 
@@ -283,6 +375,7 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
 int main(int argc, char *argv[])
 {
   struct arguments a = {.http = {.kind = ADDRESS_TCP, .host = "localhost", .port = 8080},
+                        .parent = -1,
                         .gate = {.settings = &a.settings}};
   char why[OPTION_WHY_MAX];
   struct option_list list = {.program = "mmgate", .settings = &a.settings, .why = why};

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "gatekeeper.h"
 #include "options.h"
+#include "proto/host/certificate.h"
 #include "proto/host/exit_status.h"
 #include "proto/host/hangup.h"
 #include "proto/host/heap.h"
@@ -32,6 +34,10 @@ struct program {
   struct reload *reload;
   struct rpc_queue *queue;
   struct router *router;
+  struct gatekeeper gate;
+  const char *gate_arguments[OPTIONS_GATE_MAX];
+  char gate_router[CERTIFICATE_NAME_MAX + 20], gate_at[OPTIONS_LISTEN_MAX + 8];
+  int port;
   struct notify notify;    /* the service manager */
   struct rpc_timer *alive; /* as long as the loop runs, the manager hears of it */
   bool ending;
@@ -103,6 +109,46 @@ static void tell_listening(struct program *p, const struct router_ports *ports)
     tell_alive(p);
 }
 
+/* ---- The gate ---- */
+
+/* On this machine the way is short, but a certificate is for a name. */
+static struct gatekeeper_way find_way(struct program *p)
+{
+  const char *listen = p->options.listen;
+  char name[CERTIFICATE_NAME_MAX];
+  bool all = strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+  snprintf(p->gate_at, sizeof p->gate_at, "%.*s:%d", all ? 9 : host_size_of(listen), all ? "127.0.0.1" : listen,
+           p->port);
+  if (p->files.cert && certificate_name(p->files.cert, name))
+    snprintf(p->gate_router, sizeof p->gate_router, "https://%s:%d", name, p->port);
+  else
+    snprintf(p->gate_router, sizeof p->gate_router, "localhost:%d", p->port);
+  return (struct gatekeeper_way){
+      .router = p->gate_router, .at = p->gate_at, .cafile = p->options.tls_cert, .key = p->files.key};
+}
+
+static int fork_gatekeeper(struct program *p)
+{
+  p->gate.fd = -1;
+  return router_options_gate(&p->options, p->gate_arguments) ? gatekeeper_fork(&p->gate, p->gate_arguments, say, p) : 0;
+}
+
+/* What to exit with, if it does not begin. Nobody is let in before: who comes then finds the gate. */
+static int start_gate(struct program *p, int port)
+{
+  p->port = port;
+  if (p->gate.fd < 0)
+    return EXIT_SUCCESS;
+  const struct gatekeeper_way way = find_way(p);
+  return gatekeeper_start(&p->gate, &way);
+}
+
+static void renew_gate(struct program *p)
+{
+  const struct gatekeeper_way way = find_way(p);
+  gatekeeper_renew(&p->gate, &way);
+}
+
 /* ---- Signals ---- */
 
 static void on_done(void *arg)
@@ -122,6 +168,7 @@ static void on_signal(void *arg)
   p->ending = true;
   notify_say(&p->notify, "STOPPING", "1");
   notify_say(&p->notify, "STATUS", "draining");
+  gatekeeper_end(&p->gate);
   router_drain(p->router, on_done, p);
 }
 
@@ -207,6 +254,8 @@ static void take_files(struct program *p, struct files *files, bool asked)
   struct files former = p->files;
   p->files = *files;
   *files = former;
+  if (key + cert > 0)
+    renew_gate(p);
 }
 
 static void files_were_read(struct files *files, const char *why, bool asked, void *arg)
@@ -294,10 +343,13 @@ static int serve(struct program *p)
     return fail(p, error, "cannot listen on %s: %s", ports.refused, listen_trouble(ports.refused, error));
   }
   tell_listening(p, &ports);
+  int status = start_gate(p, ports.port);
   pthread_t waiter;
-  error = pthread_create(&waiter, NULL, wait_for_signals, p);
-  if (error) {
-    fail(p, -error, "cannot start: %s", strerror(error));
+  error = status ? 0 : pthread_create(&waiter, NULL, wait_for_signals, p);
+  if (error)
+    status = fail(p, -error, "cannot start: %s", strerror(error));
+  if (status) {
+    gatekeeper_end(&p->gate);
     router_drain(p->router, on_done, p);
   } else {
     watch_files(p);
@@ -305,11 +357,12 @@ static int serve(struct program *p)
   router_admit(p->router);
   rpc_queue_run(p->queue);
   stop_watching_files(p);
-  if (!error) {
+  gatekeeper_close(&p->gate);
+  if (!status) {
     pthread_kill(waiter, NO_MORE_SIGNALS);
     pthread_join(waiter, NULL);
   }
-  return error ? EXIT_AGAIN : EXIT_SUCCESS;
+  return status;
 }
 
 /* Each connection from a machine takes a descriptor. */
@@ -330,6 +383,9 @@ static int run(struct program *p)
   if (error)
     return fail(p, error, "%s", why);
   tell_end_of_certificate(p, p->files.cert_until);
+  error = fork_gatekeeper(p);
+  if (error)
+    return fail(p, error, "cannot start: %s", strerror(-error));
   descriptors_raise();
   signals_prepare(p);
   error = rpc_queue_create(&p->queue);
@@ -345,7 +401,7 @@ __attribute__((section(".preinit_array"), used)) static void (*const early)(void
 int main(int argc, char **argv)
 {
   static struct program p;
-  char why[WHY_MAX], usage[2048];
+  char why[WHY_MAX], usage[4096];
   standard_signals();
   heap_keep();
   notify_open(&p.notify);

@@ -36,6 +36,14 @@ static const struct row rows[] = {
      "and such hosts beside it: app.example.com,*.example.org"},
     {"--ports", 0, "RANGE", offsetof(struct options, ports),
      "public TCP ports that services may have, as 20000-20999; with --domain"},
+    {"--http", 0, "ADDRESS", offsetof(struct options, gate.http),
+     "run an mmgate, too, which takes HTTP here for the services that have public names: PORT, HOST:PORT, unix:/PATH"},
+    {"--https", 0, "ADDRESS", offsetof(struct options, gate.https), "the same for HTTPS"},
+    {"--certs", 0, "DIR", offsetof(struct options, gate.certs), "the certificates for that, and their keys"},
+    {"--acme-webroot", 0, "DIR", offsetof(struct options, gate.webroot),
+     "where certbot and the like put their challenges"},
+    {"--public", 0, "http[s][:PORT]", offsetof(struct options, gate.visitors),
+     "what visitors type, where a front stands before that gate"},
     {"--log", 0, "FORMAT", offsetof(struct options, log),
      "how lines of the log look: text, the default, or json, an object on each line"},
     {"--help", 'h', NULL, offsetof(struct options, help), "print this"},
@@ -246,6 +254,41 @@ static int names_check(struct options *o, char *why, size_t why_size)
   return 0;
 }
 
+/* What it is told is its own to judge. */
+static int gate_check(const struct options *o, char *why, size_t why_size)
+{
+  bool serves = o->gate.http || o->gate.https;
+  if (serves && !o->domain && !o->own_domains)
+    return fail(why, why_size, "--%s needs --domain or --own-domains: else no service can have a public name",
+                o->gate.http ? "http" : "https");
+  if (!serves && o->gate.visitors)
+    return fail(why, why_size, "--public needs --http or --https");
+  if (!serves && o->gate.webroot)
+    return fail(why, why_size, "--acme-webroot needs --http or --https");
+  if (!o->gate.https != !o->gate.certs)
+    return fail(why, why_size, "--https and --certs need each other");
+  return 0;
+}
+
+bool router_options_gate(const struct options *o, const char *out[OPTIONS_GATE_MAX])
+{
+  size_t count = 0;
+  for (size_t i = 0; i < ROWS; i++) {
+    const char *const *value = (const char *const *)(const void *)((const char *)o + rows[i].at);
+    if (rows[i].at < offsetof(struct options, gate) || rows[i].at >= offsetof(struct options, gate) + sizeof o->gate ||
+        *value == NULL)
+      continue;
+    out[count++] = rows[i].name;
+    out[count++] = *value;
+  }
+  if (count > 0 && o->log_json) {
+    out[count++] = "--log";
+    out[count++] = "json";
+  }
+  out[count] = NULL;
+  return count > 0;
+}
+
 /* Who made a mistake, and asks for help, gets help. */
 static bool help_wanted(int argc, const char *const argv[])
 {
@@ -269,7 +312,7 @@ int router_options_parse(struct options *o, int argc, const char *const argv[], 
   if (o->help || o->version)
     return 0;
   if (listen_choose(o, port, why, why_size) != 0 || age_read(o, why, why_size) != 0 ||
-      log_read(o, why, why_size) != 0 || names_check(o, why, why_size) != 0)
+      log_read(o, why, why_size) != 0 || names_check(o, why, why_size) != 0 || gate_check(o, why, why_size) != 0)
     return -1;
   if (streams_check(o, why, why_size) != 0)
     return -1;
@@ -293,7 +336,10 @@ int router_options_usage(char *out, size_t size)
   int used = snprintf(out, size,
                       "usage: mmrouter [--listen HOST:PORT] [--streams HOST:PORT] [--tls-cert FILE --tls-key FILE]\n"
                       "                [--key FILE | --open] [--domain HOST] [--own-domains HOSTS]\n"
-                      "                [--ports RANGE] [--max-stream-age SECONDS] [--log text|json]\n"
+                      "                [--ports RANGE]\n"
+                      "                [--http ADDRESS] [--https ADDRESS --certs DIR] [--acme-webroot DIR]\n"
+                      "                [--public http[s][:PORT]]\n"
+                      "                [--max-stream-age SECONDS] [--log text|json]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");
   for (size_t i = 0; i < ROWS; i++) {

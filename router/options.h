@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OPTIONS_LISTEN_MAX = 300 };
+enum { OPTIONS_LISTEN_MAX = 300, OPTIONS_GATE_MAX = 16 };
 
 struct options {
   const char *listen; /* HOST:PORT; these point into argv, or at listen_default */
@@ -18,7 +18,10 @@ struct options {
   const char *domain, *own_domains; /* for public names; NULL: none */
   const char *ports;                /* as it was given, or NULL */
   uint16_t first_port, last_port;   /* of it */
-  const char *log;                  /* as it was given, or NULL */
+  struct {
+    const char *http, *https, *certs, *webroot, *visitors;
+  } gate;          /* as they were given; NULL: not */
+  const char *log; /* as it was given, or NULL */
   bool log_json;
   const char *max_stream_age; /* as it was given, or NULL */
   unsigned stream_age_s;      /* 0: streams may become as old as they like */
@@ -30,6 +33,9 @@ struct options {
  * is. */
 int router_options_parse(struct options *o, int argc, const char *const argv[], const char *port, char *why,
                          size_t why_size);
+
+/* The arguments of a gate, up to a NULL. False: there is to be none. */
+bool router_options_gate(const struct options *o, const char *out[OPTIONS_GATE_MAX]);
 
 /* What --help prints. Returns the length, as snprintf does. */
 int router_options_usage(char *out, size_t size);

@@ -79,6 +79,8 @@ static void link_state(struct link *l, bool connected, const char *why, void *ar
 
   if (c->tunnels == NULL)
     return;
+  if ((connected || link_refused(l)) && c->events->reached != NULL)
+    c->events->reached(c->arg);
   if (connected && c->has_timer)
     routes_changed(c); /* that there are none is told as well */
   if (link_host_follow(&c->host))
@@ -256,6 +258,7 @@ static int open_link(struct carrier *c, const struct settings *s, const struct l
   char router[ADDRESS_TEXT_MAX];
   uint8_t seed[IDENTITY_SEED_SIZE], member_key[HEADER_MEMBER_KEY_SIZE];
   const struct link_options options = {.target = address_format(&s->router, router),
+                                       .at = s->has_at ? &s->at : NULL,
                                        .tls = s->tls,
                                        .ca_pem = ca,
                                        .key = key,

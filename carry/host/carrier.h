@@ -22,6 +22,8 @@ struct carrier_events {
   /* The router does not let us in, and never did; `why` is a sentence. It is asked again all the same. May come again.
    */
   void (*refused)(const char *why, void *arg);
+  /* There is a way to the router since now, or it has just said that it does not let us in. May be NULL. */
+  void (*reached)(void *arg);
   /* A gate's: the public names of all services, at each connection to the router, and whenever they are other ones. The
    * list is sorted by host, path and service, and good until this returns. */
   void (*routes)(const struct link_route *all, size_t count, void *arg);

@@ -351,6 +351,9 @@ static int copy_options(struct link *l, const struct link_options *options)
   l->target = strdup(options->target);
   if (address_parse_router(options->target, 0, &l->router, &why) != 0)
     return -EINVAL;
+  l->has_at = options->at != NULL;
+  if (l->has_at)
+    l->router = *options->at;
   int err = link_set_credentials(l, options->key, options->ca_pem);
   copy_identity(l, &options->identity);
   l->is_gate = options->gate != NULL;
@@ -363,7 +366,7 @@ static void find_proxy(struct link *l)
 {
   char text[ADDRESS_TEXT_MAX];
 
-  l->proxied = proxy_find(&l->proxy, &l->router, getenv);
+  l->proxied = !l->has_at && proxy_find(&l->proxy, &l->router, getenv);
   if (l->proxied)
     snprintf(l->proxy_text, sizeof l->proxy_text, "%s (from %s)", address_format(&l->proxy.address, text),
              l->proxy.variable);

@@ -21,6 +21,7 @@
 #include "proto/wire/raw.h"
 #include "proto/wire/status.h"
 
+struct address;
 struct link;
 struct public_name;
 struct rpc_channel;
@@ -89,7 +90,8 @@ struct link_gate {
 };
 
 struct link_options {
-  const char *target; /* HOST:PORT */
+  const char *target;       /* HOST:PORT */
+  const struct address *at; /* NULL, or where to connect to in place of the target, and without a proxy */
   bool tls;
   const char *ca_pem; /* NULL: the system's */
   const char *key;    /* NULL, or the bearer key */

@@ -56,7 +56,8 @@ struct link {
   struct rpc_queue *q;
   struct link_options options;
   char *target, *ca_pem, *key;
-  struct address router; /* the target */
+  struct address router; /* the target, or where it is said to be */
+  bool has_at;
   bool proxied;
   struct proxy proxy; /* that the environment names for it */
   char proxy_text[ADDRESS_TEXT_MAX + 32];

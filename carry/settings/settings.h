@@ -12,6 +12,8 @@
 
 struct settings {
   struct address router;
+  struct address at; /* where to connect to in place of that, if `has_at` */
+  bool has_at;
   bool tls;
   bool insecure;    /* as it was said; `tls` is what follows from it */
   char *cafile;     /* NULL: the system's authorities */

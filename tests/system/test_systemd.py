@@ -109,7 +109,7 @@ def test_a_tree_is_there_when_it_is_said_to_be(machine):
     machine.does("""
         mkdir -p /mnt/mm
         (umask 077; echo secret >/etc/mindmeld/key; echo secret >/etc/mindmeld/router.key; chown mmrouter /etc/mindmeld/router.key)
-        echo 'ARGUMENTS=--listen 127.0.0.1:443 --key /etc/mindmeld/router.key' >/etc/mindmeld/mmrouter.conf
+        echo 'ARGUMENTS=--listen 127.0.0.1:443 --key /etc/mindmeld/router.key --domain a.test --http 80' >/etc/mindmeld/mmrouter.conf
         printf 'ROUTER=127.0.0.1:443\nOPTIONS=key=/etc/mindmeld/key\n' >/etc/mindmeld/mnt-mm.conf
     """)
     machine.does(f"systemctl start mmfs@mnt-mm && {WRITES}")
@@ -125,9 +125,13 @@ def test_a_tree_is_there_when_it_is_said_to_be(machine):
     eventually(lambda: "connected to 127.0.0.1:443 anew" in machine.does("cat /mnt/mm/events") or machine.does("grep ^connects /mnt/mm/status") > "connects 1")
     eventually(lambda: machine.does("cat /mnt/mm/services/app/status") == "online\n")
     assert machine.shows("mmrouter", "MainPID") == router and machine.shows("mmrouter", "ActiveState") == "active"
-    machine.does("systemctl kill -s KILL mmfs@mnt-mm mmrouter")
+    gate = eventually(lambda: len(machine.does("pgrep mmgate").split()) == 1 and machine.does("pgrep mmgate").split(), what="the gate has another key, too")
+    machine.does("systemctl kill -s KILL mmfs@mnt-mm && systemctl kill -s KILL --kill-who=main mmrouter")
     eventually(lambda: machine.shell("cat /mnt/mm/services/app/status").stdout == "online\n", what="all is as it was")
     assert machine.does("cat /mnt/mm/services/app/target") == "localhost:8080\n"
+    eventually(lambda: "makes way for the gate of the next router" in machine.does("journalctl -o cat -u mmrouter"), what="the unit has left it alone")
+    eventually(lambda: machine.does("pgrep mmgate").split() not in (gate, []) and len(machine.does("pgrep mmgate").split()) == 1,
+               what="the gate of now is the only one")
     machine.does("systemctl stop mmfs@mnt-mm mmrouter && rmdir /mnt/mm && ! ls -d /run/mindmeld/mnt-mm /run/mmrouter")
     for unit in "mmfs@mnt-mm", "mmrouter":
         assert machine.shows(unit, "Result") == "success"

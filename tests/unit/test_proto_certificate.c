@@ -6,6 +6,7 @@
 
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "proto/host/certificate.h"
 
@@ -27,7 +28,8 @@ static void text_of(BIO *from, char out[TEXT_SIZE])
   BIO_free(from);
 }
 
-static void make(struct pair *out)
+/* `names` as in the extension subjectAltName; NULL: it has none. */
+static void make(struct pair *out, const char *common, const char *names)
 {
   EVP_PKEY *key = EVP_EC_gen("P-256");
   X509 *certificate = X509_new();
@@ -36,6 +38,13 @@ static void make(struct pair *out)
   X509_gmtime_adj(X509_getm_notBefore(certificate), -DAY_S);
   X509_gmtime_adj(X509_getm_notAfter(certificate), DAY_S);
   X509_set_pubkey(certificate, key);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC, (const unsigned char *)common, -1,
+                             -1, 0);
+  if (names != NULL) {
+    X509_EXTENSION *one = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
+    ck_assert_int_eq(X509_add_ext(certificate, one, -1), 1);
+    X509_EXTENSION_free(one);
+  }
   ck_assert_int_gt(X509_sign(certificate, key, EVP_sha256()), 0);
   bio = BIO_new(BIO_s_mem());
   ck_assert_int_eq(PEM_write_bio_X509(bio, certificate), 1);
@@ -52,8 +61,8 @@ static void make(struct pair *out)
 
 static void setup(void)
 {
-  make(&ours);
-  make(&theirs);
+  make(&ours, "router.example.net", NULL);
+  make(&theirs, "x", NULL);
 }
 
 static const char *joined(const char *a, const char *b)
@@ -114,6 +123,33 @@ START_TEST(test_chain)
 }
 END_TEST
 
+START_TEST(test_name)
+{
+  static const struct {
+    const char *common, *names, *name; /* `name` NULL: there is none */
+  } rows[] = {
+      {"router.example.net", NULL, "router.example.net"},
+      {"ignored", "DNS:a.example,DNS:b.example", "a.example"},
+      {"ignored", "email:me@a.example,DNS:*.tun.example", "any.tun.example"},
+      {"ignored", "IP:192.0.2.1", "192.0.2.1"},
+      {"ignored", "IP:2001:db8::1,DNS:b.example", "[2001:db8::1]"},
+      {"ignored.example", "email:me@a.example", NULL},
+      {"a name with blanks", NULL, NULL},
+      {"-o", NULL, NULL},
+      {"*.example", NULL, "any.example"},
+      {"a/b", NULL, NULL},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char name[CERTIFICATE_NAME_MAX] = "";
+    struct pair one;
+    make(&one, rows[i].common, rows[i].names);
+    ck_assert_msg(certificate_name(one.cert, name) == (rows[i].name != NULL), "%zu: %s", i, name);
+    ck_assert_msg(rows[i].name == NULL || strcmp(name, rows[i].name) == 0, "%zu: %s", i, name);
+  }
+  ck_assert(!certificate_name("", (char[CERTIFICATE_NAME_MAX]){0}));
+}
+END_TEST
+
 Suite *test_suite(void)
 {
   Suite *suite = suite_create("certificate");
@@ -122,5 +158,6 @@ Suite *test_suite(void)
   tcase_add_unchecked_fixture(tcase, setup, NULL);
   tcase_add_test(tcase, test_check);
   tcase_add_test(tcase, test_chain);
+  tcase_add_test(tcase, test_name);
   return suite;
 }
