@@ -128,7 +128,8 @@ static void on_ready(struct gate_socket *s)
 /* Whose is told where it is nobody else's. */
 static struct end_addresses ends_of(const struct exchange *x)
 {
-  struct end_addresses ends = hops_ends(x->client_fd);
+  struct end_addresses ends;
+  (void)hops_accepted(x->client_fd, &ends);
   ends.client = end_address_parse(x->client);
   return ends;
 }

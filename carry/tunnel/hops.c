@@ -51,40 +51,40 @@ static bool mix_name(uint64_t *hash, const union endpoint_name *name, socklen_t 
 
 typedef int (*name_cb)(int fd, struct sockaddr *name, socklen_t *size);
 
-static uint64_t recognise(int fd, name_cb name_of_dialler, name_cb name_of_listener)
+struct end {
+  union endpoint_name name; /* all zero: unknown */
+  socklen_t size;
+};
+
+static struct end end_of(int fd, name_cb name_of)
 {
-  union endpoint_name dialler = {.any = {0}}, listener = {.any = {0}};
-  socklen_t dialler_size = sizeof dialler, listener_size = sizeof listener;
+  struct end e = {.size = sizeof e.name};
+  if (name_of(fd, &e.name.any, &e.size) != 0)
+    memset(&e, 0, sizeof e);
+  return e;
+}
+
+static uint64_t recognise(const struct end *dialler, const struct end *listener)
+{
   uint64_t hash = 0xcbf29ce484222325u;
-
-  if (name_of_dialler(fd, &dialler.any, &dialler_size) != 0 || name_of_listener(fd, &listener.any, &listener_size) != 0)
-    return 0;
-  return mix_name(&hash, &dialler, dialler_size) && mix_name(&hash, &listener, listener_size) ? hash : 0;
+  return mix_name(&hash, &dialler->name, dialler->size) && mix_name(&hash, &listener->name, listener->size) ? hash : 0;
 }
 
-uint64_t hops_accepted(int fd)
+uint64_t hops_accepted(int fd, struct end_addresses *ends)
 {
-  return recognise(fd, getpeername, getsockname);
-}
-
-static struct end_address end_of(int fd, name_cb name)
-{
-  union endpoint_name end = {.any = {0}};
-  socklen_t size = sizeof end;
-
-  return name(fd, &end.any, &size) == 0 ? end_address_of(&end.any) : (struct end_address){0};
-}
-
-struct end_addresses hops_ends(int fd)
-{
-  return (struct end_addresses){.client = end_of(fd, getpeername), .client_at = end_of(fd, getsockname)};
+  struct end dialler = end_of(fd, getpeername), listener = end_of(fd, getsockname);
+  if (ends != NULL)
+    *ends = (struct end_addresses){.client = end_address_of(&dialler.name.any),
+                                   .client_at = end_address_of(&listener.name.any)};
+  return recognise(&dialler, &listener);
 }
 
 void hops_dialled(struct hops **table, struct hops *h, int fd)
 {
+  struct end dialler = end_of(fd, getsockname), listener = end_of(fd, getpeername);
   struct hops *former;
 
-  h->socket = recognise(fd, getsockname, getpeername);
+  h->socket = recognise(&dialler, &listener);
   former = hops_find(*table, h->socket);
   if (former != NULL) /* its socket is closed, since the port was taken anew */
     hops_forget(table, former);

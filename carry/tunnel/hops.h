@@ -23,10 +23,9 @@ struct hops {
   UT_hash_handle hh;
 };
 
-/* Of a socket that was accepted; 0 if it cannot be told. */
-uint64_t hops_accepted(int fd);
-/* The addresses of both of its ends, as far as they can be told. */
-struct end_addresses hops_ends(int fd);
+/* Of a socket that was accepted; 0 if it cannot be told. `ends`, or NULL: the addresses of both of its ends, as far as
+ * they can be told. */
+uint64_t hops_accepted(int fd, struct end_addresses *ends);
 /* Remembers that `fd` was dialled for this connection. */
 void hops_dialled(struct hops **table, struct hops *h, int fd);
 /* Also for one that was not remembered. */

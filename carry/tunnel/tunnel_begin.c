@@ -53,8 +53,9 @@ void tunnel_start_forward(struct tunnel *t, int fd, const struct end_addresses *
 {
   struct carry_way way = t->table->host->way(t->table->host);
   t->fd = fd;
-  t->ends = ends != NULL ? *ends : hops_ends(fd);
-  t->hops.socket = hops_accepted(fd);
+  t->hops.socket = hops_accepted(fd, &t->ends);
+  if (ends != NULL)
+    t->ends = *ends;
   t->hops.count = hops_through(t->table->dialled, t->hops.socket);
   identity_random(t->connection, sizeof t->connection);
   begin(t, connection_start_forward(&t->machine, &t->table->times, uv_now(t->table->loop)));

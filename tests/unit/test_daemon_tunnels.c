@@ -524,7 +524,7 @@ START_TEST(what_came_through_too_many_is_refused)
   WORLD_UNTIL(&w, state_is("open"));
   expect_loop(dial_after(HOPS_MAX + 1, 0, 2));
   /* It comes by what was dialled for the first. */
-  expect_loop(dial_after(0, hops_accepted(fd), 3));
+  expect_loop(dial_after(0, hops_accepted(fd, NULL), 3));
   ck_assert_int_eq(failed, 2);
   close(fd);
 }
@@ -557,7 +557,7 @@ START_TEST(what_was_dialled_here_is_recognised_when_it_comes_to_a_forward)
   struct stream *s = stream_at(before);
   WORLD_UNTIL(&w, s->first.has_connection);
   ck_assert_uint_eq(s->first.hops, 3);
-  ck_assert_uint_eq(s->first.origin, hops_accepted(fd));
+  ck_assert_uint_eq(s->first.origin, hops_accepted(fd, NULL));
   close(fd);
 }
 END_TEST
