@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "daemon/keep/state_file.h"
+#include "daemon/keep/state_format.h"
 
 #include "runner.h"
 
@@ -234,7 +235,7 @@ START_TEST(what_is_not_ours_is_refused)
     ck_assert_int_eq(chown(path, 12345, 0), 0);
     refuses(-EPERM, "belongs to user 12345");
   }
-  ck_assert_int_eq(truncate(path, 64 << 20), 0);
+  ck_assert_int_eq(truncate(path, STATE_SIZE_MAX + 1), 0);
   ck_assert_int_eq(chown(path, geteuid(), getegid()), 0);
   refuses(-EFBIG, "larger than any state file");
   snprintf(other, sizeof(other), "%s.other", path);

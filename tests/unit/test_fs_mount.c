@@ -162,7 +162,7 @@ static void teardown(void)
 START_TEST(files_are_read)
 {
   shell(&m, "test \"$(cat mnt/counter)\" = 7; test \"$(cat mnt/fixed)\" = fixed; test -z \"$(cat mnt/empty)\"");
-  shell(&m, "test \"$(ls mnt | tr '\\n' ' ')\" = 'counter empty fixed judge list log many slow '");
+  shell(&m, "test \"$(ls mnt | tr '\\n' ' ')\" = 'blob counter empty fixed judge list log many slow '");
   shell(&m, "test $(stat -c %s mnt/counter) = 2; grep -q 'fuse.example.*default_permissions' /proc/self/mounts");
   shell(&m, "head -c 1 mnt/counter; wc -c < mnt/counter; dd if=mnt/fixed bs=1 2>/dev/null | grep -qx fixed");
   shell(&m,
@@ -228,7 +228,7 @@ START_TEST(tools_agree_about_the_tree)
   shell(&m, "tar -C mnt -cf all.tar . ; mkdir out; tar -C out -xf all.tar; diff -r mnt out; test -s out/log");
   shell(&m, "tar --xattrs --acls -C mnt -cf x.tar . 2> err; test ! -s err");
   shell(&m, "rsync -a mnt/ synced/; diff -r mnt synced; test -z \"$(rsync -ai mnt/ synced/)\"");
-  shell(&m, "test $(find mnt -type f | wc -l) = 8; test $(find mnt -type d | wc -l) = 5; find mnt -name value | grep "
+  shell(&m, "test $(find mnt -type f | wc -l) = 9; test $(find mnt -type d | wc -l) = 5; find mnt -name value | grep "
             "-q a/value");
   shell(&m, "grep -rq fixed mnt; ls -lR mnt > l; du -s mnt > l; stat -f mnt > l; df mnt > l");
 }
