@@ -258,9 +258,9 @@ void client_open(struct gate *g, int fd, struct tls *tls, const char *peer)
                                   .side = &client_side,
                                   .request = &c->parser.head,
                                   .framing = &c->parser.framing,
-                                  .client = c->peer,
+                                  .peer = c->peer,
                                   .client_fd = fd,
-                                  .https = tls != NULL};
+                                  .tls = tls != NULL};
   http1_parser_init(&c->parser, false);
   DL_APPEND(g->clients, c);
   arm(c, tls != NULL ? &g->head : &g->idle);

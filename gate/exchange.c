@@ -21,8 +21,9 @@ void exchange_write_head(struct exchange *x)
   struct http1_out *out = &x->upstream->socket.out;
   size_t before = http1_out_waiting(out);
   x->upstream->parser.to_head = x->to_head;
-  rewrite_request(out, x->request, x->framing, &x->target, guard_fields(x->gate, x->upstream->backend->service),
-                  x->client, x->https);
+  rewrite_request(
+      out, x->request, x->framing, &x->target, guard_fields(x->gate, x->upstream->backend->service),
+      &(struct forwarded_by){.peer = x->peer, .https = x->https, .adds = trust_has(x->gate->options->trust, x->peer)});
   upstream_given(x->upstream, before);
 }
 
@@ -36,7 +37,7 @@ void exchange_refuse(struct exchange *x, unsigned status)
 void exchange_refuse_unknown(struct exchange *x)
 {
   if (sites_have(x->gate->passing, x->target.host)) {
-    exchange_refuse(x, x->https ? 421 : 404);
+    exchange_refuse(x, x->tls ? 421 : 404);
     return;
   }
   exchange_refuse(x, sites_know(x->gate->sites, x->target.host, uv_now(x->gate->loop)) ? 503 : 404);
@@ -70,6 +71,14 @@ void exchange_route(struct exchange *x)
     exchange_refuse_unknown(x);
 }
 
+static void know_client(struct exchange *x)
+{
+  const struct trust *t = x->gate->options->trust;
+  bool trusted = trust_has(t, x->peer);
+  x->client = trusted && trust_client(t, x->request, x->told_client) ? x->told_client : x->peer;
+  x->https = trusted ? trust_https(x->request, x->tls) : x->tls;
+}
+
 void exchange_begin(struct exchange *x)
 {
   struct http1_refusal refusal;
@@ -79,6 +88,7 @@ void exchange_begin(struct exchange *x)
   x->to_head = exchange_method_is(x, "HEAD");
   x->spoiled = x->framing->upgrade && x->framing->body != HTTP1_NO_BODY;
   http1_target_of(x->request, &x->target, &refusal);
+  know_client(x);
   if (!own_answer(x))
     exchange_route(x);
 }

@@ -9,6 +9,7 @@
 #ifndef GATE_EXCHANGE_H
 #define GATE_EXCHANGE_H
 
+#include "gate/paths/trust.h"
 #include "proto/host/poller.h"
 #include "proto/http1/framing.h"
 #include "proto/http1/target.h"
@@ -45,10 +46,13 @@ struct exchange {
   const struct exchange_side *side;
   struct http1_head *request;
   const struct http1_framing *framing; /* of the request */
-  const char *client;                  /* its address */
+  const char *peer;                    /* whose connection it is, by its address */
   int client_fd;                       /* its socket */
-  bool https;                          /* the client came by TLS */
+  bool tls;                            /* it came by TLS */
   bool alone;                          /* its connection is never another client's */
+  const char *client;                  /* whose request it is: the peer's, or what a front that is trusted says */
+  char told_client[TRUST_CLIENT_SIZE];
+  bool https; /* how that client came */
   struct http1_target target;
   struct upstream *upstream; /* NULL: it did not begin, or is over */
   bool request_over, answer_begun;

@@ -11,6 +11,7 @@
 
 struct gate;
 struct settings;
+struct trust;
 struct uv_loop_s;
 
 enum { GATE_WHY_MAX = 600, GATE_GIVEN_MAX = 8 };
@@ -30,6 +31,7 @@ struct gate_options {
   const char *webroot; /* where challenges of ACME are; NULL: nowhere */
   /* The ports that visitors type, where a front stands before the gate; 0: none. Both 0: the gate's own. */
   uint16_t public_http, public_https;
+  const struct trust *trust; /* the fronts whose word is taken for who the client is */
 };
 
 struct gate_events {

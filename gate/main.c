@@ -9,6 +9,7 @@
 
 #include "carry/settings/settings.h"
 #include "gate.h"
+#include "gate/paths/trust.h"
 #include "parent.h"
 #include "proto/host/activation.h"
 #include "proto/host/exit_status.h"
@@ -44,13 +45,14 @@ struct arguments {
   struct settings settings;
   struct address http, https;
   struct gate_options gate;
+  struct trust trust;
   int parent; /* the router's descriptor, which started this gate; -1: it did not */
   bool json;
 };
 
 static const char usage[] =
     "usage: mmgate [-o opt,...] [--http ADDRESS] [--https ADDRESS --certs DIR] [--acme-webroot DIR]\n"
-    "              [--public http[s][:PORT]] ROUTER\n"
+    "              [--public http[s][:PORT]] [--trust NETWORKS] ROUTER\n"
     "\n"
     "Takes HTTP requests, and passes each on to the service whose public name it asks for, through the mmrouter at\n"
     "ROUTER, which is HOST, HOST:PORT or [V6]:PORT (port 443; on loopback 7000).\n"
@@ -62,6 +64,7 @@ static const char usage[] =
     "  --acme-webroot DIR where certbot and the like put their challenges\n"
     "  --public http[s][:PORT]\n"
     "                     what visitors type, where a front stands before the gate; may be given for both\n"
+    "  --trust NETWORKS   fronts whose word is taken for who the client is: 10.0.0.0/8,unix; may be given again\n"
     "  --log text|json    how lines of the log look\n"
     "  -o opt,...         options, see below\n"
     "  -h, --help         print this\n"
@@ -249,6 +252,7 @@ enum {
   OPTION_CERTS,
   OPTION_WEBROOT,
   OPTION_PUBLIC,
+  OPTION_TRUST,
   OPTION_LOG,
   OPTION_CHILD,
   OPTION_AT,
@@ -296,6 +300,8 @@ static int take_at(struct option_list *list, struct settings *s)
 
 static int take(struct option_list *list, struct arguments *a, int letter)
 {
+  const char *why;
+
   switch (letter) {
   case OPTION_HTTP:
     return take_address(list, "--http", &a->http, &a->gate.http.address);
@@ -311,6 +317,8 @@ static int take(struct option_list *list, struct arguments *a, int letter)
     if (take_public(optarg, &a->gate) != 0)
       return option_refuse(list, "--public \"%.100s\": http, https, http:PORT or https:PORT is wanted", optarg);
     return 0;
+  case OPTION_TRUST:
+    return trust_add(&a->trust, optarg, &why) == 0 ? 0 : option_refuse(list, "--trust \"%.100s\": %s", optarg, why);
   case OPTION_LOG:
     a->json = strcmp(optarg, "json") == 0;
     return a->json || strcmp(optarg, "text") == 0 ? 0 : option_refuse(list, "--log takes text or json");
@@ -354,6 +362,7 @@ static int parse(int argc, char *argv[], struct option_list *list, struct argume
                                          {"certs", required_argument, NULL, OPTION_CERTS},
                                          {"acme-webroot", required_argument, NULL, OPTION_WEBROOT},
                                          {"public", required_argument, NULL, OPTION_PUBLIC},
+                                         {"trust", required_argument, NULL, OPTION_TRUST},
                                          {"log", required_argument, NULL, OPTION_LOG},
                                          {"at", required_argument, NULL, OPTION_AT},
                                          {"child", required_argument, NULL, OPTION_CHILD},
@@ -376,7 +385,7 @@ int main(int argc, char *argv[])
 {
   struct arguments a = {.http = {.kind = ADDRESS_TCP, .host = "localhost", .port = 8080},
                         .parent = -1,
-                        .gate = {.settings = &a.settings}};
+                        .gate = {.settings = &a.settings, .trust = &a.trust}};
   char why[OPTION_WHY_MAX];
   struct option_list list = {.program = "mmgate", .settings = &a.settings, .why = why};
   int letter = -1, status = 0;

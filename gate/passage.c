@@ -101,7 +101,8 @@ void passage_open(struct gate *g, int fd, const char *peer, struct backend *back
     return;
   }
   p->gate = g;
-  p->exchange = (struct exchange){.gate = g, .side = &passage_side, .client = p->peer, .client_fd = fd, .alone = true};
+  p->exchange = (struct exchange){
+      .gate = g, .side = &passage_side, .peer = p->peer, .client = p->peer, .client_fd = fd, .alone = true};
   DL_APPEND(g->passages, p);
   p->exchange.upstream = upstream_take(backend, &p->exchange, true);
   if (p->exchange.upstream == NULL)

@@ -147,9 +147,9 @@ static struct streaming *create(struct client *c, struct http2_stream *t)
                                   .side = &stream_side,
                                   .request = &t->head,
                                   .framing = &t->framing,
-                                  .client = c->peer,
+                                  .peer = c->peer,
                                   .client_fd = c->socket.fd,
-                                  .https = c->exchange.https};
+                                  .tls = c->exchange.tls};
   t->user = e;
   return e;
 }

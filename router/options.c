@@ -44,6 +44,8 @@ static const struct row rows[] = {
      "where certbot and the like put their challenges"},
     {"--public", 0, "http[s][:PORT]", offsetof(struct options, gate.visitors),
      "what visitors type, where a front stands before that gate"},
+    {"--trust", 0, "NETWORKS", offsetof(struct options, gate.trust),
+     "such fronts, whose word that gate takes for who the client is: 10.0.0.0/8,unix"},
     {"--log", 0, "FORMAT", offsetof(struct options, log),
      "how lines of the log look: text, the default, or json, an object on each line"},
     {"--help", 'h', NULL, offsetof(struct options, help), "print this"},
@@ -263,6 +265,8 @@ static int gate_check(const struct options *o, char *why, size_t why_size)
                 o->gate.http ? "http" : "https");
   if (!serves && o->gate.visitors)
     return fail(why, why_size, "--public needs --http or --https");
+  if (!serves && o->gate.trust)
+    return fail(why, why_size, "--trust needs --http or --https");
   if (!serves && o->gate.webroot)
     return fail(why, why_size, "--acme-webroot needs --http or --https");
   if (!o->gate.https != !o->gate.certs)
@@ -338,7 +342,7 @@ int router_options_usage(char *out, size_t size)
                       "                [--key FILE | --open] [--domain HOST] [--own-domains HOSTS]\n"
                       "                [--ports RANGE]\n"
                       "                [--http ADDRESS] [--https ADDRESS --certs DIR] [--acme-webroot DIR]\n"
-                      "                [--public http[s][:PORT]]\n"
+                      "                [--public http[s][:PORT]] [--trust NETWORKS]\n"
                       "                [--max-stream-age SECONDS] [--log text|json]\n"
                       "The one process of mindmeld that every party can reach: it knows the services, and passes on "
                       "their connections.\n\n");

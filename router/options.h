@@ -19,7 +19,7 @@ struct options {
   const char *ports;                /* as it was given, or NULL */
   uint16_t first_port, last_port;   /* of it */
   struct {
-    const char *http, *https, *certs, *webroot, *visitors;
+    const char *http, *https, *certs, *webroot, *visitors, *trust;
   } gate;          /* as they were given; NULL: not */
   const char *log; /* as it was given, or NULL */
   bool log_json;

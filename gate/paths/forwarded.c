@@ -22,16 +22,54 @@ static struct http1_text address_of(const char *client)
   return (struct http1_text){client, (size_t)(colon - client)};
 }
 
-void forwarded_write(struct http1_out *out, const char *client, struct http1_text host, bool https)
+/* What came under this name, field after field, with commas between; nothing unless it is trusted. Whether there was
+ * any. */
+static bool write_former(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
+                         const char *name)
 {
-  struct http1_text address = address_of(client);
+  bool any = false;
+
+  for (unsigned i = 0; by->adds && i < h->count; i++) {
+    struct http1_text value = grammar_trim(http1_head_value(h, i));
+    if (value.size == 0 || !grammar_is_word(http1_head_name(h, i), name))
+      continue;
+    http1_out_puts(out, any ? ", " : "");
+    http1_out_text(out, value);
+    any = true;
+  }
+  return any;
+}
+
+static void write_host(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
+                       struct http1_text host)
+{
+  size_t begun = out->size;
+
+  http1_out_puts(out, "X-Forwarded-Host: ");
+  bool former = write_former(out, h, by, "x-forwarded-host");
+  if (!former && host.size == 0) {
+    out->size = begun;
+    return;
+  }
+  if (!former)
+    http1_out_text(out, host);
+  http1_out_puts(out, "\r\n");
+}
+
+void forwarded_write(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
+                     struct http1_text host)
+{
+  struct http1_text address = address_of(by->peer);
   bool v6 = memchr(address.at, ':', address.size) != NULL;
 
-  http1_out_field(out, "X-Forwarded-For", address);
-  http1_out_puts(out, https ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n");
-  if (host.size > 0)
-    http1_out_field(out, "X-Forwarded-Host", host);
-  http1_out_puts(out, v6 ? "Forwarded: for=\"[" : "Forwarded: for=");
+  http1_out_puts(out, "X-Forwarded-For: ");
+  http1_out_puts(out, write_former(out, h, by, "x-forwarded-for") ? ", " : "");
+  http1_out_text(out, address);
+  http1_out_puts(out, by->https ? "\r\nX-Forwarded-Proto: https\r\n" : "\r\nX-Forwarded-Proto: http\r\n");
+  write_host(out, h, by, host);
+  http1_out_puts(out, "Forwarded: ");
+  http1_out_puts(out, write_former(out, h, by, "forwarded") ? ", " : "");
+  http1_out_puts(out, v6 ? "for=\"[" : "for=");
   http1_out_text(out, address);
   http1_out_puts(out, v6 ? "]\"" : "");
   if (host.size > 0) {
@@ -39,5 +77,5 @@ void forwarded_write(struct http1_out *out, const char *client, struct http1_tex
     http1_out_text(out, host);
     http1_out_puts(out, "\"");
   }
-  http1_out_puts(out, https ? ";proto=https\r\n" : ";proto=http\r\n");
+  http1_out_puts(out, by->https ? ";proto=https\r\n" : ";proto=http\r\n");
 }

@@ -5,9 +5,16 @@
 #include "proto/http1/head.h"
 #include "proto/http1/writer.h"
 
-/* What came under these names is dropped: anybody can write it. */
+struct forwarded_by {
+  const char *peer; /* whose connection it is: an address with its port, as listener.h tells it */
+  bool https;       /* how the client came */
+  bool adds;        /* the peer is a front that is trusted: what it wrote stays, and it is written behind that */
+};
+
+/* What came under these names is not passed on as it is: anybody can write it. */
 void forwarded_clean(struct http1_head *h);
-/* `client` is an address with its port, as listener.h tells it. */
-void forwarded_write(struct http1_out *out, const char *client, struct http1_text host, bool https);
+/* Also what forwarded_clean has taken out of the head. */
+void forwarded_write(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
+                     struct http1_text host);
 
 #endif

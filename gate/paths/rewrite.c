@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "forwarded.h"
 #include "proto/http1/clean.h"
 
 /* Host stands first. */
@@ -26,8 +25,7 @@ static void write_own(struct http1_out *out, const struct rewrite_fields *own)
 }
 
 void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
-                     const struct http1_target *target, const struct rewrite_fields *own, const char *client,
-                     bool https)
+                     const struct http1_target *target, const struct rewrite_fields *own, const struct forwarded_by *by)
 {
   http1_clean_head(h, f->upgrade);
   forwarded_clean(h);
@@ -40,7 +38,7 @@ void rewrite_request(struct http1_out *out, struct http1_head *h, const struct h
   write_host(out, target, own);
   http1_write_fields(out, h, 0, h->count);
   write_own(out, own);
-  forwarded_write(out, client, target->authority, https);
+  forwarded_write(out, h, by, target->authority);
   http1_write_framing(out, f->body, f->has_length, f->length);
   if (f->upgrade)
     http1_out_puts(out, "Connection: Upgrade\r\n");

@@ -2,6 +2,7 @@
 #ifndef GATE_REWRITE_H
 #define GATE_REWRITE_H
 
+#include "forwarded.h"
 #include "proto/http1/parser.h"
 #include "proto/http1/target.h"
 #include "proto/http1/writer.h"
@@ -16,11 +17,10 @@ struct rewrite_fields {
   size_t count;
 };
 
-/* To the target. What is not passed on is dropped from the head; it may be written again. `client` as in forwarded.h.
- */
+/* To the target. What is not passed on is dropped from the head; it may be written again. */
 void rewrite_request(struct http1_out *out, struct http1_head *h, const struct http1_framing *f,
-                     const struct http1_target *target, const struct rewrite_fields *own, const char *client,
-                     bool https);
+                     const struct http1_target *target, const struct rewrite_fields *own,
+                     const struct forwarded_by *by);
 /* To the client: status line and fields, without the end of the head, nor what says where the body ends. */
 void rewrite_answer(struct http1_out *out, struct http1_parser *p);
 /* A part of the body. */

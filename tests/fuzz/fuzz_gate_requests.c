@@ -32,8 +32,8 @@ static void read_piece(struct reading *r, const char *bytes, size_t size)
     if (r->event == HTTP1_HEAD && http1_target_of(&r->parser.head, &target, &why) != 0)
       abort();
     if (r->event == HTTP1_HEAD)
-      rewrite_request(&r->written, &r->parser.head, &r->parser.framing, &target, &(struct rewrite_fields){0}, "[::1]:1",
-                      false);
+      rewrite_request(&r->written, &r->parser.head, &r->parser.framing, &target, &(struct rewrite_fields){0},
+                      &(struct forwarded_by){.peer = "[::1]:1", .adds = size % 2 == 0});
     else if (r->event == HTTP1_BODY)
       rewrite_piece(&r->written, r->parser.piece, r->parser.framing.body == HTTP1_CHUNKED);
     else if (r->event == HTTP1_END && r->parser.framing.body == HTTP1_CHUNKED)

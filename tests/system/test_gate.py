@@ -293,8 +293,9 @@ def test_it_ends_when_its_clients_have_their_answers(place):
 
 
 @pytest.mark.parametrize("options, sentence", [
-    (["--http", "nonsense"], "--http"), (["--public", "ftp"], "--public"), (["--public", "http:0"], "--public"), (["-o", "nothing"], "nothing"), ([], "ROUTER")],
-    ids=["http", "public", "port", "option", "router"])
+    (["--http", "nonsense"], "--http"), (["--public", "ftp"], "--public"), (["--public", "http:0"], "--public"), (["--trust", "10.0.0.0/33"], "--trust"),
+     (["-o", "nothing"], "nothing"), ([], "ROUTER")],
+    ids=["http", "public", "port", "trust", "option", "router"])
 def test_what_the_command_line_refuses(options, sentence):
     done = run_any(BUILD / "mmgate", *options)
     assert done.returncode != 0 and sentence in done.stderr and done.stderr.startswith("mmgate: ")

@@ -58,6 +58,23 @@ def seen(gate, **more):
     return ask(gate, **more).split(b"\r\n\r\n")[1].decode().split("\r\n")[1:]
 
 
+def test_the_word_of_a_front(place, mount):
+    """Who is trusted says who the client is, and nobody else does; targets see the whole way."""
+    told = {"fields": "X-Forwarded-For: 192.0.2.1, 198.51.100.7\r\nX-Forwarded-Proto: https\r\n"}
+    gate = place.add(Gate(place.directory, place.relay.address, "--trust", "127.0.0.1,10.0.0.0/8", name="behind"))
+    awaits(gate, 200)
+    mount.write("services/web/clients", "198.51.100.0/24\n")
+    for one in gate, place.gate:
+        awaits(one, 403)
+    assert [status(ask(gate, **told)), status(ask(gate, source="127.0.0.2", **told)), status(ask(place.gate, **told))] == [200, 403, 403]
+    fields = seen(gate, **told)
+    assert "X-Forwarded-For: 192.0.2.1, 198.51.100.7, 127.0.0.1" in fields and "X-Forwarded-Proto: https" in fields
+    mount.write("services/web/clients", "127.0.0.2\n")
+    eventually(lambda: status(ask(gate, source="127.0.0.2", **told)) == 200, what="the other address is let in")
+    fields = seen(gate, source="127.0.0.2", **told)
+    assert "X-Forwarded-For: 127.0.0.2" in fields and "X-Forwarded-Proto: http" in fields
+
+
 def test_who_may_come_by_address(place, mount):
     gate = place.gate
     assert mount.read("services/web/clients") == ""

@@ -32,6 +32,8 @@ static const struct row rows[] = {
     {"--domain a.b --http 80 --https 443 --certs c --acme-webroot w", NULL, "127.0.0.1:7000", NULL, true},
     {"--domain a.b --https 443", NULL, NULL, "--https and --certs need each other", false},
     {"--acme-webroot w", NULL, NULL, "--acme-webroot needs --http", false},
+    {"--trust unix", NULL, NULL, "--trust needs --http", false},
+    {"--domain a.b --http 80 --trust unix,10.0.0.0/8", NULL, "127.0.0.1:7000", NULL, true},
     {"--http 80", NULL, NULL, "--http needs --domain", false},
     {"--public https --domain a.b", NULL, NULL, "--public needs --http or", false},
     {"--domain tun.example.com:80", NULL, NULL, "--domain cannot be tun.example.com:80", false},
