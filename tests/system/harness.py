@@ -218,6 +218,10 @@ class Router(Program):
         return re.search(r"listening on (\S+):(\d+)", self.text())
 
 
+# What a service that is declared here has.
+OWN_SERVICE = ["clients", "headers", "http", "inspect", "port", "proxy", "replay", "requests", "stats", "status", "target", "tls", "url"]
+
+
 class Mount(Program):
     """mmfs in front, and its tree."""
 

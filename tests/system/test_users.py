@@ -112,7 +112,8 @@ def test_others_look_and_do_not_touch(world, router):
     a = world.mount(router, "allow_other", name="A")
     a.service("web", "localhost:80")
     assert as_nobody("cat", a / "services/web/status").stdout == "online\n"
-    assert as_nobody("ls", "-lR", a.path).returncode == 0
+    inspect = a / "services/web/inspect"  # what was sent to the service is its owner's
+    assert as_nobody("ls", "-lR", a.path).stderr == f"ls: cannot open directory '{inspect}': Permission denied\n"
     for line in (
         f"mkdir {a.path}/services/mine",
         f"echo localhost:81 > {a.path}/services/web/target",
