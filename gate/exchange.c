@@ -21,9 +21,9 @@ void exchange_write_head(struct exchange *x)
   struct http1_out *out = &x->upstream->socket.out;
   size_t before = http1_out_waiting(out);
   x->upstream->parser.to_head = x->to_head;
-  rewrite_request(
-      out, x->request, x->framing, &x->target, guard_fields(x->gate, x->upstream->backend->service),
-      &(struct forwarded_by){.peer = x->peer, .https = x->https, .adds = trust_has(x->gate->options->trust, x->peer)});
+  const struct forwarded_by by = {
+      .client = x->client, .peer = x->peer, .https = x->https, .trusted = trust_has(x->gate->options->trust, x->peer)};
+  rewrite_request(out, x->request, x->framing, &x->target, guard_fields(x->gate, x->upstream->backend->service), &by);
   upstream_given(x->upstream, before);
 }
 

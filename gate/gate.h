@@ -31,7 +31,7 @@ struct gate_options {
   const char *webroot; /* where challenges of ACME are; NULL: nowhere */
   /* The ports that visitors type, where a front stands before the gate; 0: none. Both 0: the gate's own. */
   uint16_t public_http, public_https;
-  const struct trust *trust; /* the fronts whose word is taken for who the client is */
+  const struct trust *trust; /* never NULL: the fronts whose word is taken for who the client is */
 };
 
 struct gate_events {

@@ -90,7 +90,7 @@ void proxy_row_line(struct fs_request *request, struct fs_entry *file, const str
 int proxy_row_unlink(struct fs_entry *file);
 
 /* tree_public.c */
-bool public_row_visible(struct fs_entry *file);
+bool own_row_visible(struct fs_entry *file); /* the service is declared here */
 int public_row_render(struct fs_entry *file, struct fs_text *out);
 void public_row_line(struct fs_request *request, struct fs_entry *file, const struct fs_line *line);
 int public_row_unlink(struct fs_entry *file);
@@ -101,8 +101,7 @@ void tree_public_refresh(struct tree *t);
 void tree_links_free(struct tree *t);
 
 /* tree_requests.c */
-enum { TREE_REPLAY_MAX = 64 << 20 };         /* bytes of a request that is written */
-bool own_row_visible(struct fs_entry *file); /* the service is declared here */
+enum { TREE_REPLAY_MAX = 64 << 20 }; /* bytes of a request that is written */
 void requests_row_opened(struct fs_entry *file);
 int requests_row_live(struct fs_entry *file, const char **bytes, size_t *size);
 int requests_row_unlink(struct fs_entry *file);

@@ -38,12 +38,12 @@ static int parse(const struct fs_entry *file, const char *text, struct public_na
   return public_name_parse(text, kind_of(file) == PUBLIC_TLS, out, why);
 }
 
-/* ---- http, tls and port ---- */
-
-bool public_row_visible(struct fs_entry *file)
+bool own_row_visible(struct fs_entry *file)
 {
   return service_of(file) != NULL;
 }
+
+/* ---- http, tls and port ---- */
 
 int public_row_render(struct fs_entry *file, struct fs_text *out)
 {

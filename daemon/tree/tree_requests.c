@@ -15,11 +15,6 @@ static struct taps *taps_of(const struct fs_entry *file)
   return tree_of(file)->parts.taps;
 }
 
-bool own_row_visible(struct fs_entry *file)
-{
-  return services_find(tree_of(file)->parts.services, fs_name(fs_parent(file))) != NULL;
-}
-
 /* ---- requests ---- */
 
 void requests_row_opened(struct fs_entry *file)

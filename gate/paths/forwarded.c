@@ -22,56 +22,47 @@ static struct http1_text address_of(const char *client)
   return (struct http1_text){client, (size_t)(colon - client)};
 }
 
-/* What came under this name, field after field, with commas between; nothing unless it is trusted. Whether there was
- * any. */
-static bool write_former(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
-                         const char *name)
+/* NULL: the peer says nothing that counts. */
+static const struct http1_field *told_host(const struct http1_head *h, const struct forwarded_by *by)
 {
-  bool any = false;
-
-  for (unsigned i = 0; by->adds && i < h->count; i++) {
-    struct http1_text value = grammar_trim(http1_head_value(h, i));
-    if (value.size == 0 || !grammar_is_word(http1_head_name(h, i), name))
-      continue;
-    http1_out_puts(out, any ? ", " : "");
-    http1_out_text(out, value);
-    any = true;
+  for (unsigned i = 0; by->trusted && i < h->count; i++) {
+    if (h->fields[i].value.size > 0 && grammar_is_word(http1_head_name(h, i), "x-forwarded-host"))
+      return &h->fields[i];
   }
-  return any;
+  return NULL;
 }
 
-static void write_host(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
-                       struct http1_text host)
+static void write_for(struct http1_out *out, struct http1_text address)
 {
-  size_t begun = out->size;
+  bool v6 = memchr(address.at, ':', address.size) != NULL;
 
-  http1_out_puts(out, "X-Forwarded-Host: ");
-  bool former = write_former(out, h, by, "x-forwarded-host");
-  if (!former && host.size == 0) {
-    out->size = begun;
-    return;
-  }
-  if (!former)
-    http1_out_text(out, host);
-  http1_out_puts(out, "\r\n");
+  http1_out_puts(out, v6 ? "for=\"[" : "for=");
+  http1_out_text(out, address);
+  http1_out_puts(out, v6 ? "]\"" : "");
 }
 
 void forwarded_write(struct http1_out *out, const struct http1_head *h, const struct forwarded_by *by,
                      struct http1_text host)
 {
-  struct http1_text address = address_of(by->peer);
-  bool v6 = memchr(address.at, ':', address.size) != NULL;
+  struct http1_text client = address_of(by->client), peer = address_of(by->peer);
+  const struct http1_field *told = told_host(h, by);
+  bool by_front = strcmp(by->client, by->peer) != 0;
 
   http1_out_puts(out, "X-Forwarded-For: ");
-  http1_out_puts(out, write_former(out, h, by, "x-forwarded-for") ? ", " : "");
-  http1_out_text(out, address);
+  http1_out_text(out, client);
+  http1_out_puts(out, by_front ? ", " : "");
+  http1_out_text(out, by_front ? peer : (struct http1_text){"", 0});
   http1_out_puts(out, by->https ? "\r\nX-Forwarded-Proto: https\r\n" : "\r\nX-Forwarded-Proto: http\r\n");
-  write_host(out, h, by, host);
+  if (told != NULL)
+    http1_out_field(out, "X-Forwarded-Host", http1_head_text(h, told->value));
+  else if (host.size > 0)
+    http1_out_field(out, "X-Forwarded-Host", host);
   http1_out_puts(out, "Forwarded: ");
-  http1_out_puts(out, write_former(out, h, by, "forwarded") ? ", " : "");
-  http1_out_puts(out, v6 ? "for=\"[" : "for=");
-  http1_out_text(out, address);
-  http1_out_puts(out, v6 ? "]\"" : "");
+  write_for(out, client);
+  if (by_front) {
+    http1_out_puts(out, ", ");
+    write_for(out, peer);
+  }
   if (host.size > 0) {
     http1_out_puts(out, ";host=\"");
     http1_out_text(out, host);

@@ -12,10 +12,10 @@
 int trust_add(struct trust *t, const char *list, const char **why)
 {
   struct http1_text rest = {list, strlen(list)}, one;
-  size_t before = t->count;
+  bool any = false;
 
   *why = "a network is wanted, as 10.0.0.0/8, or unix";
-  while (grammar_next(&rest, &one)) {
+  for (; grammar_next(&rest, &one); any = true) {
     if (grammar_is_word(one, "unix")) {
       t->local = true;
       continue;
@@ -28,7 +28,7 @@ int trust_add(struct trust *t, const char *list, const char **why)
       return -EINVAL;
     t->count++;
   }
-  return t->count > before || t->local ? 0 : -EINVAL;
+  return any ? 0 : -EINVAL;
 }
 
 static bool has(const struct trust *t, const struct network *address)
@@ -51,7 +51,7 @@ bool trust_has(const struct trust *t, const char *client)
 /* An address, as proxies write it: with a port or without, one of IPv6 in brackets or not. */
 static bool read_address(struct http1_text text, struct network *out)
 {
-  const char *why, *last = NULL;
+  const char *why;
   char copy[TRUST_CLIENT_SIZE];
 
   if (text.size == 0 || text.size >= sizeof copy)
@@ -60,7 +60,7 @@ static bool read_address(struct http1_text text, struct network *out)
   copy[text.size] = '\0';
   if (memchr(copy, '/', text.size) == NULL && network_parse(copy, text.size, out, &why) == 0)
     return true;
-  last = strrchr(copy, ':');
+  const char *last = strrchr(copy, ':');
   if (copy[0] == '[' && copy[text.size - 1] == ']')
     return network_parse(copy + 1, text.size - 2, out, &why) == 0;
   return last != NULL && (copy[0] == '[' || strchr(copy, ':') == last) && network_of_client(copy, out);

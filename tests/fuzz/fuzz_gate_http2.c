@@ -42,7 +42,7 @@ static void pass_on(struct http2_stream *t)
 
   must(http1_target_of(&t->head, &target, &why) == 0);
   rewrite_request(&out, &t->head, &t->framing, &target, &(struct rewrite_fields){0},
-                  &(struct forwarded_by){.peer = "127.0.0.1:1"});
+                  &(struct forwarded_by){.client = "127.0.0.1:1", .peer = "127.0.0.1:1"});
   read_again(&out, &t->framing);
   http1_out_free(&out);
 }

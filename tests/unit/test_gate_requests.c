@@ -306,7 +306,7 @@ static void take(struct reading *r, const char *bytes, size_t size)
     if (r->event == HTTP1_HEAD) {
       ck_assert_int_eq(http1_target_of(&r->parser.head, &target, &why), 0);
       rewrite_request(&r->out, &r->parser.head, &r->parser.framing, &target, &(struct rewrite_fields){0},
-                      &(struct forwarded_by){.peer = "unix:"});
+                      &(struct forwarded_by){.client = "unix:", .peer = "unix:"});
     } else if (r->event == HTTP1_BODY) {
       rewrite_piece(&r->out, r->parser.piece, r->parser.framing.body == HTTP1_CHUNKED);
     } else if (r->event == HTTP1_END && r->parser.framing.body == HTTP1_CHUNKED) {

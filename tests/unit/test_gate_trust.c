@@ -46,6 +46,7 @@ START_TEST(who_is_trusted)
   const char *why;
   ck_assert_int_eq(trust_add(&trust, "unix", &why), 0);
   ck_assert(trust_has(&trust, "unix:pid 1 uid 0"));
+  ck_assert_int_eq(trust_add(&trust, ",", &why), -EINVAL);
 }
 END_TEST
 
@@ -132,15 +133,15 @@ static const struct {
   struct forwarded_by by;
   const char *fields, *written;
 } written[] = {
-    {{.peer = "10.0.0.1:80"},
+    {{.client = "10.0.0.1:80", .peer = "10.0.0.1:80"},
      "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Host: b\r\n",
      "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n"
      "Forwarded: for=10.0.0.1;host=\"a\";proto=http\r\n"},
-    {{.peer = "10.0.0.1:80", .adds = true, .https = true},
-     "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Host: b\r\nx-forwarded-for: 10.0.0.2\r\n",
-     "X-Forwarded-For: 1.2.3.4, 10.0.0.2, 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n"
-     "Forwarded: for=1.2.3.4, for=10.0.0.1;host=\"a\";proto=https\r\n"},
-    {{.peer = "[2001:db8::1]:80", .adds = true},
+    {{.client = "2.2.2.2:0", .peer = "10.0.0.1:80", .trusted = true, .https = true},
+     "X-Forwarded-For: 1.2.3.4, 2.2.2.2\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Host: b\r\n",
+     "X-Forwarded-For: 2.2.2.2, 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n"
+     "Forwarded: for=2.2.2.2, for=10.0.0.1;host=\"a\";proto=https\r\n"},
+    {{.client = "[2001:db8::1]:80", .peer = "[2001:db8::1]:80", .trusted = true},
      "",
      "X-Forwarded-For: 2001:db8::1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n"
      "Forwarded: for=\"[2001:db8::1]\";host=\"a\";proto=http\r\n"},
